@@ -1,0 +1,28 @@
+"""The monotonic clock, read inside compiled code: no Python call, no global interpreter lock, about 25 ns a read."""
+
+import time
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+_CLOCK_MONOTONIC = int(time.CLOCK_MONOTONIC)
+
+
+@intrinsic
+def nanoseconds(typing_context):
+    """POSIX ``clock_gettime(CLOCK_MONOTONIC)`` as int64 nanoseconds: the clock of ``time.monotonic_ns``."""
+
+    def generate(context, builder, signature, arguments):
+        integer, pair = ir.IntType(64), ir.LiteralStructType([ir.IntType(64), ir.IntType(64)])
+        # One stack slot in the entry block: an alloca inside a loop would grow the stack at every read.
+        slot = cgutils.alloca_once(builder, pair)
+        kind = ir.FunctionType(ir.IntType(32), [ir.IntType(32), pair.as_pointer()])
+        read = cgutils.get_or_insert_function(builder.module, kind, "clock_gettime")
+        builder.call(read, [ir.Constant(ir.IntType(32), _CLOCK_MONOTONIC), slot])
+        seconds = builder.extract_value(builder.load(slot), 0)
+        rest = builder.extract_value(builder.load(slot), 1)
+        return builder.add(builder.mul(seconds, ir.Constant(integer, 1_000_000_000)), rest)
+
+    return types.int64(), generate

@@ -1,0 +1,141 @@
+"""Dense layers: every product of a weight matrix that learning needs, fused into one pass over it.
+
+Notation is CONTRACT's: ``W`` (rows, columns) is one layer's matrix in a flat array, ``a`` the scaled activation of
+the layer below, ``e`` the error of the layer above. Matrices and vectors begin at an index of a flat array and are
+padded with zeros to whole vectors (``padded``), so no loop has a remainder and every access is aligned; padding
+stays zero, since a zero activation or a zero error changes nothing.
+
+A batch of one is bound by the traffic of W, so all products that a step needs are taken while a block of rows is
+in registers and first-level cache: one read (and one write where weights update) of W per step. Larger batches are
+matrix products and belong to BLAS (``blas.py``).
+"""
+
+import numpy as np
+from numba import njit
+
+from .blas import add_a_b, add_a_bt, add_at_b
+from .simd import VECTOR_BYTES, horizontal_sum, lanes, load, multiply_add, prefetch, splat, store
+
+PREDICT, BACKPROJECT, UPDATE = 1, 2, 4  # what a pass does; they add up
+
+# Short rows go by twice four: the sums of one block hide behind the products of the other. Long rows go by four, and
+# the next block is fetched meanwhile; eight rows and the next eight would not fit into the first-level cache together
+# (rows of 4 KB all fall into the same of its sets).
+SHORT_ROW_VECTORS = 6
+
+
+def padded(count: int, dtype) -> int:
+    """``count`` elements rounded up to whole vectors."""
+    lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
+    return -(-count // lanes) * lanes
+
+
+def aligned_zeros(count: int, dtype) -> np.ndarray:
+    """A flat array whose first element lies on a vector boundary; its memory is touched by whoever writes first."""
+    item = np.dtype(dtype).itemsize
+    raw = np.zeros(count * item + VECTOR_BYTES, np.uint8)
+    offset = -raw.ctypes.data % VECTOR_BYTES
+    return raw[offset : offset + count * item].view(dtype)
+
+
+@njit(nogil=True, forceinline=True)
+def _dots(W, r, columns, a, i, zero):
+    """Products of four rows of W, the first at index r, with a."""
+    r1, r2, r3 = r + columns, r + 2 * columns, r + 3 * columns
+    step = lanes(W)
+    s0, s1, s2, s3 = zero, zero, zero, zero
+    for j in range(0, columns, step):
+        v = load(a, i + j)
+        s0 = multiply_add(load(W, r + j), v, s0)
+        s1 = multiply_add(load(W, r1 + j), v, s1)
+        s2 = multiply_add(load(W, r2 + j), v, s2)
+        s3 = multiply_add(load(W, r3 + j), v, s3)
+    return horizontal_sum(s0), horizontal_sum(s1), horizontal_sum(s2), horizontal_sum(s3)
+
+
+@njit(nogil=True, forceinline=True)
+def _predict(W, r, columns, a, i, base, b, sign, e, k):
+    """Four elements of ``e = base + sign * (W @ a)``."""
+    s0, s1, s2, s3 = _dots(W, r, columns, a, i, splat(type(sign)(0)))
+    e[k] = base[b] + sign * s0
+    e[k + 1] = base[b + 1] + sign * s1
+    e[k + 2] = base[b + 2] + sign * s2
+    e[k + 3] = base[b + 3] + sign * s3
+
+
+@njit(nogil=True, forceinline=True)
+def _sweep(work, W, r, columns, a, i, e, k, g, h, precision, rate, ahead):
+    """What needs the errors of four rows: back-projection into g and the weight update, and the next rows fetched."""
+    r1, r2, r3 = r + columns, r + 2 * columns, r + 3 * columns
+    step = lanes(W)
+    p0, p1, p2, p3 = (
+        splat(precision * e[k]),
+        splat(precision * e[k + 1]),
+        splat(precision * e[k + 2]),
+        splat(precision * e[k + 3]),
+    )
+    u0, u1, u2, u3 = (
+        splat(rate * e[k]),
+        splat(rate * e[k + 1]),
+        splat(rate * e[k + 2]),
+        splat(rate * e[k + 3]),
+    )
+    if work & BACKPROJECT and work & UPDATE:
+        for j in range(0, columns, step):
+            if ahead:
+                prefetch(W, r3 + columns + j)
+                prefetch(W, r3 + 2 * columns + j)
+                prefetch(W, r3 + 3 * columns + j)
+                prefetch(W, r3 + 4 * columns + j)
+            v = load(a, i + j)
+            w0, w1, w2, w3 = load(W, r + j), load(W, r1 + j), load(W, r2 + j), load(W, r3 + j)
+            s = multiply_add(p1, w1, multiply_add(p0, w0, load(g, h + j)))
+            store(g, h + j, multiply_add(p3, w3, multiply_add(p2, w2, s)))
+            store(W, r + j, multiply_add(u0, v, w0))
+            store(W, r1 + j, multiply_add(u1, v, w1))
+            store(W, r2 + j, multiply_add(u2, v, w2))
+            store(W, r3 + j, multiply_add(u3, v, w3))
+    elif work & UPDATE:
+        for j in range(0, columns, step):
+            v = load(a, i + j)
+            store(W, r + j, multiply_add(u0, v, load(W, r + j)))
+            store(W, r1 + j, multiply_add(u1, v, load(W, r1 + j)))
+            store(W, r2 + j, multiply_add(u2, v, load(W, r2 + j)))
+            store(W, r3 + j, multiply_add(u3, v, load(W, r3 + j)))
+    elif work & BACKPROJECT:
+        for j in range(0, columns, step):
+            s = multiply_add(p1, load(W, r1 + j), multiply_add(p0, load(W, r + j), load(g, h + j)))
+            store(g, h + j, multiply_add(p3, load(W, r3 + j), multiply_add(p2, load(W, r2 + j), s)))
+
+
+@njit(nogil=True, cache=True)
+def layer_pass(work, W, w, rows, columns, a, i, base, b, sign, e, k, g, h, precision, rate):
+    """One pass over a layer's weights for a batch of one; ``rows`` and ``columns`` are padded sizes.
+
+    With PREDICT in ``work``:  ``e = base + sign * (W @ a)`` (sign -1 gives errors, +1 predictions);
+    with BACKPROJECT:          ``g = precision * e @ W``;
+    with UPDATE:               ``W += rate * outer(e, a)``, after the other two have read W (joint schedule).
+
+    Without PREDICT, e is read as it stands; ``base`` may be e itself. The letters w, i, b, k, h are where W, a,
+    base, e, g begin in their flat arrays. Eqs. 5 to 7 of Salvatori et al. 2022 in one pass.
+    """
+    if work & BACKPROJECT:
+        for j in range(h, h + columns):
+            g[j] = 0
+    block = 4 * columns
+    if columns <= SHORT_ROW_VECTORS * lanes(W):
+        for row in range(0, rows, 8):
+            r, q = w + row * columns, k + row
+            if work & PREDICT:
+                _predict(W, r, columns, a, i, base, b + row, sign, e, q)
+                _predict(W, r + block, columns, a, i, base, b + row + 4, sign, e, q + 4)
+            if work & (BACKPROJECT | UPDATE):
+                _sweep(work, W, r, columns, a, i, e, q, g, h, precision, rate, False)
+                _sweep(work, W, r + block, columns, a, i, e, q + 4, g, h, precision, rate, False)
+    else:
+        for row in range(0, rows, 4):
+            r, q = w + row * columns, k + row
+            if work & PREDICT:
+                _predict(W, r, columns, a, i, base, b + row, sign, e, q)
+            if work & (BACKPROJECT | UPDATE):
+                _sweep(work, W, r, columns, a, i, e, q, g, h, precision, rate, True)

@@ -1,0 +1,98 @@
+"""Hand-over between threads: one flag per worker, written with release and read with acquire ordering.
+
+A flag is an int64 on a cache line of its own. A worker that has written its results publishes a growing number;
+its neighbours wait until the number is high enough. There is no barrier over all workers and no lock.
+"""
+
+import platform
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+FLAG_STRIDE = 16  # int64 values between two flags: 128 bytes, as neighbouring lines are fetched in pairs
+SPINS = 2000  # some 20 to 60 microseconds of spinning before a waiting worker offers its core to others
+
+
+def make_flags(count: int) -> np.ndarray:
+    """An array for ``count`` flags, all 0; flag ``i`` lies at ``i * FLAG_STRIDE``."""
+    raw = np.zeros((count + 1) * FLAG_STRIDE, np.int64)
+    offset = (-raw.ctypes.data // 8) % FLAG_STRIDE
+    return raw[offset : offset + count * FLAG_STRIDE]
+
+
+@intrinsic
+def load_acquire(typing_context, flags, index):
+    """``flags[index]``; nothing after it is read before it. A plain read would be hoisted out of the loop."""
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.load_atomic(builder.gep(data, [arguments[1]]), "acquire", 8, typ=ir.IntType(64))
+
+    return types.int64(flags, types.intp), generate
+
+
+@intrinsic
+def store_release(typing_context, flags, index, value):
+    """``flags[index] = value``; everything written before it is seen by whoever reads the new value."""
+
+    def generate(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        builder.store_atomic(arguments[2], builder.gep(data, [arguments[1]]), "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(flags, types.intp, types.int64), generate
+
+
+@intrinsic
+def _pause(typing_context):
+    """Tell the core that this is a spin loop (x86); elsewhere nothing."""
+
+    def generate(context, builder, signature, arguments):
+        if platform.machine() in ("x86_64", "AMD64"):
+            kind = ir.FunctionType(ir.VoidType(), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
+def _yield_core(typing_context):
+    """POSIX ``sched_yield``: without it, more workers than cores would each spin for a whole time slice."""
+
+    def generate(context, builder, signature, arguments):
+        kind = ir.FunctionType(ir.IntType(32), [])
+        builder.call(cgutils.get_or_insert_function(builder.module, kind, "sched_yield"), [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@njit(nogil=True, cache=True)
+def publish(flags, worker, value):
+    """Let others see that ``worker`` has reached ``value``."""
+    store_release(flags, worker * FLAG_STRIDE, value)
+
+
+@njit(nogil=True, cache=True)
+def reached(flags, worker):
+    """The number that ``worker`` has published."""
+    return load_acquire(flags, worker * FLAG_STRIDE)
+
+
+@njit(nogil=True, cache=True)
+def wait(flags, worker, value, stop):
+    """Wait until ``worker`` has published at least ``value``; False if flag 0 of ``stop`` was raised meanwhile."""
+    spins = 0
+    while load_acquire(flags, worker * FLAG_STRIDE) < value:
+        spins += 1
+        if spins < SPINS:
+            _pause()
+        else:
+            if load_acquire(stop, 0) != 0:
+                return False
+            _yield_core()
+    return True

@@ -1,0 +1,1 @@
+"""pcsim: when layers learn in parallel, how much faster is predictive coding than backprop?"""
