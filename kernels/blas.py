@@ -25,7 +25,7 @@ def gemm_address(dtype) -> int:
 
 @intrinsic
 def _gemm(typing_context, address, form_a, form_b, m, n, k, alpha, a, i, lda, b, j, ldb, beta, c, h, ldc):
-    """Call the Fortran routine at ``address`` on ``a[i:]``, ``b[j:]`` and ``c[h:]`` (column-major)."""
+    """Call the Fortran routine at ``address`` on ``a + i``, ``b + j`` and ``c + h`` (column-major)."""
     integer = types.int32
     scalar = c.dtype
     signature = types.void(
@@ -43,14 +43,12 @@ def _gemm(typing_context, address, form_a, form_b, m, n, k, alpha, a, i, lda, b,
             return slot
 
         def data(position):
-            array = context.make_array(signature.args[position])(context, builder, arguments[position])
-            return builder.gep(array.data, [arguments[position + 1]])
+            return builder.gep(arguments[position], [arguments[position + 1]])
 
         pointer, character, number = real.as_pointer(), byte.as_pointer(), int32.as_pointer()
         kind = ir.FunctionType(
             ir.VoidType(),
-            [character, character, number, number, number, pointer, pointer, number]
-            + [pointer, number, pointer, pointer, number],
+            [character, character, number, number, number, pointer, pointer, number, pointer, number, pointer, pointer, number],
         )
         routine = builder.inttoptr(arguments[0], kind.as_pointer())
         forms = [by_reference(builder.trunc(arguments[p], byte)) for p in (1, 2)]
@@ -67,7 +65,7 @@ def _gemm(typing_context, address, form_a, form_b, m, n, k, alpha, a, i, lda, b,
 def add_a_bt(gemm, rows, columns, inner, alpha, a, i, lda, b, j, ldb, beta, c, h, ldc):
     """Row-major ``C = alpha * A @ B.T + beta * C``; A (rows, inner), B (columns, inner), C (rows, columns).
 
-    Matrices begin at index i, j, h of flat arrays; ld* is the number of elements from one row to the next.
+    Matrices begin at index i, j, h behind pointers; ld* is the number of elements from one row to the next.
     """
     _gemm(gemm, _TRANSPOSE, _NO_TRANSPOSE, columns, rows, inner, alpha, b, j, ldb, a, i, lda, beta, c, h, ldc)
 
@@ -75,7 +73,9 @@ def add_a_bt(gemm, rows, columns, inner, alpha, a, i, lda, b, j, ldb, beta, c, h
 @njit(nogil=True, cache=True)
 def add_a_b(gemm, rows, columns, inner, alpha, a, i, lda, b, j, ldb, beta, c, h, ldc):
     """Row-major ``C = alpha * A @ B + beta * C``; A (rows, inner), B (inner, columns), C (rows, columns)."""
-    _gemm(gemm, _NO_TRANSPOSE, _NO_TRANSPOSE, columns, rows, inner, alpha, b, j, ldb, a, i, lda, beta, c, h, ldc)
+    _gemm(
+        gemm, _NO_TRANSPOSE, _NO_TRANSPOSE, columns, rows, inner, alpha, b, j, ldb, a, i, lda, beta, c, h, ldc
+    )
 
 
 @njit(nogil=True, cache=True)

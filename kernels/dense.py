@@ -13,10 +13,10 @@ matrix products and belong to BLAS (``blas.py``).
 import numpy as np
 from numba import njit
 
-from .blas import add_a_b, add_a_bt, add_at_b
 from .simd import VECTOR_BYTES, horizontal_sum, lanes, load, multiply_add, prefetch, splat, store
 
 PREDICT, BACKPROJECT, UPDATE = 1, 2, 4  # what a pass does; they add up
+FORWARD, OFFSET = 32, 64  # variants of PREDICT: leave the prediction itself; begin from what stands in e
 
 # Short rows go by twice four: the sums of one block hide behind the products of the other. Long rows go by four, and
 # the next block is fetched meanwhile; eight rows and the next eight would not fit into the first-level cache together
@@ -30,10 +30,12 @@ def padded(count: int, dtype) -> int:
     return -(-count // lanes) * lanes
 
 
-def aligned_zeros(count: int, dtype) -> np.ndarray:
-    """A flat array whose first element lies on a vector boundary; its memory is touched by whoever writes first."""
+def aligned_empty(count: int, dtype) -> np.ndarray:
+    """A flat array that begins on a vector boundary and that nobody has touched yet: its pages will lie near whoever
+    writes first. ``np.empty`` asks the kernel for huge pages where the array is large; ``np.zeros`` does not, and
+    without them two cores together reached only 63 of 92 GB/s (32 x 1024, float32)."""
     item = np.dtype(dtype).itemsize
-    raw = np.zeros(count * item + VECTOR_BYTES, np.uint8)
+    raw = np.empty(count * item + VECTOR_BYTES, np.uint8)
     offset = -raw.ctypes.data % VECTOR_BYTES
     return raw[offset : offset + count * item].view(dtype)
 
@@ -54,13 +56,15 @@ def _dots(W, r, columns, a, i, zero):
 
 
 @njit(nogil=True, forceinline=True)
-def _predict(W, r, columns, a, i, base, b, sign, e, k):
-    """Four elements of ``e = base + sign * (W @ a)``."""
-    s0, s1, s2, s3 = _dots(W, r, columns, a, i, splat(type(sign)(0)))
-    e[k] = base[b] + sign * s0
-    e[k + 1] = base[b + 1] + sign * s1
-    e[k + 2] = base[b + 2] + sign * s2
-    e[k + 3] = base[b + 3] + sign * s3
+def _predict(work, W, r, columns, a, i, x, b, e, k, zero):
+    """Four elements of ``e = x - mu``, or of ``e = mu``."""
+    s0, s1, s2, s3 = _dots(W, r, columns, a, i, zero)
+    if work & OFFSET:
+        s0, s1, s2, s3 = e[k] + s0, e[k + 1] + s1, e[k + 2] + s2, e[k + 3] + s3
+    if work & FORWARD:
+        e[k], e[k + 1], e[k + 2], e[k + 3] = s0, s1, s2, s3
+    else:
+        e[k], e[k + 1], e[k + 2], e[k + 3] = x[b] - s0, x[b + 1] - s1, x[b + 2] - s2, x[b + 3] - s3
 
 
 @njit(nogil=True, forceinline=True)
@@ -109,26 +113,29 @@ def _sweep(work, W, r, columns, a, i, e, k, g, h, precision, rate, ahead):
 
 
 @njit(nogil=True, cache=True)
-def layer_pass(work, W, w, rows, columns, a, i, base, b, sign, e, k, g, h, precision, rate):
+def layer_pass(work, W, w, rows, columns, a, i, x, b, e, k, g, h, precision, rate):
     """One pass over a layer's weights for a batch of one; ``rows`` and ``columns`` are padded sizes.
 
-    With PREDICT in ``work``:  ``e = base + sign * (W @ a)`` (sign -1 gives errors, +1 predictions);
+    With PREDICT in ``work``:  ``e = x - W @ a``; with FORWARD too, ``e = W @ a``; with OFFSET, what stands in e
+                               (bias, skip) is added to ``W @ a`` first;
     with BACKPROJECT:          ``g = precision * e @ W``;
     with UPDATE:               ``W += rate * outer(e, a)``, after the other two have read W (joint schedule).
 
-    Without PREDICT, e is read as it stands; ``base`` may be e itself. The letters w, i, b, k, h are where W, a,
-    base, e, g begin in their flat arrays. Eqs. 5 to 7 of Salvatori et al. 2022 in one pass.
+    Without PREDICT, e is read as it stands. The letters w, i, b, k, h are where W, a, x, e, g begin behind their
+    pointers. Eqs. 5 to 7 of Salvatori et al. 2022 in one pass. A prediction is rounded alike with and without
+    FORWARD, so the error of a layer that nothing has reached yet is exactly 0 (noise there would be blown up by Adam).
     """
     if work & BACKPROJECT:
         for j in range(h, h + columns):
             g[j] = 0
     block = 4 * columns
+    zero = splat(precision - precision)
     if columns <= SHORT_ROW_VECTORS * lanes(W):
         for row in range(0, rows, 8):
-            r, q = w + row * columns, k + row
+            r, q, p = w + row * columns, k + row, b + row
             if work & PREDICT:
-                _predict(W, r, columns, a, i, base, b + row, sign, e, q)
-                _predict(W, r + block, columns, a, i, base, b + row + 4, sign, e, q + 4)
+                _predict(work, W, r, columns, a, i, x, p, e, q, zero)
+                _predict(work, W, r + block, columns, a, i, x, p + 4, e, q + 4, zero)
             if work & (BACKPROJECT | UPDATE):
                 _sweep(work, W, r, columns, a, i, e, q, g, h, precision, rate, False)
                 _sweep(work, W, r + block, columns, a, i, e, q + 4, g, h, precision, rate, False)
@@ -136,6 +143,6 @@ def layer_pass(work, W, w, rows, columns, a, i, base, b, sign, e, k, g, h, preci
         for row in range(0, rows, 4):
             r, q = w + row * columns, k + row
             if work & PREDICT:
-                _predict(W, r, columns, a, i, base, b + row, sign, e, q)
+                _predict(work, W, r, columns, a, i, x, b + row, e, q, zero)
             if work & (BACKPROJECT | UPDATE):
                 _sweep(work, W, r, columns, a, i, e, q, g, h, precision, rate, True)

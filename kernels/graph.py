@@ -87,12 +87,12 @@ def list_schedule(indptr, indices, cost, workers, start, finish, worker, busy, n
 def steady_state(indptr, indices, lag, cost, workers, limit, rate):
     """Exact rate of the list schedule of an endless graph in which one period of tasks repeats.
 
-    Predecessor ``indices[edge]`` belongs to the same period (``lag[edge]`` 0) or to the one before (1); costs are
-    0 or 1. Fills ``rate`` with (time, periods): so much time passes in so many periods for ever after. Periods
-    stay 0 if no state came back within ``limit`` periods.
+    Predecessor ``indices[edge]`` belongs to the same period (``lag[edge]`` 0) or to the one before (1); costs
+    are 0 or 1. Fills ``rate`` with (time, periods): so much time passes in so many periods for ever after.
+    Periods stay 0 if no state came back within ``limit`` periods.
 
-    The state after a period is all that later periods can see: finish times and busy slots from the first slot
-    on that they can still use. Two equal states prove that all between them repeats (Brent's search).
+    The state after a period is all that later periods can see: finish times and busy slots from the first
+    slot on that they can still use. Two equal states prove that what lies between repeats (Brent's search).
     """
     tasks = cost.size
     units = 0
@@ -155,11 +155,14 @@ def steady_state(indptr, indices, lag, cost, workers, limit, rate):
         for v in range(tasks):
             finish[v] = max(finish[v] - base, 0)
 
-        if slots == reference_slots and np.array_equal(finish, reference):
-            if np.array_equal(busy[:slots], reference_busy[:slots]):
-                rate[0] = time - reference_time
-                rate[1] = period - reference_period
-                return
+        if (
+            slots == reference_slots
+            and np.array_equal(finish, reference)
+            and np.array_equal(busy[:slots], reference_busy[:slots])
+        ):
+            rate[0] = time - reference_time
+            rate[1] = period - reference_period
+            return
         if period == renew:
             renew *= 2
             reference[:] = finish
@@ -175,7 +178,8 @@ def order_violations(indptr, indices, event, start, end, latest, edges, events, 
 
     ``event[v]`` is the event that covers task v, or -1: such a task passes on the two latest events it waits
     for, so that what stands behind it still has to wait (two, since one of them may be the follower's own).
-    ``latest`` (tasks, 2) is scratch; ``edges`` and ``events`` take the first violations, ``total[0]`` counts all.
+    ``latest`` (tasks, 2) is scratch; ``edges`` and ``events`` take the first violations, ``total[0]`` counts
+    all.
     """
     for v in range(event.size):
         own = event[v]

@@ -196,7 +196,7 @@ def _read_idx_pair(images: Path, split: str, md5: dict[str, str]) -> tuple[_Stor
 
 def _read_npz(path: Path, split: str) -> tuple[_Stored, _Stored]:
     wanted = [("x_train", "y_train"), ("x", "y")] if split == "train" else [("x_test", "y_test")]
-    with _reading(path, "an .npz archive of numeric arrays") as file, zipfile.ZipFile(file) as archive:
+    with _reading(path, "a whole .npz archive of numeric arrays") as file, zipfile.ZipFile(file) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         pair = next((pair for pair in wanted if members.keys() >= set(pair)), None)
         if pair is None:

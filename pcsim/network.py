@@ -4,8 +4,10 @@ Layers are numbered from the input: ``x[0]`` is the input, ``x[L]`` the output, 
 ``(n[l+1], n[l])`` predicts ``x[l+1]`` from ``x[l]``, for l = 0 … L-1; L is the depth.
 """
 
+import copy
+import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -69,7 +71,9 @@ class Network:
 
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
-            raise InputError(f"activation {self.activation!r} is unknown: choose from {', '.join(ACTIVATIONS)}")
+            raise InputError(
+                f"activation {self.activation!r} is unknown: choose from {', '.join(ACTIVATIONS)}"
+            )
         if len(self.weights) == 0:
             raise InputError("a net needs at least one weight matrix")
         given = {np.asarray(w).dtype for w in self.weights}
@@ -91,7 +95,9 @@ class Network:
             raise InputError("scale holds NaN or infinity")
         for l, w in enumerate(weights):
             if skip[l] and w.shape[0] != w.shape[1]:
-                raise InputError(f"skip[{l}] needs as many outputs as inputs, but weights[{l}] has shape {w.shape}")
+                raise InputError(
+                    f"skip[{l}] needs as many outputs as inputs, but weights[{l}] has shape {w.shape}"
+                )
         biases = self.biases
         if biases is not None:
             if len(biases) != depth:
@@ -100,7 +106,9 @@ class Network:
             for l, (w, b) in enumerate(zip(weights, biases, strict=True)):
                 if b.shape != w.shape[:1]:
                     raise InputError(f"biases[{l}] has shape {b.shape}, expected {w.shape[:1]}")
-        for name, value in zip(("weights", "biases", "scale", "skip"), (weights, biases, scale, skip), strict=True):
+        for name, value in zip(
+            ("weights", "biases", "scale", "skip"), (weights, biases, scale, skip), strict=True
+        ):
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -130,7 +138,7 @@ class Network:
             raise InputError(f"dtype {np.dtype(dtype).name} is not supported: use float32 or float64")
         rng = np.random.default_rng(seed)
         weights, biases = [], []
-        for columns, rows in zip(sizes[:-1], sizes[1:], strict=True):
+        for columns, rows in itertools.pairwise(sizes):
             bound = 1 / np.sqrt(columns)
             weights.append(rng.uniform(-bound, bound, (rows, columns)).astype(dtype))
             if bias:
@@ -181,8 +189,11 @@ class Network:
         return values
 
     def replace(self, weights: Sequence[Array], biases: Sequence[Array] | None) -> "Network":
-        """The same net with other weights and biases."""
-        return replace(self, weights=weights, biases=biases)
+        """The same net with other weights and biases of the same shapes, taken as they are (NaN after divergence)."""
+        net = copy.copy(self)
+        object.__setattr__(net, "weights", list(weights))
+        object.__setattr__(net, "biases", None if biases is None else list(biases))
+        return net
 
 
 def _numbers(value: ArrayLike, dtype: np.dtype, name: str, dimensions: int) -> Array:

@@ -1,15 +1,15 @@
-"""The one truth about what depends on what: task graphs of BP, PC, Z-IL and iPC, and everything counted on them.
+"""The one truth about what depends on what: task graphs of BP, PC, Z-IL and iPC.
 
-A graph lists every task of a run (predictions, error products, value and weight updates of all layers and steps)
-with its data-flow edges. Values and weights count as double-buffered: only true dependencies are edges. Counts,
-schedules and the check of a recorded run are derived from these edges, never from formulas. Nothing here knows
-nets, machines, clocks or files.
+A graph lists every task of a run (predictions, error products, value and weight updates, per layer and step)
+with its data-flow edges. Values and weights count as double-buffered: only true dependencies are edges.
+Counts, schedules and the check of a recorded run are derived from these edges, never from formulas.
+Nothing here knows nets, machines, clocks or files.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from fractions import Fraction
@@ -19,7 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pcsim.errors import InputError
+from .errors import InputError
+
+_Ids = NDArray[Any]
 
 
 class Kind(IntEnum):
@@ -34,6 +36,9 @@ class Kind(IntEnum):
 
 PAPER_COSTS: Mapping[Kind, int] = {Kind.PREDICT: 1, Kind.BACKPROJECT: 1}
 FULL_COSTS: Mapping[Kind, int] = {**PAPER_COSTS, Kind.START: 1, Kind.UPDATE: 1}
+
+# Ids take 32 bits: on millions of tasks every pass is memory traffic.
+_MOST = np.iinfo(np.int32).max
 
 
 class Predecessors(NamedTuple):
@@ -73,8 +78,8 @@ class TaskGraph:
     """All tasks of ``updates`` complete weight updates, in topological order, and what each waits for.
 
     ``kinds``, ``layers``, ``steps`` (global inference step) and ``update_of`` (index of the weight update it
-    belongs to) have one entry per task. The calendar repeats every ``period`` steps (1 for iPC on a full batch
-    and BP, a whole cycle otherwise). The arrays are shared: treat them as read-only.
+    belongs to) have one entry per task. The calendar repeats every ``period`` steps: 1 for BP and for iPC on
+    a full batch, a whole cycle otherwise. The arrays are shared: treat them as read-only.
     """
 
     algorithm: str
@@ -102,19 +107,19 @@ class TaskGraph:
         return np.array([costs.get(kind, 0) for kind in Kind], np.int64)[self.kinds]
 
     def _finish_times(self, costs: Mapping[Kind, int]) -> NDArray[np.int64]:
-        from pcsim.kernels import graph
+        from .kernels import graph
 
         finish = np.empty(len(self), np.int64)
         graph.longest_path(*self.predecessors, self._costs(costs), finish)
         return finish
 
     def finish_times(self, full: bool = False) -> NDArray[np.int64]:
-        """When each task ends with unlimited workers, in MMs; ``full`` counts starts and updates as MMs too."""
+        """When each task ends with unlimited workers, in MMs; ``full`` counts starts and updates too."""
         return self._finish_times(FULL_COSTS if full else PAPER_COSTS)
 
     def critical_path(self, full: bool = False) -> NDArray[np.int64]:
         """Task ids of one longest chain of edges, first to last; tasks that cost nothing included."""
-        from pcsim.kernels import graph
+        from .kernels import graph
 
         finish = self.finish_times(full)
         on_chain = np.zeros(len(self), np.bool_)
@@ -146,7 +151,7 @@ class TaskGraph:
         return _number(Fraction(int(self._costs(costs)[counted].sum()), self._period_updates))
 
     def _growth(self, costs: Mapping[Kind, int]) -> int | float:
-        # The first half of the updates is left out: there the forward start of iPC still shows.
+        # The first half of the updates is left out, in case the forward start still shows there.
         period = self._period_updates
         span = period * max(1, (self.updates - 1) // (2 * period))
         completion = self._completion(self._finish_times(costs))
@@ -156,14 +161,14 @@ class TaskGraph:
     def mm(self) -> int | float:
         """Matrix multiplications per weight update, steady state, paper convention (iPC paper, Table 4).
 
-        Whole except for iPC with ``steps_per_batch``, where it is a mean over one batch. Raises ``InputError``
-        with fewer than two updates (or, with ``steps_per_batch``, than one batch and a step), as all counts do.
+        Whole, except for iPC with ``steps_per_batch``: there it is the mean over one batch. As all counts do,
+        it raises ``InputError`` with fewer than two updates (``steps_per_batch`` + 1 where that is given).
         """
         return self._products(PAPER_COSTS)
 
     @cached_property
     def smm(self) -> int | float:
-        """Longest chain of waiting MMs per weight update, steady state, paper convention (Table 4, Theorem 3.1)."""
+        """Longest chain of MMs that wait for one another per weight update (Table 4, Theorem 3.1)."""
         return self._growth(PAPER_COSTS)
 
     @cached_property
@@ -182,9 +187,9 @@ class TaskGraph:
         Exact: the graph's last period is repeated until the schedule's state comes back. Never below
         ``max(smm, mm / workers)``; ``smm_workers`` of a results file.
         """
-        from pcsim.kernels import graph
+        from .kernels import graph
 
-        workers = _count("workers", workers)
+        workers = min(_count("workers", workers), _MOST)
         updates = self._period_updates
         steps = int(self.steps[-1]) + 1
         indptr, indices = self.predecessors
@@ -197,26 +202,28 @@ class TaskGraph:
         repeated = self.task(self.kinds[earlier], self.steps[earlier] + self.period, self.layers[earlier])
         indices[lag] = repeated - first
         if np.any(indices < 0):
-            raise InputError("the graph's last period does not repeat the one before: take a graph of the builders")
+            raise InputError("the last period does not repeat the one before: use a graph of the builders")
         rate = np.zeros(2, np.int64)
-        # In-order packing comes back after at most `workers` periods; Brent's search sees it within three times that.
-        limit = 1000 + 4 * workers
+        # In-order packing comes back after at most `workers` periods, and Brent's search sees it within three
+        # times as many; the rest is for graphs changed by hand.
+        limit = 1000 + 4 * min(workers, 1_000_000)
         graph.steady_state(indptr, indices, lag, self._costs(PAPER_COSTS)[first:], workers, limit, rate)
         if rate[1] == 0:
-            raise InputError("the graph never comes to a steady state: some layers do not wait for the others")
+            raise InputError(f"no steady state within {limit} periods: use fewer workers or a graph of the builders")
         return float(Fraction(int(rate[0]), int(rate[1]) * updates))
 
     def schedule(
         self, workers: int, costs: Mapping[Kind, int] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """List schedule in task order on ``workers`` workers: (start, finish, worker) of every task, in MMs.
+        """List schedule, earlier tasks first: (start, finish, worker) of every task, times in MMs.
 
-        No worker idles while an MM is ready, so work runs ahead wherever nothing has to wait. ``costs`` (0 or 1
-        per kind, 0 where left out) replaces the paper convention; tasks that cost 0 take no worker (-1).
+        No worker idles while an MM is ready, so work runs ahead wherever nothing has to wait. ``costs`` (0 or
+        1 per kind, 0 where left out) replaces the paper convention; tasks that cost 0 take no worker (-1).
+        Raises ``InputError`` for other costs or fewer than one worker.
         """
-        from pcsim.kernels import graph
+        from .kernels import graph
 
-        workers = _count("workers", workers)
+        workers = min(_count("workers", workers), _MOST)
         if costs is not None and not set(costs.values()) <= {0, 1}:
             raise InputError(f"a schedule's costs are 0 or 1 per kind, got {sorted(set(costs.values()))}")
         cost = self._costs(PAPER_COSTS if costs is None else costs)
@@ -231,7 +238,7 @@ class TaskGraph:
 
         From a forward start all hidden errors are exactly zero, so an UPDATE not reached changes nothing.
         """
-        from pcsim.kernels import graph
+        from .kernels import graph
 
         reached = np.zeros(len(self), np.bool_)
         sources = self.task([Kind.START, Kind.PREDICT], 0, self.depth - 1)
@@ -244,19 +251,19 @@ class TaskGraph:
     ) -> list[str]:
         """What is wrong with the order of a recorded run: at most ten sentences, then a count; [] if nothing.
 
-        ``event_of_task`` gives the event that covers each task (-1: none), ``start`` and ``end`` the events' times
-        in any one unit. Along every edge the earlier task's event must have ended when the later one's starts,
-        unless it is the same event. Tasks of the ``optional`` kinds need no event of their own; what they wait for,
-        their followers wait for. Raises ``InputError`` for arrays that do not fit together.
+        ``event_of_task`` gives the event that covers each task (-1: none), ``start`` and ``end`` the times of
+        the events in any one unit. Along every edge the earlier task's event must have ended when the later
+        one's starts, unless it is the same event. Tasks of the ``optional`` kinds need no event of their own:
+        what they wait for, their followers wait for. Raises ``InputError`` for arrays that do not fit.
         """
-        from pcsim.kernels import graph
+        from .kernels import graph
 
         event = np.asarray(event_of_task, np.int64)
         begin, finish = np.asarray(start, np.float64), np.asarray(end, np.float64)
         if event.shape != (len(self),) or begin.ndim != 1 or begin.shape != finish.shape:
             raise InputError(
-                f"check_order needs one event per task ({len(self)}) and a start and an end per event, got shapes"
-                f" {event.shape}, {begin.shape} and {finish.shape}"
+                f"check_order needs one event per task ({len(self)}) and a start and an end per event,"
+                f" got shapes {event.shape}, {begin.shape} and {finish.shape}"
             )
         if event.max() >= begin.size or event.min() < -1:
             raise InputError(f"events must be -1 (none) or below {begin.size}, the number of event times given")
@@ -299,18 +306,198 @@ def _count(name: str, value: Any) -> int:
     return number
 
 
-# Peak of building, measured: 1,000 x 1,000 iPC. Counting on a graph stays below it.
-_BYTES_PER_TASK = 130
+# Measured peaks of building a graph and asking it everything: 50 to 89 bytes a task in deep graphs, and up to
+# 380 a step on top, which shows in shallow ones.
+_BYTES_PER_TASK, _BYTES_PER_STEP = 90, 400
+
+# One entry per inference step: the kind, first layer and number of tasks; then +1 or -1, how the layers run.
+_Block = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int]
+
+# From the kind, steps and layers of tasks to at most three columns of predecessors, -1 for none.
+_Edges = Callable[[Kind, _Ids, _Ids, _Lookup], tuple[_Ids, ...]]
 
 
-def _enumerate(
-    blocks: Sequence[tuple[NDArray[Any], NDArray[Any], NDArray[Any], int]], tasks: int
-) -> tuple[NDArray[np.int8], NDArray[np.int32], NDArray[np.int32]]:
-    """(kinds, layers, steps) of all tasks: in every step, block after block of (kind, first layer, count, +-1)."""
+def _check_memory(tasks: int, steps: int) -> None:
+    import psutil
+
+    available = psutil.virtual_memory().available
+    needed = tasks * _BYTES_PER_TASK + steps * _BYTES_PER_STEP
+    if needed > available or tasks > _MOST // 3:
+        raise InputError(
+            f"a graph of {tasks:,} tasks (at most {_MOST // 3:,}) needs {needed / 1e9:,.1f} GB where"
+            f" {available / 1e9:,.1f} GB are free: ask for less depth, fewer updates or fewer steps"
+        )
+
+
+def _graph(
+    algorithm: str,
+    depth: int,
+    updates: int,
+    period: int,
+    interval: int,
+    blocks: Sequence[_Block],
+    edges: _Edges,
+) -> TaskGraph:
+    """Lay out block after block in every step and tie each task to its predecessors; no loop over tasks."""
     kind, first, count = (np.stack([block[i] for block in blocks], 1).ravel() for i in range(3))
     direction = np.tile([block[3] for block in blocks], count.size // len(blocks))
+    kinds = np.repeat(kind, count).astype(np.int8)
+    steps = np.repeat(np.arange(count.size) // len(blocks), count).astype(np.int32)
     origin = first - direction * (np.cumsum(count) - count)
-    layers = np.repeat(origin, count)
-    layers += np.repeat(direction, count) * np.arange(tasks)
-    steps = np.repeat(np.arange(count.size) // len(blocks), count)
-    return np.repeat(kind, count).astype(np.int8), layers.astype(np.int32), steps.astype(np.int32)
+    layers = (np.repeat(origin, count) + np.repeat(direction, count) * np.arange(kinds.size)).astype(np.int32)
+
+    find = _Lookup(kinds, layers, steps)
+    waits = np.full((kinds.size, 3), -1, np.int32)
+    for member in Kind:
+        ids = np.flatnonzero(kinds == member)
+        if ids.size:
+            for column, found in enumerate(edges(member, steps[ids], layers[ids], find)):
+                waits[ids, column] = found
+    present = waits >= 0
+    indptr = np.zeros(kinds.size + 1, np.int64)
+    np.cumsum(present.sum(1), out=indptr[1:])
+    update_of = steps // np.int32(interval)
+    waiting = Predecessors(indptr, waits[present])
+    return TaskGraph(algorithm, depth, updates, period, kinds, layers, steps, update_of, waiting)
+
+
+def _relaxation(
+    algorithm: str,
+    depth: int,
+    updates: int,
+    interval: int,
+    due: Callable[[_Ids], _Ids],
+    cycle: int,
+    rest: int,
+) -> TaskGraph:
+    """PC, Z-IL and iPC are one dynamics with three calendars (iPC paper, Algorithms 1-3, Eqs. 9-11 jointly).
+
+    ``W[l]`` updates at every step that is ``due(l)`` modulo ``interval``. A forward start opens every cycle
+    of ``cycle`` steps (0: one for ever); its last ``rest`` steps leave the values alone.
+    """
+    total = updates * interval
+    period, cycle = cycle or 1, cycle or total
+    relaxing = total - total // cycle * rest
+    _check_memory((total + updates) * depth + relaxing * 2 * (depth - 1), total)
+
+    step = np.arange(total)
+    zero = np.zeros_like(step)
+    hidden = np.where(step % cycle < cycle - rest, depth - 1, 0)
+    falling = np.arange(depth)[::-1]
+    first_due = np.zeros(interval, np.int64)
+    first_due[due(falling)] = falling  # where several are due, the last written is the lowest
+    number_due = np.bincount(due(falling), minlength=interval)
+    blocks: list[_Block] = [
+        (np.where(step % cycle == 0, int(Kind.START), int(Kind.PREDICT)), zero, zero + depth, 1),
+        (zero + Kind.BACKPROJECT, zero + 1, hidden, 1),
+        (zero + Kind.VALUE, zero + 1, hidden, 1),
+        (zero + Kind.UPDATE, first_due[step % interval], number_due[step % interval], 1),
+    ]
+
+    def edges(kind: Kind, s: _Ids, layer: _Ids, find: _Lookup) -> tuple[_Ids, ...]:
+        def error(of: _Ids) -> _Ids:
+            return np.maximum(find(Kind.START, s, of - 1), find(Kind.PREDICT, s, of - 1))
+
+        def value(of: _Ids) -> _Ids:
+            return np.where(opening, find(Kind.START, s, of - 1), find(Kind.VALUE, s - 1, of))
+
+        opening = s % cycle == 0
+        weights = find(Kind.UPDATE, s - 1 - (s - 1 - due(layer)) % interval, layer)
+        match kind:
+            case Kind.START:
+                return find(Kind.START, s, layer - 1), weights
+            case Kind.PREDICT:
+                return find(Kind.VALUE, s - 1, layer), find(Kind.VALUE, s - 1, layer + 1), weights
+            case Kind.BACKPROJECT:
+                return error(layer + 1), weights
+            case Kind.VALUE:
+                # At the opening one START made both the error and the value: one edge, not two.
+                return error(layer), find(Kind.BACKPROJECT, s, layer), np.where(opening, -1, value(layer))
+            case Kind.UPDATE:
+                return error(layer + 1), value(layer), weights
+
+    return _graph(algorithm, depth, updates, period, interval, blocks, edges)
+
+
+def incremental(depth: int, updates: int, steps_per_batch: int | None = None) -> TaskGraph:
+    """iPC: every weight updates at every step; one endless cycle, or a start every ``steps_per_batch``.
+
+    Raises ``InputError``, as all builders do, for counts below 1 or a graph too large for the memory at hand.
+    """
+    depth, updates = _count("depth", depth), _count("updates", updates)
+    cycle = 0 if steps_per_batch is None else _count("steps_per_batch", steps_per_batch)
+    return _relaxation("ipc", depth, updates, 1, np.zeros_like, cycle, rest=0)
+
+
+def predictive_coding(depth: int, updates: int, steps: int) -> TaskGraph:
+    """PC(T): forward start, T = ``steps`` value updates, then all weights from the errors at t = T."""
+    depth, updates, steps = _count("depth", depth), _count("updates", updates), _count("steps", steps)
+    return _relaxation("pc", depth, updates, steps + 1, lambda layer: np.full_like(layer, steps), steps + 1, rest=1)
+
+
+def zero_divergence(depth: int, updates: int) -> TaskGraph:
+    """Z-IL: PC with T = L - 1 whose ``W[L-1-t]`` updates at step t already (iPC paper, Algorithm 3)."""
+    depth, updates = _count("depth", depth), _count("updates", updates)
+    return _relaxation("zil", depth, updates, depth, lambda layer: depth - 1 - layer, depth, rest=1)
+
+
+def backprop(depth: int, updates: int) -> TaskGraph:
+    """BP: the forward chain, the backward chain and all weight updates, one step per weight update."""
+    depth, updates = _count("depth", depth), _count("updates", updates)
+    _check_memory(updates * (3 * depth - 1), updates)
+    zero = np.zeros(updates, np.int64)
+    blocks: list[_Block] = [
+        (zero + Kind.PREDICT, zero, zero + depth, 1),
+        (zero + Kind.BACKPROJECT, zero + depth - 1, zero + depth - 1, -1),
+        (zero + Kind.UPDATE, zero, zero + depth, 1),
+    ]
+
+    def edges(kind: Kind, s: _Ids, layer: _Ids, find: _Lookup) -> tuple[_Ids, ...]:
+        values, weights = find(Kind.PREDICT, s, layer - 1), find(Kind.UPDATE, s - 1, layer)
+        if kind == Kind.PREDICT:
+            return values, weights
+        output = np.where(layer == depth - 1, find(Kind.PREDICT, s, layer), -1)
+        error = np.maximum(output, find(Kind.BACKPROJECT, s, layer + 1))
+        return error, values, weights
+
+    return _graph("bp", depth, updates, 1, 1, blocks, edges)
+
+
+def figure_5(graph: TaskGraph, backward: int = 6) -> tuple[int, int]:
+    """(full, partial): weight updates complete within ``backward`` backward SMMs (iPC paper, Fig. 5).
+
+    Workers are unlimited and only BACKPROJECT takes time. An update is full if the first output error has
+    reached all its layers, partial if only some. Raises ``InputError`` if the graph ends too early to tell.
+    """
+    backward = _count("backward", backward)
+    completion = graph._completion(graph._finish_times({Kind.BACKPROJECT: 1}))
+    if completion[-1] <= backward:
+        raise InputError(
+            f"the last update is complete after {completion[-1]} backward SMMs, not beyond {backward}:"
+            " ask for more updates and a depth of at least 2"
+        )
+    updating = graph.kinds == Kind.UPDATE
+    layers = np.bincount(graph.update_of[updating & graph.reached()], minlength=graph.updates)
+    layers = layers[completion <= backward]
+    return int(np.sum(layers == graph.depth)), int(np.sum((layers > 0) & (layers < graph.depth)))
+
+
+def table4(depths: Iterable[int], steps: Iterable[int] = (), workers: Iterable[int] = ()) -> list[dict[str, Any]]:
+    """The counts of BP, PC (one row per T in ``steps``), Z-IL and iPC at every depth (iPC paper, Table 4).
+
+    Rows hold ``algorithm``, ``depth``, ``steps`` (None except for PC) and, per weight update in the steady
+    state, ``mm``, ``smm``, ``mm_full``, ``smm_full`` and ``smm_workers`` (a value per number of workers).
+    """
+    steps, workers = list(steps), list(workers)
+    counts = ("algorithm", "depth", "mm", "smm", "mm_full", "smm_full")
+
+    def row(graph: TaskGraph, T: int | None = None) -> dict[str, Any]:
+        makespans = {P: graph.makespan(P) for P in workers}
+        return {**{name: getattr(graph, name) for name in counts}, "steps": T, "smm_workers": makespans}
+
+    rows = []
+    for depth in depths:
+        rows.append(row(backprop(depth, 2)))
+        rows += [row(predictive_coding(depth, 2, T), T) for T in steps]
+        rows += [row(zero_divergence(depth, 2)), row(incremental(depth, 2))]
+    return rows

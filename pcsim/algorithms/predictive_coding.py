@@ -1,47 +1,96 @@
 """PC, Z-IL and iPC: one dynamics, three calendars of weight updates (Fig. 1b of Salvatori et al. 2022).
 
-A cycle begins with the clamped net's forward pass; at each step t the errors are computed from values and weights,
-and from those three the next values and, where the calendar says so, the next weights. What the calendars decide:
+A cycle begins with a forward pass. At each step t the errors are computed from values and weights, and from these
+three the next values and, where the calendar says so, the next weights:
 
-=======  =============================  ==============================  =========================
-         steps of a cycle               value update at                 update of W[l] at
-=======  =============================  ==============================  =========================
-iPC      for ever, or steps_per_batch   every step                      every step
-PC       T + 1                          t < T                           t = T
-Z-IL     L (PC with T = L-1, gamma 1)   t < L - 1                       t = L - 1 - l
-=======  =============================  ==============================  =========================
+=======  =========================  =======================  ==========================
+          steps in a cycle           values change at         W[l] changes at
+=======  =========================  =======================  ==========================
+iPC      no end, or steps_per_batch  every step               every step
+PC       T + 1                       t < T                    t = T
+Z-IL     L                           t < L - 1                t = L - 1 - l
+=======  =========================  =======================  ==========================
 """
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from ..tasks import TaskGraph, incremental, predictive_coding, zero_divergence
-from .common import Algorithm, check_steps
+from .common import Algorithm, Calendar, whole
 
 
 @dataclass(frozen=True)
-class PredictiveCoding(Algorithm):
-    """What the three have in common: ``gamma``, the rate of value updates, and the output layer's ``precision``."""
+class IPC(Algorithm):
+    """Incremental predictive coding: all values and all weights at every step (Algorithm 1 of the paper).
 
+    alpha, gamma: rates of the weight and of the value updates; precision: weight of the output layer's error.
+    """
+
+    name: ClassVar[str] = "ipc"
+    title: ClassVar[str] = "iPC"
+    alpha: float = 1e-4
     gamma: float = 0.5
+    optimizer: str = "sgd"
     precision: float = 1.0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        self._positive("gamma", "precision")
+        self._check(self.optimizer, gamma=self.gamma, precision=self.precision)
 
-    def cycle(self, depth: int, steps_per_batch: int | None = None) -> int | None:
-        """Steps from one forward start to the next; None: there is no next one."""
-        raise NotImplementedError
+    def calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
+        """The calendar of a net of that depth."""
+        return Calendar(steps_per_batch, None, (None,) * depth, steps_per_batch)
 
-    def updates_per_cycle(self, depth: int, steps_per_batch: int | None = None) -> int | None:
-        """Complete weight updates in a cycle; None: as many as one likes."""
-        return 1
+    def tasks(self, depth: int, steps: int = 8) -> TaskGraph:
+        """The task graph of ``steps`` weight updates, one per inference step, on one batch."""
+        return incremental(depth, steps)
 
-    def updates_values(self, t: int, depth: int) -> bool:
-        """Does step t of a cycle update the hidden values?"""
-        raise NotImplementedError
 
-    def updates_weights(self, t: int, l: int, depth: int) -> bool:
-        """Does step t of a cycle update ``W[l]``?"""
-        raise NotImplementedError
+@dataclass(frozen=True)
+class PC(Algorithm):
+    """Predictive coding: T value updates on a batch, then one weight update (Algorithm 2 of the paper)."""
+
+    name: ClassVar[str] = "pc"
+    title: ClassVar[str] = "PC"
+    alpha: float = 1e-4
+    gamma: float = 0.5
+    T: int = 8
+    optimizer: str = "sgd"
+    precision: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._check(self.optimizer, gamma=self.gamma, precision=self.precision)
+        whole("T", self.T)
+
+    def calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
+        """The calendar of a net of that depth."""
+        return Calendar(self.T + 1, self.T, (self.T,) * depth, 1)
+
+    def tasks(self, depth: int, steps: int = 8) -> TaskGraph:
+        """The task graph of ``steps`` complete weight updates, each of T value updates."""
+        return predictive_coding(depth, steps, self.T)
+
+
+@dataclass(frozen=True)
+class ZIL(Algorithm):
+    """Zero-divergence inference learning: PC that equals backprop exactly (Algorithm 3; Song et al. 2020).
+
+    Its gamma is 1, and ``W[l]`` updates at t = L - 1 - l, when the output's error first reaches it.
+    """
+
+    name: ClassVar[str] = "zil"
+    title: ClassVar[str] = "Z-IL"
+    gamma: ClassVar[float] = 1.0
+    precision: ClassVar[float] = 1.0
+    alpha: float = 1e-4
+    optimizer: str = "sgd"
+
+    def __post_init__(self) -> None:
+        self._check(self.optimizer)
+
+    def calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
+        """The calendar of a net of that depth."""
+        return Calendar(depth, depth - 1, tuple(depth - 1 - l for l in range(depth)), 1)
+
+    def tasks(self, depth: int, steps: int = 8) -> TaskGraph:
+        """The task graph of ``steps`` complete weight updates."""
+        return zero_divergence(depth, steps)

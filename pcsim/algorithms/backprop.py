@@ -1,0 +1,24 @@
+"""Backprop, the algorithm that predictive coding is measured against."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..tasks import TaskGraph, backprop
+from .common import Algorithm
+
+
+@dataclass(frozen=True)
+class BP(Algorithm):
+    """Gradient descent on ``1/2 * sum((mu[L] - y)**2)`` of the forward pass: a sum over the batch, as PC's energy."""
+
+    name: ClassVar[str] = "bp"
+    title: ClassVar[str] = "BP"
+    alpha: float = 1e-4
+    optimizer: str = "sgd"
+
+    def __post_init__(self) -> None:
+        self._check(self.optimizer)
+
+    def tasks(self, depth: int, steps: int = 8) -> TaskGraph:
+        """The task graph of ``steps`` weight updates."""
+        return backprop(depth, steps)

@@ -1,0 +1,39 @@
+"""Which worker owns which layers: contiguous blocks, so that each worker has at most two neighbours."""
+
+from collections.abc import Sequence
+
+
+def balanced_blocks(costs: Sequence[float], workers: int) -> list[tuple[int, int]]:
+    """``workers`` contiguous blocks ``(first, end)`` of layers, the dearest block as cheap as can be.
+
+    costs: what each layer costs, in any unit; 1 <= workers <= number of layers.
+
+    >>> balanced_blocks([1, 1, 1, 1, 1], 2)
+    [(0, 3), (3, 5)]
+    """
+    low, high = max(costs), sum(costs)
+    best = _fill(costs, workers, high)
+    # Bisection on the cost of the dearest block: forty halvings leave less than any difference between two layers.
+    for _ in range(40):
+        limit = (low + high) / 2
+        blocks = _fill(costs, workers, limit)
+        if len(blocks) <= workers:
+            best, high = blocks, limit
+        else:
+            low = limit
+    while len(best) < workers:  # an owner for every worker: split what has most layers
+        widest = max(range(len(best)), key=lambda b: best[b][1] - best[b][0])
+        first, end = best[widest]
+        best[widest : widest + 1] = [(first, (first + end + 1) // 2), ((first + end + 1) // 2, end)]
+    return best
+
+
+def _fill(costs: Sequence[float], workers: int, limit: float) -> list[tuple[int, int]]:
+    """Blocks filled from the left up to ``limit``."""
+    blocks, first, load = [], 0, 0.0
+    for l, cost in enumerate(costs):
+        if l > first and load + cost > limit:
+            blocks.append((first, l))
+            first, load = l, 0.0
+        load += cost
+    return [*blocks, (first, len(costs))]

@@ -1,0 +1,145 @@
+"""The oracle: every algorithm in plain NumPy, each line an equation of CONTRACT. Everything fast is held against it.
+
+No cleverness belongs here: no fusion, no threads of its own, no reuse of buffers. (Its matrix products use as many
+BLAS threads as NumPy does.)
+"""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from ..algorithms import BP, Algorithm
+from ..network import Network
+
+Array = np.ndarray
+
+
+class NumpyEngine:
+    """Trains a copy of ``network`` on ``x``, (N, n[0]), and ``y``, (N, n[L]).
+
+    ``batches`` gives the rows of the next batch each time a cycle begins; ``values``, L + 1 arrays (B, n[l]), take
+    the place of the first cycle's forward pass (PC, Z-IL and iPC).
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        algorithm: Algorithm,
+        x: Array,
+        y: Array,
+        batches: Callable[[], Array],
+        *,
+        workers: int = 1,
+        steps_per_batch: int | None = None,
+        values: list[Array] | None = None,
+    ) -> None:
+        self.net = network.replace(
+            [w.copy() for w in network.weights], network.biases and [b.copy() for b in network.biases]
+        )
+        self.algorithm, self.x, self.y, self.batches = algorithm, x, y, batches
+        self.workers = 1
+        self.values = values
+        self.given = values is not None
+        self.t = 0
+        self.number = 0
+        self.adam = [_Adam(p) for p in self._parameters()] if algorithm.optimizer == "adam" else None
+        if not isinstance(algorithm, BP):
+            self.calendar = algorithm.calendar(network.depth, steps_per_batch)
+
+    def _parameters(self) -> list[Array]:
+        return [*self.net.weights, *(self.net.biases or [])]
+
+    @property
+    def network(self) -> Network:
+        """The net as it stands; its arrays are the engine's own."""
+        return self.net
+
+    def run(self, updates: int) -> tuple[float, float]:
+        """Make ``updates`` complete weight updates; seconds taken, and the energy F before the first of them."""
+        begin = time.perf_counter()
+        step = self._backprop if isinstance(self.algorithm, BP) else self._predictive_coding
+        energies = [step() for _ in range(updates)]
+        return time.perf_counter() - begin, energies[0]
+
+    def _backprop(self) -> float:
+        net, rows = self.net, self.batches()
+        L, alpha = net.depth, self.algorithm.alpha
+        x = net.forward(self.x[rows])
+        error = self.y[rows] - x[L]  # minus the gradient of the loss by x[L]
+        loss = 0.5 * np.sum(error.astype(np.float64) ** 2)
+        gradients = []
+        for l in reversed(range(L)):
+            gradients.append((l, error, net.scale[l] * net.f(l, x[l])))
+            back = net.f_slope(l, x[l]) * net.scale[l] * (error @ net.weights[l])
+            error = (back + error if net.skip[l] else back).astype(net.dtype, copy=False)
+        self.number += 1
+        for l, e, a in gradients:
+            self._update(l, e, a, alpha)
+        self.values = x
+        return float(loss)
+
+    def _predictive_coding(self) -> float:
+        """Steps up to and including the one that completes a weight update."""
+        done = self.number
+        energy = None
+        while self.number == done:
+            energy, complete = self._step(energy)
+            self.number += complete
+        assert energy is not None
+        return energy
+
+    def _step(self, energy: float | None) -> tuple[float | None, bool]:
+        net, algorithm, calendar, t = self.net, self.algorithm, self.calendar, self.t
+        L, gamma = net.depth, algorithm.gamma
+        if t == 0:
+            rows = self.batches()
+            if not self.given:
+                self.values = net.forward(self.x[rows])
+            self.values = [self.x[rows], *(v.astype(net.dtype) for v in self.values[1:L]), self.y[rows]]
+            self.given = False
+        x = self.values
+        pi = [1.0] * L + [algorithm.precision]
+
+        # Everything below is computed from (x_t, W_t): the joint schedule.
+        mu = [None, *(net.predict(l, x[l]) for l in range(L))]
+        e = [None, *(x[l] - mu[l] for l in range(1, L + 1))]
+        new = list(x)
+        if calendar.value_steps is None or t < calendar.value_steps:
+            for l in range(1, L):
+                back = net.f_slope(l, x[l]) * net.scale[l] * (pi[l + 1] * e[l + 1] @ net.weights[l])
+                if net.skip[l]:
+                    back = back + pi[l + 1] * e[l + 1]
+                new[l] = (x[l] + gamma * (back - pi[l] * e[l])).astype(net.dtype, copy=False)
+
+        due = [l for l in range(L) if calendar.update_at[l] in (None, t)]
+        if due and energy is None:
+            energy = sum(0.5 * pi[l] * float(np.sum(e[l].astype(np.float64) ** 2)) for l in range(1, L + 1))
+        for l in due:
+            self._update(
+                l, pi[l + 1] * e[l + 1], net.scale[l] * net.f(l, x[l]), algorithm.alpha, self.number + 1
+            )
+        self.values = new
+        self.t = 0 if t + 1 == calendar.steps else t + 1
+        return energy, calendar.updates != 1 or self.t == 0
+
+    def _update(self, l: int, e: Array, a: Array, alpha: float, number: int | None = None) -> None:
+        """``W[l] += alpha * e.T @ a`` and the bias by the sum of e, or Adam's step along the same gradient."""
+        number = number or self.number
+        for position, ascent in ((l, e.T @ a), (self.net.depth + l, e.sum(0))):
+            if position < len(self._parameters()):
+                step = self.adam[position].step(ascent, alpha, number) if self.adam else alpha * ascent
+                self._parameters()[position] += step.astype(self.net.dtype, copy=False)
+
+
+class _Adam:
+    """Kingma and Ba, arXiv:1412.6980, Algorithm 1, for one array."""
+
+    def __init__(self, parameter: Array) -> None:
+        self.mean, self.square = np.zeros_like(parameter), np.zeros_like(parameter)
+
+    def step(self, gradient: Array, alpha: float, number: int) -> Array:
+        self.mean = 0.9 * self.mean + 0.1 * gradient
+        self.square = 0.999 * self.square + 0.001 * gradient**2
+        mean, square = self.mean / (1 - 0.9**number), self.square / (1 - 0.999**number)
+        return alpha * mean / (np.sqrt(square) + 1e-8)

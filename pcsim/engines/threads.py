@@ -1,0 +1,253 @@
+"""Layers on threads: each worker owns a block of layers and runs compiled loops without Python's global lock.
+
+This file lays out memory, starts and ends threads, and turns what they noted into a timeline. What a worker does in
+a step is in ``loops.py``; it never enters Python between the steps of a run.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from ..algorithms import BP, Algorithm
+from ..errors import InputError
+from ..kernels.activations import CODES
+from ..kernels.blas import gemm_address
+from ..kernels.dense import aligned_empty, padded
+from ..kernels.sync import make_flags
+from ..network import Network
+from ..timeline import Event, Timeline
+from . import loops
+from .blocks import balanced_blocks
+
+Array = np.ndarray
+
+
+class ThreadsEngine:
+    """Trains a copy of ``network`` on ``x``, (N, n[0]), and ``y``, (N, n[L]), with ``workers`` threads.
+
+    ``batches`` gives the rows of the next batch each time a cycle begins; ``values``, L + 1 arrays (B, n[l]), take
+    the place of the first cycle's forward pass. ``pin=True`` binds worker i to the i-th core that this process may
+    use (Linux). ``trace`` is the number of the last run's steps whose events are kept (0: none).
+
+    Raises InputError where there are more workers than layers, or more than one for BP (whose layers wait for one
+    another).
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        algorithm: Algorithm,
+        x: Array,
+        y: Array,
+        batches: Callable[[], Array],
+        *,
+        workers: int = 1,
+        steps_per_batch: int | None = None,
+        values: list[Array] | None = None,
+        pin: bool = False,
+    ) -> None:
+        self.original, self.algorithm, self.batches = network, algorithm, batches
+        self.is_backprop = isinstance(algorithm, BP)
+        L, dtype = network.depth, network.dtype
+        if self.is_backprop and workers != 1:
+            raise InputError(
+                "BP's layers wait for one another: with backend 'threads' it runs with workers=1"
+            )
+        if workers > L:
+            raise InputError(f"{workers} workers are more than the {L} layers of the net: use at most {L}")
+        self.workers, self.pin = workers, pin
+        self.x, self.y = np.ascontiguousarray(x, dtype), np.ascontiguousarray(y, dtype)
+        self.first_rows = batches()
+        batch = len(self.first_rows)
+        self.t = self.number = 0
+        self.given = values is not None
+        self.seconds_to_start = float("nan")
+
+        sizes = np.array(network.sizes)
+        wide = np.array([padded(n, dtype) for n in sizes])
+        lengths = wide[1:] * wide[:-1] + wide[1:]  # weights, then biases
+        self.weight_at = np.concatenate([[0], np.cumsum(lengths)])
+        value_at = np.concatenate([[0], np.cumsum(batch * wide)])
+        self.value_at, self.value_count, self.batch, self.wide = value_at[:-1], int(value_at[-1]), batch, wide
+        adam = algorithm.optimizer == "adam"
+        self.parameters = aligned_empty(int(self.weight_at[-1]), dtype)
+        moments = self.weight_at[-1] if adam else 0
+        self.mean, self.square = _zeros(moments, dtype), _zeros(moments, dtype)
+        self.scratch = [_zeros(lengths.max() if adam else 0, dtype) for _ in range(workers)]
+        count = self.value_count
+        self.values_flat, self.top, self.a, self.d = (_zeros(count, dtype) for _ in range(4))
+        self.e, self.h = (_zeros(2 * count, dtype) for _ in range(2))
+        scale = np.array(network.scale, dtype)
+        skip = np.array(network.skip, np.int64)
+        self.layout = (sizes, wide, self.weight_at, self.value_at, scale, skip)
+        self.options = (
+            batch,
+            CODES[network.activation],
+            network.biases is not None,
+            adam,
+            gemm_address(dtype),
+            dtype.type(1),
+        )
+        if not self.is_backprop:
+            calendar = algorithm.calendar(L, steps_per_batch)
+            self.cycle_steps = calendar.steps or 0
+            self.value_steps = -1 if calendar.value_steps is None else calendar.value_steps
+            self.update_at = np.array([loops.EVERY_STEP if at is None else at for at in calendar.update_at])
+            self.steps_per_update = 1 if calendar.updates != 1 else self.cycle_steps
+        self.blocks = balanced_blocks(lengths.tolist(), workers)
+        self.cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        # One BLAS thread in each worker. The setting is the process's, so it is made around each run, not for ever.
+        self.blas = ThreadpoolController().select(user_api="blas")
+        # The owner touches its weights first, so that their memory is near its core.
+        self._in_threads(lambda worker: self._fill(worker, values))
+
+    def _fill(self, worker: int, values: list[Array] | None) -> None:
+        lo, hi = self.blocks[worker]
+        self.parameters[self.weight_at[lo] : self.weight_at[hi]] = 0
+        for l in range(lo, hi):
+            self._weights(l)[...] = self.original.weights[l]
+            if self.original.biases is not None:
+                self._bias(l)[...] = self.original.biases[l]
+            if values is not None and l > 0:
+                for flat in (self.values_flat, self.top):
+                    self._part(flat, l)[...] = values[l]
+
+    def _weights(self, l: int) -> Array:
+        """A view of ``W[l]`` without its padding."""
+        rows, columns = self.wide[l + 1], self.wide[l]
+        begin = self.weight_at[l]
+        whole = self.parameters[begin : begin + rows * columns].reshape(rows, columns)
+        return whole[: self.original.sizes[l + 1], : self.original.sizes[l]]
+
+    def _bias(self, l: int) -> Array:
+        begin = self.weight_at[l] + self.wide[l + 1] * self.wide[l]
+        return self.parameters[begin : begin + self.original.sizes[l + 1]]
+
+    def _part(self, flat: Array, l: int) -> Array:
+        """Layer l's values, (B, n[l]), in a flat array: a view without the padding."""
+        begin, width = self.value_at[l], self.wide[l]
+        part = flat[begin : begin + self.batch * width].reshape(self.batch, width)
+        return part[:, : self.original.sizes[l]]
+
+    @property
+    def network(self) -> Network:
+        """The net as it stands, a copy."""
+        layers = range(self.original.depth)
+        biases = None if self.original.biases is None else [self._bias(l).copy() for l in layers]
+        return self.original.replace([self._weights(l).copy() for l in layers], biases)
+
+    @property
+    def values(self) -> list[Array]:
+        """Values of all layers, a copy: L + 1 arrays (B, n[l]); for BP the last forward pass."""
+        parts = [self._part(self.values_flat, l).copy() for l in range(self.original.depth + 1)]
+        if self.is_backprop:  # the output layer holds the target, as the error is taken against it
+            parts[-1] -= self._part(self.e, self.original.depth)
+        return parts
+
+    def run(self, updates: int, trace: bool = False) -> tuple[float, float]:
+        """Make ``updates`` complete weight updates; seconds from the common start to the end of the slowest worker,
+        and the energy F before the first update. With ``trace``, ``timeline`` then holds what each worker did."""
+        L, dtype, batches = self.original.depth, self.original.dtype, []
+        steps = updates if self.is_backprop else updates * self.steps_per_update
+        if self.is_backprop:
+            starts = updates
+        elif self.cycle_steps:
+            starts = sum((self.t + step) % self.cycle_steps == 0 for step in range(steps))
+        else:
+            starts = int(self.t == 0)
+        for _ in range(starts):
+            batches.append(self.batches() if self.first_rows is None else self.first_rows)
+            self.first_rows = None
+        rows = np.array(batches, np.int64).reshape(starts, self.batch)
+
+        flags = [make_flags(self.workers) for _ in range(3)]
+        stop, energy = make_flags(1), np.zeros(L)
+        times = np.zeros((self.workers, 16), np.int64)  # a cache line and its pair for each worker
+        notes = [
+            np.zeros((steps * 4 * (hi - lo + 1) if trace else 0, loops.TRACE_COLUMNS), np.int64)
+            for lo, hi in self.blocks
+        ]
+        counts = [0] * self.workers
+
+        def work(worker: int) -> None:
+            lo, hi = self.blocks[worker]
+            arrays = (
+                self.parameters, self.values_flat, self.a, self.d, self.scratch[worker], self.mean, self.square
+            )  # fmt: skip
+            common = (arrays, self.layout, self.options, self.x, self.y, rows, self.e)
+            alpha = dtype.type(self.algorithm.alpha)
+            if self.is_backprop:
+                counts[worker] = loops.backprop(
+                    *common, self.value_count, updates, self.number, alpha, stop, energy, notes[worker], times
+                )
+            else:
+                counts[worker] = loops.predictive_coding(
+                    worker, self.workers, lo, hi, *common, self.h, self.top, self.value_count,
+                    self.update_at, self.cycle_steps, self.value_steps, self.t, self.given, steps, self.number,
+                    dtype.type(self.algorithm.gamma), alpha, dtype.type(self.algorithm.precision),
+                    *flags, stop, energy, notes[worker], times,
+                )  # fmt: skip
+
+        with self.blas.limit(limits=1):
+            self._in_threads(work, stop)
+        if not self.is_backprop:
+            self.t = (self.t + steps) % self.cycle_steps if self.cycle_steps else self.t + steps
+        self.given = False
+        self.number += updates
+        if trace:
+            self.timeline = self._timeline(notes, counts)
+        return float(times[:, 1].max() - times[:, 0].min()) * 1e-9, float(energy.sum())
+
+    def _timeline(self, notes: list[Array], counts: list[int]) -> Timeline:
+        return Timeline(
+            [
+                Event(worker, int(work), int(l), int(step), begin * 1e-9, end * 1e-9)
+                for worker, (note, count) in enumerate(zip(notes, counts, strict=True))
+                for work, l, step, begin, end in note[:count]
+            ]
+        )
+
+    def _in_threads(self, work: Callable[[int], None], stop: Array | None = None) -> None:
+        """Run ``work(worker)`` on a thread for each worker and wait for all; the first exception ends them all."""
+        failures: list[BaseException] = []
+
+        def guarded(worker: int) -> None:
+            try:
+                if self.pin and self.cores:
+                    os.sched_setaffinity(0, {self.cores[worker % len(self.cores)]})
+                work(worker)
+            except (
+                BaseException
+            ) as failure:  # whatever it is, the others must not wait for this worker for ever
+                failures.append(failure)
+                if stop is not None:
+                    stop[0] = 1
+
+        threads = [
+            threading.Thread(target=guarded, args=(worker,), name=f"pcsim-worker-{worker}", daemon=True)
+            for worker in range(self.workers)
+        ]
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                while thread.is_alive():  # in slices: a join without a time-out would hold back Ctrl-C
+                    thread.join(0.1)
+        except BaseException:
+            if stop is not None:
+                stop[0] = 1
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join()
+            raise
+        if failures:
+            raise failures[0]
+
+
+def _zeros(count: int, dtype: np.dtype) -> Array:
+    array = aligned_empty(int(count), dtype)
+    array[:] = 0
+    return array
