@@ -48,7 +48,21 @@ def _gemm(typing_context, address, form_a, form_b, m, n, k, alpha, a, i, lda, b,
         pointer, character, number = real.as_pointer(), byte.as_pointer(), int32.as_pointer()
         kind = ir.FunctionType(
             ir.VoidType(),
-            [character, character, number, number, number, pointer, pointer, number, pointer, number, pointer, pointer, number],
+            [
+                character,
+                character,
+                number,
+                number,
+                number,
+                pointer,
+                pointer,
+                number,
+                pointer,
+                number,
+                pointer,
+                pointer,
+                number,
+            ],
         )
         routine = builder.inttoptr(arguments[0], kind.as_pointer())
         forms = [by_reference(builder.trunc(arguments[p], byte)) for p in (1, 2)]
@@ -73,9 +87,7 @@ def add_a_bt(gemm, rows, columns, inner, alpha, a, i, lda, b, j, ldb, beta, c, h
 @njit(nogil=True, cache=True)
 def add_a_b(gemm, rows, columns, inner, alpha, a, i, lda, b, j, ldb, beta, c, h, ldc):
     """Row-major ``C = alpha * A @ B + beta * C``; A (rows, inner), B (inner, columns), C (rows, columns)."""
-    _gemm(
-        gemm, _NO_TRANSPOSE, _NO_TRANSPOSE, columns, rows, inner, alpha, b, j, ldb, a, i, lda, beta, c, h, ldc
-    )
+    _gemm(gemm, _NO_TRANSPOSE, _NO_TRANSPOSE, columns, rows, inner, alpha, b, j, ldb, a, i, lda, beta, c, h, ldc)
 
 
 @njit(nogil=True, cache=True)

@@ -101,9 +101,9 @@ def steady_state(indptr, indices, lag, cost, workers, limit, rate):
     finish = np.zeros(tasks, np.int64)
     before = np.zeros(tasks, np.int64)
     reference = np.full(tasks, -1, np.int64)
-    busy = np.zeros(2 * units + 2, np.int64)
-    next_free = np.arange(2 * units + 2)
-    reference_busy = np.zeros(2 * units + 2, np.int64)
+    busy = np.zeros(units + 2, np.int64)
+    next_free = np.arange(units + 2)
+    reference_busy = np.zeros(units + 2, np.int64)
     reference_slots = -1
     reference_time = 0
     reference_period = 0
@@ -170,39 +170,3 @@ def steady_state(indptr, indices, lag, cost, workers, limit, rate):
             reference_slots = slots
             reference_time = time
             reference_period = period
-
-
-@numba.njit(cache=True, nogil=True)
-def order_violations(indptr, indices, event, start, end, latest, edges, events, total):
-    """Edges whose later task began, in another event, before the earlier one had ended.
-
-    ``event[v]`` is the event that covers task v, or -1: such a task passes on the two latest events it waits
-    for, so that what stands behind it still has to wait (two, since one of them may be the follower's own).
-    ``latest`` (tasks, 2) is scratch; ``edges`` and ``events`` take the first violations, ``total[0]`` counts
-    all.
-    """
-    for v in range(event.size):
-        own = event[v]
-        first = -1
-        second = -1
-        for edge in range(indptr[v], indptr[v + 1]):
-            worst = -1
-            for rank in range(2):
-                other = latest[indices[edge], rank]
-                if other < 0 or other == own:
-                    continue
-                if own >= 0:
-                    if end[other] > start[own] and (worst < 0 or end[other] > end[worst]):
-                        worst = other
-                elif first < 0 or (other != first and end[other] > end[first]):
-                    second = first
-                    first = other
-                elif other != first and (second < 0 or end[other] > end[second]):
-                    second = other
-            if worst >= 0:
-                if total[0] < edges.size:
-                    edges[total[0]] = edge
-                    events[total[0]] = worst
-                total[0] += 1
-        latest[v, 0] = own if own >= 0 else first
-        latest[v, 1] = -1 if own >= 0 else second

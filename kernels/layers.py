@@ -167,9 +167,7 @@ def _adam(s, l, e, k, precision, alpha, number):
     if s.batch == 1:
         layer_pass(UPDATE, s.scratch, 0, rows, columns, s.a, below, e, k, e, k, e, k, precision, precision)
     else:
-        add_at_b(
-            s.gemm, m, n, s.batch, precision, e, k, rows, s.a, below, columns, s.zero, s.scratch, 0, columns
-        )
+        add_at_b(s.gemm, m, n, s.batch, precision, e, k, rows, s.a, below, columns, s.zero, s.scratch, 0, columns)
     if s.has_bias:
         _add_rows(s.batch, rows, precision, e, k, s.scratch, count)
         count += rows

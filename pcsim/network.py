@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from .errors import InputError
+from .memory import require
 
 Array = np.ndarray
 
@@ -71,9 +72,7 @@ class Network:
 
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
-            raise InputError(
-                f"activation {self.activation!r} is unknown: choose from {', '.join(ACTIVATIONS)}"
-            )
+            raise InputError(f"activation {self.activation!r} is unknown: choose from {', '.join(ACTIVATIONS)}")
         if len(self.weights) == 0:
             raise InputError("a net needs at least one weight matrix")
         given = {np.asarray(w).dtype for w in self.weights}
@@ -95,9 +94,7 @@ class Network:
             raise InputError("scale holds NaN or infinity")
         for l, w in enumerate(weights):
             if skip[l] and w.shape[0] != w.shape[1]:
-                raise InputError(
-                    f"skip[{l}] needs as many outputs as inputs, but weights[{l}] has shape {w.shape}"
-                )
+                raise InputError(f"skip[{l}] needs as many outputs as inputs, but weights[{l}] has shape {w.shape}")
         biases = self.biases
         if biases is not None:
             if len(biases) != depth:
@@ -106,9 +103,7 @@ class Network:
             for l, (w, b) in enumerate(zip(weights, biases, strict=True)):
                 if b.shape != w.shape[:1]:
                     raise InputError(f"biases[{l}] has shape {b.shape}, expected {w.shape[:1]}")
-        for name, value in zip(
-            ("weights", "biases", "scale", "skip"), (weights, biases, scale, skip), strict=True
-        ):
+        for name, value in zip(("weights", "biases", "scale", "skip"), (weights, biases, scale, skip), strict=True):
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -136,6 +131,9 @@ class Network:
                 raise InputError(f"sizes {sizes}: every layer needs a whole number of units, at least 1")
         if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise InputError(f"dtype {np.dtype(dtype).name} is not supported: use float32 or float64")
+        count = sum(m * n for n, m in itertools.pairwise(sizes))
+        largest = max(m * n for n, m in itertools.pairwise(sizes))
+        require(count * np.dtype(dtype).itemsize + largest * 8, f"a net of {count:,} weights")
         rng = np.random.default_rng(seed)
         weights, biases = [], []
         for columns, rows in itertools.pairwise(sizes):

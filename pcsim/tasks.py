@@ -246,49 +246,8 @@ class TaskGraph:
         graph.reach(*self.predecessors, reached)
         return reached
 
-    def check_order(
-        self, event_of_task: ArrayLike, start: ArrayLike, end: ArrayLike, optional: Iterable[Kind] = ()
-    ) -> list[str]:
-        """What is wrong with the order of a recorded run: at most ten sentences, then a count; [] if nothing.
-
-        ``event_of_task`` gives the event that covers each task (-1: none), ``start`` and ``end`` the times of
-        the events in any one unit. Along every edge the earlier task's event must have ended when the later
-        one's starts, unless it is the same event. Tasks of the ``optional`` kinds need no event of their own:
-        what they wait for, their followers wait for. Raises ``InputError`` for arrays that do not fit.
-        """
-        from .kernels import graph
-
-        event = np.asarray(event_of_task, np.int64)
-        begin, finish = np.asarray(start, np.float64), np.asarray(end, np.float64)
-        if event.shape != (len(self),) or begin.ndim != 1 or begin.shape != finish.shape:
-            raise InputError(
-                f"check_order needs one event per task ({len(self)}) and a start and an end per event,"
-                f" got shapes {event.shape}, {begin.shape} and {finish.shape}"
-            )
-        if event.max() >= begin.size or event.min() < -1:
-            raise InputError(f"events must be -1 (none) or below {begin.size}, the number of event times given")
-        if not (np.isfinite(begin).all() and np.isfinite(finish).all()):
-            raise InputError("event times must be finite numbers: leave out events that never started or ended")
-
-        found: list[str] = []
-        backwards = np.flatnonzero(finish < begin)
-        found += [f"event {i} ends at {finish[i]:.9g} before it starts at {begin[i]:.9g}" for i in backwards[:10]]
-        uncovered = np.flatnonzero((event < 0) & ~np.isin(self.kinds, [int(kind) for kind in optional]))
-        found += [f"{self._name(i)} is covered by no event" for i in uncovered[:10]]
-        edges, culprits = np.zeros(10, np.int64), np.zeros(10, np.int64)
-        total, latest = np.zeros(1, np.int64), np.empty((len(self), 2), np.int64)
-        graph.order_violations(*self.predecessors, event, begin, finish, latest, edges, culprits, total)
-        indptr, indices = self.predecessors
-        for edge, culprit in zip(edges[: total[0]], culprits, strict=False):
-            later = int(np.searchsorted(indptr, edge, side="right")) - 1
-            found.append(
-                f"{self._name(later)} starts at {begin[event[later]]:.9g} (event {event[later]}), before"
-                f" {self._name(indices[edge])} is ready at {finish[culprit]:.9g} (event {culprit})"
-            )
-        number = backwards.size + uncovered.size + int(total[0])
-        return found[:10] + ([f"and {number - 10} more"] if number > 10 else [])
-
-    def _name(self, task: int) -> str:
+    def describe(self, task: int) -> str:
+        """A task in words, for messages."""
         return f"{Kind(self.kinds[task]).name} of layer {self.layers[task]} at step {self.steps[task]}"
 
 

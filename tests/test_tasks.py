@@ -10,7 +10,7 @@ from math import ceil
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pcsim.errors import InputError
@@ -403,7 +403,6 @@ def test_a_thousand_layers_and_updates():
     assert (graph.mm, graph.smm, graph.mm_full, graph.smm_full) == (1999, 2, 2999, 2)
     assert [graph.makespan(P) for P in (1, 8, 999, 1000)] == [1999, 1999 / 8, 1999 / 999, 2]
     assert graph.reached().sum() == 2001998
-    assert graph.check_order(np.arange(len(graph)), graph.finish_times() - 0.5, graph.finish_times() - 0.5) == []
 
 
 # --- Fig. 5 ------------------------------------------------------------------------------------------------------
@@ -434,90 +433,6 @@ def test_figure_5_needs_a_graph_that_goes_on():
 
 
 # --- the order of a recorded run ---------------------------------------------------------------------------------
-
-
-def recorded(graph, workers, covered=(PREDICT, BACKPROJECT)):
-    """(event_of_task, start, end) of a run in which each covered task is an event of its own."""
-    start, finish, _ = graph.schedule(workers)
-    taken = np.isin(graph.kinds, covered)
-    event = np.where(taken, np.cumsum(taken) - 1, -1)
-    return event, start[taken].astype(float), finish[taken].astype(float)
-
-
-FREE = (START, VALUE, UPDATE)
-
-
-@some_examples
-@given(graphs, st.integers(1, 4), st.data())
-def test_two_swapped_events_are_reported(graph, workers, data):
-    event, start, end = recorded(graph, workers)
-    assert graph.check_order(event, start, end, optional=FREE) == []
-    earlier, later = edge_list(graph)
-    both = np.flatnonzero((event[earlier] >= 0) & (event[later] >= 0))
-    assume(both.size)
-    edge = data.draw(st.sampled_from(both.tolist()))
-    pair, swapped = [event[earlier[edge]], event[later[edge]]], [event[later[edge]], event[earlier[edge]]]
-    start[pair], end[pair] = start[swapped], end[swapped]
-    assert graph.check_order(event, start, end, optional=FREE)
-
-
-@some_examples
-@given(cases(max_depth=5, max_updates=4).map(lambda case: build(*case)), st.data())
-def test_tasks_without_an_event_pass_on_what_they_wait_for(graph, data):
-    """Against all pairs: a task must start after every covered ancestor that it reaches through uncovered ones."""
-    covered = data.draw(st.lists(st.booleans(), min_size=len(graph), max_size=len(graph)))
-    number = data.draw(st.integers(1, 6))
-    some = st.integers(0, number - 1)
-    event = np.array([data.draw(some) if yes else -1 for yes in covered])
-    start = np.array(data.draw(st.lists(st.integers(0, 9), min_size=number, max_size=number)), float)
-    end = start + np.array(data.draw(st.lists(st.integers(0, 3), min_size=number, max_size=number)))
-    indptr, indices = graph.predecessors
-    waits = []
-    for v in range(len(graph)):
-        before = set()
-        for u in indices[indptr[v] : indptr[v + 1]]:
-            before |= {event[u]} if event[u] >= 0 else waits[u]
-        waits.append(before)
-    broken = any(
-        end[u] > start[event[v]] for v in range(len(graph)) if event[v] >= 0 for u in waits[v] if u != event[v]
-    )
-    assert bool(graph.check_order(event, start, end, optional=Kind)) == broken
-
-
-def test_values_between_two_products_keep_their_order():
-    graph = incremental(3, 4)
-    event, start, end = recorded(graph, 3)
-    late = event[graph.task(BACKPROJECT, 1, 2)]
-    end[late] += 0.5
-    found = graph.check_order(event, start, end, optional=FREE)
-    assert any(line.startswith("PREDICT of layer 1 at step 2 starts") for line in found)
-    assert all("VALUE of layer 2 at step 1" in line and f"(event {late})" in line for line in found)
-
-
-def test_one_event_may_cover_a_whole_step():
-    graph = predictive_coding(4, 2, 3)
-    steps = np.arange(int(graph.steps[-1]) + 1.0)
-    assert graph.check_order(graph.steps, steps, steps + 1) == []
-    assert graph.check_order(graph.steps, steps, steps + 1.01) != []
-
-
-def test_what_is_not_covered_is_reported_unless_optional():
-    graph = backprop(6, 9)
-    event, start, end = recorded(graph, 1)
-    found = graph.check_order(event, start, end)
-    assert len(found) == 11
-    assert found[0] == "UPDATE of layer 0 at step 0 is covered by no event"
-    assert found[-1] == f"and {6 * 9 - 10} more"
-    assert graph.check_order(event, start, end, optional=[UPDATE]) == []
-
-
-def test_an_event_that_ends_before_it_starts_is_reported():
-    graph = backprop(2, 1)
-    found = graph.check_order(np.zeros(len(graph), int), [2.0], [1.0])
-    assert found == ["event 0 ends at 1 before it starts at 2"]
-
-
-# --- what cannot be used -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, "4", None, True, np.nan])
@@ -551,18 +466,6 @@ def test_a_steady_state_needs_two_updates():
                 getattr(graph, name)
         with pytest.raises(InputError, match="ask for more updates"):
             graph.makespan(2)
-
-
-def test_arrays_that_do_not_fit_a_graph_are_refused():
-    graph = backprop(2, 1)
-    event = np.zeros(len(graph), int)
-    for arguments in ((event[1:], [0.0], [1.0]), (event, [0.0], [1.0, 2.0]), (event + 1, [0.0], [1.0])):
-        with pytest.raises(InputError):
-            graph.check_order(*arguments)
-    with pytest.raises(InputError, match="finite"):
-        graph.check_order(event, [0.0], [np.nan])
-    with pytest.raises(InputError, match="0 or 1"):
-        graph.schedule(1, {PREDICT: 2})
 
 
 def test_the_last_period_must_repeat():

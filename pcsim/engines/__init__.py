@@ -1,0 +1,73 @@
+"""Who executes: the NumPy oracle, and layers on threads. Compiled engines are imported when first asked for."""
+
+import os
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..algorithms import BP, Algorithm
+from ..errors import InputError
+from ..network import Network
+from ..timeline import Timeline
+
+BACKENDS = ("numpy", "threads")
+
+
+class Engine(Protocol):
+    """What every engine offers: a net in training."""
+
+    timeline: Timeline | None
+
+    @property
+    def network(self) -> Network:
+        """The net as it stands."""
+
+    @property
+    def values(self) -> list[np.ndarray]:
+        """Values of all layers, L + 1 arrays (B, n[l])."""
+
+    def run(self, updates: int, trace: bool = False) -> tuple[float, float]:
+        """Make ``updates`` complete weight updates; seconds taken, and the energy F before the first of them."""
+
+
+def usable_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def resolve_workers(workers: int | str, algorithm: Algorithm, depth: int, backend: str) -> int:
+    """The number of workers that ``workers``, a number or "auto", stands for; InputError if it cannot be had."""
+    limit = 1 if isinstance(algorithm, BP) or backend == "numpy" else depth
+    if workers == "auto":
+        return min(limit, usable_cores())
+    if isinstance(workers, bool) or not isinstance(workers, int | np.integer) or workers < 1:
+        raise InputError(f'workers must be a whole number of at least 1, or "auto", not {workers!r}')
+    if backend == "numpy":
+        return 1
+    if isinstance(algorithm, BP) and workers > 1:
+        raise InputError("BP's layers wait for one another: with backend 'threads' it runs with workers=1")
+    if workers > limit:
+        raise InputError(f"{workers} workers are more than the {depth} layers of the net: use at most {depth}")
+    return int(workers)
+
+
+def make_engine(
+    backend: str,
+    network: Network,
+    algorithm: Algorithm,
+    x: np.ndarray,
+    y: np.ndarray,
+    batches: Callable[[], np.ndarray],
+    **options: Any,
+) -> Engine:
+    """An engine of that ``backend``; options as in ``ThreadsEngine``. InputError if there is no such backend."""
+    if backend == "numpy":
+        from .numpy import NumpyEngine
+
+        return NumpyEngine(network, algorithm, x, y, batches, **options)
+    if backend == "threads":
+        from .threads import ThreadsEngine
+
+        return ThreadsEngine(network, algorithm, x, y, batches, **options)
+    raise InputError(f"backend {backend!r} is unknown: choose from {', '.join(BACKENDS)}")

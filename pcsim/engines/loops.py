@@ -160,9 +160,7 @@ def predictive_coding(
                 work |= UPDATE
             target = s.x if l + 1 < hi or hi == depth else copy
             weight = precision if l + 1 == depth else one
-            count = _step_layer(
-                s, l, work, target, errors, drives, slot, weight, alpha, number + 1, step, trace, count
-            )
+            count = _step_layer(s, l, work, target, errors, drives, slot, weight, alpha, number + 1, step, trace, count)
             if turn == 1 or hi - lo == 1:
                 publish(progress, worker, step + 1)
         if not measured:

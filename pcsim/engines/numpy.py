@@ -38,7 +38,7 @@ class NumpyEngine:
             [w.copy() for w in network.weights], network.biases and [b.copy() for b in network.biases]
         )
         self.algorithm, self.x, self.y, self.batches = algorithm, x, y, batches
-        self.workers = 1
+        self.timeline = None
         self.values = values
         self.given = values is not None
         self.t = 0
@@ -55,8 +55,11 @@ class NumpyEngine:
         """The net as it stands; its arrays are the engine's own."""
         return self.net
 
-    def run(self, updates: int) -> tuple[float, float]:
-        """Make ``updates`` complete weight updates; seconds taken, and the energy F before the first of them."""
+    def run(self, updates: int, trace: bool = False) -> tuple[float, float]:
+        """Make ``updates`` complete weight updates; seconds taken, and the energy F before the first of them.
+
+        There is no trace: NumPy's calls are not the tasks of the graph.
+        """
         begin = time.perf_counter()
         step = self._backprop if isinstance(self.algorithm, BP) else self._predictive_coding
         energies = [step() for _ in range(updates)]
@@ -116,9 +119,7 @@ class NumpyEngine:
         if due and energy is None:
             energy = sum(0.5 * pi[l] * float(np.sum(e[l].astype(np.float64) ** 2)) for l in range(1, L + 1))
         for l in due:
-            self._update(
-                l, pi[l + 1] * e[l + 1], net.scale[l] * net.f(l, x[l]), algorithm.alpha, self.number + 1
-            )
+            self._update(l, pi[l + 1] * e[l + 1], net.scale[l] * net.f(l, x[l]), algorithm.alpha, self.number + 1)
         self.values = new
         self.t = 0 if t + 1 == calendar.steps else t + 1
         return energy, calendar.updates != 1 or self.t == 0

@@ -4,8 +4,6 @@ This file lays out memory, starts and ends threads, and turns what they noted in
 a step is in ``loops.py``; it never enters Python between the steps of a run.
 """
 
-import os
-import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -21,6 +19,7 @@ from ..network import Network
 from ..timeline import Event, Timeline
 from . import loops
 from .blocks import balanced_blocks
+from .workers import in_threads
 
 Array = np.ndarray
 
@@ -30,7 +29,7 @@ class ThreadsEngine:
 
     ``batches`` gives the rows of the next batch each time a cycle begins; ``values``, L + 1 arrays (B, n[l]), take
     the place of the first cycle's forward pass. ``pin=True`` binds worker i to the i-th core that this process may
-    use (Linux). ``trace`` is the number of the last run's steps whose events are kept (0: none).
+    use (Linux).
 
     Raises InputError where there are more workers than layers, or more than one for BP (whose layers wait for one
     another).
@@ -53,9 +52,7 @@ class ThreadsEngine:
         self.is_backprop = isinstance(algorithm, BP)
         L, dtype = network.depth, network.dtype
         if self.is_backprop and workers != 1:
-            raise InputError(
-                "BP's layers wait for one another: with backend 'threads' it runs with workers=1"
-            )
+            raise InputError("BP's layers wait for one another: with backend 'threads' it runs with workers=1")
         if workers > L:
             raise InputError(f"{workers} workers are more than the {L} layers of the net: use at most {L}")
         self.workers, self.pin = workers, pin
@@ -64,7 +61,7 @@ class ThreadsEngine:
         batch = len(self.first_rows)
         self.t = self.number = 0
         self.given = values is not None
-        self.seconds_to_start = float("nan")
+        self.timeline: Timeline | None = None
 
         sizes = np.array(network.sizes)
         wide = np.array([padded(n, dtype) for n in sizes])
@@ -98,11 +95,10 @@ class ThreadsEngine:
             self.update_at = np.array([loops.EVERY_STEP if at is None else at for at in calendar.update_at])
             self.steps_per_update = 1 if calendar.updates != 1 else self.cycle_steps
         self.blocks = balanced_blocks(lengths.tolist(), workers)
-        self.cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         # One BLAS thread in each worker. The setting is the process's, so it is made around each run, not for ever.
         self.blas = ThreadpoolController().select(user_api="blas")
         # The owner touches its weights first, so that their memory is near its core.
-        self._in_threads(lambda worker: self._fill(worker, values))
+        in_threads(self.workers, lambda worker: self._fill(worker, values), pin=pin)
 
     def _fill(self, worker: int, values: list[Array] | None) -> None:
         lo, hi = self.blocks[worker]
@@ -192,7 +188,7 @@ class ThreadsEngine:
                 )  # fmt: skip
 
         with self.blas.limit(limits=1):
-            self._in_threads(work, stop)
+            in_threads(self.workers, work, stop, self.pin)
         if not self.is_backprop:
             self.t = (self.t + steps) % self.cycle_steps if self.cycle_steps else self.t + steps
         self.given = False
@@ -209,42 +205,6 @@ class ThreadsEngine:
                 for work, l, step, begin, end in note[:count]
             ]
         )
-
-    def _in_threads(self, work: Callable[[int], None], stop: Array | None = None) -> None:
-        """Run ``work(worker)`` on a thread for each worker and wait for all; the first exception ends them all."""
-        failures: list[BaseException] = []
-
-        def guarded(worker: int) -> None:
-            try:
-                if self.pin and self.cores:
-                    os.sched_setaffinity(0, {self.cores[worker % len(self.cores)]})
-                work(worker)
-            except (
-                BaseException
-            ) as failure:  # whatever it is, the others must not wait for this worker for ever
-                failures.append(failure)
-                if stop is not None:
-                    stop[0] = 1
-
-        threads = [
-            threading.Thread(target=guarded, args=(worker,), name=f"pcsim-worker-{worker}", daemon=True)
-            for worker in range(self.workers)
-        ]
-        try:
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                while thread.is_alive():  # in slices: a join without a time-out would hold back Ctrl-C
-                    thread.join(0.1)
-        except BaseException:
-            if stop is not None:
-                stop[0] = 1
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join()
-            raise
-        if failures:
-            raise failures[0]
 
 
 def _zeros(count: int, dtype: np.dtype) -> Array:

@@ -1,0 +1,76 @@
+"""What the machine can do at most: memory traffic and arithmetic with nothing else in the way.
+
+The loops touch memory just as the dense kernels do (whole vectors, one after another), so that what they reach is
+a ceiling those can be held against.
+"""
+
+from numba import njit
+
+from .blas import add_a_b
+from .clock import nanoseconds
+from .simd import lanes, load, multiply_add, pointer, prefetch, splat, store
+from .sync import publish, wait
+
+AHEAD = 32  # vectors fetched ahead: 2 KB, as far as half a row of 1024 float32
+
+
+@njit(nogil=True, cache=True)
+def _read(p, count):
+    """Read ``count`` elements into sums that stay in registers."""
+    step = lanes(p)
+    one = splat(p[0])
+    s0, s1, s2, s3 = one, one, one, one
+    for j in range(0, count, 4 * step):
+        s0 = multiply_add(load(p, j), one, s0)
+        s1 = multiply_add(load(p, j + step), one, s1)
+        s2 = multiply_add(load(p, j + 2 * step), one, s2)
+        s3 = multiply_add(load(p, j + 3 * step), one, s3)
+    return multiply_add(s0, s1, multiply_add(s2, s3, one))
+
+
+@njit(nogil=True, cache=True)
+def _read_write(p, count, factor):
+    """Multiply ``count`` elements in place."""
+    step = lanes(p)
+    by, nothing = splat(factor), splat(factor - factor)
+    for j in range(0, count, 4 * step):
+        prefetch(p, j + AHEAD * step)
+        prefetch(p, j + (AHEAD + 1) * step)
+        prefetch(p, j + (AHEAD + 2) * step)
+        prefetch(p, j + (AHEAD + 3) * step)
+        store(p, j, multiply_add(load(p, j), by, nothing))
+        store(p, j + step, multiply_add(load(p, j + step), by, nothing))
+        store(p, j + 2 * step, multiply_add(load(p, j + 2 * step), by, nothing))
+        store(p, j + 3 * step, multiply_add(load(p, j + 3 * step), by, nothing))
+
+
+@njit(nogil=True, cache=True)
+def sweep_memory(worker, workers, array, scratch, writes, repeats, ready, stop, times):
+    """``repeats`` passes over ``array`` after a common start with the other workers; start and end into ``times``."""
+    p, out = pointer(array), pointer(scratch)
+    publish(ready, worker, 1)
+    for other in range(workers):
+        if not wait(ready, other, 1, stop):
+            return
+    times[worker, 0] = nanoseconds()
+    for _ in range(repeats):
+        if writes:
+            _read_write(p, len(array), array.dtype.type(1))
+        else:
+            store(out, 0, _read(p, len(array)))
+    times[worker, 1] = nanoseconds()
+
+
+@njit(nogil=True, cache=True)
+def multiply_matrices(worker, workers, gemm, size, a, b, c, repeats, ready, stop, times):
+    """``repeats`` products of square matrices after a common start with the other workers."""
+    p, q, r = pointer(a), pointer(b), pointer(c)
+    one = a.dtype.type(1)
+    publish(ready, worker, 1)
+    for other in range(workers):
+        if not wait(ready, other, 1, stop):
+            return
+    times[worker, 0] = nanoseconds()
+    for _ in range(repeats):
+        add_a_b(gemm, size, size, size, one, p, 0, size, q, 0, size, one - one, r, 0, size)
+    times[worker, 1] = nanoseconds()

@@ -1,0 +1,50 @@
+"""Threads for workers: started together, joined together, none left behind."""
+
+import os
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+
+def in_threads(workers: int, work: Callable[[int], None], stop: np.ndarray | None = None, pin: bool = False) -> None:
+    """Run ``work(worker)`` on a thread for each of ``workers`` and wait for all.
+
+    The first exception, or Ctrl-C in the calling thread, raises flag 0 of ``stop``, for which compiled loops look,
+    and is raised again when all threads have ended. ``pin`` binds worker i to the i-th core this process may use.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if pin and hasattr(os, "sched_getaffinity") else []
+    failures: list[BaseException] = []
+
+    def end_all() -> None:
+        if stop is not None:
+            stop[0] = 1
+
+    def guarded(worker: int) -> None:
+        try:
+            if cores:
+                os.sched_setaffinity(0, {cores[worker % len(cores)]})  # of this thread alone
+            work(worker)
+        except BaseException as failure:  # whatever it is, the others must not wait for this worker for ever
+            failures.append(failure)
+            end_all()
+
+    threads = [
+        threading.Thread(target=guarded, args=(worker,), name=f"pcsim-worker-{worker}", daemon=True)
+        for worker in range(workers)
+    ]
+    started: list[threading.Thread] = []
+    try:
+        for thread in threads:
+            thread.start()
+            started.append(thread)
+        for thread in threads:
+            while thread.is_alive():  # in slices: a join without a time-out would hold back Ctrl-C
+                thread.join(0.1)
+    except BaseException:
+        end_all()
+        for thread in started:
+            thread.join()
+        raise
+    if failures:
+        raise failures[0]

@@ -1,0 +1,409 @@
+"""The results file ``pcsim-results/1``: written as cells end, read back strictly; and the statistics of its samples.
+
+A file is JSON Lines: a header with the context (machine, versions), then one row per cell and configuration. It
+must never know how a row was measured (engines, clocks) nor how it is shown (tables, figures).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import reprlib
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from numbers import Rational
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pcsim.errors import InputError
+
+SCHEMA = "pcsim-results/1"
+ALGORITHMS = ("bp", "pc", "zil", "ipc")
+KINDS = ("measured", "predicted", "counted")
+KEY = ("algorithm", "execution", "backend", "workers", "depth", "width", "batch", "steps", "dtype", "activation")
+
+_HEADER = f'{{"schema": "{SCHEMA}"'.encode()
+_BLOCK = 2**22  # resampled indices held at once: 32 MB
+
+_Row = dict[str, Any]
+_Floats = NDArray[np.float64]
+
+
+def _number(value: Any) -> bool:
+    # One comparison refuses NaN, infinities and integers beyond what a float holds.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _interval(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_number, value)) and value[0] <= value[1]
+
+
+_Check = tuple[str, Callable[[Any], bool]]
+_TEXT: _Check = ("a text", lambda v: isinstance(v, str) and v != "")
+_COUNT: _Check = ("a whole number, 1 or more", lambda v: _whole(v, 1))
+_NUMBER: _Check = ("a finite number or null", lambda v: v is None or _number(v))
+_INDEX: _Check = ("a whole number, 0 or more, or null", lambda v: v is None or _whole(v, 0))
+_FLAG: _Check = ("true or false", lambda v: isinstance(v, bool))
+
+
+def _choice(names: Sequence[str]) -> _Check:
+    return "one of " + ", ".join(names), lambda v: v in names
+
+
+_REQUIRED: dict[str, _Check] = {
+    "algorithm": _choice(ALGORITHMS),
+    "execution": _TEXT,
+    "backend": _TEXT,
+    "workers": _COUNT,
+    "depth": _COUNT,
+    "width": _COUNT,
+    "batch": _COUNT,
+    "steps": _INDEX,
+    "dtype": _TEXT,
+    "activation": _TEXT,
+    "kind": _choice(KINDS),
+    "seconds": (
+        "a list of positive seconds (null where a sample is missing)",
+        lambda v: isinstance(v, list) and all(s is None or (_number(s) and s > 0) for s in v),
+    ),
+    "median": ("positive seconds or null", lambda v: v is None or (_number(v) and v > 0)),
+    "ci95": ("null or [low, high]", lambda v: v is None or _interval(v)),
+    "warnings": ("a list of texts", lambda v: isinstance(v, list) and all(isinstance(t, str) for t in v)),
+    "error": ("null or a text", lambda v: v is None or isinstance(v, str)),
+}
+_COUNTED = ("mm", "smm", "mm_full", "smm_full", "smm_workers")
+_RATES = ("flops", "bytes", "flop_rate", "bandwidth", "roofline", "compile_seconds", "handover_seconds")
+_OPTIONAL: dict[str, _Check] = {
+    **dict.fromkeys((*_COUNTED, *_RATES), _NUMBER),
+    **dict.fromkeys(("rounds", "updates_per_sample", "launch"), _INDEX),
+    **dict.fromkeys(("auto", "energy_checked"), _FLAG),
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a results file holds. ``rows`` have every required field of CONTRACT section 5; others may be absent.
+
+    ``context`` is the first header's: free fields, of which ``cpu_model`` (text), ``cores`` (usable ones),
+    ``versions`` (of which ``pcsim``) and ``ceilings`` (list of measured bandwidths) are looked at. ``resumed``
+    holds the context of each later run that carried the file on. ``warnings`` are short texts for the reader.
+    """
+
+    path: Path
+    context: dict[str, Any]
+    rows: list[_Row]
+    warnings: list[str] = field(default_factory=list)
+    resumed: list[dict[str, Any]] = field(default_factory=list)
+
+
+def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The cell and configuration of a row: its values of ``KEY``, in that order. ``steps`` may be absent."""
+    return tuple(row.get(name) if name == "steps" else row[name] for name in KEY)
+
+
+def samples(row: Mapping[str, Any]) -> _Floats:
+    """The raw samples of a row in seconds, in the order of the rounds; NaN where one is missing."""
+    return np.array(row["seconds"], dtype=np.float64)
+
+
+def read(path: str | os.PathLike[str]) -> Results:
+    """Reads a results file. A last line cut by a crash is dropped with a warning; extra fields are kept.
+
+    Raises :class:`InputError`, naming file, line and field, for anything else that is not ``pcsim-results/1``.
+    """
+    path = Path(path)
+    data = _stored(path)
+    if not data:
+        raise InputError(f"{path}: {'is empty' if path.is_file() else 'no such file'}; give a file that bench wrote")
+    return _parse(path, data)[0]
+
+
+class Writer:
+    """Appends rows to a results file, each on the disk before :meth:`write` returns.
+
+    ``context`` says where and with what the rows are measured (see :class:`Results`). With ``resume`` an existing
+    file is carried on: ``rows`` holds what it has, ``recovered`` says what a crash had cut off (else None) and
+    ``warnings`` whether CPU model or pcsim version differ from the first run's. Raises :class:`InputError` for a
+    file that exists (without ``resume``), is no results file or cannot be written; then nothing is touched.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], context: Mapping[str, Any], resume: bool = False) -> None:
+        self.path = Path(path)
+        self.rows: list[_Row] = []
+        self.warnings: list[str] = []
+        self.recovered: str | None = None
+        plain = _plain(dict(context))
+        data = _stored(self.path)
+        if data and not resume:
+            raise InputError(f"{self.path}: exists already; use --resume to carry on with it, or another name")
+        opening, end = {"schema": SCHEMA, "context": plain}, 0
+        if data and _cut_header(data):
+            self.recovered = f"{self.path}: only a cut header was there; begun again"
+        elif data:
+            known, end = _parse(self.path, data)
+            self.rows = known.rows
+            self.recovered = known.warnings[0] if end < len(data) else None
+            self.warnings = _differences(self.path, known.context, plain)
+            opening = {"resumed": plain}
+        try:
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            os.ftruncate(self._file, end)
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written ({error.strerror}); give another place") from None
+        self._end = end
+        self._append(opening, b"\n" if end and data[end - 1 : end] != b"\n" else b"")
+
+    def write(self, row: Mapping[str, Any]) -> _Row:
+        """Appends one row and returns it as written: plain Python values, NaN and infinities as None.
+
+        What is absent is filled in: ``median`` and ``ci95`` from ``seconds``, else null; no warnings, no error.
+        Raises :class:`InputError` naming the field for a row that :func:`read` would refuse, and for a full disk.
+        """
+        whole = {"steps": None, "seconds": [], "warnings": [], "error": None, **_plain(dict(row))}
+        known = samples(whole) if _REQUIRED["seconds"][1](whole["seconds"]) else np.array([])
+        known = known[np.isfinite(known)]
+        whole.setdefault("median", float(np.median(known)) if known.size else None)
+        whole.setdefault("ci95", list(bootstrap_interval(known)) if known.size else None)
+        _check_row(whole, f"{self.path}: row not written")
+        self._append(whole)
+        self.rows.append(whole)
+        return whole
+
+    def close(self) -> None:
+        """Closes the file; a second time does nothing."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _append(self, line: _Row, before: bytes = b"") -> None:
+        data = before + json.dumps(line, allow_nan=False).encode() + b"\n"
+        left = data
+        try:
+            while left:
+                left = left[os.write(self._file, left) :]
+            os.fsync(self._file)
+        except OSError as error:
+            # Without the half line the file stays readable, and later rows do not glue to it.
+            os.ftruncate(self._file, self._end)
+            message = f"{self.path}: cannot be written ({error.strerror}); earlier rows are kept, use --resume"
+            raise InputError(message) from None
+        self._end += len(data)
+
+
+def bootstrap_interval(
+    samples: ArrayLike,
+    statistic: Callable[..., Any] = np.median,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of ``statistic`` (called with ``axis=1``) over samples of shape (n,).
+
+    Missing samples (NaN) are left out; raises :class:`InputError` if none remains. Efron and Tibshirani 1993,
+    chapter 13.
+    """
+    values = np.asarray(samples, dtype=np.float64)
+    values = _some(values[np.isfinite(values)])
+    parts = [statistic(values[chosen], axis=1) for chosen in _resampled(values.size, resamples, [seed])]
+    return _percentiles(np.concatenate(parts), confidence)
+
+
+def ratio_interval(
+    numerator_samples: ArrayLike,
+    denominator_samples: ArrayLike,
+    *,
+    launches: int = 1,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """Ratio of the medians of two lists of positive samples, with its bootstrap interval: (ratio, low, high).
+
+    Lists of equal length count as interleaved rounds and are resampled in pairs, so that what slows a whole round
+    down cancels; a round that misses a sample (NaN) is left out. ``launches`` > 1 says that the lists are that
+    many processes' rounds, one after the other and equally many: then processes are resampled first, rounds
+    within them second, since rounds of one process are alike (Kalibera and Jones 2013, section 6).
+    """
+    above = np.asarray(numerator_samples, dtype=np.float64)
+    below = np.asarray(denominator_samples, dtype=np.float64)
+    paired = above.size == below.size
+    if paired:
+        both = np.isfinite(above) & np.isfinite(below)
+        launches = launches if both.all() and above.size % max(launches, 1) == 0 else 1
+        above, below = above[both], below[both]
+    else:
+        launches = 1
+        above, below = above[np.isfinite(above)], below[np.isfinite(below)]
+    if min(_some(above).min(), _some(below).min()) <= 0:
+        raise InputError("a ratio needs positive samples: a time of 0 s or less was no measurement")
+    first = list(_resampled(above.size, resamples, [seed], launches))
+    second = first if paired else list(_resampled(below.size, resamples, [seed, 1]))
+    over = np.concatenate([np.median(above[chosen], axis=1) for chosen in first])
+    under = np.concatenate([np.median(below[chosen], axis=1) for chosen in second])
+    low, high = _percentiles(over / under, confidence)
+    return float(np.median(above) / np.median(below)), low, high
+
+
+def significant(a: ArrayLike, b: ArrayLike) -> float:
+    """Two-sided p-value of the Mann-Whitney rank test: how likely samples so far apart are if a and b are alike."""
+    from scipy.stats import mannwhitneyu
+
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    first, second = _some(first[np.isfinite(first)]), _some(second[np.isfinite(second)])
+    if np.ptp(np.concatenate((first, second))) == 0:
+        return 1.0
+    return float(mannwhitneyu(first, second).pvalue)
+
+
+def _some(values: _Floats) -> _Floats:
+    if values.size == 0:
+        raise InputError("no samples: an interval or a test needs at least one")
+    return values
+
+
+def _percentiles(values: _Floats, confidence: float) -> tuple[float, float]:
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence must lie between 0 and 1, not {confidence}")
+    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def _resampled(count: int, resamples: int, seed: list[int], launches: int = 1) -> Iterator[NDArray[np.int64]]:
+    """Index arrays of shape (some, count), together ``resamples`` rows: ``count`` draws with replacement each."""
+    random = np.random.default_rng(seed)
+    block = max(1, _BLOCK // count)
+    rounds = count // launches
+    for start in range(0, resamples, block):
+        rows = min(block, resamples - start)
+        launch = random.integers(launches, size=(rows, launches, 1))
+        yield (launch * rounds + random.integers(rounds, size=(rows, launches, rounds))).reshape(rows, count)
+
+
+def _stored(path: Path) -> bytes:
+    """The bytes of the file; none if there is no such file."""
+    try:
+        if path.is_file():
+            return path.read_bytes()
+        there = path.exists()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    if there:
+        raise InputError(f"{path}: is {'a folder' if path.is_dir() else 'no ordinary file'}; give a results file")
+    return b""
+
+
+def _decoded(line: bytes) -> Any:
+    """What the JSON text says; None for anything that is not JSON."""
+    try:
+        return json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return None
+
+
+def _cut_header(data: bytes) -> bool:
+    """Whether a crash left no more than the beginning of our header."""
+    begun = data[: len(_HEADER)] == _HEADER[: len(data)]
+    return begun and b"\n" not in data and _decoded(data) is None
+
+
+def _parse(path: Path, data: bytes) -> tuple[Results, int]:
+    """Results, and how many bytes hold them: fewer than there are only if the last line is cut (first warning)."""
+    lines = data.split(b"\n")
+    end = len(data)
+    header = _decoded(lines[0])
+    if _cut_header(data):
+        raise InputError(f"{path}, line 1: the header is cut in the middle, so there is nothing to read; measure again")
+    if not isinstance(header, dict) or "schema" not in header:
+        raise InputError(f"{path}, line 1: schema is missing, so this is no results file; give one that bench wrote")
+    if header["schema"] != SCHEMA:
+        raise InputError(f"{path}, line 1: schema is {reprlib.repr(header['schema'])}; this pcsim reads {SCHEMA!r}")
+    known = Results(path, _context(header, "context", f"{path}, line 1"), [])
+    for number, line in enumerate(lines[1:], start=2):
+        if not line.strip():
+            continue
+        where, row = f"{path}, line {number}", _decoded(line)
+        if row is None and number == len(lines):
+            end -= len(line)
+            known.warnings.insert(0, f"{where}: was cut in the middle by a crash and is left out")
+        elif not isinstance(row, dict):
+            raise InputError(f"{where}: row is not a JSON object; every line of a results file is one")
+        elif "schema" in row:
+            raise InputError(f"{where}: schema stands a second time; give files one by one, not glued together")
+        elif "resumed" in row:
+            known.resumed.append(_context(row, "resumed", where))
+            known.warnings.extend(_differences(path, known.context, known.resumed[-1]))
+        else:
+            _check_row(row, where)
+            known.rows.append(row)
+    return known, end
+
+
+def _context(line: _Row, name: str, where: str) -> dict[str, Any]:
+    context = line.get(name)
+    if not isinstance(context, dict) or not _finite(context):
+        raise InputError(f"{where}: {name} must be a JSON object without NaN, not {reprlib.repr(context)}")
+    return context
+
+
+def _check_row(row: _Row, where: str) -> None:
+    for name in _REQUIRED:
+        if name not in row:
+            raise InputError(f"{where}: {name} is missing")
+    for name, value in row.items():
+        wanted, holds = (_REQUIRED.get(name) or _OPTIONAL.get(name)) or ("free of NaN and infinite numbers", _finite)
+        if not holds(value):
+            raise InputError(f"{where}: {name} must be {wanted}, not {reprlib.repr(value)}")
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return all(map(_finite, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON can hold it: NumPy's scalars and arrays, fractions and paths converted, NaN as None."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(held) for name, held in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(held) for held in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Rational) and not isinstance(value, int):
+        return int(value) if value.denominator == 1 else float(value)
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _differences(path: Path, first: Mapping[str, Any], later: Mapping[str, Any]) -> list[str]:
+    texts = []
+    for what, name in {"CPU model": "cpu_model", "pcsim version": "pcsim"}.items():
+        was, now = (_lookup(context, name) for context in (first, later))
+        if was is not None and now is not None and was != now:
+            text = f"{path}: resumed with another {what} ({now} after {was}): do not compare the rows of both runs"
+            texts.append(text)
+    return texts
+
+
+def _lookup(context: Mapping[str, Any], name: str) -> Any:
+    versions = context.get("versions")
+    return context.get(name, versions.get(name) if isinstance(versions, dict) else None)

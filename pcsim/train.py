@@ -1,0 +1,178 @@
+"""Training: an engine driven update by update, with energy and loss written down as it goes."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .algorithms import BP, Algorithm
+from .engines import Engine, make_engine, resolve_workers
+from .errors import InputError
+from .network import Network
+from .timeline import Timeline
+
+Array = np.ndarray
+
+
+@dataclass
+class Run:
+    """What a training run leaves.
+
+    network: a trained copy; values: x[l] at the end, L + 1 arrays (B, n[l]). recorded: how many updates had been made
+    at each record; energy: F before the update that followed, loss: ``1/2 sum (mu[L] - y)**2`` of a forward pass over
+    all data; recorded_seconds: training seconds until then. updates, seconds: totals, without compilation and
+    records. diverged: the update at which numbers ceased to be finite, or None.
+    timeline: of the last updates, if traced.
+    """
+
+    network: Network
+    values: list[Array]
+    updates: int = 0
+    seconds: float = 0.0
+    recorded: list[int] = field(default_factory=list)
+    energy: list[float] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)
+    recorded_seconds: list[float] = field(default_factory=list)
+    diverged: int | None = None
+    timeline: Timeline | None = None
+
+
+def forward_loss(network: Network, x: Array, y: Array) -> float:
+    """``1/2 * sum((mu[L] - y)**2)`` of an ordinary forward pass; infinite or NaN where the net has diverged."""
+    with np.errstate(all="ignore"):
+        difference = (network.forward(x)[-1] - y).astype(np.float64)
+        return 0.5 * float(np.sum(difference * difference))
+
+
+def train(
+    network: Network,
+    algorithm: Algorithm,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    updates: int,
+    backend: str = "threads",
+    workers: int | str = 1,
+    batch_size: int | None = None,
+    steps_per_batch: int | None = None,
+    record_every: int = 1,
+    values: list[Array] | None = None,
+    until_loss: float | None = None,
+    seed: int = 0,
+    trace: bool = False,
+    on_record: Callable[[Run], None] | None = None,
+) -> Run:
+    """Train a copy of ``network`` on ``x``, (N, n[0]), and ``y``, (N, n[L]), by ``updates`` complete weight updates.
+
+    backend: "numpy" (the oracle) or "threads"; workers: a number, or "auto" for as many as there are usable cores
+    and layers to share. batch_size: None for full batch; else batches are drawn without replacement in an order given
+    by ``seed``, the rest of an epoch that fills no batch left out, and iPC stays on each for ``steps_per_batch``
+    updates. record_every: updates between two records of energy and loss, 0 for none. values: L + 1 arrays (B, n[l])
+    to begin from in place of the first forward pass (not BP). until_loss: stop at the first record at or below it.
+    trace: keep a timeline of the run (events of every step: short runs). on_record: called after each record.
+
+    The same call gives the same bits every time, for any number of workers. Raises InputError for arguments that
+    do not fit. A run that diverges ends early, and says so in ``diverged``.
+
+    >>> net = Network.mlp([2, 8, 1], seed=1)
+    >>> from pcsim import IPC
+    >>> run = train(net, IPC(alpha=0.05, gamma=0.1), [[0, 1], [1, 0]], [[1], [-1]], updates=200, backend="numpy")
+    >>> run.loss[0] > 100 * run.loss[-1]
+    True
+    """
+    x, y = _data("x", x, network.sizes[0], network), _data("y", y, network.sizes[-1], network)
+    if len(x) != len(y):
+        raise InputError(f"x has {len(x)} rows, but y has {len(y)}")
+    for name, number, least in (("updates", updates, 1), ("record_every", record_every, 0)):
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
+            raise InputError(f"{name} must be a whole number of at least {least}, not {number!r}")
+    batch = len(x) if batch_size is None else batch_size
+    if not isinstance(batch, int | np.integer) or not 1 <= batch <= len(x):
+        raise InputError(f"batch_size must be between 1 and the {len(x)} rows of the data, not {batch!r}")
+    if steps_per_batch is not None and (not isinstance(steps_per_batch, int) or steps_per_batch < 1):
+        raise InputError(f"steps_per_batch must be a whole number of at least 1, not {steps_per_batch!r}")
+    if algorithm.name == "ipc" and batch < len(x) and steps_per_batch is None:
+        raise InputError("iPC with a batch_size needs steps_per_batch: how many updates it stays on a batch")
+    if values is not None:
+        values = _values(values, network, batch, algorithm)
+    workers = resolve_workers(workers, algorithm, network.depth, backend)
+    order = _batches(len(x), batch, seed)
+    engine = make_engine(
+        backend,
+        network,
+        algorithm,
+        x,
+        y,
+        lambda: next(order),
+        workers=workers,
+        steps_per_batch=steps_per_batch if algorithm.name == "ipc" else None,
+        values=values,
+    )
+    run = Run(network, [])
+    with np.errstate(all="ignore"):  # divergence is found below, and named
+        _drive(run, engine, x, y, int(updates), int(record_every), until_loss, trace, on_record)
+    run.network, run.values = engine.network, engine.values
+    return run
+
+
+def _drive(
+    run: Run,
+    engine: Engine,
+    x: Array,
+    y: Array,
+    updates: int,
+    record_every: int,
+    until_loss: float | None,
+    trace: bool,
+    on_record: Callable[[Run], None] | None,
+) -> None:
+    while run.updates < updates:
+        chunk = min(record_every or updates, updates - run.updates)
+        loss = forward_loss(engine.network, x, y) if record_every else 0.0
+        seconds, energy = engine.run(chunk, trace=trace)
+        if record_every:
+            run.recorded.append(run.updates)
+            run.energy.append(energy)
+            run.loss.append(loss)
+            run.recorded_seconds.append(run.seconds)
+        run.updates += chunk
+        run.seconds += seconds
+        if trace:
+            run.timeline = engine.timeline
+        if on_record and record_every:
+            on_record(run)
+        if not (math.isfinite(energy) and math.isfinite(loss)):
+            run.diverged = run.updates - chunk
+            return
+        if until_loss is not None and record_every and loss <= until_loss:
+            return
+
+
+def _data(name: str, value: ArrayLike, width: int, network: Network) -> Array:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub" or array.ndim != 2 or array.shape[1] != width or not len(array):
+        raise InputError(
+            f"{name} must be a table of numbers with {width} columns and at least one row, not shape {array.shape}"
+        )
+    array = array.astype(network.dtype)
+    if not np.all(np.isfinite(array)):
+        raise InputError(f"{name} holds NaN or infinity: clean the data first")
+    return array
+
+
+def _values(values: list[Array], network: Network, batch: int, algorithm: Algorithm) -> list[Array]:
+    shapes = [(batch, n) for n in network.sizes]
+    if isinstance(algorithm, BP) or [np.shape(v) for v in values] != shapes:
+        raise InputError(f"values must be arrays of shapes {shapes}, for PC, Z-IL and iPC")
+    return [np.array(v, network.dtype) for v in values]
+
+
+def _batches(rows: int, batch: int, seed: int) -> Iterator[Array]:
+    """Row numbers of one batch after another."""
+    rng = np.random.default_rng(seed)
+    while True:
+        order = np.arange(rows) if batch == rows else rng.permutation(rows)
+        for begin in range(0, rows - batch + 1, batch):
+            yield order[begin : begin + batch]

@@ -1,0 +1,19 @@
+"""What every test gets: a Numba cache of its own, as Numba does not notice edits to a callee in another file."""
+
+import os
+import tempfile
+import threading
+
+import pytest
+
+# Before anything imports Numba, here and in every process that a test starts.
+_cache = tempfile.TemporaryDirectory(prefix="pcsim-numba-", ignore_cleanup_errors=True)
+os.environ["NUMBA_CACHE_DIR"] = _cache.name
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left_behind():
+    yield
+    left = [thread.name for thread in threading.enumerate() if thread.name.startswith("pcsim-worker")]
+    assert not left, f"threads left running: {left}"
