@@ -11,17 +11,17 @@ import math
 import os
 import reprlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from numbers import Rational
+from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pcsim.errors import InputError
+from .errors import InputError
 
 SCHEMA = "pcsim-results/1"
 ALGORITHMS = ("bp", "pc", "zil", "ipc")
@@ -44,10 +44,6 @@ def _whole(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _interval(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(_number, value)) and value[0] <= value[1]
-
-
 _Check = tuple[str, Callable[[Any], bool]]
 _TEXT: _Check = ("a text", lambda v: isinstance(v, str) and v != "")
 _COUNT: _Check = ("a whole number, 1 or more", lambda v: _whole(v, 1))
@@ -56,35 +52,27 @@ _INDEX: _Check = ("a whole number, 0 or more, or null", lambda v: v is None or _
 _FLAG: _Check = ("true or false", lambda v: isinstance(v, bool))
 
 
-def _choice(names: Sequence[str]) -> _Check:
-    return "one of " + ", ".join(names), lambda v: v in names
-
-
 _REQUIRED: dict[str, _Check] = {
-    "algorithm": _choice(ALGORITHMS),
-    "execution": _TEXT,
-    "backend": _TEXT,
-    "workers": _COUNT,
-    "depth": _COUNT,
-    "width": _COUNT,
-    "batch": _COUNT,
+    "algorithm": ("one of " + ", ".join(ALGORITHMS), lambda v: v in ALGORITHMS),
+    **dict.fromkeys(("execution", "backend", "dtype", "activation"), _TEXT),
+    **dict.fromkeys(("workers", "depth", "width", "batch"), _COUNT),
     "steps": _INDEX,
-    "dtype": _TEXT,
-    "activation": _TEXT,
-    "kind": _choice(KINDS),
+    "kind": ("one of " + ", ".join(KINDS), lambda v: v in KINDS),
     "seconds": (
         "a list of positive seconds (null where a sample is missing)",
         lambda v: isinstance(v, list) and all(s is None or (_number(s) and s > 0) for s in v),
     ),
     "median": ("positive seconds or null", lambda v: v is None or (_number(v) and v > 0)),
-    "ci95": ("null or [low, high]", lambda v: v is None or _interval(v)),
+    "ci95": (
+        "null or [low, high]",
+        lambda v: v is None or (isinstance(v, list) and len(v) == 2 and all(map(_number, v)) and v[0] <= v[1]),
+    ),
     "warnings": ("a list of texts", lambda v: isinstance(v, list) and all(isinstance(t, str) for t in v)),
     "error": ("null or a text", lambda v: v is None or isinstance(v, str)),
 }
-_COUNTED = ("mm", "smm", "mm_full", "smm_full", "smm_workers")
-_RATES = ("flops", "bytes", "flop_rate", "bandwidth", "roofline", "compile_seconds", "handover_seconds")
 _OPTIONAL: dict[str, _Check] = {
-    **dict.fromkeys((*_COUNTED, *_RATES), _NUMBER),
+    **dict.fromkeys(("mm", "smm", "mm_full", "smm_full", "smm_workers", "flops", "bytes"), _NUMBER),
+    **dict.fromkeys(("flop_rate", "bandwidth", "roofline", "compile_seconds", "handover_seconds"), _NUMBER),
     **dict.fromkeys(("rounds", "updates_per_sample", "launch"), _INDEX),
     **dict.fromkeys(("auto", "energy_checked"), _FLAG),
 }
@@ -94,9 +82,9 @@ _OPTIONAL: dict[str, _Check] = {
 class Results:
     """What a results file holds. ``rows`` have every required field of CONTRACT section 5; others may be absent.
 
-    ``context`` is the first header's: free fields, of which ``cpu_model`` (text), ``cores`` (usable ones),
-    ``versions`` (of which ``pcsim``) and ``ceilings`` (list of measured bandwidths) are looked at. ``resumed``
-    holds the context of each later run that carried the file on. ``warnings`` are short texts for the reader.
+    ``context`` is the first header's: free fields, of which ``cpu_model`` (text), ``cores`` (how many are usable)
+    and ``versions`` (with ``pcsim``) are looked at. ``resumed`` holds the context of each later run that carried
+    the file on; ``warnings`` are short texts for the reader.
     """
 
     path: Path
@@ -142,7 +130,7 @@ class Writer:
         self.rows: list[_Row] = []
         self.warnings: list[str] = []
         self.recovered: str | None = None
-        plain = _plain(dict(context))
+        plain = _plain(context)
         data = _stored(self.path)
         if data and not resume:
             raise InputError(f"{self.path}: exists already; use --resume to carry on with it, or another name")
@@ -155,13 +143,14 @@ class Writer:
             self.recovered = known.warnings[0] if end < len(data) else None
             self.warnings = _differences(self.path, known.context, plain)
             opening = {"resumed": plain}
+        first = _line(opening)
         try:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
             os.ftruncate(self._file, end)
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot be written ({error.strerror}); give another place") from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.path}: cannot be written ({_why(error)}); give another place") from None
         self._end = end
-        self._append(opening, b"\n" if end and data[end - 1 : end] != b"\n" else b"")
+        self._append(first if data[:end].endswith(b"\n") or not end else b"\n" + first)
 
     def write(self, row: Mapping[str, Any]) -> _Row:
         """Appends one row and returns it as written: plain Python values, NaN and infinities as None.
@@ -169,13 +158,13 @@ class Writer:
         What is absent is filled in: ``median`` and ``ci95`` from ``seconds``, else null; no warnings, no error.
         Raises :class:`InputError` naming the field for a row that :func:`read` would refuse, and for a full disk.
         """
-        whole = {"steps": None, "seconds": [], "warnings": [], "error": None, **_plain(dict(row))}
-        known = samples(whole) if _REQUIRED["seconds"][1](whole["seconds"]) else np.array([])
-        known = known[np.isfinite(known)]
-        whole.setdefault("median", float(np.median(known)) if known.size else None)
-        whole.setdefault("ci95", list(bootstrap_interval(known)) if known.size else None)
+        whole: _Row = _plain(row)
+        whole |= {"steps": None, "seconds": [], "median": None, "ci95": None, "warnings": [], "error": None} | whole
         _check_row(whole, f"{self.path}: row not written")
-        self._append(whole)
+        known = [sample for sample in whole["seconds"] if sample is not None]
+        if known and not {"median", "ci95"} & row.keys():
+            whole |= {"median": float(np.median(known)), "ci95": list(bootstrap_interval(known))}
+        self._append(_line(whole))
         self.rows.append(whole)
         return whole
 
@@ -188,23 +177,19 @@ class Writer:
     def __enter__(self) -> Writer:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _append(self, line: _Row, before: bytes = b"") -> None:
-        data = before + json.dumps(line, allow_nan=False).encode() + b"\n"
+    def _append(self, data: bytes) -> None:
         left = data
         try:
             while left:
                 left = left[os.write(self._file, left) :]
             os.fsync(self._file)
         except OSError as error:
-            # Without the half line the file stays readable, and later rows do not glue to it.
-            os.ftruncate(self._file, self._end)
-            message = f"{self.path}: cannot be written ({error.strerror}); earlier rows are kept, use --resume"
-            raise InputError(message) from None
+            with suppress(OSError):  # no half line may stay, to which a later row would be glued
+                os.ftruncate(self._file, self._end)
+            raise InputError(f"{self.path}: cannot be written ({_why(error)}); earlier rows are kept") from None
         self._end += len(data)
 
 
@@ -220,10 +205,7 @@ def bootstrap_interval(
     Missing samples (NaN) are left out; raises :class:`InputError` if none remains. Efron and Tibshirani 1993,
     chapter 13.
     """
-    values = np.asarray(samples, dtype=np.float64)
-    values = _some(values[np.isfinite(values)])
-    parts = [statistic(values[chosen], axis=1) for chosen in _resampled(values.size, resamples, [seed])]
-    return _percentiles(np.concatenate(parts), confidence)
+    return _percentiles(_resampled(_known(samples), statistic, resamples, [seed]), confidence)
 
 
 def ratio_interval(
@@ -247,54 +229,52 @@ def ratio_interval(
     paired = above.size == below.size
     if paired:
         both = np.isfinite(above) & np.isfinite(below)
-        launches = launches if both.all() and above.size % max(launches, 1) == 0 else 1
         above, below = above[both], below[both]
-    else:
-        launches = 1
-        above, below = above[np.isfinite(above)], below[np.isfinite(below)]
-    if min(_some(above).min(), _some(below).min()) <= 0:
+        launches = launches if both.all() and above.size % launches == 0 else 1
+    above, below = _known(above), _known(below)
+    if min(above.min(), below.min()) <= 0:
         raise InputError("a ratio needs positive samples: a time of 0 s or less was no measurement")
-    first = list(_resampled(above.size, resamples, [seed], launches))
-    second = first if paired else list(_resampled(below.size, resamples, [seed, 1]))
-    over = np.concatenate([np.median(above[chosen], axis=1) for chosen in first])
-    under = np.concatenate([np.median(below[chosen], axis=1) for chosen in second])
-    low, high = _percentiles(over / under, confidence)
-    return float(np.median(above) / np.median(below)), low, high
+    # The same seed and count draw the same rounds: that is what pairs them.
+    over = _resampled(above, np.median, resamples, [seed], launches if paired else 1)
+    under = _resampled(below, np.median, resamples, [seed] if paired else [seed, 1], launches if paired else 1)
+    return (float(np.median(above) / np.median(below)), *_percentiles(over / under, confidence))
 
 
 def significant(a: ArrayLike, b: ArrayLike) -> float:
     """Two-sided p-value of the Mann-Whitney rank test: how likely samples so far apart are if a and b are alike."""
     from scipy.stats import mannwhitneyu
 
-    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    first, second = _some(first[np.isfinite(first)]), _some(second[np.isfinite(second)])
+    first, second = _known(a), _known(b)
     if np.ptp(np.concatenate((first, second))) == 0:
         return 1.0
     return float(mannwhitneyu(first, second).pvalue)
 
 
-def _some(values: _Floats) -> _Floats:
+def _known(samples: ArrayLike) -> _Floats:
+    values = np.asarray(samples, dtype=np.float64)
+    values = values[np.isfinite(values)]
     if values.size == 0:
         raise InputError("no samples: an interval or a test needs at least one")
     return values
 
 
-def _percentiles(values: _Floats, confidence: float) -> tuple[float, float]:
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence must lie between 0 and 1, not {confidence}")
-    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
-
-
-def _resampled(count: int, resamples: int, seed: list[int], launches: int = 1) -> Iterator[NDArray[np.int64]]:
-    """Index arrays of shape (some, count), together ``resamples`` rows: ``count`` draws with replacement each."""
+def _resampled(
+    values: _Floats, statistic: Callable[..., Any], resamples: int, seed: list[int], launches: int = 1
+) -> _Floats:
+    """The statistic of each of ``resamples`` draws with replacement, shape (resamples,)."""
     random = np.random.default_rng(seed)
-    block = max(1, _BLOCK // count)
-    rounds = count // launches
+    rounds, block = values.size // launches, max(1, _BLOCK // values.size)
+    parts = []
     for start in range(0, resamples, block):
         rows = min(block, resamples - start)
         launch = random.integers(launches, size=(rows, launches, 1))
-        yield (launch * rounds + random.integers(rounds, size=(rows, launches, rounds))).reshape(rows, count)
+        chosen = launch * rounds + random.integers(rounds, size=(rows, launches, rounds))
+        parts.append(statistic(values[chosen.reshape(rows, values.size)], axis=1))
+    return np.concatenate(parts)
+
+
+def _percentiles(values: _Floats, confidence: float) -> tuple[float, float]:
+    return float(np.quantile(values, (1 - confidence) / 2)), float(np.quantile(values, (1 + confidence) / 2))
 
 
 def _stored(path: Path) -> bytes:
@@ -304,10 +284,18 @@ def _stored(path: Path) -> bytes:
             return path.read_bytes()
         there = path.exists()
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+        raise InputError(f"{path}: cannot be read ({_why(error)})") from None
     if there:
         raise InputError(f"{path}: is {'a folder' if path.is_dir() else 'no ordinary file'}; give a results file")
     return b""
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _line(held: _Row) -> bytes:
+    return json.dumps(held, allow_nan=False).encode() + b"\n"
 
 
 def _decoded(line: bytes) -> Any:
@@ -326,8 +314,7 @@ def _cut_header(data: bytes) -> bool:
 
 def _parse(path: Path, data: bytes) -> tuple[Results, int]:
     """Results, and how many bytes hold them: fewer than there are only if the last line is cut (first warning)."""
-    lines = data.split(b"\n")
-    end = len(data)
+    lines, end = data.split(b"\n"), len(data)
     header = _decoded(lines[0])
     if _cut_header(data):
         raise InputError(f"{path}, line 1: the header is cut in the middle, so there is nothing to read; measure again")
@@ -374,9 +361,14 @@ def _check_row(row: _Row, where: str) -> None:
 
 
 def _finite(value: Any) -> bool:
-    if isinstance(value, dict | list):
-        return all(map(_finite, value.values() if isinstance(value, dict) else value))
-    return not isinstance(value, float) or math.isfinite(value)
+    left = [value]  # a loop, since a file may nest deeper than Python recurses
+    while left:
+        held = left.pop()
+        if isinstance(held, dict | list):
+            left.extend(held.values() if isinstance(held, dict) else held)
+        elif isinstance(held, float) and not math.isfinite(held):
+            return False
+    return True
 
 
 def _plain(value: Any) -> Any:
@@ -389,21 +381,19 @@ def _plain(value: Any) -> Any:
         return [_plain(held) for held in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, Rational) and not isinstance(value, int):
-        return int(value) if value.denominator == 1 else float(value)
+    if isinstance(value, Fraction):
+        return value.numerator if value.denominator == 1 else float(value)
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _differences(path: Path, first: Mapping[str, Any], later: Mapping[str, Any]) -> list[str]:
-    texts = []
-    for what, name in {"CPU model": "cpu_model", "pcsim version": "pcsim"}.items():
-        was, now = (_lookup(context, name) for context in (first, later))
-        if was is not None and now is not None and was != now:
-            text = f"{path}: resumed with another {what} ({now} after {was}): do not compare the rows of both runs"
-            texts.append(text)
-    return texts
-
-
-def _lookup(context: Mapping[str, Any], name: str) -> Any:
-    versions = context.get("versions")
-    return context.get(name, versions.get(name) if isinstance(versions, dict) else None)
+    versions = [run["versions"] if isinstance(run.get("versions"), dict) else {} for run in (first, later)]
+    pairs = {
+        "CPU model": (first.get("cpu_model"), later.get("cpu_model")),
+        "pcsim version": (versions[0].get("pcsim"), versions[1].get("pcsim")),
+    }
+    return [
+        f"{path}: resumed with another {what} ({now} after {was}); do not compare the rows of both runs"
+        for what, (was, now) in pairs.items()
+        if was is not None and now is not None and was != now
+    ]

@@ -503,9 +503,7 @@ def test_permission_denied_on_the_folder(closed_folder):
 
 def test_npz_with_both_splits(tmp_path):
     x = np.linspace(-3, 3, 24).reshape(4, 3, 2)
-    path = write_npz(
-        tmp_path / "a.npz", x_train=x, y_train=[0, 1, 2, 1], x_test=x[:2], y_test=[1, 0], x=x, y=x
-    )
+    path = write_npz(tmp_path / "a.npz", x_train=x, y_train=[0, 1, 2, 1], x_test=x[:2], y_test=[1, 0], x=x, y=x)
     dataset = load(path)
     check_dataset(dataset)
     assert (dataset.name, dataset.classes) == ("a.npz", 3)
@@ -522,9 +520,7 @@ def test_npz_with_one_split(tmp_path):
     assert "holds 'other', 'x', 'y'; expected x_test and y_test for the test split" in message
 
 
-@pytest.mark.parametrize(
-    "dtype", ["u1", "i1", ">i2", "u4", "<i8", ">u8", "?", "f2", ">f4", "f8", "longdouble"]
-)
+@pytest.mark.parametrize("dtype", ["u1", "i1", ">i2", "u4", "<i8", ">u8", "?", "f2", ">f4", "f8", "longdouble"])
 def test_npz_inputs_of_every_type(tmp_path, dtype):
     stored = np.array([[0, 1], [1, 0]], dtype=dtype)
     dataset = load(write_npz(tmp_path / "a.npz", x=np.asfortranarray(stored), y=[0, 1]))

@@ -63,7 +63,8 @@ def _step_layer(s, l, work, target, e, h, slot, precision, alpha, number, step, 
 
 @njit(nogil=True, cache=True)
 def _load_rows(data, rows, cycle, padded, out, at):
-    """Copy the rows of a batch into padded rows of ``out``."""
+    """Copy the rows of a batch into padded rows of ``out``; the last batch serves all further cycles."""
+    cycle = min(cycle, rows.shape[0] - 1)
     for i in range(rows.shape[1]):
         row = rows[cycle, i]
         for j in range(data.shape[1]):

@@ -57,8 +57,9 @@ class ThreadsEngine:
             raise InputError(f"{workers} workers are more than the {L} layers of the net: use at most {L}")
         self.workers, self.pin = workers, pin
         self.x, self.y = np.ascontiguousarray(x, dtype), np.ascontiguousarray(y, dtype)
-        self.first_rows = batches()
+        self.first_rows: Array | None = batches()
         batch = len(self.first_rows)
+        self.full_batch = batch == len(x)
         self.t = self.number = 0
         self.given = values is not None
         self.timeline: Timeline | None = None
@@ -146,19 +147,9 @@ class ThreadsEngine:
     def run(self, updates: int, trace: bool = False) -> tuple[float, float]:
         """Make ``updates`` complete weight updates; seconds from the common start to the end of the slowest worker,
         and the energy F before the first update. With ``trace``, ``timeline`` then holds what each worker did."""
-        L, dtype, batches = self.original.depth, self.original.dtype, []
+        L, dtype = self.original.depth, self.original.dtype
         steps = updates if self.is_backprop else updates * self.steps_per_update
-        if self.is_backprop:
-            starts = updates
-        elif self.cycle_steps:
-            starts = sum((self.t + step) % self.cycle_steps == 0 for step in range(steps))
-        else:
-            starts = int(self.t == 0)
-        for _ in range(starts):
-            batches.append(self.batches() if self.first_rows is None else self.first_rows)
-            self.first_rows = None
-        rows = np.array(batches, np.int64).reshape(starts, self.batch)
-
+        rows = self._rows(steps)
         flags = [make_flags(self.workers) for _ in range(3)]
         stop, energy = make_flags(1), np.zeros(L)
         times = np.zeros((self.workers, 16), np.int64)  # a cache line and its pair for each worker
@@ -196,6 +187,22 @@ class ThreadsEngine:
         if trace:
             self.timeline = self._timeline(notes, counts)
         return float(times[:, 1].max() - times[:, 0].min()) * 1e-9, float(energy.sum())
+
+    def _rows(self, steps: int) -> Array:
+        """The rows of each batch that begins within the next ``steps`` steps: (cycles, B); one for all if full."""
+        if self.is_backprop:
+            starts = steps
+        elif self.cycle_steps:
+            starts = len(range(-self.t % self.cycle_steps, steps, self.cycle_steps))
+        else:
+            starts = int(self.t == 0)
+        if self.full_batch:
+            return np.arange(self.batch).reshape(1, -1)
+        rows = np.empty((starts, self.batch), np.int64)
+        for row in rows:
+            row[:] = self.batches() if self.first_rows is None else self.first_rows
+            self.first_rows = None
+        return rows
 
     def _timeline(self, notes: list[Array], counts: list[int]) -> Timeline:
         return Timeline(

@@ -1,0 +1,73 @@
+"""Progress on standard error: a bar with the time left on a terminal, a plain line for each cell or run elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+
+class Display:
+    """Shows where a long job stands; use as a context manager."""
+
+    def __init__(self, verb: str) -> None:
+        self.verb, self.bar, self.task = verb, None, None
+        self.began = time.monotonic()
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self.bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+
+    def __enter__(self) -> "Display":
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def note(self, text: str) -> None:
+        """A line of its own."""
+        self._show(text, 0, None)
+
+    def cell(self, progress: Any) -> None:
+        """A sweep has come to a cell."""
+        done, total = progress.number - 1, progress.total
+        state = " (already measured)" if progress.skipped else ""
+        self._show(f"{progress.name}{state}", done, total)
+
+    def run(self, number: int, total: int, plan: Any, updates: int, skipped: bool) -> None:
+        """A new training run begins."""
+        self.prefix = f"run {number} of {total}: {plan.label}, depth {len(plan.sizes) - 1}"
+        self.updates = updates
+        self._show(self.prefix + (" (already trained)" if skipped else ""), 0, updates)
+
+    def record(self, run: Any) -> None:
+        """A training run has written down its loss."""
+        if self.bar:
+            self._show(f"{self.prefix}, loss {run.loss[-1]:.4g}", run.updates, self.updates)
+        if run.diverged is not None:
+            self._show(f"{self.prefix}: diverged at update {run.diverged}", run.updates, self.updates)
+
+    def _show(self, text: str, done: int, total: int | None) -> None:
+        if self.bar:
+            if self.task is None:
+                self.task = self.bar.add_task(text, total=total)
+            self.bar.update(self.task, description=text, completed=done, total=total)
+            return
+        share = ""
+        if total and self.verb == "bench":
+            spent = time.monotonic() - self.began
+            left = f", {spent / done * (total - done):.0f} s left" if done else ""
+            share = f"[{done + 1}/{total}{left}] "
+        print(f"pcsim {self.verb}: {share}{text}", file=sys.stderr, flush=True)

@@ -1,0 +1,117 @@
+"""Learning curves: the same net and data, one run per algorithm, loss against updates, SMMs, MMs and seconds.
+
+What Fig. 2 (right) of Salvatori et al. 2022 shows, with every knob in the open: the picture depends on optimiser,
+rate, precision, gamma and start, and a run that diverges is part of it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .algorithms import PC, Algorithm
+from .data import Dataset
+from .errors import InputError
+from .network import Network
+from .train import Run, train
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One curve: an algorithm on a net of those sizes."""
+
+    algorithm: Algorithm
+    sizes: tuple[int, ...]
+    activation: str = "tanh"
+    seed: int = 0
+
+    @property
+    def label(self) -> str:
+        """The curve's name in figures and messages."""
+        a = self.algorithm
+        return f"{a.title} T={a.T}" if isinstance(a, PC) else a.title
+
+    @property
+    def knobs(self) -> dict[str, Any]:
+        """Everything that tells this curve from another, for files."""
+        return {
+            "algorithm": self.algorithm.name,
+            **asdict(self.algorithm),
+            "sizes": list(self.sizes),
+            "activation": self.activation,
+            "seed": self.seed,
+        }
+
+
+def curve(plan: Plan, run: Run, settings: dict[str, Any]) -> dict[str, Any]:
+    """A finished or interrupted run as a row of a curves file: SMMs and MMs in the paper's convention."""
+    graph = plan.algorithm.tasks(len(plan.sizes) - 1, 3)
+    return {
+        **plan.knobs,
+        **settings,
+        "label": plan.label,
+        "depth": len(plan.sizes) - 1,
+        "kind": "measured",
+        "updates": list(run.recorded),
+        "smm": [float(n * graph.smm) for n in run.recorded],
+        "mm": [float(n * graph.mm) for n in run.recorded],
+        "seconds": list(run.recorded_seconds),
+        "loss": list(run.loss),
+        "energy": list(run.energy),
+        "diverged": run.diverged,
+        "interrupted": False,
+    }
+
+
+def curves(
+    plans: Sequence[Plan],
+    data: Dataset,
+    *,
+    updates: int,
+    done: Iterable[dict] = (),
+    on_start: Callable[[int, Plan, bool], None] = lambda number, plan, skipped: None,
+    on_record: Callable[[Run], None] | None = None,
+    workers: int | str = "auto",
+    **settings: Any,
+) -> Iterator[dict[str, Any]]:
+    """Train every plan that ``done`` does not hold, and yield its curve when it ends.
+
+    settings: batch_size, steps_per_batch, record_every, until_loss, backend and seed of ``train``. A run cut short by
+    Ctrl-C is yielded too, marked ``interrupted``, and the interrupt raised after it.
+    """
+    told = {**settings, "until_updates": updates, "data": data.name, "samples": len(data.x)}
+    finished = [row for row in done if not row["interrupted"]]
+    for number, plan in enumerate(plans, 1):
+        wanted = {**plan.knobs, **told}
+        skipped = any(all(row.get(name) == value for name, value in wanted.items()) for row in finished)
+        on_start(number, plan, skipped)
+        if skipped:
+            continue
+        if plan.sizes[0] != data.x.shape[1] or plan.sizes[-1] != data.y.shape[1]:
+            raise InputError(
+                f"sizes {list(plan.sizes)} do not fit {data.name}: {data.x.shape[1]} inputs, {data.y.shape[1]} outputs"
+            )
+        net = Network.mlp(plan.sizes, plan.activation, seed=plan.seed)
+        latest: list[Run] = []
+
+        def record(run: Run, latest: list[Run] = latest) -> None:
+            latest[:] = [run]
+            if on_record:
+                on_record(run)
+
+        count = min(workers, len(plan.sizes) - 1) if isinstance(workers, int) and plan.algorithm.name != "bp" else 1
+        try:
+            run = train(
+                net,
+                plan.algorithm,
+                data.x,
+                data.y,
+                updates=updates,
+                workers="auto" if workers == "auto" else count,
+                on_record=record,
+                **settings,
+            )
+        except KeyboardInterrupt:
+            if latest:
+                yield {**curve(plan, latest[0], told), "interrupted": True}
+            raise
+        yield curve(plan, run, told)
