@@ -48,6 +48,7 @@ def _read_write(p, count, factor):
 def sweep_memory(worker, workers, array, scratch, writes, repeats, ready, stop, times):
     """``repeats`` passes over ``array`` after a common start with the other workers; start and end into ``times``."""
     p, out = pointer(array), pointer(scratch)
+    ready, stop = pointer(ready), pointer(stop)
     publish(ready, worker, 1)
     for other in range(workers):
         if not wait(ready, other, 1, stop):
@@ -66,6 +67,7 @@ def multiply_matrices(worker, workers, gemm, size, a, b, c, repeats, ready, stop
     """``repeats`` products of square matrices after a common start with the other workers."""
     p, q, r = pointer(a), pointer(b), pointer(c)
     one = a.dtype.type(1)
+    ready, stop = pointer(ready), pointer(stop)
     publish(ready, worker, 1)
     for other in range(workers):
         if not wait(ready, other, 1, stop):

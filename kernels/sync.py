@@ -2,6 +2,7 @@
 
 A flag is an int64 on a cache line of its own. A worker that has written its results publishes a growing number;
 its neighbours wait until the number is high enough. There is no barrier over all workers and no lock.
+Flags are named by a pointer to the first (``simd.pointer``), for the reason given there.
 """
 
 import platform
@@ -13,7 +14,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 FLAG_STRIDE = 16  # int64 values between two flags: 128 bytes, as neighbouring lines are fetched in pairs
-SPINS = 2000  # some 20 to 60 microseconds of spinning before a waiting worker offers its core to others
+SPINS = 300  # some 5 to 10 microseconds of spinning before a waiting worker offers its core to others
 
 
 def make_flags(count: int) -> np.ndarray:
@@ -28,8 +29,8 @@ def load_acquire(typing_context, flags, index):
     """``flags[index]``; nothing after it is read before it. A plain read would be hoisted out of the loop."""
 
     def generate(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        return builder.load_atomic(builder.gep(data, [arguments[1]]), "acquire", 8, typ=ir.IntType(64))
+        address = builder.gep(arguments[0], [arguments[1]])
+        return builder.load_atomic(address, "acquire", 8, typ=ir.IntType(64))
 
     return types.int64(flags, types.intp), generate
 
@@ -39,8 +40,7 @@ def store_release(typing_context, flags, index, value):
     """``flags[index] = value``; everything written before it is seen by whoever reads the new value."""
 
     def generate(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        builder.store_atomic(arguments[2], builder.gep(data, [arguments[1]]), "release", 8)
+        builder.store_atomic(arguments[2], builder.gep(arguments[0], [arguments[1]]), "release", 8)
         return context.get_dummy_value()
 
     return types.void(flags, types.intp, types.int64), generate

@@ -4,6 +4,7 @@ What Fig. 2 (right) of Salvatori et al. 2022 shows, with every knob in the open:
 rate, precision, gamma and start, and a run that diverges is part of it.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -115,3 +116,44 @@ def curves(
                 yield {**curve(plan, latest[0], told), "interrupted": True}
             raise
         yield curve(plan, run, told)
+
+
+def table(rows: Sequence[dict[str, Any]], until_loss: float | None = None) -> str:
+    """The curves in words: where each began and ended, what it cost, and what became of it. Loss is per sample."""
+    heads = [
+        "algorithm",
+        "depth",
+        "optimizer",
+        "alpha",
+        "updates",
+        "SMMs",
+        "MMs",
+        "seconds",
+        "loss",
+        "lowest",
+        "ending",
+    ]
+    lines = []
+    for row in rows:
+        losses = [loss / row["samples"] for loss in row["loss"]]
+        finite = [loss for loss in losses if loss is not None and math.isfinite(loss)]
+        if row["interrupted"]:
+            ending = "interrupted"
+        elif row["diverged"] is not None:
+            ending = f"diverged at update {row['diverged']}: try a smaller alpha, or adam"
+        elif until_loss is not None and finite and finite[-1] <= until_loss:
+            ending = f"loss {until_loss:g} reached"
+        elif until_loss is not None:
+            ending = f"loss {until_loss:g} not reached"
+        else:
+            ending = "all updates made"
+        if not losses:
+            continue
+        last = [row["updates"][-1], row["smm"][-1], row["mm"][-1]]
+        cells = [row["label"], row["depth"], row["optimizer"], f"{row['alpha']:g}", *(f"{n:g}" for n in last)]
+        cells += [f"{row['seconds'][-1]:.3g}", f"{losses[0]:.4g}", f"{min(finite, default=math.nan):.4g}", ending]
+        lines.append([str(cell) for cell in cells])
+    widths = [max(len(line[i]) for line in [heads, *lines]) for i in range(len(heads))]
+    shown = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in [heads, *lines]]
+    note = "loss: 1/2 sum of squares per sample, at the start and at its lowest; SMMs and MMs in the paper's convention"
+    return "\n".join([*(line.rstrip() for line in shown), "", note])

@@ -8,7 +8,7 @@ Contenders take turns (A B C A B C …), so that whatever disturbs the machine d
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from .errors import InputError
 from .memory import require
 from .network import Network
 from .results import bootstrap_interval
+from .tasks import TaskGraph
+from .timeline import Timeline
 
 # So small that tens of thousands of updates leave the net as it is: neither divergence nor a fit so good that errors
 # become denormal numbers may change the speed.
@@ -188,7 +190,7 @@ class Cell:
 
     def _check(self, contender: Contender, checked: dict[str, tuple[list, list]]) -> None:
         """Two updates from random values, so that every layer has an error, against the oracle's two."""
-        algorithm = _with_rate(contender.algorithm, 1e-3 / self.case.batch)
+        algorithm = replace(contender.algorithm, alpha=1e-3 / self.case.batch)
         name = algorithm.name
         net, x, y = _data(self.case)
         values = None
@@ -305,10 +307,12 @@ class Cell:
         return max(work["read"] / read + work["read-write"] / read_write, work["flops"] / gemm) / median
 
 
-def _with_rate(algorithm: Algorithm, alpha: float) -> Algorithm:
-    from dataclasses import replace
-
-    return replace(algorithm, alpha=alpha)
+def trace(case: Case, contender: Contender, updates: int, pin: bool = True) -> tuple[Timeline, TaskGraph]:
+    """The timeline of a contender's first updates (after a warm-up by another engine), and the graph to check it by."""
+    _engine(case, contender, pin).run(2)
+    engine = _engine(case, contender, pin)
+    engine.run(updates, trace=True)
+    return engine.timeline, contender.algorithm.tasks(case.depth, updates)
 
 
 def pick_workers(case: Case, algorithm: Algorithm, candidates: Sequence[int], pin: bool = True) -> int:

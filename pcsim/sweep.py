@@ -4,6 +4,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -11,14 +12,16 @@ from .algorithms import Algorithm
 from .ceilings import Ceilings, measure_ceilings
 from .engines import usable_cores
 from .errors import InputError
-from .measure import Case, Cell, contenders, memory_needed, warm_up
+from .measure import Case, Cell, contenders, memory_needed, trace, warm_up
 from .memory import require
+from .plot import gantt, save
 
 # The paper's Fig. 6 with 32 to 1024 units and 2 to 32 layers, one data point; and its Fig. 2 nets, full batch.
 DEPTHS = (2, 4, 8, 16, 32)
 WIDTHS = (32, 64, 128, 256, 512, 1024)
 FULL_BATCH, FULL_BATCH_WIDTH = 250, 64
 BASELINES = ("serial", "numpy")
+TRACED_UPDATES = 4
 
 
 def grid(
@@ -106,6 +109,23 @@ class Sweep:
             )
             yield from cell.measure()
 
+    def trace(self, folder: Path, on_progress: Callable[[Progress], None] = lambda progress: None) -> Iterator[str]:
+        """Trace a few updates of every threaded contender of every cell, check their order against the task graph,
+        and write for each a Chrome trace (``.json``) and a Gantt picture (``.png``); yields what was wrong."""
+        for number, case in enumerate(self.cases, 1):
+            on_progress(Progress(number, len(self.cases), case, False))
+            for contender in contenders(case, self.algorithms, self.workers, self.baselines, self.pin):
+                if contender.backend != "threads":
+                    continue
+                timeline, graph = trace(case, contender, TRACED_UPDATES, self.pin)
+                a = contender.algorithm
+                name = f"{a.name}-{contender.workers}w-{case.depth}x{case.width}-b{case.batch}"
+                for fault in timeline.violations(graph):
+                    yield f"{name}: {fault}"
+                timeline.save_chrome_trace(folder / f"{name}.json")
+                title = f"{a.title}, {case.depth} layers of {case.width}, batch {case.batch}: {TRACED_UPDATES} updates"
+                save(gantt(timeline.events, title), folder / f"{name}.png")
+
     def _complete(self, case: Case, rows: list[dict]) -> bool:
         """Does the cell hold every contender that this sweep would measure?"""
         have = {(row["algorithm"], row["execution"], row["workers"]) for row in rows}
@@ -119,6 +139,18 @@ class Sweep:
             choose=lambda case, algorithm, candidates, pin: chosen.get(algorithm.name, -1),
         )
         return all((w.algorithm.name, w.execution, w.workers) in have for w in wanted)
+
+
+def trace_folder(name: str) -> Path:
+    """The folder for traces, made if need be; InputError if it cannot be written."""
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".written").touch()
+        (folder / ".written").unlink()
+    except OSError as error:
+        raise InputError(f"--trace: cannot write to {name}: {error.strerror}") from None
+    return folder
 
 
 def _case(row: dict) -> Case:

@@ -231,11 +231,11 @@ def test_threads_equal_the_oracle(problem, algorithm, workers):
 
 
 @some
-@given(problems(), algorithms.filter(lambda a: a.name != "bp"))
-def test_the_same_bits_for_any_number_of_workers(problem, algorithm):
-    reference = run(ThreadsEngine, problem, algorithm, workers=1)
-    for workers in {min(w, problem[0].depth) for w in (2, 3, 5)}:
-        mine = run(ThreadsEngine, problem, algorithm, workers=workers)
+@given(problems(), algorithms.filter(lambda a: a.name != "bp"), st.integers(1, 9))
+def test_the_same_bits_for_any_number_of_workers_and_length_of_waves(problem, algorithm, wave):
+    reference = run(ThreadsEngine, problem, algorithm, updates=12, workers=1, wave=1)
+    for workers in {min(w, problem[0].depth) for w in (1, 2, 3, 5)}:
+        mine = run(ThreadsEngine, problem, algorithm, updates=12, workers=workers, wave=wave)
         assert all(
             np.array_equal(a, b, equal_nan=True)
             for a, b in zip([*mine[0].weights, *mine[1]], [*reference[0].weights, *reference[1]], strict=True)
@@ -260,13 +260,15 @@ def test_adam_equals_the_oracle(problem, kind, workers):
 @given(
     problems(max_batch=12), st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), st.sampled_from([IPC, PC, ZIL, BP])
 )
-def test_batches_equal_the_oracle(problem, batch, steps, workers, kind):
+def test_minibatches_equal_the_oracle(problem, batch, steps, workers, kind):
     net, x, y = problem
     batch = min(batch, len(x))
     options = {"batch_size": batch, "steps_per_batch": steps, "updates": 7, "record_every": 3, "seed": 11}
     workers = 1 if kind is BP else min(workers, net.depth)
-    oracle = train(net, kind(alpha=0.004), x, y, backend="numpy", **options)
-    mine = train(net, kind(alpha=0.004), x, y, backend="threads", workers=workers, **options)
+    # A gamma small enough for these nets: past divergence there is nothing to compare.
+    algorithm = kind(alpha=0.002) if kind in (ZIL, BP) else kind(alpha=0.002, gamma=0.05)
+    oracle = train(net, algorithm, x, y, backend="numpy", **options)
+    mine = train(net, algorithm, x, y, backend="threads", workers=workers, **options)
     assert distance(mine.network, oracle.network) < EXACT
     assert distance(mine.values, oracle.values) < EXACT
     np.testing.assert_allclose(mine.energy, oracle.energy, rtol=1e-10, atol=1e-20)

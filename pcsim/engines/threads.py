@@ -19,6 +19,7 @@ from ..network import Network
 from ..timeline import Event, Timeline
 from . import loops
 from .blocks import balanced_blocks
+from .cache import wave_length
 from .workers import in_threads
 
 Array = np.ndarray
@@ -29,7 +30,8 @@ class ThreadsEngine:
 
     ``batches`` gives the rows of the next batch each time a cycle begins; ``values``, L + 1 arrays (B, n[l]), take
     the place of the first cycle's forward pass. ``pin=True`` binds worker i to the i-th core that this process may
-    use (Linux).
+    use (Linux). ``wave`` is the number of steps a worker takes together (see ``loops``), None for what suits the cache;
+    it changes no bit of the result.
 
     Raises InputError where there are more workers than layers, or more than one for BP (whose layers wait for one
     another).
@@ -47,6 +49,7 @@ class ThreadsEngine:
         steps_per_batch: int | None = None,
         values: list[Array] | None = None,
         pin: bool = False,
+        wave: int | None = None,
     ) -> None:
         self.original, self.algorithm, self.batches = network, algorithm, batches
         self.is_backprop = isinstance(algorithm, BP)
@@ -96,6 +99,8 @@ class ThreadsEngine:
             self.update_at = np.array([loops.EVERY_STEP if at is None else at for at in calendar.update_at])
             self.steps_per_update = 1 if calendar.updates != 1 else self.cycle_steps
         self.blocks = balanced_blocks(lengths.tolist(), workers)
+        item = dtype.itemsize
+        self.wave = wave or wave_length(int(lengths.sum()) * item, int(lengths.max()) * item, workers)
         # One BLAS thread in each worker. The setting is the process's, so it is made around each run, not for ever.
         self.blas = ThreadpoolController().select(user_api="blas")
         # The owner touches its weights first, so that their memory is near its core.
@@ -150,7 +155,7 @@ class ThreadsEngine:
         L, dtype = self.original.depth, self.original.dtype
         steps = updates if self.is_backprop else updates * self.steps_per_update
         rows = self._rows(steps)
-        flags = [make_flags(self.workers) for _ in range(3)]
+        flags = [make_flags(2 * self.workers), make_flags(self.workers), make_flags(self.workers)]
         stop, energy = make_flags(1), np.zeros(L)
         times = np.zeros((self.workers, 16), np.int64)  # a cache line and its pair for each worker
         notes = [
@@ -173,7 +178,7 @@ class ThreadsEngine:
             else:
                 counts[worker] = loops.predictive_coding(
                     worker, self.workers, lo, hi, *common, self.h, self.top, self.value_count,
-                    self.update_at, self.cycle_steps, self.value_steps, self.t, self.given, steps, self.number,
+                    self.update_at, self.cycle_steps, self.value_steps, self.t, self.given, steps, self.wave, self.number,
                     dtype.type(self.algorithm.gamma), alpha, dtype.type(self.algorithm.precision),
                     *flags, stop, energy, notes[worker], times,
                 )  # fmt: skip

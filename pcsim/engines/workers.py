@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -15,6 +16,8 @@ def in_threads(workers: int, work: Callable[[int], None], stop: np.ndarray | Non
     """
     cores = sorted(os.sched_getaffinity(0)) if pin and hasattr(os, "sched_getaffinity") else []
     failures: list[BaseException] = []
+    ended: list[int] = []
+    all_ended = threading.Event()
 
     def end_all() -> None:
         if stop is not None:
@@ -28,6 +31,10 @@ def in_threads(workers: int, work: Callable[[int], None], stop: np.ndarray | Non
         except BaseException as failure:  # whatever it is, the others must not wait for this worker for ever
             failures.append(failure)
             end_all()
+        finally:
+            ended.append(worker)
+            if len(ended) == workers:
+                all_ended.set()
 
     threads = [
         threading.Thread(target=guarded, args=(worker,), name=f"pcsim-worker-{worker}", daemon=True)
@@ -38,13 +45,16 @@ def in_threads(workers: int, work: Callable[[int], None], stop: np.ndarray | Non
         for thread in threads:
             thread.start()
             started.append(thread)
-        for thread in threads:
-            while thread.is_alive():  # in slices: a join without a time-out would hold back Ctrl-C
-                thread.join(0.1)
+        # Not Thread.join: interrupted by Ctrl-C it takes a running thread for a stopped one (CPython issue 90882).
+        while not all_ended.wait(0.1):  # in slices, as an endless wait would hold back Ctrl-C
+            pass
     except BaseException:
         end_all()
+        while len(ended) < len(started):
+            time.sleep(0.001)
+        raise
+    finally:
         for thread in started:
             thread.join()
-        raise
     if failures:
         raise failures[0]

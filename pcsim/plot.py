@@ -1,0 +1,403 @@
+"""Figures: ratios, times beside SMMs, Gantt charts, learning curves.
+
+Each function turns plain data into a matplotlib ``Figure`` and touches no global state (no pyplot); matplotlib is
+imported when the first figure is drawn. It must never measure, nor decide what the ratio of a cell is: pairs come
+from :func:`pcsim.report.pairs`. Colours are safe for colour-blind readers; no text is smaller than 8 points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import InputError
+from .results import Results, key
+from .timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE, Event
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".png", ".svg", ".pdf")
+
+_Row = Mapping[str, Any]
+_INK, _GREY, _FAINT = "#222222", "#666666", "#e4e4e4"
+# Okabe and Ito's palette (Color Universal Design, 2008)
+_BLUE, _SKY, _GREEN, _ORANGE, _RED, _PINK = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7"
+_STROKES: dict[str, Any] = {"measured": "-", "predicted": ":", "counted": "--"}
+_Contender = tuple[str, str, str, Callable[[_Row], bool]]  # label, colour, marker, its rows
+_TIMED: tuple[_Contender, ...] = (
+    ("iPC, best workers", _BLUE, "o", lambda row: row["algorithm"] == "ipc"),
+    ("iPC, 1 worker", _SKY, "D", lambda row: row["algorithm"] == "ipc" and row["workers"] == 1),
+    ("BP serial", _RED, "s", lambda row: row["algorithm"] == "bp" and row["execution"] == "serial"),
+    ("BP numpy", _ORANGE, "v", lambda row: row["algorithm"] == "bp" and row["execution"] == "numpy"),
+    ("PC", _GREEN, "^", lambda row: row["algorithm"] == "pc"),
+    ("Z-IL", _PINK, "P", lambda row: row["algorithm"] == "zil"),
+)
+_COUNTED: tuple[_Contender, ...] = (
+    ("iPC", _BLUE, "o", lambda row: row["algorithm"] == "ipc"),
+    ("BP", _RED, "s", lambda row: row["algorithm"] == "bp"),
+    *_TIMED[4:],
+)
+_WORK = {START: "forward start", PREDICT: "predict", BACKPROJECT: "back-project", UPDATE: "update", VALUE: "values"}
+_WORK_COLOURS = {
+    START: "#F0E442",
+    PREDICT: _BLUE,
+    BACKPROJECT: _ORANGE,
+    UPDATE: _GREEN,
+    VALUE: "#999999",
+    PREDICT | UPDATE: _SKY,
+    BACKPROJECT | UPDATE: _RED,
+    PREDICT | BACKPROJECT | UPDATE: _PINK,
+}
+_UNITS = ((1.0, "s"), (1e3, "ms"), (1e6, "µs"), (1e9, "ns"))
+
+
+def ratio_figure(
+    pairs: Sequence[_Row],
+    title: str = "iPC against backprop: seconds per complete weight update",
+    machine: str = "",
+) -> Figure:
+    """The ratio over depth (one line per width) and over width (one line per depth), with 95 % intervals.
+
+    ``pairs`` are those of :func:`pcsim.report.pairs`; each batch size and type of net gets its own row of panels.
+    Solid lines are measured, dotted ones predicted, dashed ones the counted ratio of SMMs. ``machine`` goes into the
+    caption beside the denominator. Raises :class:`InputError` for no pairs and for pairs of several denominators.
+    """
+    named = sorted({pair["denominator"] for pair in pairs})
+    if len(named) != 1:
+        raise InputError(f"a figure of ratios takes pairs of one denominator, not of {len(named)}")
+    groups = _grouped(pairs, lambda pair: (pair["batch"], pair["dtype"], pair["activation"]))
+    figure = _figure(11.6, 1.5 + 3.65 * len(groups), title)
+    counted = [pair["smm_ratio"] for pair in pairs if pair["smm_ratio"]]
+    everything = [1, *counted, *(pair[name] for pair in pairs for name in ("ratio", "low", "high") if pair[name])]
+    for number, ((batch, dtype, activation), inside) in enumerate(groups.items()):
+        bottom = 1.15 + 3.65 * (len(groups) - 1 - number)
+        for left, over, line in ((0.85, "depth", "width"), (6.55, "width", "depth")):
+            if over == "width" and len({pair["width"] for pair in inside}) == 1:
+                continue  # one point per line says no more than the panel beside it
+            name = f"over {over}, one line per {line}   (batch {batch}, {dtype}, {activation})"
+            axes = _panel(figure, left, bottom, 3.85, 2.75, name)
+            _log_scale(axes, everything, lambda ratio, _: f"{ratio:g}")
+            _ratio_lines(axes, inside, over, line)
+            axes.set_ylabel("ratio: iPC ÷ BP (log scale)" if over == "depth" else "")
+    kinds = [kind for kind in _STROKES if any(pair["kind"] == kind for pair in pairs)]
+    kinds += ["counted"] if counted and "counted" not in kinds else []
+    from matplotlib.lines import Line2D
+
+    _key(figure, [Line2D([], [], color=_INK, linestyle=_STROKES[kind], label=kind) for kind in kinds])
+    below = {
+        "best-bp": "fastest BP of each cell on the same workers (best-bp)",
+        "paper-style": "BP serial (paper-style)",
+    }
+    caption = f"denominator: {below.get(named[0], f'BP, execution {named[0]}')}"
+    _caption(figure, machine, f"{caption}; bars: 95 % bootstrap intervals; counted: the ratio of SMMs")
+    return figure
+
+
+def times_figure(
+    results: Results,
+    widths: Sequence[int] | None = None,
+    batch: int | None = None,
+    title: str = "Seconds per complete weight update, and the SMMs it takes",
+) -> Figure:
+    """Median seconds over depth, a panel for each of ``widths`` (default: smallest, middle, largest), beside SMMs.
+
+    Rows with the smallest batch are drawn unless ``batch`` says otherwise; measured rows if there are any, else
+    predicted ones, marked. SMMs are counted. Raises :class:`InputError` where no row fits.
+    """
+    good = [row for row in results.rows if row["error"] is None and row["median"] is not None]
+    kind = "measured" if any(row["kind"] == "measured" for row in good) else "predicted"
+    batch = min((row["batch"] for row in good), default=1) if batch is None else batch
+    good = [row for row in good if (row["kind"], row["batch"]) == (kind, batch)]
+    there = sorted({row["width"] for row in good})
+    widths = sorted({*there[:1], *there[len(there) // 2 :][:1], *there[-1:]} if widths is None else set(widths))
+    good = [row for row in good if row["width"] in widths]
+    if not good or not set(widths) <= set(there):
+        raise InputError(f"{results.path}: no times of batch {batch} and widths {widths}; there are widths {there}")
+    types = sorted({f"{row['dtype']}, {row['activation']}" for row in good})
+    if len(types) > 1:
+        raise InputError(f"{results.path}: times of several types of net ({'; '.join(types)}) need a figure each")
+    figure = _figure(0.7 + 4 * (len(widths) + 1), 5.1, title)
+    for number, width in enumerate(widths):
+        axes = _panel(figure, 0.95 + 4 * number, 1.15, 2.4, 3.1, f"{kind} seconds, width {width}")
+        _log_scale(axes, [row["median"] for row in good], lambda seconds, _: _scaled(seconds))
+        _contender_lines(axes, [row for row in good if row["width"] == width], "median", _TIMED)
+    axes = _panel(figure, 0.95 + 4 * len(widths), 1.15, 2.4, 3.1, "SMMs per update, counted")
+    rows = [row for row in good if row.get("smm")]
+    _log_scale(axes, [row["smm"] for row in rows] or [1], lambda count, _: f"{count:g}")
+    _contender_lines(axes, rows, "smm", _COUNTED)
+    figure.axes[0].set_ylabel("seconds per update (log scale)")
+    meaning = (
+        f"batch {batch}, {types[0]}; medians; SMMs: the longest chain of matrix products that wait for one another"
+    )
+    _caption(figure, str(results.context.get("cpu_model") or ""), meaning)
+    return figure
+
+
+def gantt(events: Iterable[Event], title: str = "Who works when", colour: str = "kind") -> Figure:
+    """One lane per worker over time, measured or simulated: events as those of :class:`pcsim.timeline.Timeline`.
+
+    Colours show the ``"kind"`` of work or the ``"step"`` (even, odd). Numbers in the bars are layers, where they fit;
+    on the right stands the part of the time that the worker works. Raises :class:`InputError` for no events.
+    """
+    events = sorted(events, key=lambda event: event.start)
+    if not events or colour not in ("kind", "step"):
+        raise InputError("a Gantt chart needs events, and a colour by 'kind' or by 'step'")
+    first, last = events[0].start, max(event.end for event in events)
+    span = last - first or 1e-9
+    factor, unit = next(((f, u) for f, u in _UNITS if span * f >= 2), _UNITS[-1])
+    workers = sorted({event.worker for event in events})
+    figure = _figure(11.6, 1.65 + 0.55 * len(workers), title, entries=len({event.work for event in events}))
+    axes = _panel(figure, 0.95, 0.6, 9.75, 0.55 * len(workers))
+    edge: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.5} if len(events) <= 1000 else {"linewidth": 0}
+    from matplotlib.patches import Patch
+
+    handles: list[Artist] = []
+    for work, inside in sorted(_grouped(events, lambda e: e.work if colour == "kind" else e.step % 2).items()):
+        shade = _WORK_COLOURS.get(work, _INK) if colour == "kind" else (_BLUE, _ORANGE)[work]
+        label = _work(work) if colour == "kind" else ("even steps", "odd steps")[work]
+        handles.append(Patch(facecolor=shade, label=label))
+        for lane, worker in enumerate(workers):
+            bars = [((e.start - first) * factor, (e.end - e.start) * factor) for e in inside if e.worker == worker]
+            axes.broken_barh(bars, (lane - 0.36, 0.72), facecolor=shade, **edge)
+        for event in inside:
+            if (event.end - event.start) / span * 9.75 * 72 > 4 + 6 * len(str(event.layer)):
+                middle = ((event.start + event.end) / 2 - first) * factor
+                style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8, "color": _ink_on(shade)}
+                axes.text(middle, workers.index(event.worker), str(event.layer), **style)
+    for lane, worker in enumerate(workers):
+        busy = sum(event.end - event.start for event in events if event.worker == worker) / span
+        axes.annotate(
+            f"{busy:.0%} busy", (span * factor, lane), (6, 0), textcoords="offset points", va="center", fontsize=9
+        )
+    axes.set_xlim(0, span * factor)
+    axes.set_ylim(len(workers) - 0.5, -0.5)
+    axes.set_yticks(range(len(workers)), [f"worker {worker}" for worker in workers])
+    axes.grid(False, axis="y")
+    axes.set_xlabel(f"{unit} since the first start; numbers in the bars are layers")
+    _key(figure, handles)
+    return figure
+
+
+def learning_figure(curves: Sequence[Mapping[str, Any]], title: str = "Training loss against what it costs") -> Figure:
+    """Loss against updates, SMMs, MMs and seconds, all axes logarithmic, one line per curve.
+
+    A curve is a mapping with ``label``, ``loss`` and, of the same length each, ``updates``, ``smm``, ``mm`` and
+    ``seconds`` (None where not recorded), all cumulative. What a logarithm cannot show (0, NaN) is left out. Raises
+    :class:`InputError` for no curves and for lengths that do not fit.
+    """
+    if not curves:
+        raise InputError("a figure of learning needs at least one curve")
+    from matplotlib.lines import Line2D
+
+    figure = _figure(10.9, 8.6, title, entries=len(curves))
+    shades, strokes = [_BLUE, _RED, _GREEN, _ORANGE, _SKY, _PINK, _INK], ["-", "--", ":", "-."]
+    styles: list[dict[str, Any]] = [
+        # Later lines are thinner, so that one that runs below another still shows.
+        {"color": shades[n % 7], "linestyle": strokes[n // 7 % 4], "linewidth": 2.8 - 1.6 * n / len(curves)}
+        for n in range(len(curves))
+    ]
+    losses = np.concatenate([np.asarray(curve["loss"], dtype=float).ravel() for curve in curves])
+    names = {"updates": "complete weight updates", "smm": "SMMs (counted)", "mm": "MMs (counted)", "seconds": "seconds"}
+    for number, (name, label) in enumerate(names.items()):
+        axes = _panel(
+            figure, 0.95 + 5.05 * (number % 2), 4.65 - 3.85 * (number // 2), 4.6, 2.85, f"loss against {label}"
+        )
+        _log_scale(axes, losses, lambda loss, _: f"{loss:g}")
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda number, _: f"{number:g}")
+        axes.set_xlabel(label)
+        axes.set_ylabel("" if number % 2 else "training loss")
+        for curve, style in zip(curves, styles, strict=True):
+            if curve.get(name) is None:
+                continue
+            place, loss = np.asarray(curve[name], dtype=float), np.asarray(curve["loss"], dtype=float)
+            if place.shape != loss.shape or loss.ndim != 1:
+                raise InputError(f"curve {curve['label']!r}: {name} and loss must be lists of the same length")
+            seen = np.isfinite(place) & np.isfinite(loss) & (place > 0) & (loss > 0)
+            axes.plot(place[seen], loss[seen], **style)
+        if not axes.lines:
+            axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color=_GREY)
+    _key(figure, [Line2D([], [], label=str(c["label"]), **style) for c, style in zip(curves, styles, strict=True)])
+    return figure
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Writes a figure as PNG (200 dots per inch), SVG or PDF, by the suffix; the same figure gives the same bytes.
+
+    Raises :class:`InputError` for another suffix and for a place that cannot be written.
+    """
+    path = Path(path)
+    metadata = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
+    if metadata is None:
+        raise InputError(f"{path}: no figures of type {path.suffix or '(none)'}; end the name in {', '.join(SUFFIXES)}")
+    import matplotlib
+
+    try:
+        with matplotlib.rc_context({"svg.hashsalt": "pcsim"}):
+            figure.savefig(path, dpi=200, metadata=metadata)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
+
+
+def _figure(width: float, height: float, title: str, entries: int = 1) -> Figure:
+    """An empty figure of that many inches, and more where the legend's entries take more than one line of four."""
+    from matplotlib.figure import Figure
+
+    height += 0.21 * ((entries - 1) // 4)
+    figure = Figure(figsize=(width, height), facecolor="white")
+    figure.text(0.25 / width, 1 - 0.32 / height, title, fontsize=13, fontweight="bold", color=_INK, va="center")
+    return figure
+
+
+def _panel(figure: Figure, left: float, bottom: float, width: float, height: float, title: str = "") -> Axes:
+    """Axes at a place in inches: fixed, so that labels can be set without overlap before anything is drawn."""
+    across, up = figure.get_size_inches()
+    axes = figure.add_axes((left / across, bottom / up, width / across, height / up))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_GREY)
+    axes.tick_params(labelsize=8.5, color=_GREY, labelcolor=_INK)
+    axes.grid(True, color=_FAINT, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.set_title(title, loc="left", fontsize=9.5, color=_INK)
+    return axes
+
+
+def _log_scale(axes: Axes, values: Iterable[float], text: Callable[[float, Any], str]) -> None:
+    """A logarithmic vertical axis that holds the values, its ticks written by ``text``."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    known = [value for value in values if np.isfinite(value) and value > 0] or [1.0]
+    low, high = min(known), max(known)
+    axes.set_yscale("log")
+    axes.set_ylim(low / 1.4, high * 1.4)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,), numticks=12))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(text)
+
+
+def _number_scale(axes: Axes, name: str, numbers: Iterable[int]) -> None:
+    """A logarithmic horizontal axis with a tick at each number, or at some of them where there are many."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    ticks = sorted(set(numbers))
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(ticks[0] / 1.3, ticks[-1] * 1.3)
+    axes.xaxis.set_major_locator(FixedLocator(ticks[:: -(-len(ticks) // 8)]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda number, _: f"{number:g}")
+    axes.set_xlabel(name)
+
+
+def _ratio_lines(axes: Axes, pairs: Sequence[_Row], over: str, line: str) -> None:
+    """The ratios as lines, with intervals, the counted ratio, and which side of 1 is whose."""
+    from matplotlib import colormaps
+
+    _number_scale(axes, over, (pair[over] for pair in pairs))
+    axes.axhspan(1, axes.get_ylim()[1], color="#f7f1ea", zorder=0)
+    axes.axhline(1, color=_INK, linewidth=1, zorder=1)
+    axes.text(0.015, 0.98, "BP faster", transform=axes.transAxes, va="top", fontsize=8.5, color=_GREY)
+    axes.text(0.015, 0.02, "iPC faster", transform=axes.transAxes, va="bottom", fontsize=8.5, color=_GREY)
+    lines = _grouped(sorted(pairs, key=lambda pair: (pair[line], pair[over])), lambda pair: pair[line])
+    shades = colormaps["viridis" if line == "width" else "plasma"](np.linspace(0.05, 0.8, len(lines)))
+    ends = []
+    for (value, inside), shade in zip(lines.items(), shades, strict=True):
+        for kind, drawn in _grouped(inside, lambda pair: pair["kind"]).items():
+            ratios = [pair["ratio"] for pair in drawn]
+            bars = [[pair["ratio"] - (pair["low"] or pair["ratio"]) for pair in drawn]]
+            bars += [[(pair["high"] or pair["ratio"]) - pair["ratio"] for pair in drawn]]
+            style: dict[str, Any] = {
+                "linestyle": _STROKES[kind],
+                "linewidth": 1.7,
+                "marker": "o",
+                "markersize": 4,
+                "capsize": 2.5,
+            }
+            face = shade if kind == "measured" else "white"
+            axes.errorbar([pair[over] for pair in drawn], ratios, np.maximum(bars, 0), color=shade, mfc=face, **style)
+        ends.append((drawn[-1][over], ratios[-1], f"{line} {value}", shade))
+        counted = [pair for pair in inside if pair["smm_ratio"] and over == "width"]
+        axes.plot([pair[over] for pair in counted], [pair["smm_ratio"] for pair in counted], "--", color=shade, lw=1.2)
+    if over == "depth":
+        known = dict(sorted((pair["depth"], pair["smm_ratio"]) for pair in pairs if pair["smm_ratio"]))
+        axes.plot(list(known), list(known.values()), linestyle="--", color=_GREY, linewidth=1.3)
+        ends += [(depth, ratio, "counted (SMMs)", _GREY) for depth, ratio in [*known.items()][-1:]]
+    _label_ends(axes, ends)
+
+
+def _contender_lines(axes: Axes, rows: Sequence[_Row], field: str, contenders: Sequence[_Contender]) -> None:
+    """A line over depth for each contender: its best configuration, launches put together by their median."""
+    if not rows:
+        return
+    _number_scale(axes, "depth", (row["depth"] for row in rows))
+    ends = []
+    for label, shade, marker, belongs in contenders:
+        best = {}
+        for depth, inside in sorted(_grouped(filter(belongs, rows), lambda row: row["depth"]).items()):
+            best[depth] = min(median(row[field] for row in same) for same in _grouped(inside, key).values())
+        if best:
+            axes.plot(list(best), list(best.values()), marker=marker, color=shade, markersize=4.5, linewidth=1.6)
+            ends.append((max(best), best[max(best)], label, shade))
+    _label_ends(axes, ends)
+
+
+def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, Any]]) -> None:
+    """Writes the name of each line beside its last point (x, y), pushed apart where they would overlap."""
+    if not ends:
+        return
+    gap, top = 11.5, axes.bbox.height * 72 / axes.figure.dpi
+    scale = 72 / axes.figure.dpi
+    ends = sorted(ends, key=lambda end: end[1])
+    wanted = np.array([(axes.transData.transform(end[:2])[1] - axes.bbox.y0) * scale for end in ends])
+    places = wanted.copy()
+    for _ in range(200):
+        short = np.maximum(gap - np.diff(places), 0) / 2
+        places[:-1] -= short
+        places[1:] += short
+        places = np.clip(places, 2 + gap * np.arange(len(ends)), top - 2 - gap * np.arange(len(ends))[::-1])
+    for (x, y, text, shade), place in zip(ends, places, strict=True):
+        style = {"fontsize": 9, "color": shade, "va": "center", "annotation_clip": False}
+        thread = {"arrowstyle": "-", "color": shade, "linewidth": 0.6, "alpha": 0.6, "relpos": (0, 0.5), "shrinkB": 4}
+        frame = ("axes fraction", "axes points")
+        axes.annotate(text, (x, y), (1.035, place), textcoords=frame, arrowprops=thread, **style)
+
+
+def _key(figure: Figure, handles: Sequence[Artist]) -> None:
+    """A legend below the title, four entries a line."""
+    width, height = figure.get_size_inches()
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0.15 / width, 1 - 0.5 / height)}
+    figure.legend(handles=handles, ncols=4, frameon=False, fontsize=9, **place)
+
+
+def _caption(figure: Figure, *lines: str) -> None:
+    width, height = figure.get_size_inches()
+    text = "\n".join(line for line in lines if line)
+    figure.text(0.25 / width, 0.14 / height, text, fontsize=8.5, color=_GREY, linespacing=1.5)
+
+
+def _grouped(rows: Iterable[Any], group: Callable[[Any], Hashable]) -> dict[Any, list[Any]]:
+    found: dict[Any, list[Any]] = {}
+    for row in rows:
+        found.setdefault(group(row), []).append(row)
+    return found
+
+
+def _scaled(seconds: float) -> str:
+    factor, unit = next(((f, u) for f, u in _UNITS if seconds * f >= 0.9995), _UNITS[-1])
+    return f"{seconds * factor:g} {unit}"
+
+
+def _work(work: int) -> str:
+    return " + ".join(name for bit, name in _WORK.items() if work & bit) or f"work {work}"
+
+
+def _ink_on(shade: str) -> str:
+    """White or black, whichever reads better on the colour."""
+    red, green, blue = (int(shade[i : i + 2], 16) for i in (1, 3, 5))
+    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else _INK
