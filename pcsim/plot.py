@@ -51,6 +51,7 @@ _WORK_COLOURS = {
     BACKPROJECT: _ORANGE,
     UPDATE: _GREEN,
     VALUE: "#999999",
+    PREDICT | BACKPROJECT: "#5D3A9B",
     PREDICT | UPDATE: _SKY,
     BACKPROJECT | UPDATE: _RED,
     PREDICT | BACKPROJECT | UPDATE: _PINK,
@@ -59,9 +60,7 @@ _UNITS = ((1.0, "s"), (1e3, "ms"), (1e6, "µs"), (1e9, "ns"))
 
 
 def ratio_figure(
-    pairs: Sequence[_Row],
-    title: str = "iPC against backprop: seconds per complete weight update",
-    machine: str = "",
+    pairs: Sequence[_Row], title: str = "iPC against BP: seconds per complete weight update", machine: str = ""
 ) -> Figure:
     """The ratio over depth (one line per width) and over width (one line per depth), with 95 % intervals.
 
@@ -73,7 +72,8 @@ def ratio_figure(
     if len(named) != 1:
         raise InputError(f"a figure of ratios takes pairs of one denominator, not of {len(named)}")
     groups = _grouped(pairs, lambda pair: (pair["batch"], pair["dtype"], pair["activation"]))
-    figure = _figure(11.6, 1.5 + 3.65 * len(groups), title)
+    wide = any(inside[0]["width"] != pair["width"] for inside in groups.values() for pair in inside)
+    figure = _figure(11.6 if wide else 6.6, 1.5 + 3.65 * len(groups), title)
     counted = [pair["smm_ratio"] for pair in pairs if pair["smm_ratio"]]
     everything = [1, *counted, *(pair[name] for pair in pairs for name in ("ratio", "low", "high") if pair[name])]
     for number, ((batch, dtype, activation), inside) in enumerate(groups.items()):
@@ -91,12 +91,12 @@ def ratio_figure(
     from matplotlib.lines import Line2D
 
     _key(figure, [Line2D([], [], color=_INK, linestyle=_STROKES[kind], label=kind) for kind in kinds])
-    below = {
-        "best-bp": "fastest BP of each cell on the same workers (best-bp)",
-        "paper-style": "BP serial (paper-style)",
+    names = {
+        "best-bp": "each cell's fastest BP on the same workers (best-bp)",
+        "paper-style": "serial BP (paper-style)",
     }
-    caption = f"denominator: {below.get(named[0], f'BP, execution {named[0]}')}"
-    _caption(figure, machine, f"{caption}; bars: 95 % bootstrap intervals; counted: the ratio of SMMs")
+    below = names.get(named[0], f"BP, execution {named[0]}")
+    _caption(figure, machine, f"denominator: {below}; bars: 95 % bootstrap intervals; counted: the ratio of SMMs")
     return figure
 
 
@@ -171,16 +171,16 @@ def gantt(events: Iterable[Event], title: str = "Who works when", colour: str = 
                 middle = ((event.start + event.end) / 2 - first) * factor
                 style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8, "color": _ink_on(shade)}
                 axes.text(middle, workers.index(event.worker), str(event.layer), **style)
+    axes.set_xlim(0, span * factor)
+    axes.set_ylim(len(workers) - 0.5, -0.5)
+    axes.set_yticks(range(len(workers)), [f"worker {worker}" for worker in workers])
+    axes.grid(False, axis="y")
+    axes.set_xlabel(f"{unit} since the first start{'; numbers in the bars are layers' if axes.texts else ''}")
     for lane, worker in enumerate(workers):
         busy = sum(event.end - event.start for event in events if event.worker == worker) / span
         axes.annotate(
             f"{busy:.0%} busy", (span * factor, lane), (6, 0), textcoords="offset points", va="center", fontsize=9
         )
-    axes.set_xlim(0, span * factor)
-    axes.set_ylim(len(workers) - 0.5, -0.5)
-    axes.set_yticks(range(len(workers)), [f"worker {worker}" for worker in workers])
-    axes.grid(False, axis="y")
-    axes.set_xlabel(f"{unit} since the first start; numbers in the bars are layers")
     _key(figure, handles)
     return figure
 
@@ -206,9 +206,7 @@ def learning_figure(curves: Sequence[Mapping[str, Any]], title: str = "Training 
     losses = np.concatenate([np.asarray(curve["loss"], dtype=float).ravel() for curve in curves])
     names = {"updates": "complete weight updates", "smm": "SMMs (counted)", "mm": "MMs (counted)", "seconds": "seconds"}
     for number, (name, label) in enumerate(names.items()):
-        axes = _panel(
-            figure, 0.95 + 5.05 * (number % 2), 4.65 - 3.85 * (number // 2), 4.6, 2.85, f"loss against {label}"
-        )
+        axes = _panel(figure, 0.95 + 5.05 * (number % 2), 4.55 - 3.85 * (number // 2), 4.6, 3.1)
         _log_scale(axes, losses, lambda loss, _: f"{loss:g}")
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda number, _: f"{number:g}")
@@ -323,19 +321,17 @@ def _ratio_lines(axes: Axes, pairs: Sequence[_Row], over: str, line: str) -> Non
             axes.errorbar([pair[over] for pair in drawn], ratios, np.maximum(bars, 0), color=shade, mfc=face, **style)
         ends.append((drawn[-1][over], ratios[-1], f"{line} {value}", shade))
         counted = [pair for pair in inside if pair["smm_ratio"] and over == "width"]
-        axes.plot([pair[over] for pair in counted], [pair["smm_ratio"] for pair in counted], "--", color=shade, lw=1.2)
+        axes.plot([pair[over] for pair in counted], [pair["smm_ratio"] for pair in counted], ".--", color=shade, lw=1.2)
     if over == "depth":
         known = dict(sorted((pair["depth"], pair["smm_ratio"]) for pair in pairs if pair["smm_ratio"]))
-        axes.plot(list(known), list(known.values()), linestyle="--", color=_GREY, linewidth=1.3)
+        axes.plot(list(known), list(known.values()), ".--", color=_GREY, linewidth=1.3)
         ends += [(depth, ratio, "counted (SMMs)", _GREY) for depth, ratio in [*known.items()][-1:]]
     _label_ends(axes, ends)
 
 
 def _contender_lines(axes: Axes, rows: Sequence[_Row], field: str, contenders: Sequence[_Contender]) -> None:
     """A line over depth for each contender: its best configuration, launches put together by their median."""
-    if not rows:
-        return
-    _number_scale(axes, "depth", (row["depth"] for row in rows))
+    _number_scale(axes, "depth", [row["depth"] for row in rows] or [1])
     ends = []
     for label, shade, marker, belongs in contenders:
         best = {}
@@ -349,10 +345,8 @@ def _contender_lines(axes: Axes, rows: Sequence[_Row], field: str, contenders: S
 
 def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, Any]]) -> None:
     """Writes the name of each line beside its last point (x, y), pushed apart where they would overlap."""
-    if not ends:
-        return
-    gap, top = 11.5, axes.bbox.height * 72 / axes.figure.dpi
-    scale = 72 / axes.figure.dpi
+    scale = 72 / axes.figure.dpi  # points per pixel
+    gap, top = 11.5, axes.bbox.height * scale
     ends = sorted(ends, key=lambda end: end[1])
     wanted = np.array([(axes.transData.transform(end[:2])[1] - axes.bbox.y0) * scale for end in ends])
     places = wanted.copy()
