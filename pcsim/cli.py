@@ -7,7 +7,6 @@ argparse rather than typer: the contract's ``--depths 2 4 8`` (one flag, several
 import argparse
 import json
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -163,7 +162,12 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("results", metavar="FILE.jsonl")
     report.add_argument("--denominator", default="paper-style", help="best-bp, paper-style (default) or an execution")
     report.add_argument("--format", choices=["text", "markdown", "csv"], default="text")
-    report.add_argument("--details", action="store_true", help="one line for every row of the file")
+    report.add_argument(
+        "--show",
+        choices=["table", "verdicts", "speedups", "details"],
+        default="table",
+        help="ratios (default), the evidence behind them, iPC's gain from more workers, or every row",
+    )
     report.set_defaults(run=_report)
 
     plot = verbs.add_parser("plot", help="figures from a results or curves file")
@@ -249,10 +253,10 @@ def _bench(arguments: argparse.Namespace) -> int:
             writer.close()
     results = Results(arguments.out or "(not written)", {**context, "ceilings": ceilings.to_json()}, rows)
     if {"ipc", "bp"} <= {row["algorithm"] for row in rows if row["error"] is None}:
-        for denominator in {"serial": "paper-style", "numpy": "numpy"}.items():
-            if denominator[0] in arguments.baselines:
-                print(report.table(results, denominator[1]), end="\n\n")
-        print(report.summary(results, "paper-style" if "serial" in arguments.baselines else "numpy"))
+        for execution, denominator in (("serial", "paper-style"), ("numpy", "numpy")):
+            if execution in arguments.baselines:
+                print(report.table(results, denominator), end="\n\n")
+        print("\n".join(report.summary(results, "paper-style" if "serial" in arguments.baselines else "numpy")[1:]))
     else:
         print(report.details(results))
     if arguments.out:
@@ -357,18 +361,22 @@ def _report(arguments: argparse.Namespace) -> int:
     results = read(arguments.results)
     for warning in results.warnings:
         _say(f"pcsim report: {warning}")
-    if arguments.details:
+    if arguments.show == "details":
         print(report.details(results, arguments.format))
-        return 0
-    print(report.table(results, arguments.denominator, arguments.format))
-    if arguments.format != "csv":
+    elif arguments.show == "speedups":
+        print(report.speedups(results, arguments.format))
+    elif arguments.show == "verdicts":
+        print(report.verdicts(results, arguments.denominator, arguments.format))
+    else:
+        print(report.table(results, arguments.denominator, arguments.format))
+    if arguments.show == "table" and arguments.format != "csv":
         print()
-        print(report.summary(results, arguments.denominator))
+        print("\n".join(report.summary(results, arguments.denominator)[1:]))
     return 0
 
 
 def _plot(arguments: argparse.Namespace) -> int:
-    from . import plot
+    from . import plot, report
     from .results import CURVES, read, schema_of
 
     plot.check_path(arguments.out)
@@ -378,7 +386,11 @@ def _plot(arguments: argparse.Namespace) -> int:
         results = read(arguments.results)
         for warning in results.warnings:
             _say(f"pcsim plot: {warning}")
-        figure = plot.times_figure(results) if arguments.times else plot.ratio_figure_of(results, arguments.denominator)
+        if arguments.times:
+            figure = plot.times_figure(results)
+        else:
+            found = report.pairs(results, arguments.denominator)
+            figure = plot.ratio_figure(found, machine=report.machine(results))
     plot.save(figure, arguments.out)
     print(f"figure: {arguments.out}")
     return 0
@@ -411,8 +423,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-
-
-def command_line() -> str:
-    """The command as typed, for files."""
-    return shlex.join(["pcsim", *sys.argv[1:]])

@@ -28,7 +28,10 @@ from .timeline import Timeline
 # become denormal numbers may change the speed.
 ALPHA, GAMMA = 1e-7, 0.5
 SAMPLE_SECONDS = 2e-3  # a sample lasts at least this long, the clock being read once for all of it
-MIN_ROUNDS, MAX_ROUNDS = 7, 31
+MIN_ROUNDS, MAX_ROUNDS = 9, 31
+# OpenBLAS's threads spin for 2**26 clock cycles after a product before they sleep; until then they would take a core
+# from whoever is timed next. (Making them sleep at once would slow NumPy itself.)
+SETTLE_SECONDS = 0.035
 UNSTEADY = 0.15  # half the interval ÷ median: above this a row is marked
 TOLERANCE = {"float32": 2e-3, "float64": 1e-9}  # largest difference of two updates from the oracle's, relative
 
@@ -166,6 +169,7 @@ class Cell:
         alive = [entry for entry in self.entries if entry.error is None]
         for entry in alive:
             self._calibrate(entry)
+        time.sleep(SETTLE_SECONDS)
         begin = time.perf_counter()
         for done in range(MAX_ROUNDS):
             if done >= MIN_ROUNDS and time.perf_counter() - begin > self.budget:
@@ -173,6 +177,8 @@ class Cell:
             for entry in alive:
                 entry.engine.run(1 + entry.updates // 8)  # its own data back into the caches
                 entry.seconds.append(entry.engine.run(entry.updates)[0] / entry.updates)
+                if entry.contender.backend == "numpy":
+                    time.sleep(SETTLE_SECONDS)
         for entry in alive:
             if entry.contender.workers > 1 and entry.contender.backend == "threads":
                 entry.handover = self._handover(entry)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -371,7 +372,7 @@ def _key(figure: Figure, handles: Sequence[Artist]) -> None:
 
 def _caption(figure: Figure, *lines: str) -> None:
     width, height = figure.get_size_inches()
-    text = "\n".join(line for line in lines if line)
+    text = "\n".join(part for line in lines for part in wrap(line, int(width * 14)))
     figure.text(0.25 / width, 0.14 / height, text, fontsize=8.5, color=_GREY, linespacing=1.5)
 
 

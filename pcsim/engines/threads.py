@@ -5,6 +5,7 @@ a step is in ``loops.py``; it never enters Python between the steps of a run.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -101,7 +102,6 @@ class ThreadsEngine:
         self.blocks = balanced_blocks(lengths.tolist(), workers)
         item = dtype.itemsize
         self.wave = wave or wave_length(int(lengths.sum()) * item, int(lengths.max()) * item, workers)
-        # One BLAS thread in each worker. The setting is the process's, so it is made around each run, not for ever.
         self.blas = ThreadpoolController().select(user_api="blas")
         # The owner touches its weights first, so that their memory is near its core.
         in_threads(self.workers, lambda worker: self._fill(worker, values), pin=pin)
@@ -183,7 +183,8 @@ class ThreadsEngine:
                     *flags, stop, energy, notes[worker], times,
                 )  # fmt: skip
 
-        with self.blas.limit(limits=1):
+        # One BLAS thread in each worker. The setting is the process's, so it is made around the run, not for ever.
+        with self.blas.limit(limits=1) if self.batch > 1 else nullcontext():
             in_threads(self.workers, work, stop, self.pin)
         if not self.is_backprop:
             self.t = (self.t + steps) % self.cycle_steps if self.cycle_steps else self.t + steps

@@ -1,0 +1,390 @@
+"""What the report says, held against the stored fixture and against rows made for one point each."""
+
+import copy
+import csv
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pcsim import report
+from pcsim.errors import InputError
+from pcsim.report import UNDECIDED, cell_of, details, pairs, scaled, scaling, speedups, summary, table, verdicts
+from pcsim.results import Results, read
+
+FIXTURE = Path(__file__).parent / "fixtures" / "results-small.jsonl"
+DEFINITION = "ratio = seconds per complete weight update of iPC ÷ that of BP (execution "
+
+
+@pytest.fixture(scope="module")
+def fixture():
+    return read(FIXTURE)
+
+
+def row(algorithm, execution="serial", workers=1, seconds=(1.0, 1.01, 1.02), **fields):
+    """A good row; its samples are spread so little that any difference of medians shows."""
+    seconds = list(seconds)
+    depth = fields.get("depth", 8)
+    return {
+        "algorithm": algorithm,
+        "execution": execution,
+        "backend": "threads",
+        "workers": workers,
+        "depth": depth,
+        "width": 64,
+        "batch": 1,
+        "steps": 1,
+        "dtype": "float32",
+        "activation": "tanh",
+        "kind": "measured",
+        "seconds": seconds,
+        "median": float(np.median(seconds)) if seconds else None,
+        "ci95": [min(seconds), max(seconds)] if seconds else None,
+        "smm": 2 if algorithm == "ipc" else 2 * depth - 1,
+        "warnings": [],
+        "error": None,
+    } | fields
+
+
+def failure(*args, **fields):
+    return row(*args, **fields) | {"seconds": [], "median": None, "ci95": None, "error": "MemoryError: no room"}
+
+
+def some(median, count=9, spread=0.01, seed=0):
+    """Samples around a median."""
+    return median * (1 + spread * np.random.default_rng(seed).uniform(-1, 1, count))
+
+
+def made(*rows, **context):
+    return Results(Path("made.jsonl"), context, list(rows))
+
+
+# --- pairs ---
+
+
+def by_hand(results, cell, wanted):
+    """Median seconds of the rows of a cell that are wanted, straight from the samples."""
+    return [
+        np.median(row["seconds"])
+        for row in results.rows
+        if cell_of(row) == cell and row["error"] is None and wanted(row)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("denominator", "belongs"),
+    [
+        ("paper-style", lambda row: row["execution"] == "serial"),
+        ("best-bp", lambda row: True),
+        ("numpy", lambda row: row["execution"] == "numpy"),
+        ("intra-layer", lambda row: row["execution"] == "intra-layer"),
+    ],
+)
+def test_pairs_of_the_fixture_are_what_a_hand_would_compute(fixture, denominator, belongs):
+    found = pairs(fixture, denominator)
+    assert len(found) == (13 if denominator == "intra-layer" else 14)
+    assert [cell_of(pair) for pair in found] == sorted({cell_of(pair) for pair in found})
+    for pair in found:
+        cell = cell_of(pair)
+        auto = by_hand(fixture, cell, lambda row: row["algorithm"] == "ipc" and row.get("auto"))
+        above = min(auto or by_hand(fixture, cell, lambda row: row["algorithm"] == "ipc"))
+        below = min(by_hand(fixture, cell, lambda row: row["algorithm"] == "bp" and belongs(row)))
+        assert (pair["median"], pair["bp_median"]) == (pytest.approx(above, rel=1e-3), pytest.approx(below, rel=1e-3))
+        assert pair["ratio"] == pytest.approx(above / below)
+        assert pair["low"] <= pair["ratio"] <= pair["high"]
+        assert pair["denominator"] == denominator
+        assert pair["smm_ratio"] == 2 / (2 * pair["depth"] - 1)
+        doubtful = pair["low"] <= 1 <= pair["high"] or pair["p"] >= 0.05
+        assert pair["verdict"] == (UNDECIDED if doubtful else "iPC faster" if pair["ratio"] < 1 else "BP faster")
+
+
+def test_the_fixture_has_wins_losses_and_doubts(fixture):
+    found = {
+        verdict: [pair for pair in pairs(fixture, "best-bp") if pair["verdict"] == verdict]
+        for verdict in report.VERDICTS
+    }
+    assert [len(pairs) for pairs in found.values()] == [11, 2, 1]
+
+
+def test_auto_stands_for_ipc_even_where_another_row_is_faster():
+    rows = [row("bp"), row("ipc", workers=1, seconds=some(0.5)), row("ipc", "layer-parallel", 2, some(0.7), auto=True)]
+    (pair,) = pairs(made(*rows))
+    assert (pair["workers"], pair["execution"]) == (2, "layer-parallel")
+    (pair,) = pairs(made(*rows[:2], rows[2] | {"auto": False}))
+    assert (pair["workers"], pair["execution"]) == (1, "serial")
+
+
+def test_bp_may_use_the_workers_that_ipc_was_given_and_no_more():
+    serial, four = row("bp"), row("bp", "numpy", 4, some(0.2))
+    two = row("ipc", "layer-parallel", 2, some(0.5))
+    chosen = two | {"auto": True}
+
+    def denominator(*rows, **context):
+        pair = next(pair for pair in pairs(made(*rows, **context), "best-bp") if pair["depth"] == 8)
+        return pair["bp_execution"], pair["bp_workers"]
+
+    assert denominator(serial, four, two) == ("serial", 1)
+    assert denominator(serial, four, two, cores=4) == ("serial", 1)
+    # Four were on offer: by --workers auto on four cores, or as another, deeper cell shows.
+    assert denominator(serial, four, chosen, cores=4) == ("numpy", 4)
+    assert denominator(serial, four, chosen, cores=2) == ("serial", 1)
+    assert denominator(serial, four, two, row("ipc", "layer-parallel", 4, depth=16)) == ("numpy", 4)
+    assert denominator(serial, four, two, failure("ipc", "layer-parallel", workers=4)) == ("numpy", 4)
+    with pytest.raises(InputError, match="no cell"):
+        pairs(made(serial, four, two), "numpy")
+    # What someone called serial is one thread, whatever its row says of workers.
+    assert denominator(serial | {"workers": 8}, two) == ("serial", 8)
+
+
+def test_measured_and_predicted_never_pair():
+    measured, predicted = row("ipc", seconds=some(0.5)), row("bp", kind="predicted")
+    with pytest.raises(InputError, match="no cell"):
+        pairs(made(measured, predicted))
+    found = pairs(made(measured, predicted, row("bp"), row("ipc", seconds=some(2), kind="predicted")))
+    assert [(pair["kind"], pair["verdict"]) for pair in found] == [
+        ("measured", "iPC faster"),
+        ("predicted", "BP faster"),
+    ]
+
+
+@pytest.mark.parametrize("field", ["dtype", "activation", "batch", "depth", "width"])
+def test_different_cells_never_pair(field):
+    other = {"dtype": "float64", "activation": "relu"}.get(field, 3)
+    with pytest.raises(InputError, match="no cell"):
+        pairs(made(row("ipc"), row("bp", **{field: other})))
+
+
+def test_a_prediction_without_samples_has_a_ratio_but_no_interval():
+    rows = [
+        row(name, kind="predicted") | {"seconds": [], "median": time, "ci95": None}
+        for name, time in (("ipc", 1.0), ("bp", 4.0))
+    ]
+    (pair,) = pairs(made(*rows))
+    assert (pair["ratio"], pair["low"], pair["high"], pair["p"], pair["verdict"]) == (
+        0.25,
+        None,
+        None,
+        None,
+        "iPC faster",
+    )
+    assert "0.250" in verdicts(made(*rows))
+    assert "predicted, batch 1" in table(made(*rows))
+    assert "Of 1 predicted cells" in " ".join(summary(made(*rows)))
+
+
+def test_a_difference_counts_only_if_interval_and_rank_test_agree():
+    # Two samples a side: the interval excludes 1, but no rank test can tell four numbers apart.
+    (pair,) = pairs(made(row("ipc", seconds=[1.0, 1.1]), row("bp", seconds=[2.0, 2.1])))
+    assert pair["high"] < 1
+    assert pair["verdict"] == UNDECIDED
+    (pair,) = pairs(made(row("ipc", seconds=some(1, 20, 0.3, 1)), row("bp", seconds=some(1, 20, 0.3, 2))))
+    assert pair["low"] < 1 < pair["high"]
+    assert pair["verdict"] == UNDECIDED
+    (pair,) = pairs(made(row("ipc", seconds=some(1)), row("bp", seconds=some(2))))
+    assert pair["verdict"] == "iPC faster"
+
+
+def test_interleaved_rounds_are_compared_in_pairs():
+    drift = np.random.default_rng(0).lognormal(size=21)
+    (pair,) = pairs(made(row("ipc", seconds=0.9 * drift), row("bp", seconds=drift)))
+    assert (pair["low"], pair["high"]) == (pytest.approx(0.9), pytest.approx(0.9))
+
+
+def test_launches_are_put_together_and_the_last_good_row_of_a_launch_counts():
+    ipc = [row("ipc", seconds=some(time, seed=launch), launch=launch) for launch, time in enumerate((1.0, 1.2, 1.4))]
+    bp = [row("bp", seconds=some(4, seed=launch), launch=launch) for launch in range(3)]
+    (whole,) = pairs(made(*ipc, *bp))
+    assert whole["median"] == np.median(np.concatenate([row["seconds"] for row in ipc]))
+    assert whole["low"] <= 0.25 * 1.02
+    assert whole["high"] >= 0.35 * 0.98
+    (single,) = pairs(made(ipc[0], bp[0]))
+    assert single["high"] < 0.26
+    later = made(
+        ipc[0] | {"seconds": [9.0], "median": 9.0}, failure("ipc", launch=0), ipc[0], failure("ipc", launch=0), bp[0]
+    )
+    assert pairs(later) == [single]
+    assert report.failed(later) == []
+
+
+def test_the_report_needs_something_to_report():
+    for results, said in (
+        (made(), "holds no rows"),
+        (made(row("ipc")), "no cell has times of both"),
+        (made(row("bp"), failure("ipc")), "no cell has times of both"),
+    ):
+        for call in (pairs, table, verdicts, summary):
+            with pytest.raises(InputError) as caught:
+                call(results)
+            assert said in str(caught.value)
+            assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="choose one of best-bp, paper-style, serial"):
+        pairs(made(row("bp"), row("ipc")), "torch")
+    with pytest.raises(InputError, match="holds no rows"):
+        details(made())
+    with pytest.raises(InputError, match="1 worker and with more"):
+        scaling(made(row("ipc")))
+
+
+# --- tables ---
+
+
+def test_the_table_of_the_fixture(fixture):
+    text = table(fixture, "best-bp")
+    assert text.startswith(DEFINITION + "best-bp")
+    first, second = text.split("measured, batch ")[1:]
+    assert [line.split() for line in first.splitlines()[2:8]] == [
+        ["depth", "width", "64", "width", "256", "width", "1024", "SMMs", "(counted)"],
+        ["2", "1.29", "0.828", "0.657", "0.667"],
+        ["4", "0.414", "0.587", "0.652", "0.286"],
+        ["8", "0.404", "0.593", "0.615", "0.133"],
+        ["16", "0.396", "~0.744", "0.657", "0.0645"],
+        ["32", "-", "-", "error", "-"],
+    ]
+    assert second.startswith("250, float32, tanh")
+    assert second.rstrip().endswith(f"~ {UNDECIDED}: the 95 % interval holds 1, or p ≥ 0.05")
+    assert "~" not in table(fixture, "paper-style")
+
+
+def test_columns_of_the_text_are_aligned(fixture):
+    for text in (table(fixture), verdicts(fixture), details(fixture), speedups(fixture)):
+        assert not any(line != line.rstrip() for line in text.splitlines())
+    block = table(fixture).split("\n\n")[2].splitlines()
+    assert len({len(line) for line in block}) == 1
+
+
+def test_formats_say_the_same(fixture):
+    text = table(fixture, "best-bp").split("\n\n")[2].splitlines()
+    markdown = table(fixture, "best-bp", "markdown").split("\n\n")[2].splitlines()
+    assert markdown[1] == "| --: | --: | --: | --: | --: |"
+    del markdown[1]
+    for plain, piped in zip(text[1:], markdown[1:], strict=True):
+        assert plain.split() == [entry.strip() for entry in piped.strip("|").split("|")]
+    first, *rest = table(fixture, "best-bp", "csv").splitlines()
+    assert first == f"# {report.definition('best-bp')}"
+    stored = list(csv.DictReader(rest))
+    for plain, line in zip(text[1:], stored, strict=False):
+        assert plain.split() == [
+            line["depth"],
+            *(line[f"width {width}"] for width in (64, 256, 1024)),
+            line["SMMs (counted)"],
+        ]
+    assert [(line["batch"], line["depth"]) for line in stored][-2:] == [("250", "2"), ("250", "8")]
+    with pytest.raises(InputError, match="text, markdown, csv"):
+        table(fixture, format="html")
+
+
+def test_verdicts_show_the_evidence_for_each_cell(fixture):
+    stored = list(csv.DictReader(verdicts(fixture, "best-bp", "csv").splitlines()))
+    found = pairs(fixture, "best-bp")
+    assert [float(line["ratio"]) for line in stored] == [pair["ratio"] for pair in found]
+    text = verdicts(fixture, "best-bp").splitlines()
+    assert text[0].startswith(DEFINITION)
+    assert text[2] == "measured, float32 tanh"
+    for line, pair in zip(text[5:], found, strict=True):
+        assert pair["verdict"] in line
+        assert f"{pair['bp_execution']} on {pair['bp_workers']}" in line
+        assert scaled(pair["median"]) in line
+
+
+def test_kinds_side_by_side_are_marked():
+    rows = [row(name, kind=kind) for name, kind in itertools.product(("bp", "ipc"), ("measured", "predicted"))]
+    for text in (verdicts(made(*rows)), details(made(*rows))):
+        assert text.count("measured") == text.count("predicted") > 0
+        assert "kind" in text
+    assert "predicted, batch 1" in table(made(*rows))
+
+
+def test_details_have_a_line_for_every_row(fixture):
+    stored = list(csv.DictReader(details(fixture, "csv").splitlines()))
+    assert len(stored) == len(fixture.rows)
+    medians = [row["median"] for rows in report.cells(fixture).values() for row in rows]
+    assert [float(line["median"]) if line["median"] else None for line in stored] == medians
+    text = details(fixture)
+    assert len(text.splitlines()) == len(fixture.rows) + 3
+    assert "2 (auto)" in text
+    assert "error: MemoryError: made-up failure" in text
+    assert "unsteady: repeat" in text
+    (line,) = details(made(row("bp", bandwidth=3.21e10, roofline=0.654, mm=15, smm=15))).splitlines()[3:]
+    assert line.split() == "1 8 64 bp serial 1 1.01 s 1.00 s to 1.02 s 15 15 - 32.1 65%".split()
+    odd = details(made(row("bp", warnings=["two\nlines | and a pipe"])), "markdown")
+    assert odd.splitlines()[-1].endswith("| two lines \\| and a pipe |")
+
+
+def test_times_have_three_digits_and_a_unit():
+    assert [scaled(seconds) for seconds in (None, 1.5e-9, 999.96e-6, 5.213e-3, 0.2, 12.345, 123.4, 12345.6)] == [
+        "-",
+        "1.50 ns",
+        "1.00 ms",
+        "5.21 ms",
+        "200 ms",
+        "12.3 s",
+        "123 s",
+        "12346 s",
+    ]
+
+
+# --- scaling and summary ---
+
+
+def test_scaling_is_one_worker_against_more():
+    one, two, four = (
+        row("ipc", execution, workers, some(time), smm_workers=count)
+        for execution, workers, time, count in (
+            ("serial", 1, 4, 15),
+            ("layer-parallel", 2, 2, 8),
+            ("layer-parallel", 4, 1.5, 4),
+        )
+    )
+    found = scaling(made(four, row("bp"), one, two))
+    assert [gain["workers"] for gain in found] == [2, 4]
+    assert [gain["speedup"] for gain in found] == [pytest.approx(2, rel=0.01), pytest.approx(4 / 1.5, rel=0.01)]
+    assert [gain["counted"] for gain in found] == [15 / 8, 15 / 4]
+    for gain in found:
+        assert gain["low"] <= gain["speedup"] <= gain["high"]
+        assert gain["efficiency"] == gain["speedup"] / gain["workers"]
+    assert scaling(made(one, two | {"smm_workers": None}))[0]["counted"] is None
+
+
+def test_speedups_of_the_fixture(fixture):
+    lines = speedups(fixture).splitlines()
+    assert lines[0] == "speedup = seconds of iPC with 1 worker ÷ with more"
+    assert len(lines) == 5 + len(scaling(fixture))
+    assert len(list(csv.DictReader(speedups(fixture, "csv").splitlines()))) == len(scaling(fixture))
+
+
+def test_the_summary_tells_losses_doubts_and_failures(fixture):
+    lines = summary(fixture, "best-bp")
+    assert 5 <= len(lines) <= 10
+    assert all("\n" not in line and line.endswith(".") for line in lines)
+    text = "\n".join(lines)
+    assert lines[0].startswith(DEFINITION)
+    assert f"Of 14 measured cells iPC is faster in 11, BP in 2, and 1 show {UNDECIDED}." in lines
+    best, worst = (line for line in lines if line.startswith(("Best", "Worst")))
+    assert best.startswith("Best ratio: 0.396 (0.391 to 0.404) at depth 16 × width 64, batch 1: 16.0 µs against")
+    assert worst.startswith("Worst ratio: 1.48")
+    assert "iPC loses at depth 2 × width 64, batch 1 (1.29); depth 8 × width 64, batch 250 (1.48)." in lines
+    assert "Source: Made-up CPU 2000, 2 usable cores, pcsim 0.1.0, made-up fixture" in text
+    assert "Unsteady, to be measured again on a quieter machine or for longer: ipc layer-parallel at depth 16" in text
+    assert "Failed: bp intra-layer at depth 8 × width 1024, batch 1 (ArithmeticError" in text
+
+
+def test_the_summary_of_few_good_rows_has_nothing_to_excuse():
+    lines = summary(made(row("ipc", seconds=some(0.5)), row("bp", seconds=some(1))))
+    assert lines[-2:] == ["iPC loses in none of them.", "Source: unknown CPU."]
+
+
+def test_the_summary_passes_on_warnings_and_shortens_long_lists():
+    bad = [failure("ipc", depth=depth) for depth in (2, 4, 16, 32, 64)]
+    results = Results(Path("made.jsonl"), {}, [row("ipc"), row("bp"), *bad], ["line 9: was cut in the middle"])
+    lines = summary(results)
+    assert lines[-1] == "Note: line 9: was cut in the middle."
+    assert lines[-2].startswith("Failed: ipc serial at depth 2 ")
+    assert lines[-2].endswith("; and 2 more.")
+
+
+def test_reports_are_pure(fixture):
+    before = copy.deepcopy(fixture)
+    for call in (table, verdicts, summary, pairs):
+        assert call(fixture, "best-bp") == call(fixture, "best-bp")
+    assert fixture == before
