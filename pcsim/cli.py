@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__
@@ -202,7 +203,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     from . import report, sweep
     from .context import capture, usable_cores
     from .display import Display
-    from .results import Results, Writer
+    from .results import Results, Writer, check_target
 
     if arguments.resume and not arguments.out:
         raise InputError("--resume needs --out: the results file to go on with")
@@ -223,18 +224,19 @@ def _bench(arguments: argparse.Namespace) -> int:
     )
     plan.check(arguments.oversubscribe)
     folder = sweep.trace_folder(arguments.trace) if arguments.trace else None
-    context = capture(["pcsim", *sys.argv[1:]])
-    writer = Writer(arguments.out, context, arguments.resume) if arguments.out else None
-    rows = list(writer.rows) if writer else []
-    for warning in (*writer.warnings, *filter(None, [writer.recovered])) if writer else ():
-        _say(f"pcsim bench: {warning}")
-    failed = False
+    failed, rows, writer = False, [], None
+    if arguments.out:
+        check_target(arguments.out, arguments.resume)
     try:
         with Display("bench") as display:
             display.note("measuring the ceilings of this machine")
             ceilings = plan.ceilings()
-            if writer:
-                writer.note({"ceilings": ceilings.to_json()})
+            context = {**capture(["pcsim", *sys.argv[1:]]), "ceilings": ceilings.to_json()}
+            if arguments.out:
+                writer = Writer(arguments.out, context, arguments.resume)
+                rows = list(writer.rows)
+                for warning in (*writer.warnings, *filter(None, [writer.recovered])):
+                    _say(f"pcsim bench: {warning}")
             for row in plan.run(ceilings, rows, display.cell):
                 rows.append(writer.write(row) if writer else row)
                 failed = failed or row["error"] is not None
@@ -251,7 +253,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     finally:
         if writer:
             writer.close()
-    results = Results(arguments.out or "(not written)", {**context, "ceilings": ceilings.to_json()}, rows)
+    results = Results(Path(arguments.out or "(not written)"), context, rows)
     if {"ipc", "bp"} <= {row["algorithm"] for row in rows if row["error"] is None}:
         for execution, denominator in (("serial", "paper-style"), ("numpy", "numpy")):
             if execution in arguments.baselines:
@@ -309,9 +311,9 @@ def _train(arguments: argparse.Namespace) -> int:
         for algorithm in _algorithms(arguments)
     ]
     if arguments.figure:
-        from .plot import check_path
+        from .plot import check_suffix
 
-        check_path(arguments.figure)
+        check_suffix(arguments.figure)
     writer = (
         Writer(arguments.out, capture(["pcsim", *sys.argv[1:]]), arguments.resume, CURVES) if arguments.out else None
     )
@@ -379,7 +381,7 @@ def _plot(arguments: argparse.Namespace) -> int:
     from . import plot, report
     from .results import CURVES, read, schema_of
 
-    plot.check_path(arguments.out)
+    plot.check_suffix(arguments.out)
     if schema_of(arguments.results) == CURVES:
         figure = plot.learning_figure(read(arguments.results, CURVES).rows)
     else:

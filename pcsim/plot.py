@@ -74,28 +74,24 @@ def ratio_figure(
         raise InputError(f"a figure of ratios takes pairs of one denominator, not of {len(named)}")
     groups = _grouped(pairs, lambda pair: (pair["batch"], pair["dtype"], pair["activation"]))
     wide = any(inside[0]["width"] != pair["width"] for inside in groups.values() for pair in inside)
-    figure = _figure(11.6 if wide else 6.6, 1.5 + 3.65 * len(groups), title)
+    figure = _figure(11.6 if wide else 6.6, 1.8 + 3.65 * len(groups), title)
     counted = [pair["smm_ratio"] for pair in pairs if pair["smm_ratio"]]
     everything = [1, *counted, *(pair[name] for pair in pairs for name in ("ratio", "low", "high") if pair[name])]
     for number, ((batch, dtype, activation), inside) in enumerate(groups.items()):
-        bottom = 1.15 + 3.65 * (len(groups) - 1 - number)
+        bottom = 1.45 + 3.65 * (len(groups) - 1 - number)
         for left, over, line in ((0.85, "depth", "width"), (6.55, "width", "depth")):
             if over == "width" and len({pair["width"] for pair in inside}) == 1:
                 continue  # one point per line says no more than the panel beside it
             name = f"over {over}, one line per {line}   (batch {batch}, {dtype}, {activation})"
             axes = _panel(figure, left, bottom, 3.85, 2.75, name)
-            _log_scale(axes, everything, lambda ratio, _: f"{ratio:g}")
+            _log_scale(axes, "y", everything)
             _ratio_lines(axes, inside, over, line)
             axes.set_ylabel("ratio: iPC ÷ BP (log scale)" if over == "depth" else "")
-    kinds = [kind for kind in _STROKES if any(pair["kind"] == kind for pair in pairs)]
-    kinds += ["counted"] if counted and "counted" not in kinds else []
+    there = {pair["kind"] for pair in pairs} | ({"counted"} if counted else set())
     from matplotlib.lines import Line2D
 
-    _key(figure, [Line2D([], [], color=_INK, linestyle=_STROKES[kind], label=kind) for kind in kinds])
-    names = {
-        "best-bp": "each cell's fastest BP on the same workers (best-bp)",
-        "paper-style": "serial BP (paper-style)",
-    }
+    _key(figure, [Line2D([], [], color=_INK, ls=_STROKES[kind], label=kind) for kind in _STROKES if kind in there])
+    names = {"best-bp": "each cell's fastest BP (best-bp)", "paper-style": "serial BP (paper-style)"}
     below = names.get(named[0], f"BP, execution {named[0]}")
     _caption(figure, machine, f"denominator: {below}; bars: 95 % bootstrap intervals; counted: the ratio of SMMs")
     return figure
@@ -109,8 +105,8 @@ def times_figure(
 ) -> Figure:
     """Median seconds over depth, a panel for each of ``widths`` (default: smallest, middle, largest), beside SMMs.
 
-    Rows with the smallest batch are drawn unless ``batch`` says otherwise; measured rows if there are any, else
-    predicted ones, marked. SMMs are counted. Raises :class:`InputError` where no row fits.
+    Drawn are rows of the smallest batch unless ``batch`` says otherwise, measured ones if there are any, else
+    predicted ones, marked. Raises :class:`InputError` where no row fits.
     """
     good = [row for row in results.rows if row["error"] is None and row["median"] is not None]
     kind = "measured" if any(row["kind"] == "measured" for row in good) else "predicted"
@@ -124,19 +120,17 @@ def times_figure(
     types = sorted({f"{row['dtype']}, {row['activation']}" for row in good})
     if len(types) > 1:
         raise InputError(f"{results.path}: times of several types of net ({'; '.join(types)}) need a figure each")
-    figure = _figure(0.7 + 4 * (len(widths) + 1), 5.1, title)
+    figure = _figure(0.7 + 4 * (len(widths) + 1), 5.25, title)
     for number, width in enumerate(widths):
-        axes = _panel(figure, 0.95 + 4 * number, 1.15, 2.4, 3.1, f"{kind} seconds, width {width}")
-        _log_scale(axes, [row["median"] for row in good], lambda seconds, _: _scaled(seconds))
+        axes = _panel(figure, 0.95 + 4 * number, 1.3, 2.4, 3.1, f"{kind} seconds, width {width}")
+        _log_scale(axes, "y", [row["median"] for row in good], lambda seconds, _: _scaled(seconds))
         _contender_lines(axes, [row for row in good if row["width"] == width], "median", _TIMED)
-    axes = _panel(figure, 0.95 + 4 * len(widths), 1.15, 2.4, 3.1, "SMMs per update, counted")
+    axes = _panel(figure, 0.95 + 4 * len(widths), 1.3, 2.4, 3.1, "SMMs per update, counted")
     rows = [row for row in good if row.get("smm")]
-    _log_scale(axes, [row["smm"] for row in rows] or [1], lambda count, _: f"{count:g}")
+    _log_scale(axes, "y", [row["smm"] for row in rows])
     _contender_lines(axes, rows, "smm", _COUNTED)
     figure.axes[0].set_ylabel("seconds per update (log scale)")
-    meaning = (
-        f"batch {batch}, {types[0]}; medians; SMMs: the longest chain of matrix products that wait for one another"
-    )
+    meaning = f"batch {batch}, {types[0]}; medians; SMMs: the longest chain of products that wait for one another"
     _caption(figure, str(results.context.get("cpu_model") or ""), meaning)
     return figure
 
@@ -154,16 +148,17 @@ def gantt(events: Iterable[Event], title: str = "Who works when", colour: str = 
     span = last - first or 1e-9
     factor, unit = next(((f, u) for f, u in _UNITS if span * f >= 2), _UNITS[-1])
     workers = sorted({event.worker for event in events})
-    figure = _figure(11.6, 1.65 + 0.55 * len(workers), title, entries=len({event.work for event in events}))
+    groups = _grouped(events, lambda event: event.work if colour == "kind" else event.step % 2)
+    labels = {group: _work(group) if colour == "kind" else ("even steps", "odd steps")[group] for group in groups}
+    figure = _figure(11.6, 1.65 + 0.55 * len(workers), title, list(labels.values()))
     axes = _panel(figure, 0.95, 0.6, 9.75, 0.55 * len(workers))
     edge: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.5} if len(events) <= 1000 else {"linewidth": 0}
     from matplotlib.patches import Patch
 
     handles: list[Artist] = []
-    for work, inside in sorted(_grouped(events, lambda e: e.work if colour == "kind" else e.step % 2).items()):
-        shade = _WORK_COLOURS.get(work, _INK) if colour == "kind" else (_BLUE, _ORANGE)[work]
-        label = _work(work) if colour == "kind" else ("even steps", "odd steps")[work]
-        handles.append(Patch(facecolor=shade, label=label))
+    for group, inside in sorted(groups.items()):
+        shade = _WORK_COLOURS.get(group, _INK) if colour == "kind" else (_BLUE, _ORANGE)[group]
+        handles.append(Patch(facecolor=shade, label=labels[group]))
         for lane, worker in enumerate(workers):
             bars = [((e.start - first) * factor, (e.end - e.start) * factor) for e in inside if e.worker == worker]
             axes.broken_barh(bars, (lane - 0.36, 0.72), facecolor=shade, **edge)
@@ -180,7 +175,7 @@ def gantt(events: Iterable[Event], title: str = "Who works when", colour: str = 
     for lane, worker in enumerate(workers):
         busy = sum(event.end - event.start for event in events if event.worker == worker) / span
         axes.annotate(
-            f"{busy:.0%} busy", (span * factor, lane), (6, 0), textcoords="offset points", va="center", fontsize=9
+            f"{busy:.0%} busy", (span * factor, lane), (6, 0), textcoords="offset points", va="center", size=9
         )
     _key(figure, handles)
     return figure
@@ -197,31 +192,26 @@ def learning_figure(curves: Sequence[Mapping[str, Any]], title: str = "Training 
         raise InputError("a figure of learning needs at least one curve")
     from matplotlib.lines import Line2D
 
-    figure = _figure(10.9, 8.6, title, entries=len(curves))
+    figure = _figure(10.9, 8.6, title, [str(curve["label"]) for curve in curves])
     shades, strokes = [_BLUE, _RED, _GREEN, _ORANGE, _SKY, _PINK, _INK], ["-", "--", ":", "-."]
-    styles: list[dict[str, Any]] = [
-        # Later lines are thinner, so that one that runs below another still shows.
-        {"color": shades[n % 7], "linestyle": strokes[n // 7 % 4], "linewidth": 2.8 - 1.6 * n / len(curves)}
-        for n in range(len(curves))
-    ]
-    losses = np.concatenate([np.asarray(curve["loss"], dtype=float).ravel() for curve in curves])
+    styles: list[dict[str, Any]] = [{"color": shades[n % 7], "ls": strokes[n // 7 % 4]} for n in range(len(curves))]
+    for n, style in enumerate(styles):
+        style["linewidth"] = 2.8 - 1.6 * n / len(curves)  # a line below another shows, as later ones are thinner
     names = {"updates": "complete weight updates", "smm": "SMMs (counted)", "mm": "MMs (counted)", "seconds": "seconds"}
     for number, (name, label) in enumerate(names.items()):
         axes = _panel(figure, 0.95 + 5.05 * (number % 2), 4.55 - 3.85 * (number // 2), 4.6, 3.1)
-        _log_scale(axes, losses, lambda loss, _: f"{loss:g}")
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda number, _: f"{number:g}")
+        drawn = [(curve, style) for curve, style in zip(curves, styles, strict=True) if curve.get(name) is not None]
+        _log_scale(axes, "x", [cost for curve, _ in drawn for cost in np.ravel(curve[name])])
+        _log_scale(axes, "y", [loss for curve in curves for loss in np.ravel(curve["loss"])])
         axes.set_xlabel(label)
         axes.set_ylabel("" if number % 2 else "training loss")
-        for curve, style in zip(curves, styles, strict=True):
-            if curve.get(name) is None:
-                continue
+        for curve, style in drawn:
             place, loss = np.asarray(curve[name], dtype=float), np.asarray(curve["loss"], dtype=float)
             if place.shape != loss.shape or loss.ndim != 1:
                 raise InputError(f"curve {curve['label']!r}: {name} and loss must be lists of the same length")
             seen = np.isfinite(place) & np.isfinite(loss) & (place > 0) & (loss > 0)
             axes.plot(place[seen], loss[seen], **style)
-        if not axes.lines:
+        if not drawn:
             axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color=_GREY)
     _key(figure, [Line2D([], [], label=str(c["label"]), **style) for c, style in zip(curves, styles, strict=True)])
     return figure
@@ -245,14 +235,19 @@ def save(figure: Figure, path: str | Path) -> None:
         raise InputError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
 
 
-def _figure(width: float, height: float, title: str, entries: int = 1) -> Figure:
-    """An empty figure of that many inches, and more where the legend's entries take more than one line of four."""
+def _figure(width: float, height: float, title: str, labels: Sequence[str] = ()) -> Figure:
+    """An empty figure of that many inches, and more where the legend's labels take more than one line."""
     from matplotlib.figure import Figure
 
-    height += 0.21 * ((entries - 1) // 4)
+    height += 0.21 * (-(-len(labels) // _columns(width, labels)) - 1 if labels else 0)
     figure = Figure(figsize=(width, height), facecolor="white")
     figure.text(0.25 / width, 1 - 0.32 / height, title, fontsize=13, fontweight="bold", color=_INK, va="center")
     return figure
+
+
+def _columns(width: float, labels: Sequence[str]) -> int:
+    """How many of the labels go beside one another in a legend of that many inches."""
+    return max(1, min(len(labels), int(width / (0.7 + 0.085 * max(map(len, labels))))))
 
 
 def _panel(figure: Figure, left: float, bottom: float, width: float, height: float, title: str = "") -> Axes:
@@ -268,29 +263,31 @@ def _panel(figure: Figure, left: float, bottom: float, width: float, height: flo
     return axes
 
 
-def _log_scale(axes: Axes, values: Iterable[float], text: Callable[[float, Any], str]) -> None:
-    """A logarithmic vertical axis that holds the values, its ticks written by ``text``."""
+def _log_scale(axes: Axes, name: str, values: Iterable[float], text: Callable[[float, Any], str] | None = None) -> None:
+    """A logarithmic axis ("x" or "y") that holds the values, its ticks written by ``text``."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     known = [value for value in values if np.isfinite(value) and value > 0] or [1.0]
     low, high = min(known), max(known)
-    axes.set_yscale("log")
-    axes.set_ylim(low / 1.4, high * 1.4)
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,), numticks=12))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(text)
+    axes.set(**{f"{name}scale": "log", f"{name}lim": (low / 1.4, high * 1.4)})
+    axis = axes.xaxis if name == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,), numticks=9))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(text or (lambda number, _: f"{number:g}"))
 
 
 def _number_scale(axes: Axes, name: str, numbers: Iterable[int]) -> None:
-    """A logarithmic horizontal axis with a tick at each number, or at some of them where there are many."""
-    from matplotlib.ticker import FixedLocator, NullLocator
+    """A logarithmic horizontal axis with a tick at each number, powers of two first where they are too many."""
+    from matplotlib.ticker import FixedLocator
 
-    ticks = sorted(set(numbers))
-    axes.set_xscale("log", base=2)
-    axes.set_xlim(ticks[0] / 1.3, ticks[-1] * 1.3)
-    axes.xaxis.set_major_locator(FixedLocator(ticks[:: -(-len(ticks) // 8)]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(lambda number, _: f"{number:g}")
+    known = sorted(set(numbers))
+    _log_scale(axes, "x", known)
+    ticks: list[int] = []
+    apart = (known[-1] / known[0] * 1.96) ** 0.11
+    for number in sorted(known, key=lambda number: (number & (number - 1) != 0, number)):
+        if all(max(number / tick, tick / number) >= apart for tick in ticks):
+            ticks.append(number)
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.set_xlabel(name)
 
 
@@ -321,8 +318,9 @@ def _ratio_lines(axes: Axes, pairs: Sequence[_Row], over: str, line: str) -> Non
             face = shade if kind == "measured" else "white"
             axes.errorbar([pair[over] for pair in drawn], ratios, np.maximum(bars, 0), color=shade, mfc=face, **style)
         ends.append((drawn[-1][over], ratios[-1], f"{line} {value}", shade))
-        counted = [pair for pair in inside if pair["smm_ratio"] and over == "width"]
-        axes.plot([pair[over] for pair in counted], [pair["smm_ratio"] for pair in counted], ".--", color=shade, lw=1.2)
+        if over == "width":
+            counted = {pair["width"]: pair["smm_ratio"] for pair in inside if pair["smm_ratio"]}
+            axes.plot(list(counted), list(counted.values()), ".--", color=shade, linewidth=1.2)
     if over == "depth":
         known = dict(sorted((pair["depth"], pair["smm_ratio"]) for pair in pairs if pair["smm_ratio"]))
         axes.plot(list(known), list(known.values()), ".--", color=_GREY, linewidth=1.3)
@@ -364,15 +362,16 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, Any]]) -> No
 
 
 def _key(figure: Figure, handles: Sequence[Artist]) -> None:
-    """A legend below the title, four entries a line."""
+    """A legend below the title."""
     width, height = figure.get_size_inches()
     place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0.15 / width, 1 - 0.5 / height)}
-    figure.legend(handles=handles, ncols=4, frameon=False, fontsize=9, **place)
+    columns = _columns(width, [str(handle.get_label()) for handle in handles])
+    figure.legend(handles=handles, ncols=columns, frameon=False, fontsize=9, **place)
 
 
 def _caption(figure: Figure, *lines: str) -> None:
     width, height = figure.get_size_inches()
-    text = "\n".join(part for line in lines for part in wrap(line, int(width * 14)))
+    text = "\n".join(part for line in lines for part in wrap(line, int(width * 12), max_lines=2, placeholder=" …"))
     figure.text(0.25 / width, 0.14 / height, text, fontsize=8.5, color=_GREY, linespacing=1.5)
 
 

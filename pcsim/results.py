@@ -24,11 +24,11 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import InputError
 
 SCHEMA = "pcsim-results/1"
+CURVES = "pcsim-curves/1"  # learning curves, one row per run
 ALGORITHMS = ("bp", "pc", "zil", "ipc")
 KINDS = ("measured", "predicted", "counted")
 KEY = ("algorithm", "execution", "backend", "workers", "depth", "width", "batch", "steps", "dtype", "activation")
 
-_HEADER = f'{{"schema": "{SCHEMA}"'.encode()
 _BLOCK = 2**22  # resampled indices held at once: 32 MB
 
 _Row = dict[str, Any]
@@ -74,8 +74,25 @@ _OPTIONAL: dict[str, _Check] = {
     **dict.fromkeys(("mm", "smm", "mm_full", "smm_full", "smm_workers", "flops", "bytes"), _NUMBER),
     **dict.fromkeys(("flop_rate", "bandwidth", "roofline", "compile_seconds", "handover_seconds"), _NUMBER),
     **dict.fromkeys(("rounds", "updates_per_sample", "launch"), _INDEX),
-    **dict.fromkeys(("auto", "energy_checked"), _FLAG),
+    **dict.fromkeys(("auto", "checked"), _FLAG),
 }
+
+
+_NUMBERS: _Check = (
+    "a list of numbers or nulls",
+    lambda v: isinstance(v, list) and all(n is None or _number(n) for n in v),
+)
+_CURVE: dict[str, _Check] = {
+    **{name: _REQUIRED[name] for name in ("algorithm", "kind")},
+    **dict.fromkeys(("label", "optimizer"), _TEXT),
+    "alpha": ("a number", _number),
+    **dict.fromkeys(("depth", "samples"), _COUNT),
+    "sizes": ("a list of whole numbers", lambda v: isinstance(v, list) and all(_whole(n, 1) for n in v)),
+    "interrupted": _FLAG,
+    "diverged": _INDEX,
+    **dict.fromkeys(("updates", "smm", "mm", "seconds", "loss", "energy"), _NUMBERS),
+}
+_FIELDS = {SCHEMA: (_REQUIRED, _OPTIONAL), CURVES: (_CURVE, {})}
 
 
 @dataclass(frozen=True)
@@ -104,7 +121,7 @@ def samples(row: Mapping[str, Any]) -> _Floats:
     return np.array(row["seconds"], dtype=np.float64)
 
 
-def read(path: str | os.PathLike[str]) -> Results:
+def read(path: str | os.PathLike[str], schema: str = SCHEMA) -> Results:
     """Reads a results file. A last line cut by a crash is dropped with a warning; extra fields are kept.
 
     Raises :class:`InputError`, naming file, line and field, for anything else that is not ``pcsim-results/1``.
@@ -113,7 +130,26 @@ def read(path: str | os.PathLike[str]) -> Results:
     data = _stored(path)
     if not data:
         raise InputError(f"{path}: {'is empty' if path.is_file() else 'no such file'}; give a file that bench wrote")
-    return _parse(path, data)[0]
+    return _parse(path, data, schema)[0]
+
+
+def schema_of(path: str | os.PathLike[str]) -> str:
+    """The schema that a file's first line names, or "" if it names none; :class:`InputError` if it cannot be read."""
+    header = _decoded(_stored(Path(path)).split(b"\n")[0])
+    return str(header.get("schema", "")) if isinstance(header, dict) else ""
+
+
+def check_target(path: str | os.PathLike[str], resume: bool = False) -> None:
+    """Raises at once, and touches nothing, for a target that :class:`Writer` would refuse after a long preparation."""
+    path = Path(path)
+    data = _stored(path)
+    if data and not resume:
+        raise InputError(f"{path}: exists already; use --resume to carry on with it, or another name")
+    if data and not _cut_header(data, SCHEMA):
+        _parse(path, data, SCHEMA)
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        why = "no permission" if path.parent.is_dir() else "no such folder"
+        raise InputError(f"{path}: cannot be written ({why}); give another place")
 
 
 class Writer:
@@ -125,8 +161,10 @@ class Writer:
     file that exists (without ``resume``), is no results file or cannot be written; then nothing is touched.
     """
 
-    def __init__(self, path: str | os.PathLike[str], context: Mapping[str, Any], resume: bool = False) -> None:
-        self.path = Path(path)
+    def __init__(
+        self, path: str | os.PathLike[str], context: Mapping[str, Any], resume: bool = False, schema: str = SCHEMA
+    ) -> None:
+        self.path, self.schema = Path(path), schema
         self.rows: list[_Row] = []
         self.warnings: list[str] = []
         self.recovered: str | None = None
@@ -134,11 +172,11 @@ class Writer:
         data = _stored(self.path)
         if data and not resume:
             raise InputError(f"{self.path}: exists already; use --resume to carry on with it, or another name")
-        opening, end = {"schema": SCHEMA, "context": plain}, 0
-        if data and _cut_header(data):
+        opening, end = {"schema": schema, "context": plain}, 0
+        if data and _cut_header(data, schema):
             self.recovered = f"{self.path}: only a cut header was there; begun again"
         elif data:
-            known, end = _parse(self.path, data)
+            known, end = _parse(self.path, data, schema)
             self.rows = known.rows
             self.recovered = known.warnings[0] if end < len(data) else None
             self.warnings = _differences(self.path, known.context, plain)
@@ -159,10 +197,11 @@ class Writer:
         Raises :class:`InputError` naming the field for a row that :func:`read` would refuse, and for a full disk.
         """
         whole: _Row = _plain(row)
-        whole |= {"steps": None, "seconds": [], "median": None, "ci95": None, "warnings": [], "error": None} | whole
-        _check_row(whole, f"{self.path}: row not written")
+        if self.schema == SCHEMA:
+            whole |= {"steps": None, "seconds": [], "median": None, "ci95": None, "warnings": [], "error": None} | whole
+        _check_row(whole, f"{self.path}: row not written", self.schema)
         known = [sample for sample in whole["seconds"] if sample is not None]
-        if known and not {"median", "ci95"} & row.keys():
+        if self.schema == SCHEMA and known and not {"median", "ci95"} & row.keys():
             whole |= {"median": float(np.median(known)), "ci95": list(bootstrap_interval(known))}
         self._append(_line(whole))
         self.rows.append(whole)
@@ -306,22 +345,23 @@ def _decoded(line: bytes) -> Any:
         return None
 
 
-def _cut_header(data: bytes) -> bool:
+def _cut_header(data: bytes, schema: str) -> bool:
     """Whether a crash left no more than the beginning of our header."""
-    begun = data[: len(_HEADER)] == _HEADER[: len(data)]
+    header = f'{{"schema": "{schema}"'.encode()
+    begun = data[: len(header)] == header[: len(data)]
     return begun and b"\n" not in data and _decoded(data) is None
 
 
-def _parse(path: Path, data: bytes) -> tuple[Results, int]:
+def _parse(path: Path, data: bytes, schema: str) -> tuple[Results, int]:
     """Results, and how many bytes hold them: fewer than there are only if the last line is cut (first warning)."""
     lines, end = data.split(b"\n"), len(data)
     header = _decoded(lines[0])
-    if _cut_header(data):
+    if _cut_header(data, schema):
         raise InputError(f"{path}, line 1: the header is cut in the middle, so there is nothing to read; measure again")
     if not isinstance(header, dict) or "schema" not in header:
         raise InputError(f"{path}, line 1: schema is missing, so this is no results file; give one that bench wrote")
-    if header["schema"] != SCHEMA:
-        raise InputError(f"{path}, line 1: schema is {reprlib.repr(header['schema'])}; this pcsim reads {SCHEMA!r}")
+    if header["schema"] != schema:
+        raise InputError(f"{path}, line 1: schema is {reprlib.repr(header['schema'])}; expected {schema!r}")
     known = Results(path, _context(header, "context", f"{path}, line 1"), [])
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip():
@@ -338,7 +378,7 @@ def _parse(path: Path, data: bytes) -> tuple[Results, int]:
             known.resumed.append(_context(row, "resumed", where))
             known.warnings.extend(_differences(path, known.context, known.resumed[-1]))
         else:
-            _check_row(row, where)
+            _check_row(row, where, schema)
             known.rows.append(row)
     return known, end
 
@@ -350,12 +390,13 @@ def _context(line: _Row, name: str, where: str) -> dict[str, Any]:
     return context
 
 
-def _check_row(row: _Row, where: str) -> None:
-    for name in _REQUIRED:
+def _check_row(row: _Row, where: str, schema: str) -> None:
+    required, optional = _FIELDS[schema]
+    for name in required:
         if name not in row:
             raise InputError(f"{where}: {name} is missing")
     for name, value in row.items():
-        wanted, holds = (_REQUIRED.get(name) or _OPTIONAL.get(name)) or ("free of NaN and infinite numbers", _finite)
+        wanted, holds = (required.get(name) or optional.get(name)) or ("free of NaN and infinite numbers", _finite)
         if not holds(value):
             raise InputError(f"{where}: {name} must be {wanted}, not {reprlib.repr(value)}")
 

@@ -1,0 +1,409 @@
+"""Figures show the numbers they are given, in text that is large enough and does not overlap."""
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.colors import to_hex
+from matplotlib.text import Text
+
+from pcsim.errors import InputError
+from pcsim.plot import gantt, learning_figure, ratio_figure, save, times_figure
+from pcsim.report import machine, pairs
+from pcsim.results import Results, read
+from pcsim.timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE, Event
+
+FIXTURE = Path(__file__).parent / "fixtures" / "results-small.jsonl"
+FUSED = PREDICT | BACKPROJECT | UPDATE
+
+
+@pytest.fixture(scope="module")
+def fixture():
+    return read(FIXTURE)
+
+
+def texts(figure):
+    """Every text that is drawn, as matplotlib objects."""
+    figure.draw_without_rendering()
+    hidden = set()
+    for axes in figure.axes:
+        for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+            low, high = sorted((low, high))
+            for tick in axis.get_major_ticks() + axis.get_minor_ticks():
+                outside = not low <= tick.get_loc() <= high
+                hidden |= {text for text in (tick.label1, tick.label2) if outside or not text.get_visible()}
+    return [
+        text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible() and text not in hidden
+    ]
+
+
+def said(figure):
+    return [text.get_text() for text in texts(figure)]
+
+
+def assert_legible(figure):
+    """8 points or more, within the figure, and no text upon another."""
+    drawn = texts(figure)
+    assert min(text.get_fontsize() for text in drawn) >= 8
+    boxes = [(Text.get_window_extent(text), text.get_text()) for text in drawn]
+    for box, text in boxes:
+        inside = (
+            figure.bbox.x0 <= box.x0
+            and box.x1 <= figure.bbox.x1
+            and figure.bbox.y0 <= box.y0
+            and box.y1 <= figure.bbox.y1
+        )
+        assert inside, f"{text!r} leaves the figure"
+    for (one, first), (other, second) in itertools.combinations(boxes, 2):
+        across = min(one.x1, other.x1) - max(one.x0, other.x0)
+        up = min(one.y1, other.y1) - max(one.y0, other.y0)
+        assert across <= 0 or up <= 2, f"{first!r} and {second!r} overlap"
+
+
+def data(line):
+    return [(float(x), float(y)) for x, y in zip(*line.get_data(), strict=True)]
+
+
+def pair(depth=8, width=64, ratio=0.5, kind="measured", batch=1, spread=0.1):
+    return {
+        "kind": kind,
+        "dtype": "float32",
+        "activation": "tanh",
+        "batch": batch,
+        "depth": depth,
+        "width": width,
+        "ratio": ratio,
+        "low": ratio * (1 - spread) if spread else None,
+        "high": ratio * (1 + spread) if spread else None,
+        "smm_ratio": 2 / (2 * depth - 1),
+        "denominator": "paper-style",
+    }
+
+
+# --- ratios ---
+
+
+def test_ratios_over_depth_and_over_width(fixture):
+    found = pairs(fixture, "best-bp")
+    figure = ratio_figure(found, machine=machine(fixture))
+    assert [axes.get_xlabel() for axes in figure.axes] == ["depth", "width", "depth"]  # batch 250 has one width only
+    for axes, batch in zip(figure.axes, (1, 1, 250), strict=True):
+        over, line = ("depth", "width") if axes.get_xlabel() == "depth" else ("width", "depth")
+        inside = [pair for pair in found if pair["batch"] == batch]
+        lines = [data(drawn) for drawn in axes.lines if drawn.get_linestyle() == "-"]
+        for value in {pair[line] for pair in inside}:
+            assert [(pair[over], pair["ratio"]) for pair in inside if pair[line] == value] in lines
+            assert f"{line} {value}" in [text.get_text() for text in axes.texts]
+        assert [(0, 1), (1, 1)] in lines  # the whole width of the panel, at 1
+        assert axes.get_yscale() == "log"
+        low, high = axes.get_ylim()
+        assert all(low < pair["low"] and pair["high"] < high for pair in inside)
+
+
+def test_bars_are_the_intervals():
+    figure = ratio_figure([pair(depth=2, ratio=0.5), pair(depth=4, ratio=0.25)])
+    (bars,) = figure.axes[0].collections
+    ends = [segment[:, 1].tolist() for segment in bars.get_segments()]
+    np.testing.assert_allclose(ends, [[0.45, 0.55], [0.225, 0.275]])
+
+
+def test_counted_is_dashed_predicted_dotted_and_both_are_named():
+    found = [
+        pair(depth, width, 0.5, kind) for depth in (2, 4) for width in (64, 128) for kind in ("measured", "predicted")
+    ]
+    figure = ratio_figure(found)
+    depth, width = figure.axes
+    styles = {style: [line for line in depth.lines if line.get_linestyle() == style] for style in (":", "--")}
+    assert [data(line) for line in styles["--"]] == [[(2, 2 / 3), (4, 2 / 7)]]
+    assert all(to_hex(line.get_markerfacecolor()) == "#ffffff" for line in styles[":"])
+    assert len(styles[":"]) == 2
+    assert {"measured", "predicted", "counted", "counted (SMMs)"} <= set(said(figure))
+    levels = [data(line) for line in width.lines if line.get_linestyle() == "--"]
+    assert levels == [[(w, 2 / (2 * depth - 1)) for w in (64, 128)] for depth in (2, 4)]
+    assert not {"predicted", "counted"} & set(said(ratio_figure([pair() | {"smm_ratio": None}])))
+
+
+def test_the_caption_names_machine_and_denominator(fixture):
+    for denominator, words in (("best-bp", "fastest BP"), ("paper-style", "serial BP"), ("numpy", "execution numpy")):
+        text = "\n".join(said(ratio_figure(pairs(fixture, denominator), machine="Made-up CPU 2000")))
+        assert f"denominator: {'each cell' if denominator == 'best-bp' else ''}" in text
+        assert words in text
+        assert "Made-up CPU 2000" in text
+
+
+def test_widths_have_colours_of_their_own_in_order_of_lightness():
+    figure = ratio_figure(
+        [pair(depth, width, 0.1 * n) for depth in (2, 4) for n, width in enumerate((32, 64, 128, 256, 512), 1)]
+    )
+    shades = [
+        line.get_color() for line in figure.axes[0].lines if line.get_linestyle() == "-" and len(line.get_xdata()) == 2
+    ][1:]
+    light = [0.299 * red + 0.587 * green + 0.114 * blue for red, green, blue, _ in shades]
+    assert len(light) == 5
+    assert all(np.diff(light) > 0.05)
+
+
+def test_a_figure_of_ratios_takes_one_denominator():
+    for wrong in ([], [pair(), pair() | {"denominator": "numpy"}]):
+        with pytest.raises(InputError, match="one denominator"):
+            ratio_figure(wrong)
+
+
+ratios = st.floats(0.01, 20)
+depths, widths = (2, 3, 4, 8, 16, 32), (32, 64, 128, 256, 512, 1024)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.dictionaries(st.tuples(st.sampled_from(depths), st.sampled_from(widths)), ratios, min_size=1), st.booleans())
+def test_ratios_stay_legible_whatever_they_are(cells, bars):
+    figure = ratio_figure([pair(*cell, ratio, spread=0.1 * bars) for cell, ratio in cells.items()], machine="CPU " * 40)
+    assert_legible(figure)
+
+
+def test_equal_ratios_in_many_lines_stay_legible():
+    assert_legible(ratio_figure([pair(*cell, 0.01) for cell in itertools.product(depths, widths)]))
+    assert_legible(ratio_figure([pair(depth, 64) for depth in range(1, 65)]))
+
+
+# --- times ---
+
+
+def lines_by_label(axes):
+    """Each line's points by the label beside it, which has its colour."""
+    labels = {to_hex(text.get_color()): text.get_text() for text in axes.texts}
+    return {labels[to_hex(line.get_color())]: data(line) for line in axes.lines}
+
+
+def test_times_beside_smms(fixture):
+    figure = times_figure(fixture)
+    *timed, counted = figure.axes
+    assert [axes.get_title(loc="left") for axes in timed] == [f"measured seconds, width {w}" for w in (64, 256, 1024)]
+    for axes, width in zip(timed, (64, 256, 1024), strict=True):
+        drawn = lines_by_label(axes)
+        good = [row for row in fixture.rows if row["width"] == width and row["batch"] == 1 and row["error"] is None]
+        for label, wanted in (
+            ("iPC, best workers", lambda row: row["algorithm"] == "ipc"),
+            ("iPC, 1 worker", lambda row: row["algorithm"] == "ipc" and row["workers"] == 1),
+            ("BP serial", lambda row: row["algorithm"] == "bp" and row["execution"] == "serial"),
+            ("BP numpy", lambda row: row["execution"] == "numpy"),
+            ("PC", lambda row: row["algorithm"] == "pc"),
+            ("Z-IL", lambda row: row["algorithm"] == "zil"),
+        ):
+            cells = sorted({row["depth"] for row in good if wanted(row)})
+            best = [min(row["median"] for row in good if wanted(row) and row["depth"] == depth) for depth in cells]
+            assert drawn.pop(label) == list(zip(cells, best, strict=True))
+        assert drawn == {}
+    smms = lines_by_label(counted)
+    assert smms["iPC"] == [(depth, 2) for depth in (2, 4, 8, 16)]
+    assert smms["BP"] == [(depth, 2 * depth - 1) for depth in (2, 4, 8, 16, 32)]
+    assert smms["Z-IL"] == [(depth, 2 * (depth - 1)) for depth in (2, 4, 8, 16)]
+    assert smms["PC"] == [(depth, 16) for depth in (2, 4, 8, 16)]
+    assert "counted" in counted.get_title(loc="left")
+    assert_legible(figure)
+
+
+def test_chosen_widths_and_batches(fixture):
+    assert len(times_figure(fixture, widths=[256]).axes) == 2
+    (axes, _) = times_figure(fixture, batch=250).axes
+    assert axes.get_title(loc="left") == "measured seconds, width 64"
+    assert [x for x, _ in lines_by_label(axes)["BP serial"]] == [2, 8]
+
+
+def test_times_that_are_not_there(fixture):
+    for wrong in ({"widths": [65]}, {"widths": [64, 65]}, {"widths": []}, {"batch": 7}):
+        with pytest.raises(InputError, match="no times"):
+            times_figure(fixture, **wrong)
+    with pytest.raises(InputError, match="no times"):
+        times_figure(Results(Path("made.jsonl"), {}, []))
+    mixed = [row | {"dtype": "float64"} if row["depth"] == 2 else row for row in fixture.rows]
+    with pytest.raises(InputError, match="several types"):
+        times_figure(Results(Path("made.jsonl"), {}, mixed))
+
+
+def test_predicted_times_say_so_and_launches_are_put_together(fixture):
+    base = next(row for row in fixture.rows if row["algorithm"] == "bp") | {"kind": "predicted"}
+    rows = [base | {"launch": launch, "median": seconds} for launch, seconds in enumerate((1.0, 5.0, 2.0))]
+    axes, _ = times_figure(Results(Path("made.jsonl"), {}, rows)).axes
+    assert axes.get_title(loc="left") == "predicted seconds, width 64"
+    assert lines_by_label(axes) == {"BP serial": [(2, 2.0)]}
+    measured = base | {"kind": "measured", "median": 9.0}
+    axes, _ = times_figure(Results(Path("made.jsonl"), {}, [*rows, measured])).axes
+    assert lines_by_label(axes) == {"BP serial": [(2, 9.0)]}
+
+
+# --- Gantt charts ---
+
+
+def timeline(steps=4, workers=2, layers=2, unit=1e-6):
+    """Workers with pauses; times far from zero, as clocks give them."""
+    return [
+        Event(worker, (START if step == 0 else FUSED) if part == 0 else VALUE, layer, step, 100 + at, 100 + at + long)
+        for step, worker, layer in itertools.product(range(steps), range(workers), range(layers))
+        for begin in [(step * (layers + 1) + layer + 0.25 * worker) * unit]
+        for part, at, long in ((0, begin, 0.5 * unit), (1, begin + 0.5 * unit, 0.25 * unit))
+    ]
+
+
+def bars(axes):
+    """(colour, lane, start, end) of every bar."""
+    return [
+        (to_hex(bar.get_facecolor()[0]), round(box[:, 1].mean(), 6), box[:, 0].min(), box[:, 0].max())
+        for bar in axes.collections
+        for box in (path.vertices[:4] for path in bar.get_paths())
+    ]
+
+
+def test_every_event_is_a_bar_in_its_lane():
+    events = timeline()
+    figure = gantt(events, "A run")
+    (axes,) = figure.axes
+    drawn = sorted((lane, start, end) for _, lane, start, end in bars(axes))
+    wanted = sorted((event.worker, (event.start - 100) * 1e6, (event.end - 100) * 1e6) for event in events)
+    np.testing.assert_allclose(drawn, wanted, atol=1e-4)
+    assert "µs since the first start" in axes.get_xlabel()
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["worker 0", "worker 1"]
+    assert "A run" in said(figure)
+    # 8 passes and value updates of 0.75 each, in a span from 0 to 11
+    assert [text.get_text() for text in axes.texts].count("55% busy") == 2
+    assert_legible(figure)
+
+
+def test_colours_show_kinds_or_steps():
+    events = [
+        Event(0, work, 0, step, step, step + 1) for step, work in enumerate((START, PREDICT, FUSED, VALUE, 3, 32))
+    ]
+    by_kind = gantt(events)
+    assert len({shade for shade, *_ in bars(by_kind.axes[0])}) == 6
+    assert {
+        "forward start",
+        "predict",
+        "predict + back-project + update",
+        "values",
+        "predict + back-project",
+        "work 32",
+    } <= set(said(by_kind))
+    by_step = gantt(events, colour="step")
+    shades = [shade for shade, *_ in sorted(bars(by_step.axes[0]), key=lambda bar: bar[2])]
+    assert len(set(shades)) == 2
+    assert shades[0::2] == [shades[0]] * 3
+    assert shades[1::2] == [shades[1]] * 3
+    assert {"even steps", "odd steps"} <= set(said(by_step))
+    assert_legible(by_kind)
+
+
+def test_layers_are_written_only_where_they_fit():
+    few, many = gantt(timeline()), gantt(timeline(steps=200, workers=4, layers=4))
+    assert [text.get_text() for text in few.axes[0].texts].count("1") >= 8
+    assert "numbers in the bars are layers" in few.axes[0].get_xlabel()
+    assert all("busy" in text.get_text() for text in many.axes[0].texts)
+    assert "layers" not in many.axes[0].get_xlabel()
+    assert_legible(many)
+
+
+@pytest.mark.parametrize(("unit", "name"), [(1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s")])
+def test_time_has_a_unit_that_fits(unit, name):
+    (axes,) = gantt(timeline(unit=unit)).axes
+    assert axes.get_xlabel().startswith(f"{name} since")
+    assert axes.get_xlim() == pytest.approx((0, 11), rel=1e-2)
+
+
+def test_a_chart_needs_events():
+    for wrong in (lambda: gantt([]), lambda: gantt(timeline(), colour="layer")):
+        with pytest.raises(InputError):
+            wrong()
+    assert_legible(gantt([Event(3, PREDICT, 0, 0, 1.0, 1.0)]))
+
+
+# --- learning ---
+
+
+def curve(label, smm=2, **fields):
+    updates = np.arange(5)
+    return {
+        "label": label,
+        "updates": updates,
+        "smm": updates * smm,
+        "mm": updates * 11,
+        "seconds": updates * 1e-4,
+        "loss": 10.0 / (1 + updates),
+    } | fields
+
+
+def test_loss_against_each_cost():
+    figure = learning_figure([curve("iPC"), curve("BP", smm=11, seconds=None)], "Two nets")
+    assert [axes.get_xlabel() for axes in figure.axes] == [
+        "complete weight updates",
+        "SMMs (counted)",
+        "MMs (counted)",
+        "seconds",
+    ]
+    assert [len(axes.lines) for axes in figure.axes] == [2, 2, 2, 1]
+    losses = [5.0, 10 / 3, 2.5, 2.0]  # update 0 has no place on a logarithmic axis
+    assert data(figure.axes[1].lines[0]) == list(zip([2, 4, 6, 8], losses, strict=True))
+    assert data(figure.axes[1].lines[1]) == list(zip([11, 22, 33, 44], losses, strict=True))
+    assert all(axes.get_xscale() == axes.get_yscale() == "log" for axes in figure.axes)
+    assert {"iPC", "BP", "Two nets"} <= set(said(figure))
+    assert_legible(figure)
+
+
+def test_what_a_logarithm_cannot_show_is_left_out():
+    figure = learning_figure([curve("diverged", loss=[10, 5, np.inf, np.nan, 0])])
+    assert data(figure.axes[0].lines[0]) == [(1, 5)]
+    nothing = learning_figure([curve("none", seconds=None, loss=[np.nan] * 5)])
+    assert "not recorded" in said(nothing)
+    assert_legible(nothing)
+
+
+def test_many_curves_are_told_apart():
+    figure = learning_figure([curve(f"a curve with a long name, number {number}") for number in range(12)])
+    styles = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines}
+    assert len(styles) == 12
+    assert_legible(figure)
+
+
+def test_curves_must_fit_together():
+    for wrong in ([], [curve("short", loss=[1.0])], [curve("flat", loss=np.ones((5, 1)), updates=np.ones((5, 1)))]):
+        with pytest.raises(InputError):
+            learning_figure(wrong)
+
+
+# --- files ---
+
+
+@pytest.mark.parametrize(
+    ("suffix", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF"), ("PNG", b"\x89PNG")]
+)
+def test_figures_are_saved_by_suffix_and_reproducibly(tmp_path, suffix, magic):
+    for name in ("one", "two"):
+        save(ratio_figure([pair()]), tmp_path / f"{name}.{suffix}")
+    first, second = ((tmp_path / f"{name}.{suffix}").read_bytes() for name in ("one", "two"))
+    assert first.startswith(magic)
+    assert first == second
+
+
+def test_places_and_suffixes_that_do_not_work(tmp_path):
+    figure = ratio_figure([pair()])
+    for name in ("figure", "figure.gif", "figure.", ".png", "missing/figure.png"):
+        with pytest.raises(InputError) as caught:
+            save(figure, tmp_path / name)
+        assert str(tmp_path / name) in str(caught.value)
+        assert "\n" not in str(caught.value)
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(InputError, match="cannot be written"):
+        save(figure, str(tmp_path / "folder.png"))
+    assert [file.name for file in tmp_path.iterdir()] == ["folder.png"]
+
+
+def test_matplotlib_comes_late_and_pyplot_never():
+    program = (
+        "import sys, pcsim.plot as plot, pcsim.timeline as t\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "plot.gantt([t.Event(0, 1, 0, 0, 0.0, 1.0)]).canvas.draw()\n"
+        "assert 'matplotlib.figure' in sys.modules and 'matplotlib.pyplot' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
