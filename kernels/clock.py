@@ -2,8 +2,9 @@
 
 import time
 
+import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -26,3 +27,22 @@ def nanoseconds(typing_context):
         return builder.add(builder.mul(seconds, ir.Constant(integer, 1_000_000_000)), rest)
 
     return types.int64(), generate
+
+
+@njit(nogil=True, cache=True)
+def read_cost(count):
+    """Nanoseconds that ``count`` readings take."""
+    first = nanoseconds()
+    last = first
+    for _ in range(count):
+        last = nanoseconds()
+    return last - first
+
+
+@njit(nogil=True, cache=True)
+def spin(count):
+    """A fixed piece of work in registers: ``count`` dependent additions, one a cycle or slower."""
+    state = np.uint64(count)
+    for _ in range(count):
+        state = state * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
+    return state

@@ -13,6 +13,9 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .clock import nanoseconds
+from .simd import pointer
+
 FLAG_STRIDE = 16  # int64 values between two flags: 128 bytes, as neighbouring lines are fetched in pairs
 SPINS = 300  # some 5 to 10 microseconds of spinning before a waiting worker offers its core to others
 
@@ -96,3 +99,22 @@ def wait(flags, worker, value, stop):
                 return False
             _yield_core()
     return True
+
+
+@njit(nogil=True, cache=True)
+def ping_pong(worker, rounds, flags, stop, times):
+    """Two workers answer each other ``rounds`` times; worker 0 writes start and end in nanoseconds into ``times``."""
+    mine, end = pointer(flags), pointer(stop)
+    publish(mine, worker, 1)
+    if not wait(mine, 1 - worker, 1, end):
+        return
+    begin = nanoseconds()
+    for turn in range(2, rounds + 2):
+        if worker == 0:
+            publish(mine, 0, turn)
+        if not wait(mine, 1 - worker, turn, end):
+            return
+        if worker == 1:
+            publish(mine, 1, turn)
+    if worker == 0:
+        times[0], times[1] = begin, nanoseconds()

@@ -217,7 +217,7 @@ def _bench(arguments: argparse.Namespace) -> int:
             activation=arguments.activation,
         ),
         _algorithms(arguments),
-        arguments.workers or sorted({1, cores}) + ["auto"],
+        arguments.workers or [*sorted({1, cores}), "auto"],
         arguments.baselines if "bp" in arguments.algorithms else (),
         arguments.seconds,
         not arguments.no_pin,

@@ -15,7 +15,8 @@ import numpy as np
 
 from .algorithms import BP, IPC, PC, ZIL, Algorithm
 from .ceilings import Ceilings
-from .engines import make_engine, usable_cores
+from .context import usable_cores
+from .engines import make_engine
 from .engines.numpy import NumpyEngine
 from .errors import InputError
 from .memory import require
@@ -297,8 +298,8 @@ class Cell:
         )
         if (high - low) / 2 > UNSTEADY * median:
             row["warnings"].append("unsteady: repeat on a quieter machine, or with more --seconds")
-        if row["workers"] > usable_cores():
-            row["warnings"].append(f"oversubscribed: {row['workers']} workers on {usable_cores()} cores")
+        if row["workers"] > len(usable_cores()):
+            row["warnings"].append(f"oversubscribed: {row['workers']} workers on {len(usable_cores())} cores")
 
     def _roofline(self, work: dict[str, float], median: float, row: dict) -> float | None:
         """The least time that the measured ceilings allow for this work ÷ the time taken."""
@@ -349,13 +350,13 @@ def contenders(
     found: list[Contender] = []
     for algorithm in algorithms:
         if isinstance(algorithm, BP):
-            threads = {"serial": 1, "numpy": usable_cores()}
+            threads = {"serial": 1, "numpy": len(usable_cores())}
             found += [Contender(algorithm, baseline, threads[baseline]) for baseline in baselines]
             continue
         counts = {min(w, case.depth) for w in workers if isinstance(w, int)}
         best = None
         if "auto" in workers:
-            cores = usable_cores()
+            cores = len(usable_cores())
             candidates = sorted({min(case.depth, c) for c in (*(2**k for k in range(10) if 2**k <= cores), cores)})
             best = candidates[0] if len(candidates) == 1 else choose(case, algorithm, candidates, pin)
             counts.add(best)

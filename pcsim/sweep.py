@@ -10,7 +10,7 @@ import numpy as np
 
 from .algorithms import Algorithm
 from .ceilings import Ceilings, measure_ceilings
-from .engines import usable_cores
+from .context import usable_cores
 from .errors import InputError
 from .measure import Case, Cell, contenders, memory_needed, trace, warm_up
 from .memory import require
@@ -68,7 +68,7 @@ class Sweep:
 
     def check(self, oversubscribe: bool = False) -> None:
         """Raise InputError now for what would fail later: too many workers, too little memory."""
-        cores = usable_cores()
+        cores = len(usable_cores())
         for count in (w for w in self.workers if isinstance(w, int)):
             if count < 1:
                 raise InputError(f"--workers: {count} is less than 1")
@@ -83,7 +83,7 @@ class Sweep:
 
     def ceilings(self) -> Ceilings:
         """The ceilings of this machine for every number of workers in the sweep."""
-        counts = {usable_cores() if w == "auto" else int(w) for w in self.workers} | {1, usable_cores()}
+        counts = {len(usable_cores()) if w == "auto" else int(w) for w in self.workers} | {1, len(usable_cores())}
         return measure_ceilings(sorted(counts), np.dtype(self.cases[0].dtype), self.pin)
 
     def run(

@@ -1,12 +1,12 @@
 """Who executes: the NumPy oracle, and layers on threads. Compiled engines are imported when first asked for."""
 
-import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..algorithms import BP, Algorithm
+from ..context import usable_cores
 from ..errors import InputError
 from ..network import Network
 from ..timeline import Timeline
@@ -31,16 +31,11 @@ class Engine(Protocol):
         """Make ``updates`` complete weight updates; seconds taken, and the energy F before the first of them."""
 
 
-def usable_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def resolve_workers(workers: int | str, algorithm: Algorithm, depth: int, backend: str) -> int:
     """The number of workers that ``workers``, a number or "auto", stands for; InputError if it cannot be had."""
     limit = 1 if isinstance(algorithm, BP) or backend == "numpy" else depth
     if workers == "auto":
-        return min(limit, usable_cores())
+        return min(limit, len(usable_cores()))
     if isinstance(workers, bool) or not isinstance(workers, int | np.integer) or workers < 1:
         raise InputError(f'workers must be a whole number of at least 1, or "auto", not {workers!r}')
     if backend == "numpy":

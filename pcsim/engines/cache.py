@@ -2,7 +2,8 @@
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
+
+from ..context import caches, usable_cores
 
 LONGEST_WAVE = 4  # longer ones gained less than 5 % (32 x 512) and lost as much elsewhere (16 x 256)
 
@@ -16,31 +17,17 @@ class Caches:
     sharing: int = os.cpu_count() or 1
 
 
-def read_caches(cpu: Path = Path("/sys/devices/system/cpu/cpu0")) -> Caches:
-    """The caches of the first processor, as Linux tells them; elsewhere a guess."""
-    found: dict[int, tuple[int, int]] = {}
+def read_caches() -> Caches:
+    """The caches of this process's first core, or a guess where the system does not tell."""
     try:
-        for index in cpu.glob("cache/index*"):
-            level, text = int((index / "level").read_text()), (index / "size").read_text().strip()
-            size = int(text.rstrip("KMG")) << {"K": 10, "M": 20, "G": 30}.get(text[-1], 0)
-            found[level] = max(found.get(level, (0, 1)), (size, _members((index / "shared_cpu_list").read_text())))
-    except (OSError, ValueError, IndexError):
+        found = {cache["level"]: cache for cache in caches(usable_cores()[0])}
+        last = found[max(found)]
+        return Caches(found[2]["size"], last["size"], last["shared_by"])
+    except (OSError, ValueError, LookupError):
         return Caches()
-    if 2 not in found:
-        return Caches()
-    return Caches(found[2][0], *found[max(found)])
 
 
-def _members(text: str) -> int:
-    """How many processors a list such as ``0-3,8`` names."""
-    count = 0
-    for part in text.strip().split(","):
-        first, _, last = part.partition("-")
-        count += int(last or first) - int(first) + 1
-    return count
-
-
-def wave_length(total: int, layer: int, workers: int, caches: Caches | None = None) -> int:
+def wave_length(total: int, layer: int, workers: int, machine: Caches | None = None) -> int:
     """Steps to take together for weights of ``total`` bytes, ``layer`` of them in the largest layer.
 
     A wave of k steps comes back to a layer when k more have been touched, which must fit into the last cache (or
@@ -48,11 +35,12 @@ def wave_length(total: int, layer: int, workers: int, caches: Caches | None = No
     gained, and one step at a time hides the neighbours' latency best.
 
     >>> server = Caches(own=1 << 20, last=32 << 20, sharing=8)
-    >>> [wave_length(depth * 4 * width**2, 4 * width**2, 2, server) for depth, width in ((32, 64), (32, 256), (32, 1024))]
+    >>> layers = [4 * width**2 for width in (64, 256, 1024)]
+    >>> [wave_length(32 * layer, layer, 2, server) for layer in layers]
     [1, 4, 3]
     """
-    caches = caches or read_caches()
-    if total <= workers * caches.own:
+    machine = machine or read_caches()
+    if total <= workers * machine.own:
         return 1
-    together = max(2, min(workers, caches.sharing))
-    return max(1, min(LONGEST_WAVE, caches.last // (together * layer) - 1))
+    together = max(2, min(workers, machine.sharing))
+    return max(1, min(LONGEST_WAVE, machine.last // (together * layer) - 1))

@@ -106,7 +106,8 @@ def _layers(arrays, layout, options):
 # and its highest layer's error are done; stop: raised by whoever wants the run to end.
 Block = namedtuple(
     "Block",
-    "worker workers lo hi depth e h top value_count update_at gamma alpha precision progress stop energy energy_step trace room",
+    "worker workers lo hi depth e h top value_count update_at gamma alpha precision "
+    "progress stop energy energy_step trace room",
 )
 
 
@@ -242,7 +243,7 @@ def predictive_coding(
     update_at, cycle_steps, value_steps, first_t, given, steps, wave, number, gamma, alpha, precision,
     progress, started, ready, stop, energy, trace, times,
 ):  # fmt: skip
-    """``steps`` steps of the block ``lo … hi-1``, ``wave`` of them at a time; returns the number of events in ``trace``.
+    """``steps`` steps of the block ``lo … hi-1``, ``wave`` of them at a time; returns the number of events noted.
 
     started: flags, the cycles whose forward pass is done; ready: flags, presence at the start. energy[l] receives
     layer l's part of F at the first step that updates weights.

@@ -178,8 +178,8 @@ class ThreadsEngine:
             else:
                 counts[worker] = loops.predictive_coding(
                     worker, self.workers, lo, hi, *common, self.h, self.top, self.value_count,
-                    self.update_at, self.cycle_steps, self.value_steps, self.t, self.given, steps, self.wave, self.number,
-                    dtype.type(self.algorithm.gamma), alpha, dtype.type(self.algorithm.precision),
+                    self.update_at, self.cycle_steps, self.value_steps, self.t, self.given, steps, self.wave,
+                    self.number, dtype.type(self.algorithm.gamma), alpha, dtype.type(self.algorithm.precision),
                     *flags, stop, energy, notes[worker], times,
                 )  # fmt: skip
 

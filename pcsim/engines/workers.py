@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..context import usable_cores
+
 
 def in_threads(workers: int, work: Callable[[int], None], stop: np.ndarray | None = None, pin: bool = False) -> None:
     """Run ``work(worker)`` on a thread for each of ``workers`` and wait for all.
@@ -14,7 +16,7 @@ def in_threads(workers: int, work: Callable[[int], None], stop: np.ndarray | Non
     The first exception, or Ctrl-C in the calling thread, raises flag 0 of ``stop``, for which compiled loops look,
     and is raised again when all threads have ended. ``pin`` binds worker i to the i-th core this process may use.
     """
-    cores = sorted(os.sched_getaffinity(0)) if pin and hasattr(os, "sched_getaffinity") else []
+    cores = usable_cores() if pin and hasattr(os, "sched_setaffinity") else []
     failures: list[BaseException] = []
     ended: list[int] = []
     all_ended = threading.Event()

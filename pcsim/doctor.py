@@ -1,0 +1,258 @@
+"""What this machine and installation can and cannot do, with advice; a probe that fails is a finding, never a crash."""
+
+import dataclasses
+import importlib.util
+import json
+import os
+import statistics
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from . import context
+
+LAUNCHERS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_NTASKS", "MPI_LOCALNRANKS")
+SPIN = 2_000_000  # additions of the fixed loop: about a millisecond
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One finding: ``status`` is "ok", "warn" or "fail"; ``advice`` is empty where nothing need be done."""
+
+    name: str
+    status: str
+    finding: str
+    advice: str = ""
+
+
+def examine() -> list[Check]:
+    """Every check, in a few seconds (once compiled)."""
+    return [_guarded(name, probe) for name, probe in PROBES.items()]
+
+
+def report(checks: list[Check]) -> str:
+    """The findings as aligned text, advice below."""
+    width = max(len(check.name) for check in checks)
+    lines = []
+    for check in checks:
+        lines.append(f"{check.status:4}  {check.name.ljust(width)}  {check.finding}")
+        if check.advice:
+            lines.append(f"{'':4}  {'':{width}}  → {check.advice}")
+    return "\n".join(lines)
+
+
+def to_json(checks: list[Check]) -> str:
+    """The findings and the captured context as JSON."""
+    return json.dumps({"checks": [dataclasses.asdict(c) for c in checks], "context": context.capture()}, indent=2)
+
+
+def _guarded(name: str, probe: Callable[[], tuple[str, str, str]]) -> Check:
+    try:
+        return Check(name, *probe())
+    except Exception as failure:
+        why = str(failure).splitlines()[0] if str(failure) else ""
+        return Check(name, "warn", f"could not be examined: {type(failure).__name__} {why}".strip())
+
+
+def _installation() -> tuple[str, str, str]:
+    from .kernels import activations
+
+    x = np.linspace(-3, 3, 101)
+    a, d = np.empty_like(x), np.empty_like(x)
+    activations.activate(activations.TANH, x, 0, len(x), 1.0, a, d)
+    if not np.allclose(a, np.tanh(x), rtol=1e-14):
+        return "fail", "compiled kernels give wrong numbers", "clear Numba's cache (NUMBA_CACHE_DIR) and reinstall"
+    names = ", ".join(f"{name} {context.version(name)}" for name in ("pcsim", "numpy", "scipy", "numba"))
+    return "ok", f"{names}; compiled kernels agree with NumPy", ""
+
+
+def _cores() -> tuple[str, str, str]:
+    usable, effective, there = len(context.usable_cores()), context.effective_cores(), os.cpu_count()
+    finding = f"{context.cpu_model() or 'unknown processor'}: {usable} of {there} logical cores usable"
+    if effective < usable:
+        advice = f"pass --workers {max(1, int(effective))} at most, or raise the limit"
+        return "warn", f"{finding}, but a quota allows {effective:g} cores' worth of time", advice
+    told = context.capture()
+    if (told["threads_per_core"] or 1) > 1:
+        return "warn", f"{finding}, {told['threads_per_core']} per physical core", "use one worker per physical core"
+    return "ok", finding, ""
+
+
+def _clock_speed() -> tuple[str, str, str]:
+    told = context.capture()
+    governor = told["governor"]
+    if governor is None:
+        where = "a virtual machine" if told["virtual"] else "this system"
+        return "ok", f"frequency governor not visible on {where}; the drift of a fixed loop is below", ""
+    if governor != "performance":
+        return "warn", f"frequency governor is {governor}", "sudo cpupower frequency-set -g performance"
+    return "ok", f"frequency governor is {governor}", ""
+
+
+def _parallel() -> tuple[str, str, str]:
+    cores = len(context.usable_cores())
+    _spin(1)
+    alone = min(_timed(1) for _ in range(5))
+    if cores == 1:
+        return "warn", "one usable core: layers cannot run in parallel here", "results will show what threads cost"
+    together = min(_timed(cores) for _ in range(5))
+    efficiency = alone / together
+    finding = f"{cores} threads at once reach {efficiency:.0%} of one thread's speed each"
+    if efficiency < 0.8:
+        return "warn", finding, "other work runs on these cores, or a quota holds; measure when it has ended"
+    return "ok", finding, ""
+
+
+def _spin(count: int) -> None:
+    from .kernels.clock import spin
+
+    spin(count)
+
+
+def _timed(workers: int) -> float:
+    from .engines.workers import in_threads
+
+    begin = time.perf_counter()
+    in_threads(workers, lambda worker: _spin(SPIN))
+    return time.perf_counter() - begin
+
+
+def _steadiness() -> tuple[str, str, str]:
+    from .kernels.clock import spin
+
+    spin(1)
+    times = []
+    for _ in range(100):
+        begin = time.perf_counter()
+        spin(SPIN)
+        times.append(time.perf_counter() - begin)
+    middle, late = statistics.median(times), statistics.quantiles(times, n=20)[-1]
+    finding = f"a fixed loop of {middle * 1e3:.2f} ms: the slowest twentieth takes {late / middle:.2f} times the median"
+    if late > 1.2 * middle:
+        return "warn", finding, "times will scatter: close other programs, pass more --seconds, trust the intervals"
+    return "ok", finding, ""
+
+
+def _handover() -> tuple[str, str, str]:
+    from .engines.workers import in_threads
+    from .kernels.sync import make_flags, ping_pong
+
+    if len(context.usable_cores()) < 2:
+        return "ok", "not measured: one usable core", ""
+    rounds, best = 2000, float("inf")
+    for _ in range(5):
+        flags, stop, times = make_flags(2), make_flags(1), np.zeros(2, np.int64)
+        in_threads(2, lambda w: ping_pong(w, rounds, flags, stop, times), stop, pin=True)  # noqa: B023 - run at once
+        best = min(best, float(times[1] - times[0]) / (2 * rounds))
+    if best > 1000:
+        return "warn", f"{best:.0f} ns from one thread to another", "are the cores on different sockets, or shared?"
+    return "ok", f"{best:.0f} ns from one thread to another and no system call", ""
+
+
+def _threads() -> tuple[str, str, str]:
+    delays = []
+    for _ in range(50):
+        begin = time.perf_counter()
+        seen: list[float] = []
+        thread = threading.Thread(target=lambda seen=seen: seen.append(time.perf_counter()))
+        thread.start()
+        thread.join()
+        delays.append(seen[0] - begin)
+    return "ok", f"{statistics.median(delays) * 1e6:.0f} µs to start one (once per run, outside the timing)", ""
+
+
+def _clock() -> tuple[str, str, str]:
+    from .kernels.clock import read_cost
+
+    return "ok", f"{read_cost(10000) / 10000:.0f} ns per reading in compiled code", ""
+
+
+def _blas() -> tuple[str, str, str]:
+    from threadpoolctl import ThreadpoolController
+
+    libraries = context.capture()["blas"]
+    if not libraries:
+        return "warn", "no BLAS library found by threadpoolctl", "batches above 1 may use more threads than told"
+    finding = "; ".join(
+        f"{b['internal_api']} {b['version']} ({b['architecture']}, {b['num_threads']} threads)" for b in libraries
+    )
+    with ThreadpoolController().select(user_api="blas").limit(limits=1):
+        limited = all(b["num_threads"] == 1 for b in context.capture()["blas"])
+    if not limited:
+        return "warn", f"{finding}; cannot be limited to one thread", "install SciPy and NumPy from PyPI"
+    forced = os.environ.get("OPENBLAS_CORETYPE")
+    if forced:
+        advice = (
+            "unset OPENBLAS_CORETYPE, unless it is there for a reason: matrix products may run below the machine's peak"
+        )
+        return "warn", f"{finding}; OPENBLAS_CORETYPE={forced} forces kernels for another processor", advice
+    return "ok", finding, ""
+
+
+def _memory() -> tuple[str, str, str]:
+    import psutil
+
+    memory, swap = psutil.virtual_memory(), psutil.swap_memory()
+    finding = f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB available"
+    if swap.used > 2**28:
+        return "warn", f"{finding}, {swap.used / 2**30:.1f} GiB swapped out", "close other programs before measuring"
+    return "ok", finding, ""
+
+
+def _others() -> tuple[str, str, str]:
+    import psutil
+
+    seen = []
+    for process in psutil.process_iter(["name"]):
+        try:
+            process.cpu_percent(None)
+            seen.append(process)
+        except psutil.Error:
+            continue
+    time.sleep(0.3)
+    busy = []
+    for process in seen:
+        try:
+            percent = process.cpu_percent(None)
+            if percent > 15 and process.pid != os.getpid():
+                busy.append(f"{process.info['name']} {percent:.0f} %")
+        except psutil.Error:
+            continue
+    if busy:
+        return "warn", f"busy now: {', '.join(busy[:5])}", "measure when they have ended: they share cores and memory"
+    return "ok", "no other busy process", ""
+
+
+def _mpi() -> tuple[str, str, str]:
+    found = context.capture()["mpi"]
+    told = {name: os.environ[name] for name in LAUNCHERS if os.environ.get(name, "1") not in ("", "1")}
+    if told:
+        name, value = next(iter(told.items()))
+        return "fail", f"started by an MPI launcher ({name}={value}), but this version runs threads", "start pcsim once"
+    if found is None:
+        return "ok", "not installed; threads need none (pip install 'pcsim[mpi]' brings mpi4py and MPICH)", ""
+    return "ok", ", ".join(f"{name} {value}" for name, value in found.items()), ""
+
+
+def _peers() -> tuple[str, str, str]:
+    there = [name for name in ("torch", "jax") if importlib.util.find_spec(name)]
+    return "ok", ", ".join(f"{name} {context.version(name)}" for name in there) or "torch and jax are not installed", ""
+
+
+PROBES: dict[str, Callable[[], tuple[str, str, str]]] = {
+    "installation": _installation,
+    "cores": _cores,
+    "frequency": _clock_speed,
+    "parallel threads": _parallel,
+    "steadiness": _steadiness,
+    "hand-over": _handover,
+    "thread start": _threads,
+    "clock": _clock,
+    "BLAS": _blas,
+    "memory": _memory,
+    "other processes": _others,
+    "MPI": _mpi,
+    "peers": _peers,
+}
