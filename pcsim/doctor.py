@@ -14,7 +14,7 @@ import numpy as np
 from . import context
 
 LAUNCHERS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_NTASKS", "MPI_LOCALNRANKS")
-SPIN = 2_000_000  # additions of the fixed loop: about a millisecond
+SPIN = 2_000_000  # additions of the fixed loop: a fraction of a millisecond
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,9 +184,7 @@ def _blas() -> tuple[str, str, str]:
         return "warn", f"{finding}; cannot be limited to one thread", "install SciPy and NumPy from PyPI"
     forced = os.environ.get("OPENBLAS_CORETYPE")
     if forced:
-        advice = (
-            "unset OPENBLAS_CORETYPE, unless it is there for a reason: matrix products may run below the machine's peak"
-        )
+        advice = "unset OPENBLAS_CORETYPE, unless it is there for a reason: products may run below the machine's peak"
         return "warn", f"{finding}; OPENBLAS_CORETYPE={forced} forces kernels for another processor", advice
     return "ok", finding, ""
 

@@ -11,7 +11,7 @@ import pytest
 from pcsim import report
 from pcsim.errors import InputError
 from pcsim.report import UNDECIDED, cell_of, details, pairs, scaled, scaling, speedups, summary, table, verdicts
-from pcsim.results import Results, read
+from pcsim.results import Results, ratio_interval, read
 
 FIXTURE = Path(__file__).parent / "fixtures" / "results-small.jsonl"
 DEFINITION = "ratio = seconds per complete weight update of iPC ÷ that of BP (execution "
@@ -107,6 +107,13 @@ def test_the_fixture_has_wins_losses_and_doubts(fixture):
     assert [len(pairs) for pairs in found.values()] == [11, 2, 1]
 
 
+def test_pairs_are_sorted_by_cell():
+    cells = [(64, 1, 8), (8, 250, 2), (64, 1, 2), (8, 1, 8)]
+    rows = [row(name, width=width, batch=batch, depth=depth) for width, batch, depth in cells for name in ("bp", "ipc")]
+    found = [(pair["batch"], pair["depth"], pair["width"]) for pair in pairs(made(*rows))]
+    assert found == [(1, 2, 64), (1, 8, 8), (1, 8, 64), (250, 2, 8)]
+
+
 def test_auto_stands_for_ipc_even_where_another_row_is_faster():
     rows = [row("bp"), row("ipc", workers=1, seconds=some(0.5)), row("ipc", "layer-parallel", 2, some(0.7), auto=True)]
     (pair,) = pairs(made(*rows))
@@ -131,6 +138,7 @@ def test_bp_may_use_the_workers_that_ipc_was_given_and_no_more():
     assert denominator(serial, four, chosen, cores=2) == ("serial", 1)
     assert denominator(serial, four, two, row("ipc", "layer-parallel", 4, depth=16)) == ("numpy", 4)
     assert denominator(serial, four, two, failure("ipc", "layer-parallel", workers=4)) == ("numpy", 4)
+    assert denominator(serial, four, two, row("ipc", "layer-parallel", 4, kind="predicted")) == ("serial", 1)
     with pytest.raises(InputError, match="no cell"):
         pairs(made(serial, four, two), "numpy")
     # What someone called serial is one thread, whatever its row says of workers.
@@ -178,8 +186,10 @@ def test_a_difference_counts_only_if_interval_and_rank_test_agree():
     (pair,) = pairs(made(row("ipc", seconds=[1.0, 1.1]), row("bp", seconds=[2.0, 2.1])))
     assert pair["high"] < 1
     assert pair["verdict"] == UNDECIDED
-    (pair,) = pairs(made(row("ipc", seconds=some(1, 20, 0.3, 1)), row("bp", seconds=some(1, 20, 0.3, 2))))
-    assert pair["low"] < 1 < pair["high"]
+    # Equal medians, but one is never slower and the other never faster.
+    (pair,) = pairs(made(row("ipc", seconds=[1.0] * 6 + [0.5] * 5), row("bp", seconds=[1.0] * 6 + [2.0] * 5)))
+    assert pair["p"] < 0.05
+    assert pair["low"] <= 1 <= pair["high"]
     assert pair["verdict"] == UNDECIDED
     (pair,) = pairs(made(row("ipc", seconds=some(1)), row("bp", seconds=some(2))))
     assert pair["verdict"] == "iPC faster"
@@ -196,8 +206,10 @@ def test_launches_are_put_together_and_the_last_good_row_of_a_launch_counts():
     bp = [row("bp", seconds=some(4, seed=launch), launch=launch) for launch in range(3)]
     (whole,) = pairs(made(*ipc, *bp))
     assert whole["median"] == np.median(np.concatenate([row["seconds"] for row in ipc]))
-    assert whole["low"] <= 0.25 * 1.02
-    assert whole["high"] >= 0.35 * 0.98
+    sides = [np.concatenate([row["seconds"] for row in rows]) for rows in (ipc, bp)]
+    assert (whole["ratio"], whole["low"], whole["high"]) == ratio_interval(*sides, launches=3)
+    assert (whole["low"], whole["high"]) != ratio_interval(*sides)[1:]
+    assert pairs(made(*reversed([*ipc, *bp]))) == [whole]
     (single,) = pairs(made(ipc[0], bp[0]))
     assert single["high"] < 0.26
     later = made(
@@ -269,7 +281,8 @@ def test_formats_say_the_same(fixture):
             *(line[f"width {width}"] for width in (64, 256, 1024)),
             line["SMMs (counted)"],
         ]
-    assert [(line["batch"], line["depth"]) for line in stored][-2:] == [("250", "2"), ("250", "8")]
+    wide = [list(line.values())[3:8] for line in stored if line["batch"] == "250"]
+    assert wide == [["250", "2", "0.795", "-", "-"], ["250", "8", "1.48", "-", "-"]]
     with pytest.raises(InputError, match="text, markdown, csv"):
         table(fixture, format="html")
 
@@ -376,11 +389,13 @@ def test_the_summary_of_few_good_rows_has_nothing_to_excuse():
 
 def test_the_summary_passes_on_warnings_and_shortens_long_lists():
     bad = [failure("ipc", depth=depth) for depth in (2, 4, 16, 32, 64)]
+    assert pairs(made(row("ipc"), row("bp"), *bad, row("bp", depth=2), bad[0] | {"median": 1.0}))[0]["depth"] == 8
     results = Results(Path("made.jsonl"), {}, [row("ipc"), row("bp"), *bad], ["line 9: was cut in the middle"])
     lines = summary(results)
     assert lines[-1] == "Note: line 9: was cut in the middle."
     assert lines[-2].startswith("Failed: ipc serial at depth 2 ")
     assert lines[-2].endswith("; and 2 more.")
+    assert lines[-2].count("depth") == 3
 
 
 def test_reports_are_pure(fixture):

@@ -158,12 +158,13 @@ def test_a_full_disk_leaves_the_earlier_rows_readable(written, monkeypatch):
         return write(file, data[: len(data) // 2])
 
     writer = Writer(written, CONTEXT, resume=True)
+    writer.write(ROW | {"depth": 24})
     monkeypatch.setattr(os, "write", half)
     assert "No space left on device" in complaint(written, lambda _: writer.write(ROW | {"depth": 32}))
     monkeypatch.undo()
     writer.write(ROW | {"depth": 64})
     writer.close()
-    assert [row["depth"] for row in read(written).rows] == [8, 16, 64]
+    assert [row["depth"] for row in read(written).rows] == [8, 16, 24, 64]
     assert read(written).warnings == []
 
 
@@ -394,6 +395,8 @@ def test_the_key_is_the_cell_and_configuration():
     assert key({name: value for name, value in ROW.items() if name != "steps"}) == key(ROW | {"steps": None})
     for name in results.KEY:
         assert key(ROW | {name: "other"}) != key(ROW)
+    with pytest.raises(KeyError):
+        key({})
 
 
 # --- statistics ---
