@@ -148,7 +148,7 @@ def _text(root: Path, core: int, name: str) -> str:
 
 def _members(text: str) -> list[int]:
     """The processors that a list such as ``0-3,8`` names."""
-    found = []
+    found: list[int] = []
     for part in text.split(","):
         first, _, last = part.partition("-")
         found += range(int(first), int(last or first) + 1)

@@ -10,7 +10,9 @@ class Display:
     """Shows where a long job stands; use as a context manager."""
 
     def __init__(self, verb: str) -> None:
-        self.verb, self.bar, self.task = verb, None, None
+        self.verb = verb
+        self.bar: Any = None
+        self.task: Any = None
         self.began = time.monotonic()
         if sys.stderr.isatty():
             from rich.console import Console

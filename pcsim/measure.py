@@ -208,7 +208,7 @@ class Cell:
             rows = np.arange(self.case.batch)
             reference = NumpyEngine(net, algorithm, x, y, lambda: rows, values=values)
             reference.run(2)
-            checked[name] = ([w.copy() for w in reference.network.weights], reference.values)
+            checked[name] = (list(reference.network.weights), reference.values)
         if contender.backend == "numpy":
             return
         weights, last = checked[name]
@@ -307,10 +307,9 @@ class Cell:
             return None
         workers = row["workers"]
         held = self.case.depth * self.case.width**2 * np.dtype(self.case.dtype).itemsize
-        rates = [self.ceilings.rate(kind, workers, held) for kind in ("read", "read-write", "gemm")]
-        if None in rates:
+        read, read_write, gemm = (self.ceilings.rate(kind, workers, held) for kind in ("read", "read-write", "gemm"))
+        if read is None or read_write is None or gemm is None:
             return None
-        read, read_write, gemm = rates
         return max(work["read"] / read + work["read-write"] / read_write, work["flops"] / gemm) / median
 
 

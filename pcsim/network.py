@@ -67,8 +67,8 @@ class Network:
     weights: Sequence[Array]
     activation: str = "tanh"
     biases: Sequence[Array] | None = None
-    scale: Sequence[float] | None = None
-    skip: Sequence[bool] | None = None
+    scale: Sequence[float] = ()
+    skip: Sequence[bool] = ()
 
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
@@ -86,8 +86,8 @@ class Network:
                     f"weights[{l}] has {w.shape[1]} columns, but weights[{l - 1}] has {weights[l - 1].shape[0]} rows"
                 )
         depth = len(weights)
-        scale = [1.0] * depth if self.scale is None else [float(s) for s in self.scale]
-        skip = [False] * depth if self.skip is None else [bool(s) for s in self.skip]
+        scale = [float(s) for s in self.scale] if len(self.scale) else [1.0] * depth
+        skip = [bool(s) for s in self.skip] if len(self.skip) else [False] * depth
         if len(scale) != depth or len(skip) != depth:
             raise InputError(f"scale and skip need one entry for each of the {depth} layers")
         if not np.all(np.isfinite(scale)):
@@ -115,8 +115,8 @@ class Network:
         bias: bool = False,
         seed: int = 0,
         dtype: DTypeLike = np.float32,
-        scale: Sequence[float] | None = None,
-        skip: Sequence[bool] | None = None,
+        scale: Sequence[float] = (),
+        skip: Sequence[bool] = (),
     ) -> "Network":
         """A random net: weights and biases uniform in ±1/sqrt(inputs of the layer), as ``torch.nn.Linear`` starts.
 
@@ -173,7 +173,6 @@ class Network:
 
     def predict(self, l: int, x: Array) -> Array:
         """``mu[l+1]``, (B, n[l+1]), the prediction that layer l with values x, (B, n[l]), makes of the next."""
-        assert self.scale is not None and self.skip is not None
         mu = self.scale[l] * self.f(l, x) @ self.weights[l].T
         if self.biases is not None:
             mu = mu + self.biases[l]

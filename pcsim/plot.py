@@ -98,10 +98,7 @@ def ratio_figure(
 
 
 def times_figure(
-    results: Results,
-    widths: Sequence[int] | None = None,
-    batch: int | None = None,
-    title: str = "Seconds per complete weight update, and the SMMs it takes",
+    results: Results, widths: Sequence[int] | None = None, batch: int | None = None, title: str = "Seconds beside SMMs"
 ) -> Figure:
     """Median seconds over depth, a panel for each of ``widths`` (default: smallest, middle, largest), beside SMMs.
 
@@ -129,7 +126,7 @@ def times_figure(
     rows = [row for row in good if row.get("smm")]
     _log_scale(axes, "y", [row["smm"] for row in rows])
     _contender_lines(axes, rows, "smm", _COUNTED)
-    figure.axes[0].set_ylabel("seconds per update (log scale)")
+    figure.axes[0].set_ylabel("per complete weight update (log scale)")
     meaning = f"batch {batch}, {types[0]}; medians; SMMs: the longest chain of products that wait for one another"
     _caption(figure, str(results.context.get("cpu_model") or ""), meaning)
     return figure
@@ -167,8 +164,7 @@ def gantt(events: Iterable[Event], title: str = "Who works when", colour: str = 
                 middle = ((event.start + event.end) / 2 - first) * factor
                 style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8, "color": _ink_on(shade)}
                 axes.text(middle, workers.index(event.worker), str(event.layer), **style)
-    axes.set_xlim(0, span * factor)
-    axes.set_ylim(len(workers) - 0.5, -0.5)
+    axes.set(xlim=(0, span * factor), ylim=(len(workers) - 0.5, -0.5))
     axes.set_yticks(range(len(workers)), [f"worker {worker}" for worker in workers])
     axes.grid(False, axis="y")
     axes.set_xlabel(f"{unit} since the first start{'; numbers in the bars are layers' if axes.texts else ''}")
@@ -201,13 +197,12 @@ def learning_figure(curves: Sequence[Mapping[str, Any]], title: str = "Training 
     for number, (name, label) in enumerate(names.items()):
         axes = _panel(figure, 0.95 + 5.05 * (number % 2), 4.55 - 3.85 * (number // 2), 4.6, 3.1)
         drawn = [(curve, style) for curve, style in zip(curves, styles, strict=True) if curve.get(name) is not None]
-        _log_scale(axes, "x", [cost for curve, _ in drawn for cost in np.ravel(curve[name])])
-        _log_scale(axes, "y", [loss for curve in curves for loss in np.ravel(curve["loss"])])
-        axes.set_xlabel(label)
-        axes.set_ylabel("" if number % 2 else "training loss")
+        _log_scale(axes, "x", [cost for curve, _ in drawn for cost in _floats(curve[name])])
+        _log_scale(axes, "y", [loss for curve in curves for loss in _floats(curve["loss"])])
+        axes.set(xlabel=label, ylabel="" if number % 2 else "training loss")
         for curve, style in drawn:
-            place, loss = np.asarray(curve[name], dtype=float), np.asarray(curve["loss"], dtype=float)
-            if place.shape != loss.shape or loss.ndim != 1:
+            place, loss = _floats(curve[name]), _floats(curve["loss"])
+            if place.shape != loss.shape:
                 raise InputError(f"curve {curve['label']!r}: {name} and loss must be lists of the same length")
             seen = np.isfinite(place) & np.isfinite(loss) & (place > 0) & (loss > 0)
             axes.plot(place[seen], loss[seen], **style)
@@ -217,15 +212,20 @@ def learning_figure(curves: Sequence[Mapping[str, Any]], title: str = "Training 
     return figure
 
 
+def check_suffix(path: str | Path) -> None:
+    """Raises :class:`InputError` for a name that :func:`save` could not give a figure to."""
+    suffix = Path(path).suffix
+    if suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path}: no figures of type {suffix or '(none)'}; end the name in {', '.join(SUFFIXES)}")
+
+
 def save(figure: Figure, path: str | Path) -> None:
     """Writes a figure as PNG (200 dots per inch), SVG or PDF, by the suffix; the same figure gives the same bytes.
 
     Raises :class:`InputError` for another suffix and for a place that cannot be written.
     """
-    path = Path(path)
-    metadata = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
-    if metadata is None:
-        raise InputError(f"{path}: no figures of type {path.suffix or '(none)'}; end the name in {', '.join(SUFFIXES)}")
+    check_suffix(path)
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(Path(path).suffix.lower(), {})
     import matplotlib
 
     try:
@@ -255,7 +255,6 @@ def _panel(figure: Figure, left: float, bottom: float, width: float, height: flo
     across, up = figure.get_size_inches()
     axes = figure.add_axes((left / across, bottom / up, width / across, height / up))
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_GREY)
     axes.tick_params(labelsize=8.5, color=_GREY, labelcolor=_INK)
     axes.grid(True, color=_FAINT, linewidth=0.7)
     axes.set_axisbelow(True)
@@ -382,8 +381,12 @@ def _grouped(rows: Iterable[Any], group: Callable[[Any], Hashable]) -> dict[Any,
     return found
 
 
+def _floats(numbers: Any) -> np.ndarray:
+    return np.asarray(numbers, dtype=float).ravel()  # None becomes NaN
+
+
 def _scaled(seconds: float) -> str:
-    factor, unit = next(((f, u) for f, u in _UNITS if seconds * f >= 0.9995), _UNITS[-1])
+    factor, unit = next((unit for unit in _UNITS if seconds * unit[0] >= 0.9995), _UNITS[-1])
     return f"{seconds * factor:g} {unit}"
 
 

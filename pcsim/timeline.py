@@ -112,7 +112,7 @@ class Timeline:
                     covering[int(covering[0, task] >= 0), task] = number
         backwards = np.flatnonzero(ends < starts)
         faults = [f"event {number} ends before it starts" for number in backwards]
-        faults += [f"{graph.describe(task)} was never done" for task in np.flatnonzero(covering[0] < 0)]
+        faults += [f"{graph.describe(int(task))} was never done" for task in np.flatnonzero(covering[0] < 0)]
         indptr, before = graph.predecessors
         after = np.repeat(np.arange(len(graph.kinds)), np.diff(indptr))
         for copies in covering:
@@ -122,7 +122,10 @@ class Timeline:
             own = (covering[1, b] >= 0) & (workers[covering[1, b]] == workers[later])
             earlier = np.where(own, covering[1, b], covering[0, b])
             bad = (earlier != later) & (ends[earlier] > starts[later])
-            faults += [f"{graph.describe(a[i])} began before {graph.describe(b[i])} ended" for i in np.flatnonzero(bad)]
+            faults += [
+                f"{graph.describe(int(a[i]))} began before {graph.describe(int(b[i]))} ended"
+                for i in np.flatnonzero(bad)
+            ]
         return faults[:10] + ([f"… {len(faults)} faults in all"] if len(faults) > 10 else [])
 
     def chrome_trace(self) -> dict:

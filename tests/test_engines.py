@@ -37,8 +37,8 @@ def problems(draw, max_depth=8, max_width=37, max_batch=17, plain=False):
         bias=draw(st.booleans()),
         seed=seed,
         dtype=np.float64,
-        scale=None if plain else list(rng.uniform(0.5, 1.5, depth)),
-        skip=None if plain else [a == b and draw(st.booleans()) for a, b in itertools.pairwise(widths)],
+        scale=() if plain else list(rng.uniform(0.5, 1.5, depth)),
+        skip=() if plain else [a == b and draw(st.booleans()) for a, b in itertools.pairwise(widths)],
     )
     batch = draw(st.integers(1, max_batch))
     x, y = rng.normal(size=(batch, widths[0])), rng.normal(size=(batch, widths[-1]))
@@ -113,7 +113,9 @@ def test_zil_equals_bp(problem):
 class AlmostZIL(ZIL):
     """Z-IL with a gamma of 0.99: a twin that must not equal BP."""
 
-    gamma = 0.99
+    @property
+    def gamma(self):
+        return 0.99
 
 
 def deep_problem(seed=3, depth=4, batch=3):

@@ -361,6 +361,8 @@ def test_loss_against_each_cost():
 def test_what_a_logarithm_cannot_show_is_left_out():
     figure = learning_figure([curve("diverged", loss=[10, 5, np.inf, np.nan, 0])])
     assert data(figure.axes[0].lines[0]) == [(1, 5)]
+    stored = learning_figure([curve("from a file", loss=[10, 5, None, 2, None], seconds=[None, 1, 2, 3, 4])])
+    assert [data(axes.lines[0]) for axes in stored.axes[::3]] == [[(1, 5), (3, 2)], [(1, 5), (3, 2)]]
     nothing = learning_figure([curve("none", seconds=None, loss=[np.nan] * 5)])
     assert "not recorded" in said(nothing)
     assert_legible(nothing)
@@ -374,7 +376,7 @@ def test_many_curves_are_told_apart():
 
 
 def test_curves_must_fit_together():
-    for wrong in ([], [curve("short", loss=[1.0])], [curve("flat", loss=np.ones((5, 1)), updates=np.ones((5, 1)))]):
+    for wrong in ([], [curve("short", loss=[1.0])], [curve("iPC"), curve("long", mm=range(6))]):
         with pytest.raises(InputError):
             learning_figure(wrong)
 

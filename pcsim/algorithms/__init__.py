@@ -1,9 +1,9 @@
 """What is executed: backprop and the three calendars of predictive coding."""
 
 from .backprop import BP
-from .common import OPTIMIZERS, Algorithm, Calendar
+from .common import OPTIMIZERS, Algorithm, Calendar, PredictiveCoding
 from .predictive_coding import IPC, PC, ZIL
 
-ALGORITHMS = {algorithm.name: algorithm for algorithm in (BP, PC, ZIL, IPC)}
+ALGORITHMS: dict[str, type[Algorithm]] = {algorithm.name: algorithm for algorithm in (BP, PC, ZIL, IPC)}
 
-__all__ = ["ALGORITHMS", "BP", "IPC", "OPTIMIZERS", "PC", "ZIL", "Algorithm", "Calendar"]
+__all__ = ["ALGORITHMS", "BP", "IPC", "OPTIMIZERS", "PC", "ZIL", "Algorithm", "Calendar", "PredictiveCoding"]

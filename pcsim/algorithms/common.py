@@ -1,10 +1,12 @@
 """What every algorithm has: a learning rate, an optimiser, and the checks of its arguments."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ..errors import InputError
+from ..tasks import TaskGraph
 
 OPTIMIZERS = ("sgd", "adam")
 
@@ -24,13 +26,19 @@ class Calendar:
     updates: int | None
 
 
-@dataclass(frozen=True)
-class Algorithm:
-    """``alpha``: rate of weight updates; ``optimizer``: ``"sgd"`` or ``"adam"`` (Kingma and Ba, arXiv:1412.6980)."""
+class Algorithm(ABC):
+    """What every algorithm has: ``alpha``, the rate of weight updates, and ``optimizer``, ``"sgd"`` or ``"adam"``
+    (Kingma and Ba, arXiv:1412.6980). ``name`` is for files and commands, ``title`` for people."""
 
     name: ClassVar[str]
     title: ClassVar[str]
-    alpha: float = 1e-4
+    alpha: float
+    optimizer: str
+    __dataclass_fields__: ClassVar[dict[str, Any]]  # every algorithm is a frozen dataclass
+
+    @abstractmethod
+    def tasks(self, depth: int, steps: int = 8) -> TaskGraph:
+        """The task graph of ``steps`` complete weight updates of a net of that depth."""
 
     def _check(self, optimizer: str, **positive: float) -> None:
         for key, value in {"alpha": self.alpha, **positive}.items():
@@ -38,6 +46,24 @@ class Algorithm:
                 raise InputError(f"{key} must be a finite number above 0, not {value!r}")
         if optimizer not in OPTIMIZERS:
             raise InputError(f"optimizer {optimizer!r} is unknown: choose from {', '.join(OPTIMIZERS)}")
+
+
+class PredictiveCoding(Algorithm):
+    """PC in one of its calendars: ``gamma`` is the rate of value updates, ``precision`` weighs the output's error."""
+
+    @property
+    @abstractmethod
+    def gamma(self) -> float:
+        """Rate of the value updates."""
+
+    @property
+    @abstractmethod
+    def precision(self) -> float:
+        """Weight of the output layer's error; the hidden layers' is 1."""
+
+    @abstractmethod
+    def calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
+        """When values and weights of a net of that depth change."""
 
 
 def whole(name: str, value: object) -> int:

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..tasks import TaskGraph, incremental, predictive_coding, zero_divergence
-from .common import Algorithm, Calendar, whole
+from .common import Calendar, PredictiveCoding, whole
 
 
 @dataclass(frozen=True)
-class IPC(Algorithm):
+class IPC(PredictiveCoding):
     """Incremental predictive coding: all values and all weights at every step (Algorithm 1 of the paper).
 
     alpha, gamma: rates of the weight and of the value updates; precision: weight of the output layer's error.
@@ -46,7 +46,7 @@ class IPC(Algorithm):
 
 
 @dataclass(frozen=True)
-class PC(Algorithm):
+class PC(PredictiveCoding):
     """Predictive coding: T value updates on a batch, then one weight update (Algorithm 2 of the paper)."""
 
     name: ClassVar[str] = "pc"
@@ -71,7 +71,7 @@ class PC(Algorithm):
 
 
 @dataclass(frozen=True)
-class ZIL(Algorithm):
+class ZIL(PredictiveCoding):
     """Zero-divergence inference learning: PC that equals backprop exactly (Algorithm 3; Song et al. 2020).
 
     Its gamma is 1, and ``W[l]`` updates at t = L - 1 - l, when the output's error first reaches it.
@@ -79,13 +79,21 @@ class ZIL(Algorithm):
 
     name: ClassVar[str] = "zil"
     title: ClassVar[str] = "Z-IL"
-    gamma: ClassVar[float] = 1.0
-    precision: ClassVar[float] = 1.0
     alpha: float = 1e-4
     optimizer: str = "sgd"
 
     def __post_init__(self) -> None:
         self._check(self.optimizer)
+
+    @property
+    def gamma(self) -> float:
+        """1: a value takes its whole error in one step."""
+        return 1.0
+
+    @property
+    def precision(self) -> float:
+        """1: another would not be BP's gradient."""
+        return 1.0
 
     def calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
         """The calendar of a net of that depth."""

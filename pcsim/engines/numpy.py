@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..algorithms import BP, Algorithm
+from ..algorithms import BP, Algorithm, PredictiveCoding
 from ..network import Network
+from ..timeline import Timeline
 
 Array = np.ndarray
 
@@ -38,13 +39,13 @@ class NumpyEngine:
             [w.copy() for w in network.weights], network.biases and [b.copy() for b in network.biases]
         )
         self.algorithm, self.x, self.y, self.batches = algorithm, x, y, batches
-        self.timeline = None
-        self.values = values
+        self.timeline: Timeline | None = None
+        self.values: list[Array] = values or []
         self.given = values is not None
         self.t = 0
         self.number = 0
         self.adam = [_Adam(p) for p in self._parameters()] if algorithm.optimizer == "adam" else None
-        if not isinstance(algorithm, BP):
+        if isinstance(algorithm, PredictiveCoding):
             self.calendar = algorithm.calendar(network.depth, steps_per_batch)
 
     def _parameters(self) -> list[Array]:
@@ -94,6 +95,7 @@ class NumpyEngine:
 
     def _step(self, energy: float | None) -> tuple[float | None, bool]:
         net, algorithm, calendar, t = self.net, self.algorithm, self.calendar, self.t
+        assert isinstance(algorithm, PredictiveCoding)
         L, gamma = net.depth, algorithm.gamma
         if t == 0:
             rows = self.batches()

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from ..algorithms import BP, Algorithm
+from ..algorithms import BP, Algorithm, PredictiveCoding
 from ..errors import InputError
 from ..kernels.activations import CODES
 from ..kernels.blas import gemm_address
@@ -93,7 +93,8 @@ class ThreadsEngine:
             gemm_address(dtype),
             dtype.type(1),
         )
-        if not self.is_backprop:
+        if isinstance(algorithm, PredictiveCoding):
+            self.gamma, self.precision = algorithm.gamma, algorithm.precision
             calendar = algorithm.calendar(L, steps_per_batch)
             self.cycle_steps = calendar.steps or 0
             self.value_steps = -1 if calendar.value_steps is None else calendar.value_steps
@@ -176,10 +177,10 @@ class ThreadsEngine:
                     *common, self.value_count, updates, self.number, alpha, stop, energy, notes[worker], times
                 )
             else:
-                counts[worker] = loops.predictive_coding(
+                counts[worker] = loops.predictive_coding(  # type: ignore[call-arg]
                     worker, self.workers, lo, hi, *common, self.h, self.top, self.value_count,
                     self.update_at, self.cycle_steps, self.value_steps, self.t, self.given, steps, self.wave,
-                    self.number, dtype.type(self.algorithm.gamma), alpha, dtype.type(self.algorithm.precision),
+                    self.number, dtype.type(self.gamma), alpha, dtype.type(self.precision),
                     *flags, stop, energy, notes[worker], times,
                 )  # fmt: skip
 
