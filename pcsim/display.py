@@ -45,6 +45,8 @@ class Display:
     def cell(self, progress: Any) -> None:
         """A sweep has come to a cell."""
         done, total = progress.number - 1, progress.total
+        if not done:
+            self.began = time.monotonic()  # what came before, compilation above all, says nothing of the cells
         state = " (already measured)" if progress.skipped else ""
         self._show(f"{progress.name}{state}", done, total)
 

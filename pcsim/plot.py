@@ -98,7 +98,10 @@ def ratio_figure(
 
 
 def times_figure(
-    results: Results, widths: Sequence[int] | None = None, batch: int | None = None, title: str = "Seconds beside SMMs"
+    results: Results,
+    widths: Sequence[int] | None = None,
+    batch: int | None = None,
+    title: str = "Seconds and SMMs per complete weight update",
 ) -> Figure:
     """Median seconds over depth, a panel for each of ``widths`` (default: smallest, middle, largest), beside SMMs.
 
@@ -126,7 +129,7 @@ def times_figure(
     rows = [row for row in good if row.get("smm")]
     _log_scale(axes, "y", [row["smm"] for row in rows])
     _contender_lines(axes, rows, "smm", _COUNTED)
-    figure.axes[0].set_ylabel("per complete weight update (log scale)")
+    figure.axes[0].set_ylabel("seconds per update (log scale)")
     meaning = f"batch {batch}, {types[0]}; medians; SMMs: the longest chain of products that wait for one another"
     _caption(figure, str(results.context.get("cpu_model") or ""), meaning)
     return figure
@@ -143,7 +146,7 @@ def gantt(events: Iterable[Event], title: str = "Who works when", colour: str = 
         raise InputError("a Gantt chart needs events, and a colour by 'kind' or by 'step'")
     first, last = events[0].start, max(event.end for event in events)
     span = last - first or 1e-9
-    factor, unit = next(((f, u) for f, u in _UNITS if span * f >= 2), _UNITS[-1])
+    factor, unit = next((unit for unit in _UNITS if span * unit[0] >= 2), _UNITS[-1])
     workers = sorted({event.worker for event in events})
     groups = _grouped(events, lambda event: event.work if colour == "kind" else event.step % 2)
     labels = {group: _work(group) if colour == "kind" else ("even steps", "odd steps")[group] for group in groups}
@@ -214,9 +217,8 @@ def learning_figure(curves: Sequence[Mapping[str, Any]], title: str = "Training 
 
 def check_suffix(path: str | Path) -> None:
     """Raises :class:`InputError` for a name that :func:`save` could not give a figure to."""
-    suffix = Path(path).suffix
-    if suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path}: no figures of type {suffix or '(none)'}; end the name in {', '.join(SUFFIXES)}")
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path}: what type of figure? End the name in one of {', '.join(SUFFIXES)}")
 
 
 def save(figure: Figure, path: str | Path) -> None:
@@ -277,8 +279,6 @@ def _log_scale(axes: Axes, name: str, values: Iterable[float], text: Callable[[f
 
 def _number_scale(axes: Axes, name: str, numbers: Iterable[int]) -> None:
     """A logarithmic horizontal axis with a tick at each number, powers of two first where they are too many."""
-    from matplotlib.ticker import FixedLocator
-
     known = sorted(set(numbers))
     _log_scale(axes, "x", known)
     ticks: list[int] = []
@@ -286,8 +286,7 @@ def _number_scale(axes: Axes, name: str, numbers: Iterable[int]) -> None:
     for number in sorted(known, key=lambda number: (number & (number - 1) != 0, number)):
         if all(max(number / tick, tick / number) >= apart for tick in ticks):
             ticks.append(number)
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.set_xlabel(name)
+    axes.set(xticks=ticks, xlabel=name)
 
 
 def _ratio_lines(axes: Axes, pairs: Sequence[_Row], over: str, line: str) -> None:
@@ -346,26 +345,25 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, Any]]) -> No
     scale = 72 / axes.figure.dpi  # points per pixel
     gap, top = 11.5, axes.bbox.height * scale
     ends = sorted(ends, key=lambda end: end[1])
-    wanted = np.array([(axes.transData.transform(end[:2])[1] - axes.bbox.y0) * scale for end in ends])
-    places = wanted.copy()
+    places = np.array([(axes.transData.transform(end[:2])[1] - axes.bbox.y0) * scale for end in ends])
     for _ in range(200):
         short = np.maximum(gap - np.diff(places), 0) / 2
         places[:-1] -= short
         places[1:] += short
         places = np.clip(places, 2 + gap * np.arange(len(ends)), top - 2 - gap * np.arange(len(ends))[::-1])
     for (x, y, text, shade), place in zip(ends, places, strict=True):
-        style = {"fontsize": 9, "color": shade, "va": "center", "annotation_clip": False}
+        style: dict[str, Any] = {"fontsize": 9, "color": shade, "va": "center", "annotation_clip": False}
+        style["textcoords"] = ("axes fraction", "axes points")
         thread = {"arrowstyle": "-", "color": shade, "linewidth": 0.6, "alpha": 0.6, "relpos": (0, 0.5), "shrinkB": 4}
-        frame = ("axes fraction", "axes points")
-        axes.annotate(text, (x, y), (1.035, place), textcoords=frame, arrowprops=thread, **style)
+        axes.annotate(text, (x, y), (1.035, place), arrowprops=thread, **style)
 
 
 def _key(figure: Figure, handles: Sequence[Artist]) -> None:
     """A legend below the title."""
     width, height = figure.get_size_inches()
-    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0.15 / width, 1 - 0.5 / height)}
     columns = _columns(width, [str(handle.get_label()) for handle in handles])
-    figure.legend(handles=handles, ncols=columns, frameon=False, fontsize=9, **place)
+    corner = (0.15 / width, 1 - 0.5 / height)
+    figure.legend(handles=handles, ncols=columns, frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=corner)
 
 
 def _caption(figure: Figure, *lines: str) -> None:
