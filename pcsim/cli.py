@@ -345,13 +345,14 @@ def _train(arguments: argparse.Namespace) -> int:
     finally:
         if writer:
             writer.close()
+    rows = learning.latest(rows)
     print(learning.table(rows, arguments.until_loss))
     if arguments.out:
         print(f"\ncurves file: {arguments.out}")
     if arguments.figure:
         from .plot import learning_figure, save
 
-        save(learning_figure(rows), arguments.figure)
+        save(learning_figure(learning.for_figure(rows)), arguments.figure)
         print(f"figure: {arguments.figure}")
     return 0
 
@@ -378,12 +379,12 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _plot(arguments: argparse.Namespace) -> int:
-    from . import plot, report
+    from . import learning, plot, report
     from .results import CURVES, read, schema_of
 
     plot.check_suffix(arguments.out)
     if schema_of(arguments.results) == CURVES:
-        figure = plot.learning_figure(read(arguments.results, CURVES).rows)
+        figure = plot.learning_figure(learning.for_figure(learning.latest(read(arguments.results, CURVES).rows)))
     else:
         results = read(arguments.results)
         for warning in results.warnings:

@@ -12,8 +12,8 @@ from typing import Any
 from .algorithms import PC, Algorithm
 from .data import Dataset
 from .errors import InputError
-from .network import Network
-from .train import Run, train
+from .network import Network, require_weights
+from .train import Run, check_batches, train
 
 
 @dataclass(frozen=True)
@@ -81,16 +81,19 @@ def curves(
     """
     told = {**settings, "until_updates": updates, "data": data.name, "samples": len(data.x)}
     finished = [row for row in done if not row["interrupted"]]
+    for plan in plans:  # all of them before the first one starts
+        if plan.sizes[0] != data.x.shape[1] or plan.sizes[-1] != data.y.shape[1]:
+            raise InputError(
+                f"sizes {list(plan.sizes)} do not fit {data.name}: {data.x.shape[1]} inputs, {data.y.shape[1]} outputs"
+            )
+        check_batches(plan.algorithm, len(data.x), settings.get("batch_size"), settings.get("steps_per_batch"))
+        require_weights(plan.sizes)
     for number, plan in enumerate(plans, 1):
         wanted = {**plan.knobs, **told}
         skipped = any(all(row.get(name) == value for name, value in wanted.items()) for row in finished)
         on_start(number, plan, skipped)
         if skipped:
             continue
-        if plan.sizes[0] != data.x.shape[1] or plan.sizes[-1] != data.y.shape[1]:
-            raise InputError(
-                f"sizes {list(plan.sizes)} do not fit {data.name}: {data.x.shape[1]} inputs, {data.y.shape[1]} outputs"
-            )
         net = Network.mlp(plan.sizes, plan.activation, seed=plan.seed)
         latest: list[Run] = []
 
@@ -118,6 +121,25 @@ def curves(
         yield curve(plan, run, told)
 
 
+def latest(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One curve for each plan and setting: of a run that was interrupted and made again, the later."""
+    outcome = {"updates", "smm", "mm", "seconds", "loss", "energy", "diverged", "interrupted"}
+    return list({repr(sorted((k, v) for k, v in row.items() if k not in outcome)): row for row in rows}.values())
+
+
+def for_figure(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The curves as a figure shows them: loss per sample, and the depth in the label where there are several."""
+    several = len({row["depth"] for row in rows}) > 1
+    return [
+        {
+            **row,
+            "label": f"{row['label']}, depth {row['depth']}" if several else row["label"],
+            "loss": [None if loss is None else loss / row["samples"] for loss in row["loss"]],
+        }
+        for row in rows
+    ]
+
+
 def table(rows: Sequence[dict[str, Any]], until_loss: float | None = None) -> str:
     """The curves in words: where each began and ended, what it cost, and what became of it. Loss is per sample."""
     heads = [
@@ -135,8 +157,8 @@ def table(rows: Sequence[dict[str, Any]], until_loss: float | None = None) -> st
     ]
     lines = []
     for row in rows:
-        losses = [loss / row["samples"] for loss in row["loss"]]
-        finite = [loss for loss in losses if loss is not None and math.isfinite(loss)]
+        losses = [math.nan if loss is None else loss / row["samples"] for loss in row["loss"]]
+        finite = [loss for loss in losses if math.isfinite(loss)]
         if row["interrupted"]:
             ending = "interrupted"
         elif row["diverged"] is not None:

@@ -131,9 +131,7 @@ class Network:
                 raise InputError(f"sizes {sizes}: every layer needs a whole number of units, at least 1")
         if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise InputError(f"dtype {np.dtype(dtype).name} is not supported: use float32 or float64")
-        count = sum(m * n for n, m in itertools.pairwise(sizes))
-        largest = max(m * n for n, m in itertools.pairwise(sizes))
-        require(count * np.dtype(dtype).itemsize + largest * 8, f"a net of {count:,} weights")
+        require_weights(sizes, dtype)
         rng = np.random.default_rng(seed)
         weights, biases = [], []
         for columns, rows in itertools.pairwise(sizes):
@@ -191,6 +189,13 @@ class Network:
         object.__setattr__(net, "weights", list(weights))
         object.__setattr__(net, "biases", None if biases is None else list(biases))
         return net
+
+
+def require_weights(sizes: Sequence[int], dtype: DTypeLike = np.float32) -> None:
+    """Raise InputError if a net of those sizes cannot be made in this machine's memory."""
+    counts = [m * n for n, m in itertools.pairwise(sizes)]
+    # Each matrix is drawn in float64 before it is rounded.
+    require(sum(counts) * np.dtype(dtype).itemsize + max(counts) * 8, f"a net of {sum(counts):,} weights")
 
 
 def _numbers(value: ArrayLike, dtype: np.dtype, name: str, dimensions: int) -> Array:

@@ -39,6 +39,18 @@ class Run:
     timeline: Timeline | None = None
 
 
+def check_batches(algorithm: Algorithm, rows: int, batch_size: int | None, steps_per_batch: int | None) -> int:
+    """The number of rows in a batch; InputError for batches that ``train`` could not make of so many rows."""
+    batch = rows if batch_size is None else batch_size
+    if not isinstance(batch, int | np.integer) or not 1 <= batch <= rows:
+        raise InputError(f"batch_size must be between 1 and the {rows} rows of the data, not {batch!r}")
+    if steps_per_batch is not None and (not isinstance(steps_per_batch, int) or steps_per_batch < 1):
+        raise InputError(f"steps_per_batch must be a whole number of at least 1, not {steps_per_batch!r}")
+    if algorithm.name == "ipc" and batch < rows and steps_per_batch is None:
+        raise InputError("iPC with a batch_size needs steps_per_batch: how many updates it stays on a batch")
+    return int(batch)
+
+
 def forward_loss(network: Network, x: Array, y: Array) -> float:
     """``1/2 * sum((mu[L] - y)**2)`` of an ordinary forward pass; infinite or NaN where the net has diverged."""
     with np.errstate(all="ignore"):
@@ -88,13 +100,7 @@ def train(
     for name, number, least in (("updates", updates, 1), ("record_every", record_every, 0)):
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
             raise InputError(f"{name} must be a whole number of at least {least}, not {number!r}")
-    batch = len(x) if batch_size is None else batch_size
-    if not isinstance(batch, int | np.integer) or not 1 <= batch <= len(x):
-        raise InputError(f"batch_size must be between 1 and the {len(x)} rows of the data, not {batch!r}")
-    if steps_per_batch is not None and (not isinstance(steps_per_batch, int) or steps_per_batch < 1):
-        raise InputError(f"steps_per_batch must be a whole number of at least 1, not {steps_per_batch!r}")
-    if algorithm.name == "ipc" and batch < len(x) and steps_per_batch is None:
-        raise InputError("iPC with a batch_size needs steps_per_batch: how many updates it stays on a batch")
+    batch = check_batches(algorithm, len(x), batch_size, steps_per_batch)
     if values is not None:
         values = _values(values, network, batch, algorithm)
     workers = resolve_workers(workers, algorithm, network.depth, backend)
