@@ -1,4 +1,4 @@
-"""The oracle against finite differences and closed forms, the threads engine against the oracle, and twins that must fail."""
+"""The oracle against finite differences and closed forms, the threads engine against the oracle, twins that fail."""
 
 import itertools
 import threading
@@ -46,7 +46,7 @@ def problems(draw, max_depth=8, max_width=37, max_batch=17, plain=False):
 
 
 def distance(a, b):
-    """Largest difference of two nets or lists of arrays, relative to the largest number of each array (at least 1e-3)."""
+    """Largest difference of two nets or lists, relative to the largest number of each array (at least 1e-3)."""
     if isinstance(a, Network):
         a, b = [*a.weights, *(a.biases or [])], [*b.weights, *(b.biases or [])]
     return max(float(np.max(np.abs(p - q))) / max(1e-3, float(np.max(np.abs(q)))) for p, q in zip(a, b, strict=True))

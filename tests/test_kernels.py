@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
-
 from pcsim.kernels import activations, blas, clock, dense, stream, sync
 from pcsim.kernels.simd import pointer
+
 from pcsim.network import ACTIVATIONS
 
 TYPES = (np.float32, np.float64)

@@ -1,0 +1,227 @@
+"""Measurement, sweeps and ceilings: what is counted exactly, and that times are checked, kept, skipped and marked."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from pcsim import BP, IPC, PC, ZIL, InputError, measure, sweep
+from pcsim.algorithms import Algorithm
+from pcsim.ceilings import Ceiling, Ceilings, measure_ceilings
+from pcsim.engines.cache import Caches, read_caches, wave_length
+from pcsim.engines.threads import ThreadsEngine
+from pcsim.measure import Case, Cell, Contender
+from pcsim.results import SCHEMA, Writer, read
+
+QUICK = {"budget": 0.01, "pin": False}
+
+
+def contenders(case, workers=(1, 2)):
+    return measure.contenders(
+        case, [IPC(1e-7), PC(1e-7, 0.5, 2), ZIL(1e-7), BP(1e-7)], workers, ["serial", "numpy"], False
+    )
+
+
+def test_a_cell_gives_a_whole_row_for_every_contender(tmp_path):
+    case = Case(3, 24)
+    ceilings = Ceilings([Ceiling(kind, P, 2**20, 1e9) for kind in ("read", "read-write", "gemm") for P in (1, 2)])
+    rows = Cell(case, contenders(case), ceilings=ceilings, **QUICK).measure()
+    names = [(row["algorithm"], row["execution"], row["workers"]) for row in rows]
+    assert names[:4] == [
+        ("ipc", "serial", 1),
+        ("ipc", "layer-parallel", 2),
+        ("pc", "serial", 1),
+        ("pc", "layer-parallel", 2),
+    ]
+    assert names[-2][:2] == ("bp", "serial")
+    assert names[-1][:2] == ("bp", "numpy")
+    with Writer(tmp_path / "r.jsonl", {}) as writer:
+        for row in rows:
+            assert row["error"] is None
+            assert row["checked"]
+            assert len(row["seconds"]) >= measure.MIN_ROUNDS
+            assert row["ci95"][0] <= row["median"] <= row["ci95"][1]
+            assert row["roofline"] > 0
+            assert row["bandwidth"] == pytest.approx(row["bytes"] / row["median"])
+            assert (row["handover_seconds"] is not None) == (row["execution"] == "layer-parallel")
+            writer.write(row)
+    assert read(tmp_path / "r.jsonl").rows == rows
+    ipc = rows[0]
+    assert (ipc["mm"], ipc["smm"], ipc["mm_full"], ipc["smm_workers"]) == (5, 2, 8, 5)
+    assert rows[1]["smm_workers"] == 2.5
+
+
+def test_work_is_counted_as_the_kernels_do_it():
+    case = Case(4, 100)
+    W, product = 100 * 100 * 4, 2 * 100 * 100
+    assert measure.work_per_update(IPC(), case) == {"flops": 11 * product, "read": 0, "read-write": 2 * 4 * W}
+    assert measure.work_per_update(BP(), case) == {"flops": 11 * product, "read": 4 * W, "read-write": 2 * 4 * W}
+    pc = measure.work_per_update(PC(T=3), case)
+    assert pc["flops"] == (4 + 7 * 3 + 4) * product
+    batch = measure.work_per_update(IPC(), dataclasses.replace(case, batch=10))
+    assert batch == {"flops": 110 * product, "read": 7 * W, "read-write": 2 * 4 * W}
+
+
+def test_a_wrong_result_is_a_row_with_an_error_and_no_time(monkeypatch):
+    honest = ThreadsEngine.run
+
+    def wrong(self, updates, trace=False):
+        answer = honest(self, updates, trace)
+        if not self.is_backprop:
+            self.parameters[0] *= 1.01
+        return answer
+
+    monkeypatch.setattr(ThreadsEngine, "run", wrong)
+    case = Case(2, 16)
+    rows = Cell(case, contenders(case, [1]), **QUICK).measure()
+    for row in rows:
+        if row["algorithm"] == "bp":
+            assert row["error"] is None
+        else:
+            assert "differ from the oracle's" in row["error"]
+            assert row["seconds"] == []
+            assert row["median"] is None
+
+
+@pytest.mark.parametrize("batch", [1, 6])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", ["tanh", "relu", "gelu"])
+def test_the_check_passes_what_is_right(batch, dtype, activation):
+    case = Case(5, 33, batch, dtype, activation)
+    cell = Cell(case, [], **QUICK)
+    checked: dict = {}
+    for contender in contenders(case):
+        cell._check(contender, checked)
+    assert set(checked) == {"ipc", "pc", "zil", "bp"}
+
+
+def test_a_contender_that_cannot_be_made_fails_alone(monkeypatch):
+    made = measure._engine
+
+    def no_second_worker(case, contender, *rest, **options):
+        if contender.workers == 2 and contender.backend == "threads":
+            raise MemoryError("no room for the second")
+        return made(case, contender, *rest, **options)
+
+    monkeypatch.setattr(measure, "_engine", no_second_worker)
+    case = Case(2, 8)
+    rows = Cell(case, [Contender(IPC(1e-7), "serial", 1), Contender(IPC(1e-7), "layer-parallel", 2)], **QUICK).measure()
+    assert [row["error"] for row in rows] == [None, "MemoryError: no room for the second"]
+
+
+def test_workers_are_at_most_the_depth_and_auto_is_marked():
+    found = measure.contenders(Case(2, 8), [IPC(), BP()], [1, 2, 5, "auto"], ["serial"], False, lambda *rest: 2)
+    assert [(c.algorithm.name, c.workers, c.auto) for c in found] == [
+        ("ipc", 1, False),
+        ("ipc", 2, True),
+        ("bp", 1, False),
+    ]
+    with pytest.raises(InputError, match="nothing to measure"):
+        measure.contenders(Case(2, 8), [BP()], [1], [])
+
+
+def test_auto_picks_the_faster(monkeypatch):
+    def seconds(self, updates, trace=False):
+        return updates * (1e-3 if self.workers == 1 else 4e-4), 0.0
+
+    monkeypatch.setattr(ThreadsEngine, "run", seconds)
+    assert measure.pick_workers(Case(2, 8), IPC(), [1, 2], False) == 2
+
+
+def test_the_default_grid_is_that_of_the_paper_and_a_full_batch():
+    cells = sweep.grid(None, None, None)
+    assert {(c.depth, c.width) for c in cells if c.batch == 1} == set(
+        itertools.product((2, 4, 8, 16, 32), (32, 64, 128, 256, 512, 1024))
+    )
+    assert [(c.depth, c.width) for c in cells if c.batch == 250] == [(L, 64) for L in (2, 4, 8, 16, 32)]
+    assert [(c.depth, c.width, c.batch) for c in sweep.grid([3], [8], [2, 1])] == [(3, 8, 1), (3, 8, 2)]
+    with pytest.raises(InputError, match="--depths: 0"):
+        sweep.grid([0], None, None)
+
+
+def plan(algorithms: list[Algorithm] | None = None, workers=(1,)):
+    return sweep.Sweep(
+        sweep.grid([2], [8, 16], [1]), algorithms or [IPC(1e-7), BP(1e-7)], workers, ("serial",), 0.01, False
+    )
+
+
+def test_a_sweep_skips_what_is_done_and_measures_the_rest():
+    rows = list(plan().run(Ceilings([])))
+    assert len(rows) == 4
+    seen = []
+    assert list(plan().run(Ceilings([]), rows, seen.append)) == []
+    assert [p.skipped for p in seen] == [True, True]
+    # A cell of which a row is missing, or has failed, is measured whole.
+    again = list(plan().run(Ceilings([]), rows[:3]))
+    assert [(row["width"], row["algorithm"]) for row in again] == [(16, "ipc"), (16, "bp")]
+    failed = [*rows[:3], {**rows[3], "error": "RuntimeError: no"}]
+    assert len(list(plan().run(Ceilings([]), failed))) == 2
+
+
+def test_auto_counts_as_done_whatever_it_chose():
+    rows = list(plan(workers=("auto",)).run(Ceilings([])))
+    assert all(row["auto"] for row in rows if row["algorithm"] == "ipc")
+    assert list(plan(workers=("auto",)).run(Ceilings([]), rows)) == []
+    unmarked = [{**row, "auto": False} for row in rows]
+    assert len(list(plan(workers=("auto",)).run(Ceilings([]), unmarked))) == 4
+
+
+def test_a_sweep_refuses_what_cannot_work_before_it_starts():
+    with pytest.raises(InputError, match="10000 are more than"):
+        plan(workers=(10000,)).check()
+    plan(workers=(10000,)).check(oversubscribe=True)
+    huge = sweep.Sweep(sweep.grid([64], [200_000], [1]), [IPC()], [1])
+    with pytest.raises(InputError, match=r"needs [\d,.]+ GiB"):
+        huge.check()
+
+
+def test_traces_are_checked_and_written(tmp_path):
+    made = plan(workers=(1, 2))
+    folder = sweep.trace_folder(str(tmp_path / "traces"))
+    assert list(made.trace(folder)) == []
+    names = sorted(path.name for path in folder.iterdir())
+    assert "ipc-2w-2x16-b1.json" in names
+    assert "bp-1w-2x8-b1.png" in names
+    assert len(names) == 12
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write"):
+        sweep.trace_folder(str(tmp_path / "file"))
+
+
+def test_ceilings_interpolate_between_working_sets():
+    ceilings = Ceilings([Ceiling("read", 1, 2**10, 100.0), Ceiling("read", 1, 2**20, 50.0), Ceiling("gemm", 1, 0, 7.0)])
+    assert ceilings.rate("read", 1, 2**15) == pytest.approx(75)
+    assert ceilings.rate("read", 1, 1) == 100
+    assert ceilings.rate("read", 1, 2**30) == 50
+    assert ceilings.rate("gemm", 1, 2**30) == 7
+    assert ceilings.rate("read", 2, 2**10) is None
+
+
+def test_ceilings_are_measured_for_each_number_of_workers(monkeypatch):
+    monkeypatch.setattr("pcsim.ceilings.WORKING_SETS", (2**15, 2**18))
+    found = measure_ceilings([1, 2], np.dtype(np.float32), pin=False, seconds=1e-4)
+    assert len(found.all) == 2 * (2 * 2 + 1)
+    assert all(np.isfinite(c.rate) and c.rate > 0 for c in found.all)
+
+
+def test_waves_are_for_weights_beyond_a_cores_cache():
+    machine = Caches(own=2**20, last=2**25, sharing=8)
+    assert wave_length(2**20, 2**16, 1, machine) == 1
+    assert wave_length(2**22, 2**18, 1, machine) > 1
+    assert wave_length(2**22, 2**18, 4, machine) == 1
+    assert wave_length(2**40, 2**30, 2, machine) == 1  # not even two layers fit
+    caches = read_caches()
+    assert caches.own > 0
+    assert caches.last > 0
+    assert caches.sharing >= 1
+
+
+def test_rows_have_the_schema_of_the_contract():
+    assert SCHEMA == "pcsim-results/1"
+    wanted = (
+        "algorithm execution backend workers depth width batch steps dtype activation kind seconds median ci95 mm smm "
+        "mm_full smm_full smm_workers flops bytes flop_rate bandwidth roofline compile_seconds warnings error"
+    )
+    row = Cell(Case(2, 8), [Contender(IPC(1e-7), "serial", 1)], **QUICK).measure()[0]
+    assert set(wanted.split()) <= set(row)
