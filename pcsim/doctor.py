@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import statistics
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -13,8 +14,10 @@ import numpy as np
 
 from . import context
 
-LAUNCHERS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_NTASKS", "MPI_LOCALNRANKS")
-SPIN = 2_000_000  # additions of the fixed loop: a fraction of a millisecond
+# Not SLURM_NTASKS: it is set in every shell of an allocation, without any launcher.
+LAUNCHERS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "MPI_LOCALNRANKS")
+SPIN = 2_000_000  # turns of the fixed loop: a fraction of a millisecond
+LONG_SPIN = 100 * SPIN  # some 20 ms: starting 64 threads takes 3 ms, which must not count as lost speed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +60,12 @@ def _guarded(name: str, probe: Callable[[], tuple[str, str, str]]) -> Check:
 
 
 def _installation() -> tuple[str, str, str]:
-    from .kernels import activations
+    try:
+        from .kernels import activations
+    except ImportError as failure:
+        return "fail", f"not complete: {failure}", "pip install --force-reinstall pcsim"
+    except RuntimeError as failure:  # Numba found no folder that it may write to
+        return "fail", f"kernels cannot be compiled: {failure}", "set NUMBA_CACHE_DIR to a writable folder"
 
     x = np.linspace(-3, 3, 101)
     a, d = np.empty_like(x), np.empty_like(x)
@@ -68,15 +76,30 @@ def _installation() -> tuple[str, str, str]:
     return "ok", f"{names}; compiled kernels agree with NumPy", ""
 
 
+def _compiled_cache() -> tuple[str, str, str]:
+    from .kernels import activations
+
+    folder = activations.activate.stats.cache_path
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as failure:
+        finding = f"compiled kernels cannot be kept: {failure.strerror}"
+        return "warn", finding, "set NUMBA_CACHE_DIR to a writable folder, or every run compiles again"
+    return "ok", "compiled kernels are kept from run to run", ""
+
+
 def _cores() -> tuple[str, str, str]:
     usable, effective, there = len(context.usable_cores()), context.effective_cores(), os.cpu_count()
     finding = f"{context.cpu_model() or 'unknown processor'}: {usable} of {there} logical cores usable"
     if effective < usable:
         advice = f"pass --workers {max(1, int(effective))} at most, or raise the limit"
         return "warn", f"{finding}, but a quota allows {effective:g} cores' worth of time", advice
-    told = context.capture()
-    if (told["threads_per_core"] or 1) > 1:
-        return "warn", f"{finding}, {told['threads_per_core']} per physical core", "use one worker per physical core"
+    groups = context.capture()["siblings"]
+    if groups and len(groups) < usable:
+        advice = f"use one worker per physical core: --workers {len(groups)} at most"
+        return "warn", f"{finding}, on {len(groups)} physical cores", advice
     return "ok", finding, ""
 
 
@@ -93,14 +116,15 @@ def _clock_speed() -> tuple[str, str, str]:
 
 def _parallel() -> tuple[str, str, str]:
     cores = len(context.usable_cores())
-    _spin(1)
-    alone = min(_timed(1) for _ in range(5))
     if cores == 1:
         return "warn", "one usable core: layers cannot run in parallel here", "results will show what threads cost"
-    together = min(_timed(cores) for _ in range(5))
-    efficiency = alone / together
-    finding = f"{cores} threads at once reach {efficiency:.0%} of one thread's speed each"
-    if efficiency < 0.8:
+    _spin(1)
+    counts = [*(2**k for k in range(1, cores.bit_length()) if 2**k < cores), cores]
+    alone = min(_timed(1) for _ in range(5))
+    efficiencies = {count: alone / min(_timed(count) for _ in range(5)) for count in counts}
+    reached = ", ".join(f"{count} reach {efficiency:.0%}" for count, efficiency in efficiencies.items())
+    finding = f"of threads at once, {reached} of one thread's speed each"
+    if min(efficiencies.values()) < 0.8:
         return "warn", finding, "other work runs on these cores, or a quota holds; measure when it has ended"
     return "ok", finding, ""
 
@@ -112,11 +136,20 @@ def _spin(count: int) -> None:
 
 
 def _timed(workers: int) -> float:
+    """Seconds from the first start of so many threads' work to its last end."""
     from .engines.workers import in_threads
 
-    begin = time.perf_counter()
-    in_threads(workers, lambda worker: _spin(SPIN))
-    return time.perf_counter() - begin
+    together = threading.Barrier(workers)
+    begins, ends = [0.0] * workers, [0.0] * workers
+
+    def work(worker: int) -> None:
+        together.wait()
+        begins[worker] = time.perf_counter()
+        _spin(LONG_SPIN)
+        ends[worker] = time.perf_counter()
+
+    in_threads(workers, work)
+    return max(ends) - min(begins)
 
 
 def _steadiness() -> tuple[str, str, str]:
@@ -141,14 +174,15 @@ def _handover() -> tuple[str, str, str]:
 
     if len(context.usable_cores()) < 2:
         return "ok", "not measured: one usable core", ""
-    rounds, best = 2000, float("inf")
-    for _ in range(5):
+    rounds, latencies = 2000, []
+    for _ in range(9):
         flags, stop, times = make_flags(2), make_flags(1), np.zeros(2, np.int64)
         in_threads(2, lambda w: ping_pong(w, rounds, flags, stop, times), stop, pin=True)  # noqa: B023 - run at once
-        best = min(best, float(times[1] - times[0]) / (2 * rounds))
-    if best > 1000:
-        return "warn", f"{best:.0f} ns from one thread to another", "are the cores on different sockets, or shared?"
-    return "ok", f"{best:.0f} ns from one thread to another and no system call", ""
+        latencies.append(float(times[1] - times[0]) / (2 * rounds))
+    middle = statistics.median(latencies)
+    if middle > 1000:
+        return "warn", f"{middle:.0f} ns from one thread to another", "are the cores on different sockets, or shared?"
+    return "ok", f"{middle:.0f} ns from one thread to another and no system call", ""
 
 
 def _threads() -> tuple[str, str, str]:
@@ -164,9 +198,19 @@ def _threads() -> tuple[str, str, str]:
 
 
 def _clock() -> tuple[str, str, str]:
+    cost, resolution = _clock_cost(), time.get_clock_info("monotonic").resolution * 1e9
+    finding = f"{cost:.0f} ns per reading in compiled code, resolution {resolution:.0f} ns"
+    if cost > 200:  # a system call or a slow timer chip; from the processor's own counter it is some 25 ns
+        return "warn", finding, "the system does not read the processor's own counter: see clock_source in the context"
+    return "ok", finding, ""
+
+
+def _clock_cost() -> float:
+    """Nanoseconds."""
     from .kernels.clock import read_cost
 
-    return "ok", f"{read_cost(10000) / 10000:.0f} ns per reading in compiled code", ""
+    read_cost(1)
+    return read_cost(10000) / 10000
 
 
 def _blas() -> tuple[str, str, str]:
@@ -200,26 +244,10 @@ def _memory() -> tuple[str, str, str]:
 
 
 def _others() -> tuple[str, str, str]:
-    import psutil
-
-    seen = []
-    for process in psutil.process_iter(["name"]):
-        try:
-            process.cpu_percent(None)
-            seen.append(process)
-        except psutil.Error:
-            continue
-    time.sleep(0.3)
-    busy = []
-    for process in seen:
-        try:
-            percent = process.cpu_percent(None)
-            if percent > 15 and process.pid != os.getpid():
-                busy.append(f"{process.info['name']} {percent:.0f} %")
-        except psutil.Error:
-            continue
+    busy = context.busy_processes(0.3)
     if busy:
-        return "warn", f"busy now: {', '.join(busy[:5])}", "measure when they have ended: they share cores and memory"
+        named = ", ".join(f"{name} {percent:.0f} %" for name, percent in busy[:5])
+        return "warn", f"busy now: {named}", "measure when they have ended: they share cores and memory"
     return "ok", "no other busy process", ""
 
 
@@ -241,6 +269,7 @@ def _peers() -> tuple[str, str, str]:
 
 PROBES: dict[str, Callable[[], tuple[str, str, str]]] = {
     "installation": _installation,
+    "kernel cache": _compiled_cache,
     "cores": _cores,
     "frequency": _clock_speed,
     "parallel threads": _parallel,

@@ -29,10 +29,8 @@ from .timeline import Timeline
 # become denormal numbers may change the speed.
 ALPHA, GAMMA = 1e-7, 0.5
 SAMPLE_SECONDS = 2e-3  # a sample lasts at least this long, the clock being read once for all of it
+SAMPLE_STEPS = 12  # and as many inference steps on threads, where several share one fetch of the weights
 MIN_ROUNDS, MAX_ROUNDS = 9, 31
-# OpenBLAS's threads spin for 2**26 clock cycles after a product before they sleep; until then they would take a core
-# from whoever is timed next. (Making them sleep at once would slow NumPy itself.)
-SETTLE_SECONDS = 0.035
 UNSTEADY = 0.15  # half the interval ÷ median: above this a row is marked
 TOLERANCE = {"float32": 2e-3, "float64": 1e-9}  # largest difference of two updates from the oracle's, relative
 
@@ -146,6 +144,21 @@ def _engine(case: Case, contender: Contender, pin: bool = False, values: list | 
     )
 
 
+def settle(slice_seconds: float = 0.005, longest: float = 1.0) -> None:
+    """Wait until no thread of this process is busy.
+
+    OpenBLAS's threads spin for 2**28 clock cycles (105 ms measured) after a product before they sleep, and until then
+    take a core from whoever is timed next: two workers on two cores ran up to four times slower. (Making them sleep at
+    once, which a setting allows, would slow NumPy itself.)
+    """
+    end = time.monotonic() + longest
+    while time.monotonic() < end:
+        before = time.process_time()
+        time.sleep(slice_seconds)
+        if time.process_time() - before < slice_seconds / 4:
+            return
+
+
 class Cell:
     """All contenders of one cell. ``rows`` gives the finished rows of the results file."""
 
@@ -170,7 +183,7 @@ class Cell:
         alive = [entry for entry in self.entries if entry.error is None]
         for entry in alive:
             self._calibrate(entry)
-        time.sleep(SETTLE_SECONDS)
+        settle()
         begin = time.perf_counter()
         for done in range(MAX_ROUNDS):
             if done >= MIN_ROUNDS and time.perf_counter() - begin > self.budget:
@@ -179,7 +192,7 @@ class Cell:
                 entry.engine.run(1 + entry.updates // 8)  # its own data back into the caches
                 entry.seconds.append(entry.engine.run(entry.updates)[0] / entry.updates)
                 if entry.contender.backend == "numpy":
-                    time.sleep(SETTLE_SECONDS)
+                    settle()
         for entry in alive:
             if entry.contender.workers > 1 and entry.contender.backend == "threads":
                 entry.handover = self._handover(entry)
@@ -233,6 +246,8 @@ class Cell:
                 break
             entry.updates *= max(2, min(100, math.ceil(SAMPLE_SECONDS / 2 / max(seconds, 1e-7))))
         entry.updates = max(1, math.ceil(entry.updates * SAMPLE_SECONDS / seconds))
+        if entry.contender.backend == "threads":
+            entry.updates = max(entry.updates, -(-SAMPLE_STEPS // entry.engine.steps_per_update))
 
     def _handover(self, entry: Entry) -> float:
         """Seconds per step that the later of two neighbours loses between its tasks: a median over traced steps.

@@ -1,4 +1,4 @@
-"""Figures: ratios, times beside SMMs, Gantt charts, learning curves.
+"""Figures: ratios, times beside SMMs, Gantt charts, counted schedules, learning curves.
 
 Each function turns plain data into a matplotlib ``Figure`` and touches no global state (no pyplot); matplotlib is
 imported when the first figure is drawn. It must never measure, nor decide what the ratio of a cell is: pairs come
@@ -17,6 +17,7 @@ import numpy as np
 
 from .errors import InputError
 from .results import Results, key
+from .tasks import Kind, TaskGraph
 from .timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE, Event
 
 if TYPE_CHECKING:
@@ -46,6 +47,13 @@ _COUNTED: tuple[_Contender, ...] = (
     *_TIMED[4:],
 )
 _WORK = {START: "forward start", PREDICT: "predict", BACKPROJECT: "back-project", UPDATE: "update", VALUE: "values"}
+_WORK_OF = {
+    Kind.START: START,
+    Kind.PREDICT: PREDICT,
+    Kind.BACKPROJECT: BACKPROJECT,
+    Kind.VALUE: VALUE,
+    Kind.UPDATE: UPDATE,
+}
 _WORK_COLOURS = {
     START: "#F0E442",
     PREDICT: _BLUE,
@@ -176,6 +184,63 @@ def gantt(events: Iterable[Event], title: str = "Who works when", colour: str = 
         axes.annotate(
             f"{busy:.0%} busy", (span * factor, lane), (6, 0), textcoords="offset points", va="center", size=9
         )
+    _key(figure, handles)
+    return figure
+
+
+def schedule_figure(
+    graph: TaskGraph,
+    workers: int,
+    until: int,
+    costs: Mapping[Kind, int] | None = None,
+    lanes: str = "worker",
+    title: str = "Who could work when",
+) -> Figure:
+    """The first ``until`` MMs of ``graph.schedule(workers, costs)``: a bar is one MM; counted, nothing was measured.
+
+    A lane for each ``"worker"``, the numbers in the bars being layers; or for each ``"layer"``, the numbers being
+    weight updates, with a triangle where the weights of the lane change, hollow and pale what the first output error
+    cannot have reached yet. Raises :class:`InputError` for a graph that ends earlier.
+    """
+    start, finish, worker = graph.schedule(workers, costs)
+    if lanes not in ("worker", "layer") or not 0 < until <= finish.max():
+        raise InputError(f"the graph ends after {finish.max()} MMs; draw up to that, lanes by 'worker' or 'layer'")
+    by_layer, updating = lanes == "layer", graph.kinds == Kind.UPDATE
+    names = [f"W[{l}]" for l in range(graph.depth)] if by_layer else [f"worker {p}" for p in range(workers)]
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    works = [_WORK_OF[kind] for kind in Kind if np.any((worker >= 0) & (graph.kinds == kind))]
+    handles: list[Artist] = [Patch(facecolor=_WORK_COLOURS[work], label=_WORK[work]) for work in works]
+    mark: dict[str, Any] = {"marker": "v", "color": _WORK_COLOURS[UPDATE], "ls": "", "ms": 9}
+    if by_layer:
+        handles.append(Line2D([], [], label="weights change", **mark))
+        handles.append(Line2D([], [], label="no error yet", mfc="white", **mark))
+    line: dict[str, Any] = {"color": _INK, "linewidth": 0.9, "linestyle": (0, (4, 3))}
+    handles.append(Line2D([], [], label="update complete", **line))
+    figure = _figure(11.6, 1.65 + 0.55 * len(names), title, [str(handle.get_label()) for handle in handles])
+    axes = _panel(figure, 0.95, 0.6, 10.3, 0.55 * len(names))
+    pale = ~graph.reached() & by_layer
+    for task in np.flatnonzero(finish <= until):
+        layer, shade = int(graph.layers[task]), _WORK_COLOURS[_WORK_OF[Kind(graph.kinds[task])]]
+        if worker[task] >= 0:
+            lane, number = (layer, graph.update_of[task]) if by_layer else (worker[task], layer)
+            fill: dict[str, Any] = {"facecolor": shade, "edgecolor": "white", "alpha": 0.3 if pale[task] else 1}
+            axes.broken_barh([(start[task], 1)], (lane - 0.36, 0.72), **fill)
+            ink = _INK if pale[task] else _ink_on(shade)
+            axes.text(start[task] + 0.5, lane, str(number), ha="center", va="center", fontsize=8, color=ink)
+        elif by_layer and updating[task]:
+            axes.plot(finish[task], layer, mfc="white" if pale[task] else shade, clip_on=False, zorder=3, **mark)
+    for number in range(graph.updates):
+        complete = finish[updating & (graph.update_of == number)].max()
+        if complete <= until:
+            axes.axvline(complete, zorder=0.5, **line)
+    below = len(names) - 0.5
+    axes.set(xlim=(0, until), ylim=(-0.5, below) if by_layer else (below, -0.5))
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xticks(range(0, until + 1, 1 + until // 25))
+    axes.grid(False)
+    axes.set_xlabel(f"time in MMs, counted; numbers in the bars are {'weight updates' if by_layer else 'layers'}")
     _key(figure, handles)
     return figure
 

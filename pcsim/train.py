@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .algorithms import BP, Algorithm
-from .engines import Engine, make_engine, resolve_workers
+from .engines import Engine, blas_threads, make_engine, resolve_workers
 from .errors import InputError
 from .network import Network
 from .timeline import Timeline
@@ -117,7 +118,9 @@ def train(
         values=values,
     )
     run = Run(network, [])
-    with np.errstate(all="ignore"):  # divergence is found below, and named
+    # NumPy computes the loss. Its threads would spin for a tenth of a second after each product, on the workers' cores.
+    one_thread = blas_threads(1) if backend == "threads" else nullcontext()
+    with one_thread, np.errstate(all="ignore"):  # divergence is found below, and named
         _drive(run, engine, x, y, int(updates), int(record_every), until_loss, trace, on_record)
     run.network, run.values = engine.network, engine.values
     return run

@@ -1,6 +1,7 @@
 """Who executes: the NumPy oracle, and layers on threads. Compiled engines are imported when first asked for."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,6 +30,13 @@ class Engine(Protocol):
 
     def run(self, updates: int, trace: bool = False) -> tuple[float, float]:
         """Make ``updates`` complete weight updates; seconds taken, and the energy F before the first of them."""
+
+
+def blas_threads(count: int) -> AbstractContextManager[Any]:
+    """Within this context the BLAS libraries of this process use ``count`` threads."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas").limit(limits=count)
 
 
 def resolve_workers(workers: int | str, algorithm: Algorithm, depth: int, backend: str) -> int:

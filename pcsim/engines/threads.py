@@ -65,6 +65,7 @@ class ThreadsEngine:
         batch = len(self.first_rows)
         self.full_batch = batch == len(x)
         self.t = self.number = 0
+        self.steps_per_update = 1
         self.given = values is not None
         self.timeline: Timeline | None = None
 
