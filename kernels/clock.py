@@ -41,8 +41,11 @@ def read_cost(count):
 
 @njit(nogil=True, cache=True)
 def spin(count):
-    """A fixed piece of work in registers: ``count`` dependent additions, one a cycle or slower."""
-    state = np.uint64(count)
+    """A fixed piece of work in registers: ``count`` turns, each of which needs the one before (Marsaglia's xorshift,
+    Journal of Statistical Software 8(14), 2003), as no compiler can fold several of them into one."""
+    state = np.uint64(count) | np.uint64(1)
     for _ in range(count):
-        state = state * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
+        state ^= state << np.uint64(13)
+        state ^= state >> np.uint64(7)
+        state ^= state << np.uint64(17)
     return state

@@ -8,6 +8,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import pwd
 import re
 import shutil
 import subprocess
@@ -247,7 +248,8 @@ def publishable(text: str) -> str:
     >>> publishable("--out=/scratch/group/new run.jsonl")
     '--out=new run.jsonl'
     """
-    for home in sorted({str(Path.home()), os.path.realpath(Path.home())}, key=len, reverse=True):
+    home_folder = os.path.expanduser("~")
+    for home in sorted({home_folder, os.path.realpath(home_folder)}, key=len, reverse=True):
         if len(home) > 1:
             text = text.replace(home, "~")
     pieces = re.split("([=:,;])", text)
@@ -259,7 +261,8 @@ def publishable(text: str) -> str:
 
 def _private_names() -> list[tuple[str, str]]:
     """User and host names with what stands in for them; the longest first, as a host's short name begins its long."""
-    users = {os.environ.get(name, "") for name in ("USER", "LOGNAME")} | {Path.home().name}
+    users = {os.environ.get(name, "") for name in ("USER", "LOGNAME")}
+    users.add(_quietly(lambda: pwd.getpwuid(os.getuid()).pw_name) or "")
     hosts = {platform.node(), platform.node().partition(".")[0]}
     names = [(name, "<user>") for name in users - {"", "root"}] + [
         (name, "<host>") for name in hosts - {"", "localhost"}

@@ -16,6 +16,7 @@ from . import context
 
 # Not SLURM_NTASKS: it is set in every shell of an allocation, without any launcher.
 LAUNCHERS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "MPI_LOCALNRANKS")
+NEEDED = ("numpy", "scipy", "numba", "llvmlite", "threadpoolctl", "psutil")
 SPIN = 2_000_000  # turns of the fixed loop: a fraction of a millisecond
 LONG_SPIN = 100 * SPIN  # some 20 ms: starting 64 threads takes 3 ms, which must not count as lost speed
 
@@ -72,6 +73,9 @@ def _installation() -> tuple[str, str, str]:
     activations.activate(activations.TANH, x, 0, len(x), 1.0, a, d)
     if not np.allclose(a, np.tanh(x), rtol=1e-14):
         return "fail", "compiled kernels give wrong numbers", "clear Numba's cache (NUMBA_CACHE_DIR) and reinstall"
+    missing = [name for name in NEEDED if context.version(name) is None]
+    if missing:
+        return "fail", f"not complete: {', '.join(missing)} not installed", f"pip install {' '.join(missing)}"
     names = ", ".join(f"{name} {context.version(name)}" for name in ("pcsim", "numpy", "scipy", "numba"))
     return "ok", f"{names}; compiled kernels agree with NumPy", ""
 

@@ -234,7 +234,7 @@ def schedule_figure(
     for number in range(graph.updates):
         complete = finish[updating & (graph.update_of == number)].max()
         if complete <= until:
-            axes.axvline(complete, zorder=0.5, **line)
+            axes.axvline(complete, zorder=0.5, clip_on=False, **line)
     below = len(names) - 0.5
     axes.set(xlim=(0, until), ylim=(-0.5, below) if by_layer else (below, -0.5))
     axes.set_yticks(range(len(names)), names)

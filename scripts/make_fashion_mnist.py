@@ -45,9 +45,7 @@ def check_balance(split: str, labels: np.ndarray) -> None:
     print(f"{split}: {len(labels):,} samples, of each class {' '.join(map(str, counts))}")
     share = len(labels) / CLASSES
     if len(counts) != CLASSES or np.abs(counts - share).max() > share / 4:
-        raise InputError(
-            f"{split}: classes are out of balance; expected {share:g} of each, give or take a quarter"
-        )
+        raise InputError(f"{split}: classes are out of balance; expected {share:g} of each, give or take a quarter")
 
 
 def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -55,9 +53,7 @@ def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             content = io.BytesIO()
-            np.lib.format.write_array(
-                content, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False
-            )
+            np.lib.format.write_array(content, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
             member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             # The default is the system that runs this script.
             member.create_system = 3
@@ -67,9 +63,7 @@ def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument(
-        "--source", type=Path, default=SYSTEM_FASHION_MNIST, help="folder of the four IDX .gz files"
-    )
+    parser.add_argument("--source", type=Path, default=SYSTEM_FASHION_MNIST, help="folder of the four IDX .gz files")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "pcsim" / "datasets")
     arguments = parser.parse_args()
     try:

@@ -1,4 +1,4 @@
-"""Nets against formulas by hand, slopes against central differences, and one clear line for every net that cannot be."""
+"""Nets against formulas by hand, slopes against differences, and one clear line for every net that cannot be."""
 
 import dataclasses
 import doctest
