@@ -75,7 +75,7 @@ class Network:
             raise InputError(f"activation {self.activation!r} is unknown: choose from {', '.join(ACTIVATIONS)}")
         if len(self.weights) == 0:
             raise InputError("a net needs at least one weight matrix")
-        given = {np.asarray(w).dtype for w in self.weights}
+        given = {as_array(f"weights[{l}]", w).dtype for l, w in enumerate(self.weights)}
         dtype = np.dtype(np.float64 if given == {np.dtype(np.float64)} else np.float32)
         weights = [_numbers(w, dtype, f"weights[{l}]", 2) for l, w in enumerate(self.weights)]
         for l, w in enumerate(weights):
@@ -131,6 +131,8 @@ class Network:
                 raise InputError(f"sizes {sizes}: every layer needs a whole number of units, at least 1")
         if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise InputError(f"dtype {np.dtype(dtype).name} is not supported: use float32 or float64")
+        check_seed(seed)
+        sizes = [int(n) for n in sizes]  # NumPy's own integers would overflow in the products
         require_weights(sizes, dtype)
         rng = np.random.default_rng(seed)
         weights, biases = [], []
@@ -191,6 +193,20 @@ class Network:
         return net
 
 
+def as_array(name: str, value: ArrayLike) -> Array:
+    """``value`` as an array; InputError where NumPy cannot make one of it."""
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{name} is no array of numbers: {error}") from None
+
+
+def check_seed(seed: object) -> None:
+    """Raise InputError unless ``seed`` is a whole number of at least 0."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed must be a whole number of at least 0, not {seed!r}")
+
+
 def require_weights(sizes: Sequence[int], dtype: DTypeLike = np.float32) -> None:
     """Raise InputError if a net of those sizes cannot be made in this machine's memory."""
     counts = [m * n for n, m in itertools.pairwise(sizes)]
@@ -199,10 +215,11 @@ def require_weights(sizes: Sequence[int], dtype: DTypeLike = np.float32) -> None
 
 
 def _numbers(value: ArrayLike, dtype: np.dtype, name: str, dimensions: int) -> Array:
-    array = np.asarray(value)
+    array = as_array(name, value)
     if array.dtype.kind not in "fiub" or array.ndim != dimensions:
         raise InputError(f"{name} must be a {dimensions}-dimensional array of real numbers")
-    array = np.ascontiguousarray(array, dtype)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+        array = np.ascontiguousarray(array, dtype)
     if not np.all(np.isfinite(array)):
         raise InputError(f"{name} holds NaN or infinity (or a number too large for {dtype.name})")
     return array

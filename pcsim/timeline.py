@@ -105,13 +105,22 @@ class Timeline:
             for field, kind in (("start", float), ("end", float), ("worker", int))
         )
         covering = np.full((2, len(graph.kinds)), -1)  # for each task its event, and a second one where there is a copy
-        for number, event in enumerate(self.events):
-            for bit, kind in _KINDS.items():
-                if event.work & bit:
-                    task = int(graph.task(kind, event.step, event.layer))
-                    covering[int(covering[0, task] >= 0), task] = number
         backwards = np.flatnonzero(ends < starts)
         faults = [f"event {number} ends before it starts" for number in backwards]
+        for number, event in enumerate(self.events):
+            for bit, kind in _KINDS.items():
+                if not event.work & bit:
+                    continue
+                task = int(graph.task(kind, event.step, event.layer))
+                first = covering[0, task]
+                if task < 0:
+                    faults.append(f"{_NAMES[bit]} of layer {event.layer} at step {event.step} is no task of the graph")
+                elif first < 0:
+                    covering[0, task] = number
+                elif bit == VALUE and covering[1, task] < 0 and abs(workers[first] - event.worker) == 1:
+                    covering[1, task] = number
+                else:
+                    faults.append(f"{graph.describe(task)} was done twice")
         faults += [f"{graph.describe(int(task))} was never done" for task in np.flatnonzero(covering[0] < 0)]
         indptr, before = graph.predecessors
         after = np.repeat(np.arange(len(graph.kinds)), np.diff(indptr))

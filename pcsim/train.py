@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from .algorithms import BP, Algorithm
 from .engines import Engine, blas_threads, make_engine, resolve_workers
 from .errors import InputError
-from .network import Network
+from .network import Network, as_array, check_seed
 from .timeline import Timeline
 
 Array = np.ndarray
@@ -24,7 +24,7 @@ class Run:
     network: a trained copy; values: x[l] at the end, L + 1 arrays (B, n[l]). recorded: how many updates had been made
     at each record; energy: F before the update that followed, loss: ``1/2 sum (mu[L] - y)**2`` of a forward pass over
     all data; recorded_seconds: training seconds until then. updates, seconds: totals, without compilation and
-    records. diverged: the update at which numbers ceased to be finite, or None.
+    records. diverged: the update by which numbers had ceased to be finite, or None.
     timeline: of the last updates, if traced.
     """
 
@@ -43,7 +43,7 @@ class Run:
 def check_batches(algorithm: Algorithm, rows: int, batch_size: int | None, steps_per_batch: int | None) -> int:
     """The number of rows in a batch; InputError for batches that ``train`` could not make of so many rows."""
     batch = rows if batch_size is None else batch_size
-    if not isinstance(batch, int | np.integer) or not 1 <= batch <= rows:
+    if isinstance(batch, bool) or not isinstance(batch, int | np.integer) or not 1 <= batch <= rows:
         raise InputError(f"batch_size must be between 1 and the {rows} rows of the data, not {batch!r}")
     if steps_per_batch is not None and (not isinstance(steps_per_batch, int) or steps_per_batch < 1):
         raise InputError(f"steps_per_batch must be a whole number of at least 1, not {steps_per_batch!r}")
@@ -95,6 +95,8 @@ def train(
     >>> run.loss[0] > 100 * run.loss[-1]
     True
     """
+    if not isinstance(algorithm, Algorithm):
+        raise InputError(f"algorithm must be one such as pcsim.IPC(), not {algorithm!r}")
     x, y = _data("x", x, network.sizes[0], network), _data("y", y, network.sizes[-1], network)
     if len(x) != len(y):
         raise InputError(f"x has {len(x)} rows, but y has {len(y)}")
@@ -102,6 +104,12 @@ def train(
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
             raise InputError(f"{name} must be a whole number of at least {least}, not {number!r}")
     batch = check_batches(algorithm, len(x), batch_size, steps_per_batch)
+    check_seed(seed)
+    if until_loss is not None:
+        if isinstance(until_loss, bool) or not isinstance(until_loss, int | float) or math.isnan(until_loss):
+            raise InputError(f"until_loss must be a number, not {until_loss!r}")
+        if not record_every:
+            raise InputError("until_loss needs record_every of at least 1: without records nobody looks at the loss")
     if values is not None:
         values = _values(values, network, batch, algorithm)
     workers = resolve_workers(workers, algorithm, network.depth, backend)
@@ -150,22 +158,25 @@ def _drive(
         run.seconds += seconds
         if trace:
             run.timeline = engine.timeline
-        if on_record and record_every:
-            on_record(run)
         if not (math.isfinite(energy) and math.isfinite(loss)):
             run.diverged = run.updates - chunk
-            return
-        if until_loss is not None and record_every and loss <= until_loss:
-            return
+        if on_record and record_every:
+            on_record(run)
+        if run.diverged is not None or (until_loss is not None and loss <= until_loss):
+            break
+    # What came after the last record is seen in the weights alone.
+    if run.diverged is None and not all(np.isfinite(w).all() for w in engine.network.weights):
+        run.diverged = run.updates
 
 
 def _data(name: str, value: ArrayLike, width: int, network: Network) -> Array:
-    array = np.asarray(value)
+    array = as_array(name, value)
     if array.dtype.kind not in "fiub" or array.ndim != 2 or array.shape[1] != width or not len(array):
         raise InputError(
             f"{name} must be a table of numbers with {width} columns and at least one row, not shape {array.shape}"
         )
-    array = array.astype(network.dtype)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+        array = array.astype(network.dtype)
     if not np.all(np.isfinite(array)):
         raise InputError(f"{name} holds NaN or infinity: clean the data first")
     return array
