@@ -335,6 +335,7 @@ def _train(arguments: argparse.Namespace) -> int:
                 record_every=arguments.record_every,
                 until_loss=arguments.until_loss and arguments.until_loss * len(data.x),
                 backend=arguments.backend,
+                seed=arguments.seed,
             )
             for row in made:
                 rows.append(writer.write(row) if writer else row)

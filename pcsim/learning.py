@@ -80,6 +80,8 @@ def curves(
     Ctrl-C is yielded too, marked ``interrupted``, and the interrupt raised after it.
     """
     told = {**settings, "until_updates": updates, "data": data.name, "samples": len(data.x)}
+    if "seed" in told:  # the plan's seed is the net's
+        told["batch_seed"] = told.pop("seed")
     finished = [row for row in done if not row["interrupted"]]
     for plan in plans:  # all of them before the first one starts
         if plan.sizes[0] != data.x.shape[1] or plan.sizes[-1] != data.y.shape[1]:

@@ -337,14 +337,15 @@ def trace(case: Case, contender: Contender, updates: int, pin: bool = True) -> t
 
 
 def pick_workers(case: Case, algorithm: Algorithm, candidates: Sequence[int], pin: bool = True) -> int:
-    """The number of workers, among ``candidates``, with the shortest median of five short interleaved samples."""
+    """The number of workers, among ``candidates``, with the shortest median of nine short interleaved samples."""
     entries = [Entry(Contender(algorithm, execution_of(algorithm, workers), workers)) for workers in candidates]
     cell = Cell(case, [], pin=pin)
     for entry in entries:
         entry.engine = _engine(case, entry.contender, pin)
         cell._calibrate(entry)
-    for _ in range(5):
+    for _ in range(9):
         for entry in entries:
+            entry.engine.run(1 + entry.updates // 8)
             entry.seconds.append(entry.engine.run(entry.updates)[0] / entry.updates)
     return min(entries, key=lambda entry: float(np.median(entry.seconds))).contender.workers
 

@@ -218,7 +218,6 @@ def test_a_curve_that_differs_in_one_knob_is_not_skipped(monkeypatch, plan, opti
     assert len(made([plan], **{**settings, **options}, done=done)) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="the seed of the batches takes the place of the plan's in the row")
 def test_another_seed_of_the_net_is_another_curve_whatever_the_seed_of_the_batches():
     done = made([Plan(IPC(0.01), SIZES, seed=0)], seed=5)
     assert len(made([Plan(IPC(0.01), SIZES, seed=1)], seed=5, done=done)) == 1

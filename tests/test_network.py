@@ -307,7 +307,6 @@ def test_one_line_says_why_this_is_no_net(call, words):
     refusal(call)
 
 
-@pytest.mark.xfail(strict=True, reason="NumPy's own exception or warning comes through")
 @pytest.mark.parametrize(
     "call",
     [

@@ -13,9 +13,10 @@ from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
 from pcsim.errors import InputError
-from pcsim.plot import gantt, learning_figure, ratio_figure, save, times_figure
+from pcsim.plot import gantt, learning_figure, ratio_figure, save, schedule_figure, times_figure
 from pcsim.report import machine, pairs
 from pcsim.results import Results, read
+from pcsim.tasks import Kind, backprop, incremental
 from pcsim.timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE, Event
 
 FIXTURE = Path(__file__).parent / "fixtures" / "results-small.jsonl"
@@ -417,3 +418,26 @@ def test_matplotlib_comes_late_and_pyplot_never():
         "assert 'matplotlib.figure' in sys.modules and 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_schedule_shows_figure_5_of_the_paper():
+    """Triangles: 3 full updates of BP; 7 of iPC, of which the first reaches one layer and the second two."""
+    for graph, solid, hollow in ((backprop(3, 8), 3 * 3 + 1, 0), (incremental(3, 12), 7 * 3 - 3, 3)):
+        figure = schedule_figure(graph, 8, 6, {Kind.BACKPROJECT: 1}, "layer")
+        assert_legible(figure)
+        marks = [line.get_markerfacecolor() for line in figure.axes[0].lines if line.get_marker() == "v"]
+        assert (len(marks) - marks.count("white"), marks.count("white")) == (solid, hollow)
+
+
+def test_a_schedule_has_a_bar_for_each_product():
+    figure = schedule_figure(incremental(4, 10), 2, 24)
+    assert_legible(figure)
+    assert {"worker 0", "worker 1", "update complete"} <= set(said(figure))
+    assert len(figure.axes[0].texts) == 2 * 24  # both workers always busy
+    assert len(schedule_figure(backprop(4, 6), 2, 24).axes[0].texts) == 24
+
+
+@pytest.mark.parametrize(("until", "lanes"), [(0, "worker"), (10**6, "worker"), (6, "step")])
+def test_a_schedule_needs_a_graph_long_enough(until, lanes):
+    with pytest.raises(InputError, match="the graph ends after"):
+        schedule_figure(backprop(3, 2), 2, until, lanes=lanes)

@@ -221,7 +221,6 @@ def test_an_event_moved_to_the_other_update_is_told(algorithm, depth, data):
     assert f"{graph.describe(moved)} was never done" in Timeline(events).violations(graph)
 
 
-@pytest.mark.xfail(strict=True, reason="task -1, that is no task, is taken for the last one")
 @pytest.mark.parametrize("algorithm", ALL, ids=lambda a: a.name)
 def test_the_last_event_moved_to_a_step_that_is_not_there_is_told(algorithm):
     graph = algorithm.tasks(3, 2)
@@ -230,7 +229,6 @@ def test_the_last_event_moved_to_a_step_that_is_not_there_is_told(algorithm):
     assert Timeline(events).violations(graph)
 
 
-@pytest.mark.xfail(strict=True, reason="task -1, that is no task, is taken for the last one")
 @pytest.mark.parametrize(
     "extra",
     [
@@ -247,7 +245,6 @@ def test_an_event_that_is_no_task_of_the_graph_is_told(extra):
     assert Timeline([*serial(graph), extra]).violations(graph)
 
 
-@pytest.mark.xfail(strict=True, reason="whatever comes second is taken for the other worker's copy")
 @pytest.mark.parametrize(("kind", "worker"), [(Kind.UPDATE, 0), (Kind.UPDATE, 1), (Kind.PREDICT, 1)])
 def test_a_task_done_twice_is_told(kind, worker):
     """Only values at the edge of two blocks may be computed twice."""

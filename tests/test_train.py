@@ -481,7 +481,6 @@ def test_values_that_are_not_finite_are_divergence_at_the_start(backend):
     assert train(net, IPC(), x, y, updates=9, backend=backend, values=values).diverged == 0
 
 
-@pytest.mark.xfail(strict=True, reason="only what is recorded is looked at, and that before the last updates")
 @by_backend
 @pytest.mark.parametrize("every", [0, 400])
 def test_divergence_since_the_last_record_is_named_too(backend, every):
@@ -491,7 +490,6 @@ def test_divergence_since_the_last_record_is_named_too(backend, every):
     assert run.diverged is not None
 
 
-@pytest.mark.xfail(strict=True, reason="`diverged` is set after the last call of on_record, which is to show it")
 def test_on_record_is_told_of_divergence():
     net, x, y = problem(sizes=(4, 6, 3))
     seen = []
@@ -751,7 +749,6 @@ def test_one_line_says_why_this_cannot_be_trained(call, words):
     refusal(call)
 
 
-@pytest.mark.xfail(strict=True, reason="another exception, or none, where an InputError is promised")
 @pytest.mark.parametrize(
     "call",
     [
