@@ -218,9 +218,16 @@ def test_a_curve_that_differs_in_one_knob_is_not_skipped(monkeypatch, plan, opti
     assert len(made([plan], **{**settings, **options}, done=done)) == 1
 
 
-def test_another_seed_of_the_net_is_another_curve_whatever_the_seed_of_the_batches():
-    done = made([Plan(IPC(0.01), SIZES, seed=0)], seed=5)
-    assert len(made([Plan(IPC(0.01), SIZES, seed=1)], seed=5, done=done)) == 1
+def test_the_seed_of_the_net_and_that_of_the_batches_are_two():
+    settings = {"batch_size": 4, "steps_per_batch": 2}
+    plan, other = (Plan(IPC(0.01), SIZES, seed=seed) for seed in (0, 1))
+    done = made([plan], seed=5, **settings)
+    run = train(Network.mlp(SIZES), IPC(0.01), DATA.x, DATA.y, updates=6, backend="numpy", seed=5, **settings)
+    assert done[0]["loss"] == run.loss
+    assert done[0]["seed"] == 0
+    assert made([plan], seed=5, done=done, **settings) == []
+    assert len(made([other], seed=5, done=done, **settings)) == 1
+    assert len(made([plan], seed=6, done=done, **settings)) == 1
 
 
 def test_an_interrupted_curve_is_kept_and_marked():

@@ -130,10 +130,10 @@ def test_what_is_passed_in_stays_as_it_is():
         len(a) == len(b) and all(p is q for p, q in zip(a, b, strict=True)) for a, b in zip(before, lists, strict=True)
     )
     weights.append(None)
-    scale[0] = 5
+    scale[0], skip[0] = 5, 0
     assert net.depth == 2
     assert net.scale[0] == 1.0
-    assert net.skip == [True, False]
+    assert net.skip[0] is True
 
 
 def test_a_net_cannot_be_assigned_to():
@@ -228,6 +228,7 @@ def test_float32_predictions_stay_float32(name):
     values, exact = net.forward(np.ones((2, 3))), wide.forward(np.ones((2, 3)))
     assert {v.dtype for v in values} == {np.dtype(np.float32)}
     np.testing.assert_allclose(values[-1], exact[-1], rtol=1e-5, atol=1e-6)
+    assert net.predict(1, np.ones((2, 4), np.float64)).dtype == np.float32
 
 
 # Activations

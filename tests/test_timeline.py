@@ -245,9 +245,11 @@ def test_an_event_that_is_no_task_of_the_graph_is_told(extra):
     assert Timeline([*serial(graph), extra]).violations(graph)
 
 
-@pytest.mark.parametrize(("kind", "worker"), [(Kind.UPDATE, 0), (Kind.UPDATE, 1), (Kind.PREDICT, 1)])
+@pytest.mark.parametrize(
+    ("kind", "worker"), [(Kind.UPDATE, 0), (Kind.UPDATE, 1), (Kind.PREDICT, 1), (Kind.VALUE, 0), (Kind.VALUE, 2)]
+)
 def test_a_task_done_twice_is_told(kind, worker):
-    """Only values at the edge of two blocks may be computed twice."""
+    """Only values at the edge of two blocks may be computed twice, by two neighbours."""
     graph = IPC().tasks(3, 3)
     again = Event(worker, BITS[kind], 2, 2, 9000.0, 9001.0)
     assert Timeline([*serial(graph), again]).violations(graph)

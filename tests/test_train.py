@@ -774,7 +774,7 @@ def test_one_line_says_why_this_cannot_be_trained(call, words):
         "a name for an algorithm",
     ],
 )
-def test_one_line_for_what_slips_through(call):
+def test_one_line_for_what_python_would_let_pass(call):
     refusal(call)
 
 
