@@ -23,6 +23,8 @@ FORWARD, OFFSET = 32, 64  # variants of PREDICT: leave the prediction itself; be
 # (rows of 4 KB all fall into the same of its sets).
 SHORT_ROW_VECTORS = 6
 
+PAGE_BYTES = 4096
+
 
 def padded(count: int, dtype) -> int:
     """``count`` elements rounded up to whole vectors."""
@@ -31,12 +33,12 @@ def padded(count: int, dtype) -> int:
 
 
 def aligned_empty(count: int, dtype) -> np.ndarray:
-    """A flat array that begins on a vector boundary and that nobody has touched yet: its pages will lie near whoever
-    writes first. ``np.empty`` asks the kernel for huge pages where the array is large; ``np.zeros`` does not, and
+    """A flat array that begins on a page and that nobody has touched yet: its pages will lie near whoever writes
+    first. ``np.empty`` asks the kernel for huge pages where the array is large; ``np.zeros`` does not, and
     without them two cores together reached only 63 of 92 GB/s (32 x 1024, float32)."""
     item = np.dtype(dtype).itemsize
-    raw = np.empty(count * item + VECTOR_BYTES, np.uint8)
-    offset = -raw.ctypes.data % VECTOR_BYTES
+    raw = np.empty(count * item + PAGE_BYTES, np.uint8)
+    offset = -raw.ctypes.data % PAGE_BYTES
     return raw[offset : offset + count * item].view(dtype)
 
 

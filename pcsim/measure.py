@@ -28,7 +28,7 @@ from .timeline import Timeline
 # So small that tens of thousands of updates leave the net as it is: neither divergence nor a fit so good that errors
 # become denormal numbers may change the speed.
 ALPHA, GAMMA = 1e-7, 0.5
-SAMPLE_SECONDS = 2e-3  # a sample lasts at least this long, the clock being read once for all of it
+SAMPLE_SECONDS = 6e-3  # a sample lasts at least this long; shorter ones show the start of a second core too much
 SAMPLE_STEPS = 12  # and as many inference steps on threads, where several share one fetch of the weights
 MIN_ROUNDS, MAX_ROUNDS = 9, 31
 UNSTEADY = 0.15  # half the interval ÷ median: above this a row is marked
@@ -189,7 +189,7 @@ class Cell:
             if done >= MIN_ROUNDS and time.perf_counter() - begin > self.budget:
                 break
             for entry in alive:
-                entry.engine.run(1 + entry.updates // 8)  # its own data back into the caches
+                entry.engine.run(1 + entry.updates // 4)  # its own data back into the caches
                 entry.seconds.append(entry.engine.run(entry.updates)[0] / entry.updates)
                 if entry.contender.backend == "numpy":
                     settle()
@@ -337,7 +337,7 @@ def trace(case: Case, contender: Contender, updates: int, pin: bool = True) -> t
 
 
 def pick_workers(case: Case, algorithm: Algorithm, candidates: Sequence[int], pin: bool = True) -> int:
-    """The number of workers, among ``candidates``, with the shortest median of nine short interleaved samples."""
+    """The number of workers, among ``candidates``, with the shortest of nine interleaved samples (disturbances lengthen)."""
     entries = [Entry(Contender(algorithm, execution_of(algorithm, workers), workers)) for workers in candidates]
     cell = Cell(case, [], pin=pin)
     for entry in entries:
@@ -345,9 +345,9 @@ def pick_workers(case: Case, algorithm: Algorithm, candidates: Sequence[int], pi
         cell._calibrate(entry)
     for _ in range(9):
         for entry in entries:
-            entry.engine.run(1 + entry.updates // 8)
+            entry.engine.run(1 + entry.updates // 4)
             entry.seconds.append(entry.engine.run(entry.updates)[0] / entry.updates)
-    return min(entries, key=lambda entry: float(np.median(entry.seconds))).contender.workers
+    return min(entries, key=lambda entry: min(entry.seconds)).contender.workers
 
 
 def contenders(
