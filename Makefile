@@ -11,6 +11,7 @@ bench: $(VENV)/installed
 	@mkdir -p $(dir $(RESULTS))
 	$(BIN)/pcsim bench --out $(RESULTS)
 	@$(BIN)/pcsim plot $(RESULTS) --out $(RESULTS:.jsonl=.png)
+	@$(BIN)/pcsim plot $(RESULTS) --times --out $(RESULTS:.jsonl=-times.png)
 
 test: $(VENV)/tested
 	$(BIN)/python -m pytest $(PYTEST)

@@ -130,12 +130,19 @@ def latest(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def for_figure(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The curves as a figure shows them: loss per sample, and the depth in the label where there are several."""
-    several = len({row["depth"] for row in rows}) > 1
+    """The curves as a figure shows them: loss per sample, a colour for each algorithm, a stroke for each depth, and
+    in the label whatever tells one curve from another."""
+    names = list(dict.fromkeys(row["label"] for row in rows))
+    depths = list(dict.fromkeys(row["depth"] for row in rows))
+    told = [
+        name for name in ("depth", "alpha", "optimizer", "gamma", "precision") if len({r.get(name) for r in rows}) > 1
+    ]
     return [
         {
             **row,
-            "label": f"{row['label']}, depth {row['depth']}" if several else row["label"],
+            "label": ", ".join([row["label"], *(f"{name} {row[name]}" for name in told if row.get(name) is not None)]),
+            "colour": names.index(row["label"]),
+            "stroke": depths.index(row["depth"]),
             "loss": [None if loss is None else loss / row["samples"] for loss in row["loss"]],
         }
         for row in rows

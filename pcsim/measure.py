@@ -28,7 +28,7 @@ from .timeline import Timeline
 # So small that tens of thousands of updates leave the net as it is: neither divergence nor a fit so good that errors
 # become denormal numbers may change the speed.
 ALPHA, GAMMA = 1e-7, 0.5
-SAMPLE_SECONDS = 6e-3  # a sample lasts at least this long; shorter ones show the start of a second core too much
+SAMPLE_SECONDS = 6e-3  # a sample lasts at least so long; shorter ones show the start of a second core too much
 SAMPLE_STEPS = 12  # and as many inference steps on threads, where several share one fetch of the weights
 MIN_ROUNDS, MAX_ROUNDS = 9, 31
 UNSTEADY = 0.15  # half the interval ÷ median: above this a row is marked
@@ -337,7 +337,7 @@ def trace(case: Case, contender: Contender, updates: int, pin: bool = True) -> t
 
 
 def pick_workers(case: Case, algorithm: Algorithm, candidates: Sequence[int], pin: bool = True) -> int:
-    """The number of workers, among ``candidates``, with the shortest of nine interleaved samples (disturbances lengthen)."""
+    """The number of workers, among ``candidates``, with the shortest of nine samples (disturbance only lengthens)."""
     entries = [Entry(Contender(algorithm, execution_of(algorithm, workers), workers)) for workers in candidates]
     cell = Cell(case, [], pin=pin)
     for entry in entries:

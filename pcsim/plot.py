@@ -249,8 +249,9 @@ def learning_figure(curves: Sequence[Mapping[str, Any]], title: str = "Training 
     """Loss against updates, SMMs, MMs and seconds, all axes logarithmic, one line per curve.
 
     A curve is a mapping with ``label``, ``loss`` and, of the same length each, ``updates``, ``smm``, ``mm`` and
-    ``seconds`` (None where not recorded), all cumulative. What a logarithm cannot show (0, NaN) is left out. Raises
-    :class:`InputError` for no curves and for lengths that do not fit.
+    ``seconds`` (None where not recorded), all cumulative. What a logarithm cannot show (0, NaN) is left out.
+    Whole numbers ``colour`` and ``stroke`` may group the lines. Raises :class:`InputError` for no curves and for
+    lengths that do not fit.
     """
     if not curves:
         raise InputError("a figure of learning needs at least one curve")
@@ -258,7 +259,10 @@ def learning_figure(curves: Sequence[Mapping[str, Any]], title: str = "Training 
 
     figure = _figure(10.9, 8.6, title, [str(curve["label"]) for curve in curves])
     shades, strokes = [_BLUE, _RED, _GREEN, _ORANGE, _SKY, _PINK, _INK], ["-", "--", ":", "-."]
-    styles: list[dict[str, Any]] = [{"color": shades[n % 7], "ls": strokes[n // 7 % 4]} for n in range(len(curves))]
+    styles: list[dict[str, Any]] = [
+        {"color": shades[c.get("colour", n) % 7], "ls": strokes[c.get("stroke", n // 7) % 4]}
+        for n, c in enumerate(curves)
+    ]
     for n, style in enumerate(styles):
         style["linewidth"] = 2.8 - 1.6 * n / len(curves)  # a line below another shows, as later ones are thinner
     names = {"updates": "complete weight updates", "smm": "SMMs (counted)", "mm": "MMs (counted)", "seconds": "seconds"}
