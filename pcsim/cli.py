@@ -123,7 +123,11 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--out", metavar="FILE.jsonl", help="results file, written as cells end")
     bench.add_argument("--resume", action="store_true", help="go on with the results file, skipping finished cells")
     bench.add_argument(
-        "--trace", metavar="FOLDER", help="also write a Chrome trace and a Gantt picture per cell, checked for order"
+        "--trace",
+        nargs="?",
+        const="",
+        metavar="FOLDER",
+        help="also write a Chrome trace and a Gantt picture per cell, checked for order (default folder: beside --out)",
     )
     bench.set_defaults(run=_bench)
 
@@ -223,7 +227,11 @@ def _bench(arguments: argparse.Namespace) -> int:
         not arguments.no_pin,
     )
     plan.check(arguments.oversubscribe)
-    folder = sweep.trace_folder(arguments.trace) if arguments.trace else None
+    if arguments.trace == "" and not arguments.out:
+        raise InputError("--trace needs a folder, or --out beside which to make one")
+    folder = None
+    if arguments.trace is not None:
+        folder = sweep.trace_folder(arguments.trace or str(Path(arguments.out).with_suffix("")) + "-traces")
     failed, rows, writer = False, [], None
     if arguments.out:
         check_target(arguments.out, arguments.resume)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .algorithms import BP, Algorithm
+from .algorithms import BP, Algorithm, whole
 from .engines import Engine, blas_threads, make_engine, resolve_workers
 from .errors import InputError
 from .network import Network, as_array, check_seed
@@ -45,8 +45,8 @@ def check_batches(algorithm: Algorithm, rows: int, batch_size: int | None, steps
     batch = rows if batch_size is None else batch_size
     if isinstance(batch, bool) or not isinstance(batch, int | np.integer) or not 1 <= batch <= rows:
         raise InputError(f"batch_size must be between 1 and the {rows} rows of the data, not {batch!r}")
-    if steps_per_batch is not None and (not isinstance(steps_per_batch, int) or steps_per_batch < 1):
-        raise InputError(f"steps_per_batch must be a whole number of at least 1, not {steps_per_batch!r}")
+    if steps_per_batch is not None:
+        whole("steps_per_batch", steps_per_batch)
     if algorithm.name == "ipc" and batch < rows and steps_per_batch is None:
         raise InputError("iPC with a batch_size needs steps_per_batch: how many updates it stays on a batch")
     return int(batch)
@@ -84,7 +84,8 @@ def train(
     by ``seed``, the rest of an epoch that fills no batch left out, and iPC stays on each for ``steps_per_batch``
     updates. record_every: updates between two records of energy and loss, 0 for none. values: L + 1 arrays (B, n[l])
     to begin from in place of the first forward pass (not BP). until_loss: stop at the first record at or below it.
-    trace: keep a timeline of the run (events of every step: short runs). on_record: called after each record.
+    trace: keep a timeline of the updates since the last record, so of the whole run with record_every=0 (every event of
+    every step: short runs). on_record: called after each record.
 
     The same call gives the same bits every time, for any number of workers. Raises InputError for arguments that
     do not fit. A run that diverges ends early, and says so in ``diverged``.
@@ -167,6 +168,8 @@ def _drive(
     # What came after the last record is seen in the weights alone.
     if run.diverged is None and not all(np.isfinite(w).all() for w in engine.network.weights):
         run.diverged = run.updates
+        if on_record and record_every:
+            on_record(run)
 
 
 def _data(name: str, value: ArrayLike, width: int, network: Network) -> Array:
@@ -184,9 +187,10 @@ def _data(name: str, value: ArrayLike, width: int, network: Network) -> Array:
 
 def _values(values: list[Array], network: Network, batch: int, algorithm: Algorithm) -> list[Array]:
     shapes = [(batch, n) for n in network.sizes]
-    if isinstance(algorithm, BP) or [np.shape(v) for v in values] != shapes:
+    given = [as_array("values", v) for v in values] if isinstance(values, list | tuple) else []
+    if isinstance(algorithm, BP) or [v.shape for v in given] != shapes:
         raise InputError(f"values must be arrays of shapes {shapes}, for PC, Z-IL and iPC")
-    return [np.array(v, network.dtype) for v in values]
+    return [np.array(v, network.dtype) for v in given]
 
 
 def _batches(rows: int, batch: int, seed: int) -> Iterator[Array]:

@@ -201,3 +201,10 @@ def test_memory_sweeps_leave_values_as_they_are():
         stream.sweep_memory(0, 1, array, scratch, writes, 3, sync.make_flags(1), sync.make_flags(1), times)
         assert times[0, 1] > times[0, 0] > 0
     assert np.array_equal(array, np.arange(1024, dtype=np.float32))
+
+
+def test_traces_and_kernels_name_work_by_the_same_bits():
+    from pcsim import timeline
+
+    for name in ("PREDICT", "BACKPROJECT", "UPDATE"):
+        assert getattr(dense, name) == getattr(timeline, name)

@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ..errors import InputError
 from ..tasks import TaskGraph
 
@@ -68,6 +70,6 @@ class PredictiveCoding(Algorithm):
 
 def whole(name: str, value: object) -> int:
     """``value`` if it is a whole number of at least 1; else InputError."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise InputError(f"{name} must be a whole number of at least 1, not {value!r}")
-    return value
+    return int(value)

@@ -32,11 +32,11 @@ from ..kernels.layers import (
 )
 from ..kernels.simd import pointer
 from ..kernels.sync import load_acquire, publish, wait
+from ..timeline import START, VALUE
 
 EVERY_STEP = -1  # in update_at: the layer's weights change at every step
-START, VALUE = 8, 16  # what a trace adds to PREDICT, BACKPROJECT and UPDATE
 
-# Columns of a trace: what was done (sum of the above), layer, step, start and end in nanoseconds.
+# Columns of a trace: what was done (bits of ``timeline``), layer, step, start and end in nanoseconds.
 TRACE_COLUMNS = 5
 
 

@@ -69,12 +69,13 @@ class NumpyEngine:
     def _backprop(self) -> float:
         net, rows = self.net, self.batches()
         L, alpha = net.depth, self.algorithm.alpha
-        x = net.forward(self.x[rows])
+        x = net.forward(self.x[rows])  # Eq. 12
         error = self.y[rows] - x[L]  # minus the gradient of the loss by x[L]
         loss = 0.5 * np.sum(error.astype(np.float64) ** 2)
         gradients = []
         for l in reversed(range(L)):
             gradients.append((l, error, net.scale[l] * net.f(l, x[l])))
+            # Eq. 13
             back = net.f_slope(l, x[l]) * net.scale[l] * (error @ net.weights[l])
             error = (back + error if net.skip[l] else back).astype(net.dtype, copy=False)
         self.number += 1
@@ -106,21 +107,22 @@ class NumpyEngine:
         x = self.values
         pi = [1.0] * L + [algorithm.precision]
 
-        # Everything below is computed from (x_t, W_t): the joint schedule.
-        mu = [None, *(net.predict(l, x[l]) for l in range(L))]
-        e = [None, *(x[l] - mu[l] for l in range(1, L + 1))]
+        # The joint schedule: everything below is computed from (x_t, W_t), and only then put in place.
+        mu = {l + 1: net.predict(l, x[l]) for l in range(L)}
+        e = {l: x[l] - mu[l] for l in range(1, L + 1)}  # Eq. 9
         new = list(x)
         if calendar.value_steps is None or t < calendar.value_steps:
             for l in range(1, L):
                 back = net.f_slope(l, x[l]) * net.scale[l] * (pi[l + 1] * e[l + 1] @ net.weights[l])
                 if net.skip[l]:
                     back = back + pi[l + 1] * e[l + 1]
+                # Eq. 6
                 new[l] = (x[l] + gamma * (back - pi[l] * e[l])).astype(net.dtype, copy=False)
 
         due = [l for l in range(L) if calendar.update_at[l] in (None, t)]
         if due and energy is None:
             energy = sum(0.5 * pi[l] * float(np.sum(e[l].astype(np.float64) ** 2)) for l in range(1, L + 1))
-        for l in due:
+        for l in due:  # Eq. 7
             self._update(l, pi[l + 1] * e[l + 1], net.scale[l] * net.f(l, x[l]), algorithm.alpha, self.number + 1)
         self.values = new
         self.t = 0 if t + 1 == calendar.steps else t + 1
