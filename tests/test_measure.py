@@ -110,7 +110,8 @@ def test_a_contender_that_cannot_be_made_fails_alone(monkeypatch):
     assert [row["error"] for row in rows] == [None, "MemoryError: no room for the second"]
 
 
-def test_workers_are_at_most_the_depth_and_auto_is_marked():
+def test_workers_are_at_most_the_depth_and_auto_is_marked(monkeypatch):
+    monkeypatch.setattr(measure, "usable_cores", lambda: [0, 1])
     found = measure.contenders(Case(2, 8), [IPC(), BP()], [1, 2, 5, "auto"], ["serial"], False, lambda *rest: 2)
     assert [(c.algorithm.name, c.workers, c.auto) for c in found] == [
         ("ipc", 1, False),
@@ -159,7 +160,8 @@ def test_a_sweep_skips_what_is_done_and_measures_the_rest():
     assert len(list(plan().run(Ceilings([]), failed))) == 2
 
 
-def test_auto_counts_as_done_whatever_it_chose():
+def test_auto_counts_as_done_whatever_it_chose(monkeypatch):
+    monkeypatch.setattr(measure, "usable_cores", lambda: [0, 1])
     rows = list(plan(workers=("auto",)).run(Ceilings([])))
     assert all(row["auto"] for row in rows if row["algorithm"] == "ipc")
     assert list(plan(workers=("auto",)).run(Ceilings([]), rows)) == []
