@@ -5,6 +5,14 @@
 (2, 63)
 """
 
+from pathlib import Path as _Path
+
+# Run from a source tree, as ``python -m pcsim`` in a clone is, this package finds no kernels inside itself: they stand
+# beside it and become ``pcsim.kernels`` only at installation.
+_root = _Path(__file__).resolve().parents[1]
+if not (_root / "pcsim" / "kernels").exists() and (_root / "kernels" / "dense.py").exists():
+    __path__.append(str(_root))
+
 from .algorithms import BP, IPC, PC, ZIL
 from .errors import InputError
 from .network import Network

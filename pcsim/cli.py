@@ -203,11 +203,17 @@ def _write(text: str, path: str) -> None:
         raise InputError(f"cannot write {path}: {error.strerror}") from None
 
 
+def _kept(out: str | None, rows: bool) -> str:
+    if not rows:
+        return "nothing was finished yet"
+    return f"what was finished is kept in {out}; go on with --resume" if out else "nothing is kept: no --out was given"
+
+
 def _bench(arguments: argparse.Namespace) -> int:
     from . import report, sweep
     from .context import capture, usable_cores
     from .display import Display
-    from .results import Results, Writer, check_target
+    from .results import Results, Writer, check_target, latest
 
     if arguments.resume and not arguments.out:
         raise InputError("--resume needs --out: the results file to go on with")
@@ -255,12 +261,12 @@ def _bench(arguments: argparse.Namespace) -> int:
                     failed = True
                     _say(f"pcsim bench: {fault}")
     except KeyboardInterrupt:
-        kept = f"kept in {arguments.out}; go on with --resume" if writer else "not kept: no --out was given"
-        _say(f"pcsim bench: interrupted; what was measured is {kept}")
+        _say(f"pcsim bench: interrupted; {_kept(arguments.out, bool(rows))}")
         return INTERRUPTED
     finally:
         if writer:
             writer.close()
+    rows = latest(rows)
     results = Results(Path(arguments.out or "(not written)"), context, rows)
     if {"ipc", "bp"} <= {row["algorithm"] for row in rows if row["error"] is None}:
         for execution, denominator in (("serial", "paper-style"), ("numpy", "numpy")):
@@ -348,8 +354,7 @@ def _train(arguments: argparse.Namespace) -> int:
             for row in made:
                 rows.append(writer.write(row) if writer else row)
     except KeyboardInterrupt:
-        kept = f"kept in {arguments.out}; go on with --resume" if writer else "not kept: no --out was given"
-        _say(f"pcsim train: interrupted; what was trained is {kept}")
+        _say(f"pcsim train: interrupted; {_kept(arguments.out, bool(rows))}")
         return INTERRUPTED
     finally:
         if writer:
@@ -368,9 +373,10 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     from . import report
-    from .results import read
+    from .results import latest, read
 
     results = read(arguments.results)
+    results.rows[:] = latest(results.rows)
     for warning in results.warnings:
         _say(f"pcsim report: {warning}")
     if arguments.show == "details":
@@ -389,13 +395,14 @@ def _report(arguments: argparse.Namespace) -> int:
 
 def _plot(arguments: argparse.Namespace) -> int:
     from . import learning, plot, report
-    from .results import CURVES, read, schema_of
+    from .results import CURVES, latest, read, schema_of
 
     plot.check_suffix(arguments.out)
     if schema_of(arguments.results) == CURVES:
         figure = plot.learning_figure(learning.for_figure(learning.latest(read(arguments.results, CURVES).rows)))
     else:
         results = read(arguments.results)
+        results.rows[:] = latest(results.rows)
         for warning in results.warnings:
             _say(f"pcsim plot: {warning}")
         if arguments.times:

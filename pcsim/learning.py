@@ -58,6 +58,13 @@ def curve(plan: Plan, run: Run, settings: dict[str, Any]) -> dict[str, Any]:
         "seconds": list(run.recorded_seconds),
         "loss": list(run.loss),
         "energy": list(run.energy),
+        "whole": {
+            "updates": run.updates,
+            "smm": float(run.updates * graph.smm),
+            "mm": float(run.updates * graph.mm),
+            "seconds": run.seconds,
+            "loss": run.final_loss,
+        },
         "diverged": run.diverged,
         "interrupted": False,
     }
@@ -125,7 +132,7 @@ def curves(
 
 def latest(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """One curve for each plan and setting: of a run that was interrupted and made again, the later."""
-    outcome = {"updates", "smm", "mm", "seconds", "loss", "energy", "diverged", "interrupted"}
+    outcome = {"updates", "smm", "mm", "seconds", "loss", "energy", "whole", "diverged", "interrupted"}
     return list({repr(sorted((k, v) for k, v in row.items() if k not in outcome)): row for row in rows}.values())
 
 
@@ -134,13 +141,12 @@ def for_figure(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     in the label whatever tells one curve from another."""
     names = list(dict.fromkeys(row["label"] for row in rows))
     depths = list(dict.fromkeys(row["depth"] for row in rows))
-    told = [
-        name for name in ("depth", "alpha", "optimizer", "gamma", "precision") if len({r.get(name) for r in rows}) > 1
-    ]
+    knobs = ("depth", "alpha", "optimizer", "gamma", "precision")
+    told = [name for name in knobs if len({row[name] for row in rows if name in row}) > 1]
     return [
         {
             **row,
-            "label": ", ".join([row["label"], *(f"{name} {row[name]}" for name in told if row.get(name) is not None)]),
+            "label": ", ".join([row["label"], *(f"{name} {row[name]}" for name in told if name in row)]),
             "colour": names.index(row["label"]),
             "stroke": depths.index(row["depth"]),
             "loss": [None if loss is None else loss / row["samples"] for loss in row["loss"]],
@@ -180,9 +186,20 @@ def table(rows: Sequence[dict[str, Any]], until_loss: float | None = None) -> st
             ending = "all updates made"
         if not losses:
             continue
-        last = [row["updates"][-1], row["smm"][-1], row["mm"][-1]]
-        cells = [row["label"], row["depth"], row["optimizer"], f"{row['alpha']:g}", *(f"{n:g}" for n in last)]
-        cells += [f"{row['seconds'][-1]:.3g}", f"{losses[0]:.4g}", f"{min(finite, default=math.nan):.4g}", ending]
+        # A run that was cut short ends at its last record, any other with its last update.
+        last = {name: row[name][-1] for name in ("updates", "smm", "mm", "seconds")}
+        if ending.endswith(("made", "not reached")) and row.get("whole"):
+            last = row["whole"]
+            if last["loss"] is not None:
+                finite.append(last["loss"] / row["samples"])
+        cells = [
+            row["label"],
+            row["depth"],
+            row["optimizer"],
+            f"{row['alpha']:g}",
+            *(f"{last[name]:g}" for name in ("updates", "smm", "mm")),
+        ]
+        cells += [f"{last['seconds']:.3g}", f"{losses[0]:.4g}", f"{min(finite, default=math.nan):.4g}", ending]
         lines.append([str(cell) for cell in cells])
     widths = [max(len(line[i]) for line in [heads, *lines]) for i in range(len(heads))]
     shown = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in [heads, *lines]]

@@ -17,6 +17,7 @@ from .algorithms import BP, IPC, PC, ZIL, Algorithm
 from .ceilings import Ceilings
 from .context import usable_cores
 from .engines import make_engine
+from .engines.cache import LONGEST_WAVE
 from .engines.numpy import NumpyEngine
 from .errors import InputError
 from .memory import require
@@ -94,7 +95,8 @@ def work_per_update(algorithm: Algorithm, case: Case) -> dict[str, float]:
     if isinstance(algorithm, PC | ZIL):
         T = algorithm.T if isinstance(algorithm, PC) else L - 1
         # the forward start, and a pass for each step; each matrix is written in one of them
-        reads, writes = (L + T * L, L) if case.batch == 1 else (L + T * (2 * L - 1), L)
+        # At t = 0 the input layer's matrix has nothing to do: the errors are known, and x[0] is clamped.
+        reads, writes = (L + T * L - 1, L) if case.batch == 1 else (L + T * (2 * L - 1), L)
     elif isinstance(algorithm, BP):
         reads, writes = (L, L) if case.batch == 1 else (2 * L - 1, L)
     else:
@@ -127,10 +129,12 @@ def _data(case: Case) -> tuple[Network, np.ndarray, np.ndarray]:
     return net, x, y
 
 
-def _engine(case: Case, contender: Contender, pin: bool = False, values: list | None = None) -> Any:
+def _engine(
+    case: Case, contender: Contender, pin: bool = False, values: list | None = None, wave: int | None = None
+) -> Any:
     net, x, y = _data(case)
     rows = np.arange(case.batch)
-    options = {"pin": pin} if contender.backend == "threads" else {}
+    options: dict[str, Any] = {"pin": pin, "wave": wave} if contender.backend == "threads" else {}
     return make_engine(
         contender.backend,
         net,
@@ -209,7 +213,8 @@ class Cell:
                 entry.error = f"{type(failure).__name__}: {failure}".splitlines()[0]
 
     def _check(self, contender: Contender, checked: dict[str, tuple[list, list]]) -> None:
-        """Two updates from random values, so that every layer has an error, against the oracle's two."""
+        """Two updates from random values, so that every layer has an error, against the oracle's two; then as many
+        steps as fill two waves and more, which must leave the very bits of one worker that takes them one by one."""
         algorithm = replace(contender.algorithm, alpha=1e-3 / self.case.batch)
         name = algorithm.name
         net, x, y = _data(self.case)
@@ -236,6 +241,20 @@ class Cell:
         for l, (mine, its) in enumerate(zip(engine.values, last, strict=True)):
             if not np.allclose(mine, its, rtol=1e-3, atol=1e-3 if self.case.dtype == "float32" else 1e-9):
                 raise ArithmeticError(f"values of layer {l} differ from the oracle's after two updates")
+        if values is None:
+            return
+        further = -(-(2 * LONGEST_WAVE + 1) // engine.steps_per_update)
+        plain = f"{name}, one by one"
+        if plain not in checked:
+            alone = _engine(self.case, Contender(algorithm, "serial", 1), values=values, wave=1)
+            alone.run(2)
+            alone.run(further)
+            checked[plain] = (list(alone.network.weights), alone.values)
+        engine.run(further)
+        weights, last = checked[plain]
+        for mine, its in zip([*engine.network.weights, *engine.values], [*weights, *last], strict=True):
+            if not np.array_equal(mine, its, equal_nan=True):
+                raise ArithmeticError("several steps in a wave, or several workers, differ from one by one")
 
     def _calibrate(self, entry: Entry) -> None:
         """How many updates make a sample."""

@@ -139,6 +139,18 @@ def schema_of(path: str | os.PathLike[str]) -> str:
     return str(header.get("schema", "")) if isinstance(header, dict) else ""
 
 
+def latest(rows: list[_Row]) -> list[_Row]:
+    """The rows that count: where a cell was measured again (its first interrupted, or a failure mended), the later."""
+    cells: dict[tuple[Any, ...], dict[tuple[Any, ...], _Row]] = {}
+    for row in rows:
+        cell = tuple(row[name] for name in ("depth", "width", "batch", "dtype", "activation", "kind"))
+        mine = (*key(row), row.get("launch"))
+        if mine in cells.setdefault(cell, {}):
+            cells[cell] = {}
+        cells[cell][mine] = row
+    return [row for held in cells.values() for row in held.values()]
+
+
 def check_target(path: str | os.PathLike[str], resume: bool = False) -> None:
     """Raises at once, and touches nothing, for a target that :class:`Writer` would refuse after a long preparation."""
     path = Path(path)

@@ -24,8 +24,8 @@ class Run:
     network: a trained copy; values: x[l] at the end, L + 1 arrays (B, n[l]). recorded: how many updates had been made
     at each record; energy: F before the update that followed, loss: ``1/2 sum (mu[L] - y)**2`` of a forward pass over
     all data; recorded_seconds: training seconds until then. updates, seconds: totals, without compilation and
-    records. diverged: the update by which numbers had ceased to be finite, or None.
-    timeline: of the last updates, if traced.
+    records. final_loss: after the last update, where losses are recorded. diverged: the update by which numbers had
+    ceased to be finite, or None. timeline: of the last updates, if traced.
     """
 
     network: Network
@@ -36,6 +36,7 @@ class Run:
     energy: list[float] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
     recorded_seconds: list[float] = field(default_factory=list)
+    final_loss: float | None = None
     diverged: int | None = None
     timeline: Timeline | None = None
 
@@ -48,7 +49,7 @@ def check_batches(algorithm: Algorithm, rows: int, batch_size: int | None, steps
     if steps_per_batch is not None:
         whole("steps_per_batch", steps_per_batch)
     if algorithm.name == "ipc" and batch < rows and steps_per_batch is None:
-        raise InputError("iPC with a batch_size needs steps_per_batch: how many updates it stays on a batch")
+        raise InputError("iPC with a batch_size needs steps_per_batch: for how many updates it stays on a batch")
     return int(batch)
 
 
@@ -96,6 +97,8 @@ def train(
     >>> run.loss[0] > 100 * run.loss[-1]
     True
     """
+    if not isinstance(network, Network):
+        raise InputError(f"network must be a pcsim.Network, not {network!r:.60}")
     if not isinstance(algorithm, Algorithm):
         raise InputError(f"algorithm must be one such as pcsim.IPC(), not {algorithm!r}")
     x, y = _data("x", x, network.sizes[0], network), _data("y", y, network.sizes[-1], network)
@@ -165,6 +168,8 @@ def _drive(
             on_record(run)
         if run.diverged is not None or (until_loss is not None and loss <= until_loss):
             break
+    if record_every and run.diverged is None:
+        run.final_loss = forward_loss(engine.network, x, y)
     # What came after the last record is seen in the weights alone.
     if run.diverged is None and not all(np.isfinite(w).all() for w in engine.network.weights):
         run.diverged = run.updates

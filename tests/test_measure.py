@@ -93,7 +93,21 @@ def test_the_check_passes_what_is_right(batch, dtype, activation):
     checked: dict = {}
     for contender in contenders(case):
         cell._check(contender, checked)
-    assert set(checked) == {"ipc", "pc", "zil", "bp"}
+    assert {"ipc", "pc", "zil", "bp", "ipc, one by one"} <= set(checked)
+
+
+def test_a_wave_that_loses_a_step_is_found(monkeypatch):
+    monkeypatch.setattr("pcsim.engines.threads.wave_length", lambda *rest: 4)
+    honest = ThreadsEngine.run
+
+    def forgetful(self, updates, trace=False):
+        return honest(self, updates - (self.wave > 1 and updates > 2), trace)
+
+    case = Case(4, 16)
+    Cell(case, [], **QUICK)._check(Contender(IPC(1e-7), "layer-parallel", 2), {})
+    monkeypatch.setattr(ThreadsEngine, "run", forgetful)
+    with pytest.raises(ArithmeticError, match="several steps in a wave"):
+        Cell(case, [], **QUICK)._check(Contender(IPC(1e-7), "layer-parallel", 2), {})
 
 
 def test_a_contender_that_cannot_be_made_fails_alone(monkeypatch):
