@@ -93,6 +93,9 @@ def load(
     for option, number in (("samples", samples), ("classes", classes)):
         if number is not None and not (isinstance(number, (int, np.integer)) and number >= 1):
             raise _problem(option, f"must be a whole number of at least 1, not {number!r}")
+    below = os.environ.get("PCSIM_DATA")
+    if below and not os.path.isdir(below):
+        raise _problem("PCSIM_DATA", f"names {below!r}, which is no folder: mend or unset it")
     if name == "fashion-mnist":
         x, y = _read_fashion_mnist(split, samples)
     elif name == "digits":

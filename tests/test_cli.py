@@ -137,6 +137,13 @@ def test_train_survives_and_names_divergence(pcsim, tmp_path):
     assert read(tmp_path / "c.jsonl", CURVES).rows[1]["diverged"] is not None
 
 
+def test_a_data_folder_that_is_not_there_is_told(pcsim, monkeypatch, tmp_path):
+    monkeypatch.setenv("PCSIM_DATA", str(tmp_path / "nowhere"))
+    code, out, err = pcsim(*TRAIN)
+    assert (code, out) == (2, "")
+    assert "PCSIM_DATA" in err
+
+
 def test_until_loss_is_per_sample(pcsim):
     code, out, _ = pcsim(*TRAIN, "--updates", 400, "--optimizer", "adam", "--alpha", 0.01, "--until-loss", 0.3)
     assert code == 0
