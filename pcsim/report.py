@@ -55,7 +55,8 @@ def pairs(results: Results, denominator: str = "paper-style") -> list[_Row]:
     Each pair holds the fields of :class:`Cell`; ``ratio``, its 95 % interval ``low``, ``high`` and the rank test's
     ``p`` (these three are None where there are no raw samples) and ``verdict``; ``execution``, ``backend``,
     ``workers``, ``median`` (seconds), ``smm``, ``smm_workers`` and ``roofline`` of iPC and, under ``bp_…``, of BP;
-    the ``denominator`` asked for; and ``smm_ratio``, which is counted, not measured.
+    the ``denominator`` asked for; ``unsteady``, whether one of the two times is; and ``smm_ratio``, which is counted,
+    not measured.
 
     Raises :class:`InputError` for an unknown denominator and for results without any pair.
     """
@@ -139,7 +140,7 @@ def definition(denominator: str) -> str:
 def table(results: Results, denominator: str = "paper-style", format: str = "text") -> str:
     """Ratios over depth (rows) and width (columns), a table for each kind, net type and batch; the definition first.
 
-    ``~`` marks a ratio that may as well be 1, ``error`` a failed cell, ``-`` one without measurement. The last column,
+    ``~`` marks a ratio that may as well be 1, ``!`` one with an unsteady time, ``error`` a failed cell, ``-`` one without measurement. The last column,
     the ratio of the SMMs, is counted. CSV is one table, the definition its first line, beginning with ``#``.
     """
     found = {cell_of(pair): pair for pair in pairs(results, denominator)}
@@ -163,8 +164,10 @@ def table(results: Results, denominator: str = "paper-style", format: str = "tex
         header = [*Cell._fields[:5], *(f"width {width}" for width in every), "SMMs (counted)"]
         return f"# {definition(denominator)}\n{layout(header, lines, format)}"
     marked = any(pair["verdict"] == UNDECIDED for pair in found.values())
-    note = f"~ {UNDECIDED}: the 95 % interval holds 1, or p ≥ {LEVEL}"
-    return "\n\n".join([definition(denominator), *texts, *([note] if marked else [])])
+    notes = [f"~ {UNDECIDED}: the 95 % interval holds 1, or p ≥ {LEVEL}"] if marked else []
+    if any(pair["unsteady"] for pair in found.values()):
+        notes.append("! one of the two times is unsteady: measure again on a quieter machine, or for longer")
+    return "\n\n".join([definition(denominator), *texts, *notes])
 
 
 def verdicts(results: Results, denominator: str = "paper-style", format: str = "text") -> str:
@@ -336,6 +339,7 @@ def _pair(cell: Cell, ipc: _Row, bp: _Row, denominator: str) -> _Row:
     for prefix, row in (("", ipc), ("bp_", bp)):
         names = ("execution", "backend", "workers", "median", "smm", "smm_workers", "roofline")
         pair |= {prefix + name: row.get(name) for name in names}
+    pair["unsteady"] = bool(_unsteady(ipc) or _unsteady(bp))
     return pair | {"denominator": denominator, "smm_ratio": _quotient(ipc.get("smm"), bp.get("smm"))}
 
 
@@ -353,7 +357,7 @@ def _short(number: float | None, whole: bool = False) -> str:
 def _shown(pair: _Row | None, broken: bool) -> str:
     if pair is None:
         return "error" if broken else "-"
-    return ("~" if pair["verdict"] == UNDECIDED else "") + _short(pair["ratio"])
+    return ("~" if pair["verdict"] == UNDECIDED else "") + _short(pair["ratio"]) + ("!" if pair["unsteady"] else "")
 
 
 def _case(row: Mapping[str, Any]) -> list[Any]:
