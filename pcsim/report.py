@@ -141,7 +141,8 @@ def table(results: Results, denominator: str = "paper-style", format: str = "tex
     """Ratios over depth (rows) and width (columns), a table for each kind, net type and batch; the definition first.
 
     ``~`` marks a ratio that may as well be 1, ``!`` one with an unsteady time, ``error`` a failed cell, ``-`` one
-    without measurement. The last column, the ratio of the SMMs, is counted. CSV is one table, the definition its first line, beginning with ``#``.
+    without measurement. The last column, the ratio of the SMMs, is counted. CSV is one table, the definition its first
+    line, beginning with ``#``.
     """
     found = {cell_of(pair): pair for pair in pairs(results, denominator)}
     broken = {cell_of(row) for row in failed(results)}
