@@ -9,7 +9,7 @@ from numba import njit
 from .blas import add_a_b
 from .clock import nanoseconds
 from .simd import lanes, load, multiply_add, pointer, prefetch, splat, store
-from .sync import publish, wait
+from .sync import meet
 
 AHEAD = 32  # vectors fetched ahead: 2 KB, as far as half a row of 1024 float32
 
@@ -48,11 +48,8 @@ def _read_write(p, count, factor):
 def sweep_memory(worker, workers, array, scratch, writes, repeats, ready, stop, times):
     """``repeats`` passes over ``array`` after a common start with the other workers; start and end into ``times``."""
     p, out = pointer(array), pointer(scratch)
-    ready, stop = pointer(ready), pointer(stop)
-    publish(ready, worker, 1)
-    for other in range(workers):
-        if not wait(ready, other, 1, stop):
-            return
+    if not meet(worker, workers, pointer(ready), pointer(stop)):
+        return
     times[worker, 0] = nanoseconds()
     for _ in range(repeats):
         if writes:
@@ -67,11 +64,8 @@ def multiply_matrices(worker, workers, gemm, size, a, b, c, repeats, ready, stop
     """``repeats`` products of square matrices after a common start with the other workers."""
     p, q, r = pointer(a), pointer(b), pointer(c)
     one = a.dtype.type(1)
-    ready, stop = pointer(ready), pointer(stop)
-    publish(ready, worker, 1)
-    for other in range(workers):
-        if not wait(ready, other, 1, stop):
-            return
+    if not meet(worker, workers, pointer(ready), pointer(stop)):
+        return
     times[worker, 0] = nanoseconds()
     for _ in range(repeats):
         add_a_b(gemm, size, size, size, one, p, 0, size, q, 0, size, one - one, r, 0, size)

@@ -102,11 +102,20 @@ def wait(flags, worker, value, stop):
 
 
 @njit(nogil=True, cache=True)
+def meet(worker, workers, ready, stop):
+    """A common start: True when all have come, False if flag 0 of ``stop`` was raised meanwhile."""
+    publish(ready, worker, 1)
+    for other in range(workers):  # noqa: SIM110 - compiled code has no generators
+        if not wait(ready, other, 1, stop):
+            return False
+    return True
+
+
+@njit(nogil=True, cache=True)
 def ping_pong(worker, rounds, flags, stop, times):
     """Two workers answer each other ``rounds`` times; worker 0 writes start and end in nanoseconds into ``times``."""
     mine, end = pointer(flags), pointer(stop)
-    publish(mine, worker, 1)
-    if not wait(mine, 1 - worker, 1, end):
+    if not meet(worker, 2, mine, end):
         return
     begin = nanoseconds()
     for turn in range(2, rounds + 2):

@@ -44,9 +44,9 @@ class Ceilings:
 
 def measure_ceilings(workers: Sequence[int], dtype: np.dtype, pin: bool = True, seconds: float = 0.004) -> Ceilings:
     """Measure on this machine, for each number of workers; the best of five samples of ``seconds`` each."""
-    from threadpoolctl import ThreadpoolController
+    from .engines import blas_threads
 
-    with ThreadpoolController().select(user_api="blas").limit(limits=1):
+    with blas_threads(1):
         found = []
         for count in workers:
             for size in WORKING_SETS:

@@ -249,12 +249,7 @@ def test_the_command_is_the_parsers():
 
 @pytest.mark.parametrize("module", list(SOURCES))
 def test_docstring_examples(module):
-    try:
-        results = doctest.testmod(importlib.import_module(module))
-    except ModuleNotFoundError as error:
-        if error.name != "mpi4py":
-            raise
-        pytest.skip("mpi4py is not installed")
+    results = doctest.testmod(importlib.import_module(module))
     assert results.failed == 0
     assert (results.attempted > 0) == (">>> " in SOURCES[module].read_text(encoding="utf-8"))
 

@@ -31,7 +31,7 @@ from ..kernels.layers import (
     subtract_from,
 )
 from ..kernels.simd import pointer
-from ..kernels.sync import load_acquire, publish, wait
+from ..kernels.sync import load_acquire, meet, publish, wait
 from ..timeline import START, VALUE
 
 EVERY_STEP = -1  # in update_at: the layer's weights change at every step
@@ -77,16 +77,6 @@ def _load_rows(data, rows, cycle, padded, out, at):
         row = rows[cycle, i]
         for j in range(data.shape[1]):
             out[at + i * padded + j] = data[row, j]
-
-
-@njit(nogil=True, cache=True)
-def _meet(worker, workers, ready, stop):
-    """The common start: nobody goes on before all have come."""
-    publish(ready, worker, 1)
-    for other in range(workers):  # noqa: SIM110 - compiled code has no generators
-        if not wait(ready, other, 1, stop):
-            return False
-    return True
 
 
 @njit(nogil=True, cache=True)
@@ -255,7 +245,7 @@ def predictive_coding(
         worker, workers, lo, hi, len(update_at), pointer(e), pointer(h), pointer(top), value_count, pointer(update_at),
         gamma, alpha, precision, progress, stop, pointer(energy), energy_step, pointer(trace), len(trace),
     )  # fmt: skip
-    if not _meet(worker, workers, ready, stop):
+    if not meet(worker, workers, ready, stop):
         return 0
     times[worker, 0] = nanoseconds()
     t, cycle, count, step, waves = first_t, 0, 0, 0, 0
