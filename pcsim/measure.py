@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .algorithms import BP, IPC, PC, ZIL, Algorithm
+from .case import Case
 from .ceilings import Ceilings
 from .context import usable_cores
 from .engines import make_engine
@@ -21,7 +22,6 @@ from .engines.cache import LONGEST_WAVE
 from .engines.numpy import NumpyEngine
 from .errors import InputError
 from .memory import require
-from .network import Network
 from .results import bootstrap_interval
 from .tasks import TaskGraph
 from .timeline import Timeline
@@ -34,18 +34,6 @@ SAMPLE_STEPS = 12  # and as many inference steps on threads, where several share
 MIN_ROUNDS, MAX_ROUNDS = 9, 31
 UNSTEADY = 0.15  # half the interval ÷ median: above this a row is marked
 TOLERANCE = {"float32": 2e-3, "float64": 1e-9}  # largest difference of two updates from the oracle's, relative
-
-
-@dataclass(frozen=True)
-class Case:
-    """One cell of a sweep: a net of ``depth`` weight matrices, all ``width`` wide, and a batch of random data."""
-
-    depth: int
-    width: int
-    batch: int = 1
-    dtype: str = "float32"
-    activation: str = "tanh"
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -122,17 +110,10 @@ def warm_up(dtype: str) -> dict[str, float]:
     return {**seconds, "pc": seconds["ipc"], "zil": seconds["ipc"]}  # one loop serves all three
 
 
-def _data(case: Case) -> tuple[Network, np.ndarray, np.ndarray]:
-    net = Network.mlp([case.width] * (case.depth + 1), case.activation, seed=case.seed, dtype=case.dtype)
-    rng = np.random.default_rng(case.seed + 1)
-    x, y = (rng.normal(size=(case.batch, case.width)).astype(case.dtype) for _ in range(2))
-    return net, x, y
-
-
 def _engine(
     case: Case, contender: Contender, pin: bool = False, values: list | None = None, wave: int | None = None
 ) -> Any:
-    net, x, y = _data(case)
+    net, x, y = case.problem()
     rows = np.arange(case.batch)
     options: dict[str, Any] = {"pin": pin, "wave": wave} if contender.backend == "threads" else {}
     return make_engine(
@@ -217,7 +198,7 @@ class Cell:
         steps as fill two waves and more, which must leave the very bits of one worker that takes them one by one."""
         algorithm = replace(contender.algorithm, alpha=1e-3 / self.case.batch)
         name = algorithm.name
-        net, x, y = _data(self.case)
+        net, x, y = self.case.problem()
         values = None
         if not isinstance(algorithm, BP):
             rng = np.random.default_rng(self.case.seed + 2)

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from .algorithms import Algorithm
+from .case import Case
 from .ceilings import Ceilings, measure_ceilings
 from .context import usable_cores
 from .errors import InputError
-from .measure import Case, Cell, contenders, memory_needed, trace, warm_up
+from .measure import Cell, contenders, memory_needed, trace, warm_up
 from .memory import require
 from .plot import gantt, save
 

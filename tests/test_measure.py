@@ -8,10 +8,11 @@ import pytest
 
 from pcsim import BP, IPC, PC, ZIL, InputError, measure, sweep
 from pcsim.algorithms import Algorithm
+from pcsim.case import Case
 from pcsim.ceilings import Ceiling, Ceilings, measure_ceilings
 from pcsim.engines.cache import Caches, read_caches, wave_length
 from pcsim.engines.threads import ThreadsEngine
-from pcsim.measure import Case, Cell, Contender
+from pcsim.measure import Cell, Contender
 from pcsim.results import SCHEMA, Writer, read
 
 QUICK = {"budget": 0.01, "pin": False}
