@@ -11,28 +11,46 @@ from collections import namedtuple
 from numba import njit
 
 from .activations import IDENTITY, activate
-from .blas import add_a_b, add_a_bt, add_at_b
+from .blas import add_a_b, add_a_bt, add_at_b, add_outer, matrix_vector
 from .dense import BACKPROJECT, FORWARD, OFFSET, PREDICT, UPDATE, layer_pass
-from .simd import lanes, load, multiply_add, splat, store
+from .simd import lanes, load, multiply_add, pointer, splat, store
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # Kingma and Ba, arXiv:1412.6980, Algorithm 1
 
-# Where a worker finds everything: pointers into flat arrays, and for each layer where its part begins. The biases of
-# a layer stand behind its weights. ``scratch`` (of the worker), ``mean`` and ``square`` serve Adam alone.
+# Where a worker finds everything: pointers into flat arrays, and for each layer where its part begins. The batch may be
+# a part of one, and the weights a part of the rows, if the offsets say so. ``scratch`` (of the worker), ``mean`` and
+# ``square`` serve Adam alone; ``gemv`` and ``ger`` are 0 where a batch of one takes the fused pass.
 Layers = namedtuple(
     "Layers",
-    "batch sizes padded weight_at value_at scale skip activation has_bias adam gemm one zero "
+    "batch sizes padded weight_at bias_at value_at scale skip activation has_bias adam gemm gemv ger one zero "
     "W x a d scratch mean square",
 )
 
 
 @njit(nogil=True, cache=True)
-def activate_layer(s, l):
-    """``a[l]`` and ``d[l]`` from ``x[l]``; the function of the input layer is the identity."""
+def part_of_batch(s, batch, value_at):
+    """The same layers for a part of the batch, whose values begin at ``value_at``."""
+    return Layers(
+        batch, s.sizes, s.padded, s.weight_at, s.bias_at, value_at, s.scale, s.skip, s.activation, s.has_bias,
+        s.adam, s.gemm, s.gemv, s.ger, s.one, s.zero, s.W, s.x, s.a, s.d, s.scratch, s.mean, s.square,
+    )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def activate_rows(s, l, first, rows):
+    """Of ``a[l]`` and ``d[l]`` the elements ``first … first + rows - 1`` of each sample, from ``x[l]``; the function
+    of the input layer is the identity. Padding is left as it is."""
     code = s.activation if l > 0 else IDENTITY
+    count = min(rows, s.sizes[l] - first)
     for row in range(s.batch):
-        at = s.value_at[l] + row * s.padded[l]
-        activate(code, s.x, at, s.sizes[l], s.scale[l], s.a, s.d)
+        at = s.value_at[l] + row * s.padded[l] + first
+        activate(code, s.x, at, count, s.scale[l], s.a, s.d)
+
+
+@njit(nogil=True, cache=True)
+def activate_layer(s, l):
+    """``a[l]`` and ``d[l]`` from ``x[l]``."""
+    activate_rows(s, l, 0, s.padded[l])
 
 
 @njit(nogil=True, cache=True)
@@ -60,123 +78,162 @@ def copy_part(p, at, count, out):
 
 
 @njit(nogil=True, cache=True)
-def squares(s, l, e, slot):
-    """The sum of ``e[l]**2`` over batch and units, in one fixed order."""
-    at = slot + s.value_at[l]
+def squares(s, l, first, rows, e, slot):
+    """The sum of ``e[l]**2`` over the batch and units ``first … first + rows - 1``, in one fixed order."""
     total = 0.0
-    for j in range(at, at + s.batch * s.padded[l]):
-        total += e[j] * e[j]
+    for row in range(s.batch):
+        at = slot + s.value_at[l] + row * s.padded[l] + first
+        for j in range(at, at + rows):
+            total += e[j] * e[j]
     return total
 
 
 @njit(nogil=True, cache=True)
-def subtract_from(x, at, count, e, k):
-    """``e = x - e``: predictions become errors."""
-    for j in range(count):
-        e[k + j] = x[at + j] - e[k + j]
+def subtract_from(s, l, first, rows, x, at, e, k):
+    """``e = x - e`` in rows of layer l, which begins at ``at`` of x and at ``k`` of e: predictions become errors."""
+    minus = splat(-s.one)
+    parts, length = (1, s.batch * rows) if rows == s.padded[l] else (s.batch, rows)
+    for part in range(parts):
+        begin = part * s.padded[l] + first
+        for j in range(begin, begin + length, lanes(e)):
+            store(e, k + j, multiply_add(minus, load(e, k + j), load(x, at + j)))
 
 
 @njit(nogil=True, cache=True)
-def _offsets(s, l, out, at):
+def sum_shares(s, l, first, rows, shares, size, count, e):
+    """``e[l]`` in so many rows: the sum of ``count`` shares, each ``size`` long, always in the same order."""
+    p, one = pointer(shares), splat(s.one)
+    for row in range(s.batch):
+        begin = s.value_at[l] + row * s.padded[l] + first
+        for j in range(begin, begin + rows, lanes(e)):
+            total = load(p, j)
+            for share in range(1, count):
+                total = multiply_add(one, load(p, j + share * size), total)
+            store(e, j, total)
+
+
+@njit(nogil=True, cache=True)
+def _offsets(s, l, first, rows, out, at):
     """``out = bias + skip``: the part of ``mu[l+1]`` that is no product; False where there is none."""
     if not s.has_bias and not s.skip[l]:
         return False
-    below, rows, columns = s.value_at[l], s.padded[l + 1], s.padded[l]
-    bias = s.weight_at[l] + rows * columns
+    below, above, columns, bias = s.value_at[l], s.padded[l + 1], s.padded[l], s.bias_at[l]
     for row in range(s.batch):
-        for j in range(rows):
+        for j in range(first, first + rows):
             offset = s.W[bias + j] if s.has_bias else s.zero
-            out[at + row * rows + j] = offset + s.x[below + row * columns + j] if s.skip[l] else offset
+            out[at + row * above + j] = offset + s.x[below + row * columns + j] if s.skip[l] else offset
     return True
 
 
 @njit(nogil=True, cache=True)
-def start_prediction(s, l, out, at):
-    """``out = mu[l+1]``, one layer of a forward pass; ``a[l]`` must be ready."""
-    below, rows, columns, w = s.value_at[l], s.padded[l + 1], s.padded[l], s.weight_at[l]
-    offset = _offsets(s, l, out, at)
-    if s.batch == 1:
+def start_prediction(s, l, first, rows, out, at):
+    """``out = mu[l+1]`` in so many rows, one layer of a forward pass; ``a[l]`` must be ready."""
+    below, columns, w, k = s.value_at[l], s.padded[l], s.weight_at[l] + first * s.padded[l], at + first
+    offset = _offsets(s, l, first, rows, out, at)
+    if s.batch == 1 and s.gemv == 0:
         work = PREDICT | FORWARD | (OFFSET if offset else 0)
-        layer_pass(work, s.W, w, rows, columns, s.a, below, out, at, out, at, out, at, s.one, s.one)
+        layer_pass(work, s.W, w, rows, columns, s.a, below, out, k, out, k, out, k, s.one, s.one)
     else:
-        _product(s, l, offset, out, at)
+        _product(s, l, first, rows, offset, out, at)
 
 
 @njit(nogil=True, cache=True)
-def _product(s, l, offset, out, at):
+def _product(s, l, first, rows, offset, out, at):
     """``out = a[l] @ W[l].T``, or added to ``out``."""
-    below, rows, columns, w = s.value_at[l], s.padded[l + 1], s.padded[l], s.weight_at[l]
-    m, n = s.sizes[l + 1], s.sizes[l]
+    below, above, columns, n = s.value_at[l], s.padded[l + 1], s.padded[l], s.sizes[l]
+    w, m, k = s.weight_at[l] + first * columns, min(rows, s.sizes[l + 1] - first), at + first
     beta = s.one if offset else s.zero
-    add_a_bt(s.gemm, s.batch, m, n, s.one, s.a, below, columns, s.W, w, columns, beta, out, at, rows)
+    if s.batch == 1 and s.gemv != 0:
+        matrix_vector(s.gemv, False, m, n, s.one, s.W, w, columns, s.a, below, beta, out, k)
+    elif m > 0:
+        add_a_bt(s.gemm, s.batch, m, n, s.one, s.a, below, columns, s.W, w, columns, beta, out, k, above)
 
 
 @njit(nogil=True, cache=True)
-def layer_step(work, s, l, target, e, h, slot, precision, alpha, number):
+def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, number):
     """The products of ``W[l]`` in one step, as ``work`` says (PREDICT, BACKPROJECT, UPDATE of ``dense.py``).
 
     PREDICT:      ``e[l+1] = target[l+1] - mu[l+1]`` (else ``e[l+1]`` is read as it stands);
     BACKPROJECT:  ``h[l]`` as defined above;
     UPDATE:       ``W[l]`` and its biases, by gradient descent at rate ``alpha`` or by Adam's ``number``-th update.
 
-    ``slot`` is the offset of the step's half of e and h. The update comes last: it must not be seen by the others.
+    Of W[l] only ``rows`` rows from ``first`` on take part, so many elements of ``e[l+1]``, and h is their share of the
+    sum. ``slot`` is the offset of the step's half of e and h. The update comes last: the others must not see it.
     """
     above, below = s.value_at[l + 1], s.value_at[l]
-    rows, columns, m, n = s.padded[l + 1], s.padded[l], s.sizes[l + 1], s.sizes[l]
-    w, k, g = s.weight_at[l], slot + above, slot + below
+    wide, columns, n = s.padded[l + 1], s.padded[l], s.sizes[l]
+    m = min(rows, s.sizes[l + 1] - first)
+    w, k, g = s.weight_at[l] + first * columns, slot + above + first, slot + below
     rate = alpha * precision
     plain = work & UPDATE and not s.adam
-    offset = _offsets(s, l, e, k) if work & PREDICT else False
-    if s.batch == 1:
+    offset = _offsets(s, l, first, rows, e, slot + above) if work & PREDICT else False
+    if s.batch == 1 and s.gemv == 0:
         products = (work if plain else work & ~UPDATE) | (OFFSET if offset else 0)
-        layer_pass(products, s.W, w, rows, columns, s.a, below, target, above, e, k, h, g, precision, rate)
+        layer_pass(
+            products, s.W, w, rows, columns, s.a, below, target, above + first, e, k, h, g, precision, rate
+        )  # fmt: skip
     else:
         if work & PREDICT:
-            _product(s, l, offset, e, k)
-            subtract_from(target, above, s.batch * rows, e, k)
-        if work & BACKPROJECT:
-            add_a_b(s.gemm, s.batch, n, m, precision, e, k, rows, s.W, w, columns, s.zero, h, g, columns)
-        if plain:
-            add_at_b(s.gemm, m, n, s.batch, rate, e, k, rows, s.a, below, columns, s.one, s.W, w, columns)
+            _product(s, l, first, rows, offset, e, slot + above)
+            subtract_from(s, l + 1, first, rows, target, above, e, slot + above)
+        if s.batch == 1:
+            if work & BACKPROJECT:
+                matrix_vector(s.gemv, True, m, n, precision, s.W, w, columns, e, k, s.zero, h, g)
+            if plain:
+                add_outer(s.ger, m, n, rate, e, k, s.a, below, s.W, w, columns)
+        else:
+            if work & BACKPROJECT:
+                add_a_b(s.gemm, s.batch, n, max(m, 0), precision, e, k, wide, s.W, w, columns, s.zero, h, g, columns)
+            if plain and m > 0:
+                add_at_b(s.gemm, m, n, s.batch, rate, e, k, wide, s.a, below, columns, s.one, s.W, w, columns)
     if work & BACKPROJECT:
-        for j in range(s.batch * columns):
-            h[g + j] *= s.d[below + j]
+        nothing = splat(s.zero)
+        for j in range(0, s.batch * columns, lanes(h)):
+            store(h, g + j, multiply_add(load(h, g + j), load(s.d, below + j), nothing))
         if s.skip[l]:
-            for j in range(s.batch * columns):
-                h[g + j] += precision * e[k + j]
+            for row in range(s.batch):
+                for j in range(row * columns + first, row * columns + first + rows):
+                    h[g + j] += precision * e[slot + above + j]
     if plain and s.has_bias:
-        _add_rows(s.batch, rows, rate, e, k, s.W, w + rows * columns)
+        _add_rows(s.batch, wide, rows, rate, e, k, s.W, s.bias_at[l] + first)
     if work & UPDATE and s.adam:
-        _adam(s, l, e, k, precision, alpha, number)
+        _adam(s, l, first, rows, e, k, precision, alpha, number)
 
 
 @njit(nogil=True, cache=True)
-def _add_rows(batch, rows, rate, e, k, out, at):
+def _add_rows(batch, wide, rows, rate, e, k, out, at):
     """``out += rate * e.sum(0)``."""
     for row in range(batch):
         for j in range(rows):
-            out[at + j] += rate * e[k + row * rows + j]
+            out[at + j] += rate * e[k + row * wide + j]
 
 
 @njit(nogil=True, cache=True)
-def _adam(s, l, e, k, precision, alpha, number):
-    """Adam's update of a layer's weights and biases; the gradient goes through the worker's scratch."""
-    below, rows, columns, m, n = s.value_at[l], s.padded[l + 1], s.padded[l], s.sizes[l + 1], s.sizes[l]
-    w, count = s.weight_at[l], rows * columns
+def _adam(s, l, first, rows, e, k, precision, alpha, number):
+    """Adam's update of rows of a layer's weights and of their biases; the gradient goes through ``scratch``."""
+    below, columns, n = s.value_at[l], s.padded[l], s.sizes[l]
+    count, m = rows * columns, min(rows, s.sizes[l + 1] - first)
     fill(s.scratch, 0, count + rows, s.zero)
     if s.batch == 1:
         layer_pass(UPDATE, s.scratch, 0, rows, columns, s.a, below, e, k, e, k, e, k, precision, precision)
-    else:
-        add_at_b(s.gemm, m, n, s.batch, precision, e, k, rows, s.a, below, columns, s.zero, s.scratch, 0, columns)
+    elif m > 0:
+        wide = s.padded[l + 1]
+        add_at_b(s.gemm, m, n, s.batch, precision, e, k, wide, s.a, below, columns, s.zero, s.scratch, 0, columns)
+    _adam_part(s, s.weight_at[l] + first * columns, 0, count, alpha, number)
     if s.has_bias:
-        _add_rows(s.batch, rows, precision, e, k, s.scratch, count)
-        count += rows
+        _add_rows(s.batch, s.padded[l + 1], rows, precision, e, k, s.scratch, count)
+        _adam_part(s, s.bias_at[l] + first, count, rows, alpha, number)
+
+
+@njit(nogil=True, cache=True)
+def _adam_part(s, w, at, count, alpha, number):
+    """``count`` parameters from ``w`` on, by their gradients from ``at`` of the scratch on."""
     kind = type(s.one)
     beta_1, beta_2, epsilon = kind(BETA_1), kind(BETA_2), kind(EPSILON)
     rate = kind(alpha / (1.0 - BETA_1**number))
     spread = kind(1.0 / (1.0 - BETA_2**number))
     for j in range(count):
-        g = s.scratch[j]
+        g = s.scratch[at + j]
         mean = beta_1 * s.mean[w + j] + (s.one - beta_1) * g
         square = beta_2 * s.square[w + j] + (s.one - beta_2) * g * g
         s.mean[w + j] = mean

@@ -34,6 +34,37 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(manager, vector, ir.VectorType(scalar, vector.lanes))
 
 
+class Quad(Vector):
+    """A vector of four elements."""
+
+    def __init__(self, dtype):
+        super().__init__(dtype)
+        self.lanes = 4
+        types.Type.__init__(self, name=f"Quad({dtype})")
+
+
+register_model(Quad)(_VectorModel)
+
+
+def _load(context, builder, vector, arguments):
+    """Code that reads a vector behind a pointer, at an index."""
+    kind = context.get_value_type(vector)
+    address = builder.gep(arguments[0], [arguments[1]])
+    value = builder.load(builder.bitcast(address, kind.as_pointer()), typ=kind)
+    value.align = vector.lanes * vector.dtype.bitwidth // 8
+    return value
+
+
+def _store(context, builder, vector, arguments):
+    """Code that writes a vector behind a pointer, at an index."""
+    kind = context.get_value_type(vector)
+    address = builder.gep(arguments[0], [arguments[1]])
+    builder.store(
+        arguments[2], builder.bitcast(address, kind.as_pointer()), align=vector.lanes * vector.dtype.bitwidth // 8
+    )
+    return context.get_dummy_value()
+
+
 def _external(builder, name, result, arguments):
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, arguments), name)
 
@@ -46,6 +77,16 @@ def pointer(typing_context, array):
         return context.make_array(signature.args[0])(context, builder, arguments[0]).data
 
     return types.CPointer(array.dtype)(array), generate
+
+
+@intrinsic
+def offset(typing_context, pointer, index):
+    """The pointer to ``pointer[index]``."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.gep(arguments[0], [arguments[1]])
+
+    return pointer(pointer, types.intp), generate
 
 
 @intrinsic
@@ -65,11 +106,7 @@ def load(typing_context, pointer, index):
     vector = Vector(pointer.dtype)
 
     def generate(context, builder, signature, arguments):
-        kind = context.get_value_type(vector)
-        address = builder.gep(arguments[0], [arguments[1]])
-        value = builder.load(builder.bitcast(address, kind.as_pointer()), typ=kind)
-        value.align = VECTOR_BYTES
-        return value
+        return _load(context, builder, vector, arguments)
 
     return vector(pointer, types.intp), generate
 
@@ -79,10 +116,7 @@ def store(typing_context, pointer, index, value):
     """``pointer[index : index + lanes] = value``."""
 
     def generate(context, builder, signature, arguments):
-        kind = context.get_value_type(signature.args[2])
-        address = builder.gep(arguments[0], [arguments[1]])
-        builder.store(arguments[2], builder.bitcast(address, kind.as_pointer()), align=VECTOR_BYTES)
-        return context.get_dummy_value()
+        return _store(context, builder, signature.args[2], arguments)
 
     return types.void(pointer, types.intp, value), generate
 
@@ -117,28 +151,100 @@ def multiply_add(typing_context, x, y, z):
 
 
 @intrinsic
-def horizontal_sum(typing_context, x):
-    """The sum over the lanes of ``x``, always added in the same order (a tree)."""
+def four_sums(typing_context, x0, x1, x2, x3):
+    """The sums over the lanes of four vectors, as a Quad, each added in the same order (a tree)."""
 
     def generate(context, builder, signature, arguments):
-        vector = signature.args[0]
-        kind, scalar = context.get_value_type(vector), context.get_value_type(vector.dtype)
-        name = f"llvm.vector.reduce.fadd.v{vector.lanes}f{vector.dtype.bitwidth}"
-        reduce = _external(builder, name, scalar, [scalar, kind])
-        return builder.call(reduce, [ir.Constant(scalar, -0.0), arguments[0]], fastmath=("reassoc",))
+        index, lanes = ir.IntType(32), signature.args[0].lanes
 
-    return x.dtype(x), generate
+        def shuffle(x, y, order):
+            return builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(index, len(order)), order))
+
+        def merge(x, y, group):
+            """Add halves of x and of y: of each ``2 * group`` lanes of both, ``group`` lanes of x, then of y."""
+            whole = range(0, lanes, 2 * group)
+            first = [k for at in whole for k in (*range(at, at + group), *range(lanes + at, lanes + at + group))]
+            return builder.fadd(shuffle(x, y, first), shuffle(x, y, [k + group for k in first]))
+
+        sums = merge(merge(arguments[0], arguments[1], 1), merge(arguments[2], arguments[3], 1), 2)
+        while lanes > 4:  # by now four lanes after four lanes hold parts of the four sums
+            lanes //= 2
+            undefined = ir.Constant(sums.type, ir.Undefined)
+            low, high = (shuffle(sums, undefined, list(range(at, at + lanes))) for at in (0, lanes))
+            sums = builder.fadd(low, high)
+        return sums
+
+    return Quad(x0.dtype)(x0, x1, x2, x3), generate
+
+
+@intrinsic
+def load_four(typing_context, pointer, index):
+    """``pointer[index : index + 4]``; index a multiple of 4."""
+    quad = Quad(pointer.dtype)
+
+    def generate(context, builder, signature, arguments):
+        return _load(context, builder, quad, arguments)
+
+    return quad(pointer, types.intp), generate
+
+
+@intrinsic
+def store_four(typing_context, pointer, index, value):
+    """``pointer[index : index + 4] = value``; index a multiple of 4."""
+
+    def generate(context, builder, signature, arguments):
+        return _store(context, builder, signature.args[2], arguments)
+
+    return types.void(pointer, types.intp, value), generate
+
+
+@intrinsic
+def add_four(typing_context, x, y):
+    """``x + y`` of two Quads."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.fadd(*arguments)
+
+    return x(x, y), generate
+
+
+@intrinsic
+def subtract_four(typing_context, x, y):
+    """``x - y`` of two Quads."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.fsub(*arguments)
+
+    return x(x, y), generate
+
+
+@intrinsic(prefer_literal=True)
+def spread(typing_context, x, lane, factor):
+    """A vector with ``factor * x[lane]`` in every lane; x a Quad, ``lane`` a constant."""
+    vector = Vector(x.dtype)
+
+    def generate(context, builder, signature, arguments):
+        index, kind = ir.IntType(32), context.get_value_type(vector)
+        scaled = builder.fmul(
+            builder.extract_element(arguments[0], ir.Constant(index, lane.literal_value)), arguments[2]
+        )
+        undefined = ir.Constant(kind, ir.Undefined)
+        first = builder.insert_element(undefined, scaled, ir.Constant(index, 0))
+        zeros = ir.Constant(ir.VectorType(index, vector.lanes), [0] * vector.lanes)
+        return builder.shuffle_vector(first, undefined, zeros)
+
+    return vector(x, lane, factor), generate
 
 
 @intrinsic
 def prefetch(typing_context, pointer, index):
-    """Ask for the cache line of ``pointer[index]``, to be written soon; an index past the end is harmless."""
+    """Ask for the cache line of ``pointer[index]``; an index past the end is harmless."""
 
     def generate(context, builder, signature, arguments):
         address = builder.gep(arguments[0], [arguments[1]])
         integer, byte = ir.IntType(32), ir.IntType(8).as_pointer()
         ask = _external(builder, "llvm.prefetch.p0", ir.VoidType(), [byte, integer, integer, integer])
-        write, keep, data = (ir.Constant(integer, value) for value in (1, 3, 1))
+        write, keep, data = (ir.Constant(integer, value) for value in (0, 3, 1))
         builder.call(ask, [builder.bitcast(address, byte), write, keep, data])
         return context.get_dummy_value()
 

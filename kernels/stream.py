@@ -6,8 +6,9 @@ a ceiling those can be held against.
 
 from numba import njit
 
-from .blas import add_a_b
+from .blas import add_a_b, add_a_bt, add_at_b
 from .clock import nanoseconds
+from .dense import BACKPROJECT, PREDICT, UPDATE, layer_pass
 from .simd import lanes, load, multiply_add, pointer, prefetch, splat, store
 from .sync import meet
 
@@ -60,13 +61,29 @@ def sweep_memory(worker, workers, array, scratch, writes, repeats, ready, stop, 
 
 
 @njit(nogil=True, cache=True)
-def multiply_matrices(worker, workers, gemm, size, a, b, c, repeats, ready, stop, times):
-    """``repeats`` products of square matrices after a common start with the other workers."""
-    p, q, r = pointer(a), pointer(b), pointer(c)
-    one = a.dtype.type(1)
+def multiply_matrices(worker, workers, gemm, batch, width, weights, a, e, h, repeats, ready, stop, times):
+    """``repeats`` times the three products of a square layer after a common start with the other workers."""
+    W, p, q, r = pointer(weights), pointer(a), pointer(e), pointer(h)
+    one, tiny = weights.dtype.type(1), weights.dtype.type(1e-20)  # a factor of 0 would be noticed, and nothing done
+    zero = one - one
     if not meet(worker, workers, pointer(ready), pointer(stop)):
         return
     times[worker, 0] = nanoseconds()
     for _ in range(repeats):
-        add_a_b(gemm, size, size, size, one, p, 0, size, q, 0, size, one - one, r, 0, size)
+        add_a_bt(gemm, batch, width, width, one, p, 0, width, W, 0, width, zero, q, 0, width)
+        add_a_b(gemm, batch, width, width, one, q, 0, width, W, 0, width, zero, r, 0, width)
+        add_at_b(gemm, width, width, batch, tiny, q, 0, width, p, 0, width, one, W, 0, width)
+    times[worker, 1] = nanoseconds()
+
+
+@njit(nogil=True, cache=True)
+def repeat_pass(worker, workers, rows, columns, weights, a, g, x, e, repeats, ready, stop, times):
+    """``repeats`` fused passes over the same weights after a common start with the other workers."""
+    W, p, q, r, s = pointer(weights), pointer(a), pointer(g), pointer(x), pointer(e)
+    one = weights.dtype.type(1)
+    if not meet(worker, workers, pointer(ready), pointer(stop)):
+        return
+    times[worker, 0] = nanoseconds()
+    for _ in range(repeats):
+        layer_pass(PREDICT | BACKPROJECT | UPDATE, W, 0, rows, columns, p, 0, r, 0, s, 0, q, 0, one, one)
     times[worker, 1] = nanoseconds()

@@ -77,6 +77,7 @@ def train(
     seed: int = 0,
     trace: bool = False,
     on_record: Callable[[Run], None] | None = None,
+    execution: str | None = None,
 ) -> Run:
     """Train a copy of ``network`` on ``x``, (N, n[0]), and ``y``, (N, n[L]), by ``updates`` complete weight updates.
 
@@ -86,7 +87,8 @@ def train(
     updates. record_every: updates between two records of energy and loss, 0 for none. values: L + 1 arrays (B, n[l])
     to begin from in place of the first forward pass (not BP). until_loss: stop at the first record at or below it.
     trace: keep a timeline of the updates since the last record, so of the whole run with record_every=0 (every event of
-    every step: short runs). on_record: called after each record.
+    every step: short runs). on_record: called after each record. execution: how BP shares its work among threads:
+    "serial" (default), "intra-layer", "blas", "pipeline" or "data-parallel".
 
     The same call gives the same bits every time, for any number of workers. Raises InputError for arguments that
     do not fit. A run that diverges ends early, and says so in ``diverged``.
@@ -116,7 +118,9 @@ def train(
             raise InputError("until_loss needs record_every of at least 1: without records nobody looks at the loss")
     if values is not None:
         values = _values(values, network, batch, algorithm)
-    workers = resolve_workers(workers, algorithm, network.depth, backend)
+    if execution is not None and (backend != "threads" or not isinstance(algorithm, BP)):
+        raise InputError("execution says how BP shares its work among threads; nothing else takes one")
+    workers = resolve_workers(workers, algorithm, network.depth, backend, execution)
     order = _batches(len(x), batch, seed)
     engine = make_engine(
         backend,
@@ -128,6 +132,7 @@ def train(
         workers=workers,
         steps_per_batch=steps_per_batch if algorithm.name == "ipc" else None,
         values=values,
+        **({"execution": execution} if execution else {}),
     )
     run = Run(network, [])
     # NumPy computes the loss. Its threads would spin for a tenth of a second after each product, on the workers' cores.

@@ -13,7 +13,7 @@ from pcsim import BP, IPC, PC, ZIL, InputError, Network, train
 from pcsim.algorithms import ALGORITHMS, Calendar
 from pcsim.engines.blocks import balanced_blocks
 from pcsim.engines.numpy import NumpyEngine
-from pcsim.engines.threads import ThreadsEngine
+from pcsim.engines.threads import BP_EXECUTIONS, ThreadsEngine
 from pcsim.network import ACTIVATIONS
 from pcsim.train import forward_loss
 
@@ -243,6 +243,103 @@ def test_the_same_bits_for_any_number_of_workers_and_length_of_waves(problem, al
             for a, b in zip([*mine[0].weights, *mine[1]], [*reference[0].weights, *reference[1]], strict=True)
         )
         assert mine[2] == reference[2]
+
+
+def possible(execution, workers, net, batch):
+    """So many workers, or as many as this execution of BP can have; None where it cannot be."""
+    if execution == "pipeline" and batch == 1:
+        return None
+    limits = {"serial": 1, "pipeline": net.depth, "data-parallel": batch}
+    return min(workers, limits.get(execution, workers))
+
+
+@some
+@given(problems(max_batch=9), st.sampled_from(BP_EXECUTIONS), st.integers(1, 4), st.integers(1, 9))
+def test_every_execution_of_bp_equals_the_oracle(problem, execution, workers, micro_batches):
+    workers = possible(execution, workers, problem[0], len(problem[1]))
+    if workers is None:
+        return
+    options = {"execution": execution, "workers": workers, "micro_batches": micro_batches}
+    net, values, energies = run(NumpyEngine, problem, BP(0.004))
+    mine, its, also = run(ThreadsEngine, problem, BP(0.004), **options)
+    assert distance(mine, net) < EXACT
+    assert distance(its, values) < EXACT
+    np.testing.assert_allclose(also, energies, rtol=1e-11, atol=1e-24)
+
+
+@pytest.mark.parametrize("execution", BP_EXECUTIONS)
+@pytest.mark.parametrize("batch", [1, 7])
+def test_wide_nets_split_by_rows_too(execution, batch):
+    """Rows for every worker, ends that fill no vector, and widths that fill none at all."""
+    rng = np.random.default_rng(1)
+    net = Network.mlp([50, 67, 40, 8, 3, 41], "tanh", seed=3, dtype=np.float64, bias=True)
+    problem = (net, rng.normal(size=(batch, 50)), rng.normal(size=(batch, 41)))
+    oracle = run(NumpyEngine, problem, BP(0.004))
+    workers = possible(execution, 3, net, batch)
+    if workers is None:
+        with pytest.raises(InputError, match="a pipeline needs a batch above 1"):
+            run(ThreadsEngine, problem, BP(0.004), execution=execution, workers=3)
+        return
+    mine = run(ThreadsEngine, problem, BP(0.004), execution=execution, workers=workers)
+    assert distance(mine[0], oracle[0]) < EXACT
+    assert distance(mine[1], oracle[1]) < EXACT
+    np.testing.assert_allclose(mine[2], oracle[2], rtol=1e-11)
+
+
+@pytest.mark.parametrize("execution", ["intra-layer", "data-parallel", "pipeline"])
+def test_a_worker_that_does_not_wait_is_told_apart(execution, monkeypatch):
+    """The twin: one worker whose share of the errors, gradients or micro-batches is forgotten."""
+    rng = np.random.default_rng(1)
+    net = Network.mlp([40, 40, 40, 40], "tanh", seed=3, dtype=np.float64)
+    problem = (net, rng.normal(size=(6, 40)), rng.normal(size=(6, 40)))
+    oracle = run(NumpyEngine, problem, BP(0.004))
+
+    def forgetful(self, *arguments):
+        lay_out(self, *arguments)
+        self.counts[-1] -= 8  # rows of the last worker
+        self.samples[2][-1] -= 1  # a sample of the last part
+
+    lay_out = ThreadsEngine._lay_out
+    monkeypatch.setattr(ThreadsEngine, "_lay_out", forgetful)
+    mine = run(ThreadsEngine, problem, BP(0.004), execution=execution, workers=2)
+    assert np.any(mine[0].weights[0][:32] != net.weights[0][:32])
+    assert max(float(np.max(np.abs(a - b))) for a, b in zip(mine[1], oracle[1], strict=True)) > 1e-6
+
+
+@some
+@given(problems(max_batch=9), st.integers(1, 9), st.integers(1, 3))
+def test_a_pipeline_has_the_same_bits_for_any_number_of_workers(problem, micro_batches, updates):
+    net, x, _ = problem
+    if len(x) == 1:
+        return
+    options = {"execution": "pipeline", "micro_batches": micro_batches, "updates": updates}
+    reference = run(ThreadsEngine, problem, BP(0.004), **options)
+    for workers in range(2, net.depth + 1):
+        mine = run(ThreadsEngine, problem, BP(0.004), workers=workers, **options)
+        for a, b in zip([*mine[0].weights, *mine[1]], [*reference[0].weights, *reference[1]], strict=True):
+            assert np.array_equal(a, b, equal_nan=True)
+
+
+@some
+@given(problems(), algorithms.filter(lambda a: a.name != "bp"), st.integers(1, 3))
+def test_unfused_steps_have_the_same_bits(problem, algorithm, workers):
+    workers = min(workers, problem[0].depth)
+    fused = run(ThreadsEngine, problem, algorithm, updates=4, workers=workers)
+    mine = run(ThreadsEngine, problem, algorithm, updates=4, workers=workers, fused=False)
+    for a, b in zip([*mine[0].weights, *mine[1]], [*fused[0].weights, *fused[1]], strict=True):
+        assert np.array_equal(a, b, equal_nan=True)
+    assert mine[2] == fused[2]
+
+
+@some
+@given(problems(plain=True), st.sampled_from(BP_EXECUTIONS), st.integers(1, 3))
+def test_adam_equals_the_oracle_in_every_execution_of_bp(problem, execution, workers):
+    workers = possible(execution, workers, problem[0], len(problem[1]))
+    if workers is None:
+        return
+    algorithm = BP(alpha=0.01, optimizer="adam")
+    mine = run(ThreadsEngine, problem, algorithm, updates=1, workers=workers, execution=execution)
+    assert distance(mine[0], run(NumpyEngine, problem, algorithm, updates=1)[0]) < 1e-9
 
 
 @some

@@ -124,7 +124,7 @@ def test_matrix_products_in_every_form(m, n, k, dtype, seed):
     a, b, c, d, e, f = (rng.normal(size=s).astype(dtype) for s in ((m, k), (k, n), (m, n), (n, k), (m, n), (k, n)))
     ab, abt = 2 * a @ b + 3 * c, 2 * a @ d.T + 3 * e
     products(
-        blas.gemm_address(dtype),
+        blas.address("gemm", dtype),
         m,
         n,
         k,
@@ -144,7 +144,7 @@ def test_transposed_product():
     rng = np.random.default_rng(0)
     a, e, f = rng.normal(size=(5, 4)), rng.normal(size=(5, 3)), rng.normal(size=(4, 3))
     expected = 2 * a.T @ e + f
-    transposed(blas.gemm_address(np.float64), a.ravel(), e.ravel(), f.ravel())
+    transposed(blas.address("gemm", np.float64), a.ravel(), e.ravel(), f.ravel())
     np.testing.assert_allclose(f, expected, rtol=1e-12)
 
 

@@ -13,6 +13,7 @@ from ..network import Network
 from ..timeline import Timeline
 
 BACKENDS = ("numpy", "threads")
+BP_EXECUTIONS = ("serial", "intra-layer", "blas", "pipeline", "data-parallel")  # how BP can share its work
 
 
 class Engine(Protocol):
@@ -39,18 +40,26 @@ def blas_threads(count: int) -> AbstractContextManager[Any]:
     return ThreadpoolController().select(user_api="blas").limit(limits=count)
 
 
-def resolve_workers(workers: int | str, algorithm: Algorithm, depth: int, backend: str) -> int:
-    """The number of workers that ``workers``, a number or "auto", stands for; InputError if it cannot be had."""
-    limit = 1 if isinstance(algorithm, BP) or backend == "numpy" else depth
+def resolve_workers(
+    workers: int | str, algorithm: Algorithm, depth: int, backend: str, execution: str | None = None
+) -> int:
+    """The number of workers that ``workers``, a number or "auto", stands for; InputError if it cannot be had.
+
+    ``execution`` is BP's (None: serial); whether that many can share its work so, the engine says.
+    """
+    serial = isinstance(algorithm, BP) and execution in (None, "serial")
+    limit = 1 if serial or backend == "numpy" else depth
     if workers == "auto":
         return min(limit, len(usable_cores()))
     if isinstance(workers, bool) or not isinstance(workers, int | np.integer) or workers < 1:
         raise InputError(f'workers must be a whole number of at least 1, or "auto", not {workers!r}')
     if backend == "numpy":
         return 1
-    if isinstance(algorithm, BP) and workers > 1:
-        raise InputError("BP's layers wait for one another: with backend 'threads' it runs with workers=1")
-    if workers > limit:
+    if serial and workers > 1:
+        raise InputError(
+            "BP's layers wait for one another: it runs with workers=1, unless its execution says how to share the work"
+        )
+    if workers > limit and not isinstance(algorithm, BP):
         raise InputError(f"{workers} workers are more than the {depth} layers of the net: use at most {depth}")
     return int(workers)
 

@@ -1,5 +1,6 @@
 """Which worker owns which layers: contiguous blocks, so that each worker has at most two neighbours."""
 
+import itertools
 from collections.abc import Sequence
 
 
@@ -26,6 +27,16 @@ def balanced_blocks(costs: Sequence[float], workers: int) -> list[tuple[int, int
         first, end = best[widest]
         best[widest : widest + 1] = [(first, (first + end + 1) // 2), ((first + end + 1) // 2, end)]
     return best
+
+
+def even_parts(count: int, parts: int) -> list[tuple[int, int]]:
+    """``count`` things in ``parts`` runs ``(first, number)``, as even as can be.
+
+    >>> even_parts(5, 2)
+    [(0, 2), (2, 3)]
+    """
+    edges = [count * part // parts for part in range(parts + 1)]
+    return [(first, end - first) for first, end in itertools.pairwise(edges)]
 
 
 def _fill(costs: Sequence[float], workers: int, limit: float) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""The compiled loops of one worker: predictive coding in three calendars, and backprop.
+"""The compiled loop of one worker in predictive coding, for all three calendars.
 
 A worker owns a contiguous block of weight matrices ``W[lo] … W[hi-1]`` and the values below them, ``x[lo] … x[hi-1]``;
 of the values above, ``x[hi]``, it keeps a copy (``top``). In one step it needs two things from its neighbours: the
@@ -19,78 +19,13 @@ from numba import njit
 
 from ..kernels.clock import nanoseconds
 from ..kernels.dense import BACKPROJECT, PREDICT, UPDATE
-from ..kernels.layers import (
-    Layers,
-    activate_layer,
-    copy_part,
-    fill,
-    layer_step,
-    move_values,
-    squares,
-    start_prediction,
-    subtract_from,
-)
+from ..kernels.layers import activate_layer, copy_part, fill, move_values, squares, start_prediction, subtract_from
 from ..kernels.simd import pointer
 from ..kernels.sync import load_acquire, meet, publish, wait
 from ..timeline import START, VALUE
+from .steps import layers, load_rows, note, step_layer
 
 EVERY_STEP = -1  # in update_at: the layer's weights change at every step
-
-# Columns of a trace: what was done (bits of ``timeline``), layer, step, start and end in nanoseconds.
-TRACE_COLUMNS = 5
-
-
-@njit(nogil=True, cache=True)
-def _note(trace, room, count, work, l, step, begin):
-    """Write down one event, if there is room for it (none: no trace); the number of events so far."""
-    if count < room:
-        at = count * TRACE_COLUMNS
-        trace[at] = work
-        trace[at + 1] = l
-        trace[at + 2] = step
-        trace[at + 3] = begin
-        trace[at + 4] = nanoseconds()
-        count += 1
-    return count
-
-
-@njit(nogil=True, cache=True)
-def _step_layer(s, l, work, target, e, h, slot, precision, alpha, number, step, trace, room, count):
-    """One layer's products, noted as one event where they are one pass, else one event each."""
-    if s.batch == 1 or room == 0:
-        begin = nanoseconds() if room > 0 else 0
-        layer_step(work, s, l, target, e, h, slot, precision, alpha, number)
-        return _note(trace, room, count, work, l, step, begin)
-    for part in (PREDICT, BACKPROJECT, UPDATE):
-        if work & part:
-            begin = nanoseconds()
-            layer_step(part, s, l, target, e, h, slot, precision, alpha, number)
-            count = _note(trace, room, count, part, l, step, begin)
-    return count
-
-
-@njit(nogil=True, cache=True)
-def _load_rows(data, rows, cycle, padded, out, at):
-    """Copy the rows of a batch into padded rows of ``out``; the last batch serves all further cycles."""
-    cycle = min(cycle, rows.shape[0] - 1)
-    for i in range(rows.shape[1]):
-        row = rows[cycle, i]
-        for j in range(data.shape[1]):
-            out[at + i * padded + j] = data[row, j]
-
-
-@njit(nogil=True, cache=True)
-def _layers(arrays, layout, options):
-    """Arrays and offsets as the pointers that the kernels work with."""
-    parameters, x, a, d, scratch, mean, square = arrays
-    sizes, padded, weight_at, value_at, scale, skip = layout
-    batch, activation, has_bias, adam, gemm, one = options
-    return Layers(
-        batch, pointer(sizes), pointer(padded), pointer(weight_at), pointer(value_at), pointer(scale), pointer(skip),
-        activation, has_bias, adam, gemm, one, one - one,
-        pointer(parameters), pointer(x), pointer(a), pointer(d), pointer(scratch), pointer(mean), pointer(square),
-    )  # fmt: skip
-
 
 # One worker's view of a run. progress: two flags of ``sync`` per worker, the steps in which its lowest layer's drive
 # and its highest layer's error are done; stop: raised by whoever wants the run to end.
@@ -102,24 +37,45 @@ Block = namedtuple(
 
 
 @njit(nogil=True, cache=True)
-def _products(b, s, l, step, t, forward, moving, number, count):
-    """The products of ``W[l]`` in a step, handed over where a neighbour waits for them."""
+def _due(b, l, t, forward, moving):
+    """Which products of ``W[l]`` a step takes."""
     work = 0 if forward else PREDICT
     if moving and l > 0:
         work |= BACKPROJECT
     if b.update_at[l] == EVERY_STEP or b.update_at[l] == t:
         work |= UPDATE
-    slot = (step & 1) * b.value_count
+    return work
+
+
+@njit(nogil=True, cache=True)
+def _work(b, s, l, work, step, number, count):
+    """Products of ``W[l]`` in a step."""
     if work != 0:
         target = s.x if l + 1 < b.hi or b.hi == b.depth else b.top
         weight = b.precision if l + 1 == b.depth else s.one
-        count = _step_layer(s, l, work, target, b.e, b.h, slot, weight, b.alpha, number, step, b.trace, b.room, count)
+        slot = (step & 1) * b.value_count
+        count = step_layer(s, l, work, target, b.e, b.h, slot, weight, b.alpha, number, step, b.trace, b.room, count)
+    return count
+
+
+@njit(nogil=True, cache=True)
+def _note_energy(b, s, l, step):
+    """Layer l's part of F, at the step that is asked for."""
+    if step == b.energy_step:
+        slot = (step & 1) * b.value_count
+        weight = b.precision if l + 1 == b.depth else s.one
+        b.energy[l] = 0.5 * weight * squares(s, l + 1, 0, s.padded[l + 1], b.e, slot)
+
+
+@njit(nogil=True, cache=True)
+def _products(b, s, l, step, t, forward, moving, number, count):
+    """All products of ``W[l]`` in a step, handed over where a neighbour waits for them."""
+    count = _work(b, s, l, _due(b, l, t, forward, moving), step, number, count)
     if l == b.lo:
         publish(b.progress, 2 * b.worker, step + 1)
     if l == b.hi - 1:
         publish(b.progress, 2 * b.worker + 1, step + 1)
-    if step == b.energy_step:
-        b.energy[l] = 0.5 * (b.precision if l + 1 == b.depth else s.one) * squares(s, l + 1, b.e, slot)
+    _note_energy(b, s, l, step)
     return count
 
 
@@ -129,7 +85,7 @@ def _move(b, s, l, step, count):
     begin = nanoseconds() if b.room > 0 else 0
     move_values(s, l, s.x, b.e, b.h, (step & 1) * b.value_count, b.gamma)
     activate_layer(s, l)
-    return _note(b.trace, b.room, count, VALUE, l, step, begin)
+    return note(b.trace, b.room, count, VALUE, l, step, begin)
 
 
 @njit(nogil=True, cache=True)
@@ -147,7 +103,7 @@ def _move_top(b, s, step, count):
         return count
     begin = nanoseconds() if b.room > 0 else 0
     move_values(s, b.hi, b.top, b.e, b.h, (step & 1) * b.value_count, b.gamma)
-    return _note(b.trace, b.room, count, VALUE, b.hi, step, begin)
+    return note(b.trace, b.room, count, VALUE, b.hi, step, begin)
 
 
 @njit(nogil=True, cache=True)
@@ -156,12 +112,32 @@ def _edges_first(b, s, step, t, forward, moving, number, count):
     for turn in range(b.hi - b.lo):
         l = b.lo if turn == 0 else (b.hi - 1 if turn == 1 else b.lo + turn - 1)
         count = _products(b, s, l, step, t, forward, moving, number, count)
-    if moving:
-        for l in range(b.lo + 1, b.hi):
-            count = _move(b, s, l, step, count)
-        count = _move_bottom(b, s, step, count)
-        count = _move_top(b, s, step, count)
-    return count
+    return _move_all(b, s, step, count) if moving else count
+
+
+@njit(nogil=True, cache=True)
+def _move_all(b, s, step, count):
+    """New values of the whole block."""
+    for l in range(b.lo + 1, b.hi):
+        count = _move(b, s, l, step, count)
+    count = _move_bottom(b, s, step, count)
+    return _move_top(b, s, step, count)
+
+
+@njit(nogil=True, cache=True)
+def _unfused(b, s, step, t, forward, moving, number, count):
+    """One step as it is written in textbooks: all predictions, then all back-projections, then all weight updates. Each
+    reads the weights anew; that is what fusion and waves are measured against."""
+    for part in (PREDICT, BACKPROJECT, UPDATE):
+        for l in range(b.lo, b.hi):
+            count = _work(b, s, l, _due(b, l, t, forward, moving) & part, step, number, count)
+        if part == PREDICT:
+            publish(b.progress, 2 * b.worker + 1, step + 1)
+        elif part == BACKPROJECT:
+            publish(b.progress, 2 * b.worker, step + 1)
+    for l in range(b.lo, b.hi):
+        _note_energy(b, s, l, step)
+    return _move_all(b, s, step, count) if moving else count
 
 
 @njit(nogil=True, cache=True)
@@ -202,9 +178,9 @@ def _wave(b, s, steps, upwards, step, t, forward, value_steps, number, count):
 def _forward_start(b, s, rows, data_x, data_y, cycle, step, forward, started, count):
     """Load a batch and, if ``forward``, let the values be their predictions: layer by layer, worker by worker."""
     if b.lo == 0:
-        _load_rows(data_x, rows, cycle, s.padded[0], s.x, s.value_at[0])
+        load_rows(data_x, rows, cycle, 0, s.batch, s.padded[0], s.x, s.value_at[0])
     if b.hi == b.depth:
-        _load_rows(data_y, rows, cycle, s.padded[b.depth], s.x, s.value_at[b.depth])
+        load_rows(data_y, rows, cycle, 0, s.batch, s.padded[b.depth], s.x, s.value_at[b.depth])
     if b.worker > 0 and forward:
         if not wait(started, b.worker - 1, cycle + 1, b.stop):
             return count
@@ -215,14 +191,14 @@ def _forward_start(b, s, rows, data_x, data_y, cycle, step, forward, started, co
         activate_layer(s, l)
         if forward:
             at = s.value_at[l + 1]
-            size = s.batch * s.padded[l + 1]
+            units = s.padded[l + 1]
             if l + 1 == b.depth:
-                start_prediction(s, l, b.e, slot + at)
-                subtract_from(s.x, at, size, b.e, slot + at)
+                start_prediction(s, l, 0, units, b.e, slot + at)
+                subtract_from(s, l + 1, 0, units, s.x, at, b.e, slot + at)
             else:
-                start_prediction(s, l, s.x if l + 1 < b.hi else b.top, at)
-                fill(b.e, slot + at, size, s.zero)
-            count = _note(b.trace, b.room, count, START, l, step, begin)
+                start_prediction(s, l, 0, units, s.x if l + 1 < b.hi else b.top, at)
+                fill(b.e, slot + at, s.batch * units, s.zero)
+            count = note(b.trace, b.room, count, START, l, step, begin)
     publish(started, b.worker, cycle + 1)
     return count
 
@@ -230,7 +206,7 @@ def _forward_start(b, s, rows, data_x, data_y, cycle, step, forward, started, co
 @njit(nogil=True, cache=True)
 def predictive_coding(
     worker, workers, lo, hi, arrays, layout, options, data_x, data_y, rows, e, h, top, value_count,
-    update_at, cycle_steps, value_steps, first_t, given, steps, wave, number, gamma, alpha, precision,
+    update_at, cycle_steps, value_steps, first_t, given, steps, wave, fused, number, gamma, alpha, precision,
     progress, started, ready, stop, energy, trace, times,
 ):  # fmt: skip
     """``steps`` steps of the block ``lo … hi-1``, ``wave`` of them at a time; returns the number of events noted.
@@ -238,7 +214,7 @@ def predictive_coding(
     started: flags, the cycles whose forward pass is done; ready: flags, presence at the start. energy[l] receives
     layer l's part of F at the first step that updates weights.
     """
-    s = _layers(arrays, layout, options)
+    s = layers(arrays, layout, options)
     progress, started, ready, stop = pointer(progress), pointer(started), pointer(ready), pointer(stop)
     energy_step = max(0, update_at.min()) - first_t if update_at.min() >= 0 else 0
     b = Block(
@@ -263,8 +239,11 @@ def predictive_coding(
         together = min(wave, steps - step)
         if cycle_steps > 0:
             together = min(together, cycle_steps - t)
-        if together == 1:
-            moving = value_steps < 0 or t < value_steps
+        moving = value_steps < 0 or t < value_steps
+        if not fused:
+            together = 1
+            count = _unfused(b, s, step, t, forward, moving, number + 1, count)
+        elif together == 1:
             count = _edges_first(b, s, step, t, forward, moving, number + 1, count)
         else:
             count = _wave(b, s, together, (worker + waves) & 1 == 0, step, t, forward, value_steps, number + 1, count)
@@ -278,58 +257,4 @@ def predictive_coding(
         elif t == 0:
             number += 1
     times[worker, 1] = nanoseconds()
-    return count
-
-
-@njit(nogil=True, cache=True)
-def backprop(
-    arrays,
-    layout,
-    options,
-    data_x,
-    data_y,
-    rows,
-    e,
-    value_count,
-    updates,
-    number,
-    alpha,
-    stop,
-    energy,
-    trace,
-    times,
-):
-    """``updates`` weight updates by one worker: a pass for the predictions, then one for errors and weights together.
-
-    The last error is minus the gradient of the loss, so the same passes serve as in predictive coding. energy[L-1]
-    receives the loss before the first update; returns the number of events noted in ``trace``.
-    """
-    s = _layers(arrays, layout, options)
-    padded, value_at, depth = s.padded, s.value_at, len(energy)
-    errors, stop, room, trace = pointer(e), pointer(stop), len(trace), pointer(trace)
-    times[0, 0] = nanoseconds()
-    count = 0
-    for update in range(updates):
-        if load_acquire(stop, 0) != 0:
-            break
-        _load_rows(data_x, rows, update, padded[0], s.x, value_at[0])
-        _load_rows(data_y, rows, update, padded[depth], s.x, value_at[depth])
-        for l in range(depth):
-            begin = nanoseconds() if room > 0 else 0
-            activate_layer(s, l)
-            at = value_at[l + 1]
-            if l + 1 < depth:
-                start_prediction(s, l, s.x, at)
-            else:
-                start_prediction(s, l, errors, at)
-                subtract_from(s.x, at, s.batch * padded[depth], errors, at)
-            count = _note(trace, room, count, PREDICT, l, update, begin)
-        if update == 0:
-            energy[depth - 1] = 0.5 * squares(s, depth, errors, 0)
-        for l in range(depth - 1, -1, -1):
-            work = UPDATE | (BACKPROJECT if l > 0 else 0)
-            count = _step_layer(
-                s, l, work, s.x, errors, errors, 0, s.one, alpha, number + update + 1, update, trace, room, count
-            )
-    times[0, 1] = nanoseconds()
     return count

@@ -1,10 +1,10 @@
-"""Layers on threads: each worker owns a block of layers and runs compiled loops without Python's global lock.
+"""Layers on threads: workers that run compiled loops without Python's global lock.
 
 This file lays out memory, starts and ends threads, and turns what they noted into a timeline. What a worker does in
-a step is in ``loops.py``; it never enters Python between the steps of a run.
+a step is in ``loops.py`` and ``backprop.py``; it never enters Python between the steps of a run.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 import numpy as np
@@ -12,18 +12,36 @@ from threadpoolctl import ThreadpoolController
 
 from ..algorithms import BP, Algorithm, PredictiveCoding
 from ..errors import InputError
+from ..kernels import blas
 from ..kernels.activations import CODES
-from ..kernels.blas import gemm_address
 from ..kernels.dense import PAGE_BYTES, aligned_empty, padded
+from ..kernels.simd import VECTOR_BYTES
 from ..kernels.sync import make_flags
 from ..network import Network
 from ..timeline import Event, Timeline
-from . import loops
-from .blocks import balanced_blocks
+from . import BP_EXECUTIONS, backprop, loops
+from .blocks import balanced_blocks, even_parts
 from .cache import wave_length
+from .steps import TRACE_COLUMNS
 from .workers import in_threads
 
 Array = np.ndarray
+
+MICRO_BATCHES = 8  # of the pipeline, unless told otherwise: the same for any number of workers, so that the bits are
+
+
+def check_execution(execution: str, workers: int, depth: int, batch: int) -> None:
+    """InputError where BP cannot share the work of such a net and batch in that way among so many workers."""
+    if execution not in BP_EXECUTIONS:
+        raise InputError(f"BP's execution {execution!r} is unknown: choose from {', '.join(BP_EXECUTIONS)}")
+    if execution == "serial" and workers > 1:
+        raise InputError("BP's layers wait for one another: execution 'serial' runs with workers=1")
+    if execution == "pipeline" and batch == 1:
+        raise InputError("a pipeline needs a batch above 1, of which it makes micro-batches")
+    limits = {"pipeline": (depth, "layers of the net"), "data-parallel": (batch, "samples of a batch")}
+    limit, what = limits.get(execution, (workers, ""))
+    if workers > limit:
+        raise InputError(f"{workers} workers are more than the {limit} {what}: use at most {limit}")
 
 
 class ThreadsEngine:
@@ -32,10 +50,13 @@ class ThreadsEngine:
     ``batches`` gives the rows of the next batch each time a cycle begins; ``values``, L + 1 arrays (B, n[l]), take
     the place of the first cycle's forward pass. ``pin=True`` binds worker i to the i-th core that this process may
     use (Linux). ``wave`` is the number of steps a worker takes together (see ``loops``), None for what suits the cache;
-    it changes no bit of the result.
+    it changes no bit of the result. ``fused=False`` reads the weights anew for each product of a step, and takes the
+    steps one by one: the same bits, and what fusion is measured against.
 
-    Raises InputError where there are more workers than layers, or more than one for BP (whose layers wait for one
-    another).
+    ``execution`` says how BP shares its work (``BP_EXECUTIONS``; default: serial): see ``backprop``. ``micro_batches``
+    is the number of parts that a pipeline makes of a batch (at most B).
+
+    Raises InputError where there are more workers than layers (BP: than can share the work in that way).
     """
 
     def __init__(
@@ -51,52 +72,49 @@ class ThreadsEngine:
         values: list[Array] | None = None,
         pin: bool = False,
         wave: int | None = None,
+        fused: bool = True,
+        execution: str | None = None,
+        micro_batches: int = MICRO_BATCHES,
     ) -> None:
         self.original, self.algorithm, self.batches = network, algorithm, batches
         self.is_backprop = isinstance(algorithm, BP)
         L, dtype = network.depth, network.dtype
-        if self.is_backprop and workers != 1:
-            raise InputError("BP's layers wait for one another: with backend 'threads' it runs with workers=1")
-        if workers > L:
-            raise InputError(f"{workers} workers are more than the {L} layers of the net: use at most {L}")
-        self.workers, self.pin = workers, pin
         self.x, self.y = np.ascontiguousarray(x, dtype), np.ascontiguousarray(y, dtype)
         self.first_rows: Array | None = batches()
-        batch = len(self.first_rows)
-        self.full_batch = batch == len(x)
+        self.batch = len(self.first_rows)
+        self.full_batch = self.batch == len(x)
+        self.execution = execution or "serial"
+        if self.is_backprop:
+            check_execution(self.execution, workers, L, self.batch)
+        elif execution is not None:
+            raise InputError("execution says how BP shares its work; PC, Z-IL and iPC have layers on workers")
+        elif workers > L:
+            raise InputError(f"{workers} workers are more than the {L} layers of the net: use at most {L}")
+        self.pin, self.fused = pin, fused
+        # BLAS has threads of its own, which serve one worker.
+        self.workers, self.blas_threads = (1, workers) if self.execution == "blas" else (workers, 1)
         self.t = self.number = 0
         self.steps_per_update = 1
         self.given = values is not None
         self.timeline: Timeline | None = None
+        self._lay_out(micro_batches)
 
-        sizes = np.array(network.sizes)
-        wide = np.array([padded(n, dtype) for n in sizes])
-        lengths = wide[1:] * wide[:-1] + wide[1:]  # weights, then biases
-        self.batch, self.wide = batch, wide
-        self.blocks = balanced_blocks(lengths.tolist(), workers)
-        edges = [hi for _, hi in self.blocks[:-1]]
-        page = PAGE_BYTES // dtype.itemsize
-        # The kernels fetch four rows ahead, at the end of a block too.
-        self.weight_at = _offsets(lengths, edges, page, gap=4 * int(wide.max()))
-        value_at = _offsets(batch * wide, [*edges, *(edge + 1 for edge in edges)], page)
-        self.value_at, self.value_count = value_at[:-1], -(-int(value_at[-1]) // page) * page
         adam = algorithm.optimizer == "adam"
-        self.parameters = aligned_empty(int(self.weight_at[-1]), dtype)
-        moments = self.weight_at[-1] if adam else 0
+        moments, count = (len(self.parameters) if adam else 0), self.value_count
         self.mean, self.square = _zeros(moments, dtype), _zeros(moments, dtype)
-        self.scratch = [_zeros(lengths.max() if adam else 0, dtype) for _ in range(workers)]
-        count = self.value_count
+        self.scratch = [_zeros(self.largest if adam else 0, dtype) for _ in range(self.workers)]
         self.values_flat, self.top, self.a, self.d = (_zeros(count, dtype) for _ in range(4))
-        self.e, self.h = (_zeros(2 * count, dtype) for _ in range(2))
-        scale = np.array(network.scale, dtype)
-        skip = np.array(network.skip, np.int64)
-        self.layout = (sizes, wide, self.weight_at, self.value_at, scale, skip)
+        self.e = _zeros(2 * count, dtype)
+        self.h = _zeros((self.workers if self.execution == "intra-layer" else 2) * count, dtype)
+        vectors = self.execution == "blas" and self.batch == 1
         self.options = (
-            batch,
+            self.batch,
             CODES[network.activation],
             network.biases is not None,
             adam,
-            gemm_address(dtype),
+            blas.address("gemm", dtype),
+            blas.address("gemv", dtype) if vectors else 0,
+            blas.address("ger", dtype) if vectors else 0,
             dtype.type(1),
         )
         if isinstance(algorithm, PredictiveCoding):
@@ -106,99 +124,189 @@ class ThreadsEngine:
             self.value_steps = -1 if calendar.value_steps is None else calendar.value_steps
             self.update_at = np.array([loops.EVERY_STEP if at is None else at for at in calendar.update_at])
             self.steps_per_update = 1 if calendar.updates != 1 else self.cycle_steps
-        item = dtype.itemsize
-        self.wave = wave or wave_length(int(lengths.sum()) * item, int(lengths.max()) * item, workers)
+        lengths = self.wide[1:] * self.wide[:-1] * dtype.itemsize
+        self.wave = wave or wave_length(int(lengths.sum()), int(lengths.max()), workers)
         self.blas = ThreadpoolController().select(user_api="blas")
         # The owner touches its weights first, so that their memory is near its core.
         in_threads(self.workers, lambda worker: self._fill(worker, values), pin=pin)
 
+    def _lay_out(self, micro_batches: int) -> None:
+        """Who owns what, and where it begins in the flat arrays. What a worker writes lies on pages of its own:
+        processors fetch ahead within a page, and what one worker writes must not be fetched by another that is merely
+        passing (it cost up to half the speed of two workers)."""
+        network, dtype, L, P = self.original, self.original.dtype, self.original.depth, self.workers
+        page, lanes = PAGE_BYTES // dtype.itemsize, VECTOR_BYTES // dtype.itemsize
+        sizes = np.array(network.sizes)
+        wide = self.wide = np.array([padded(n, dtype) for n in sizes])
+        lengths = wide[1:] * wide[:-1] + wide[1:]  # weights, then biases
+        self.largest = int(lengths.max())
+        apart = self.execution == "intra-layer"  # each worker's rows lie together, apart from the others'
+        self.by_rows = apart or self.execution == "data-parallel"
+        self.blocks = [(0, L)] * P if self.by_rows else balanced_blocks(lengths.tolist(), P)
+        shared = [even_parts(int(width) // lanes, P) for width in wide]
+        self.firsts = np.array([[parts[worker][0] * lanes for parts in shared] for worker in range(P)])
+        self.counts = np.array([[parts[worker][1] * lanes for parts in shared] for worker in range(P)])
+
+        edges = [] if self.by_rows else [hi for _, hi in self.blocks[:-1]]
+        at = _offsets(self.batch * wide, [*edges, *(edge + 1 for edge in edges)], page)
+        values = np.tile(at[:-1], (P, 1))
+        self.value_count = -(-int(at[-1]) // page) * page
+        if apart:
+            weights, biases = np.zeros((2, P, L), np.int64)
+            end = 0
+            for worker in range(P):
+                end = -(-end // page) * page
+                for l in range(L):
+                    first, rows = int(self.firsts[worker, l + 1]), int(self.counts[worker, l + 1])
+                    weights[worker, l] = end - first * wide[l]
+                    biases[worker, l] = end + rows * wide[l] - first
+                    end += rows * int(wide[l] + 1)
+                if worker:  # an input and a target of its own
+                    for l in (0, L):
+                        values[worker, l] = self.value_count
+                        self.value_count += -(-int(self.batch * wide[l]) // page) * page
+        else:
+            at = _offsets(lengths, edges, page)
+            end = int(at[-1])
+            weights = np.tile(at[:-1], (P, 1))
+            biases = weights + wide[1:] * wide[:-1]
+        self.parameters = aligned_empty(end, dtype)
+        self.value_at = values
+        scale, skip = np.array(network.scale, dtype), np.array(network.skip, np.int64)
+        self.layouts = [(sizes, wide, weights[w], biases[w], values[w], scale, skip) for w in range(P)]
+
+        samples = even_parts(self.batch, P if self.execution == "data-parallel" else min(micro_batches, self.batch))
+        begins = np.array([first for first, _ in samples])
+        self.samples = (values[0] + begins[:, None] * wide, begins, np.array([count for _, count in samples]))
+
     def _fill(self, worker: int, values: list[Array] | None) -> None:
-        lo, hi = self.blocks[worker]
-        self.parameters[self.weight_at[lo] : self.weight_at[hi]] = 0
-        for l in range(lo, hi):
-            self._weights(l)[...] = self.original.weights[l]
+        for l in range(*self.blocks[worker]):
+            first, rows = self._owned(worker, l)
+            weights, biases = self._rows_of_weights(worker, l, padding=True)
+            weights[...], biases[...] = 0, 0
+            weights, biases = self._rows_of_weights(worker, l)
+            weights[...] = self.original.weights[l][first : first + rows]
             if self.original.biases is not None:
-                self._bias(l)[...] = self.original.biases[l]
+                biases[...] = self.original.biases[l][first : first + rows]
             if values is not None and l > 0:
                 for flat in (self.values_flat, self.top):
                     self._part(flat, l)[...] = values[l]
 
-    def _weights(self, l: int) -> Array:
-        """A view of ``W[l]`` without its padding."""
-        rows, columns = self.wide[l + 1], self.wide[l]
-        begin = self.weight_at[l]
-        whole = self.parameters[begin : begin + rows * columns].reshape(rows, columns)
-        return whole[: self.original.sizes[l + 1], : self.original.sizes[l]]
+    def _owned(self, worker: int, l: int) -> tuple[int, int]:
+        """The first row of ``W[l]`` that this worker writes, and how many."""
+        return (self.firsts[worker, l + 1], self.counts[worker, l + 1]) if self.by_rows else (0, self.wide[l + 1])
 
-    def _bias(self, l: int) -> Array:
-        begin = self.weight_at[l] + self.wide[l + 1] * self.wide[l]
-        return self.parameters[begin : begin + self.original.sizes[l + 1]]
+    def _rows_of_weights(self, worker: int, l: int, padding: bool = False) -> tuple[Array, Array]:
+        """Views of a worker's rows of ``W[l]`` and of their biases."""
+        first, rows = self._owned(worker, l)
+        _, wide, weight_at, bias_at, *_ = self.layouts[worker]
+        columns, begin, bias = wide[l], weight_at[l] + first * wide[l], bias_at[l] + first
+        whole, biases = self.parameters[begin : begin + rows * columns], self.parameters[bias : bias + rows]
+        m, n = max(0, min(rows, self.original.sizes[l + 1] - first)), self.original.sizes[l]
+        return (whole, biases) if padding else (whole.reshape(rows, columns)[:m, :n], biases[:m])
 
-    def _part(self, flat: Array, l: int) -> Array:
+    def _part(self, flat: Array, l: int, worker: int = 0) -> Array:
         """Layer l's values, (B, n[l]), in a flat array: a view without the padding."""
-        begin, width = self.value_at[l], self.wide[l]
+        begin, width = self.value_at[worker, l], self.wide[l]
         part = flat[begin : begin + self.batch * width].reshape(self.batch, width)
         return part[:, : self.original.sizes[l]]
 
     @property
     def network(self) -> Network:
         """The net as it stands, a copy."""
-        layers = range(self.original.depth)
-        biases = None if self.original.biases is None else [self._bias(l).copy() for l in layers]
-        return self.original.replace([self._weights(l).copy() for l in layers], biases)
+        owners = range(self.workers if self.by_rows else 1)
+        parts = [[self._rows_of_weights(worker, l) for worker in owners] for l in range(self.original.depth)]
+        weights = [np.concatenate([rows for rows, _ in layer]) for layer in parts]
+        biases = None if self.original.biases is None else [np.concatenate([b for _, b in layer]) for layer in parts]
+        return self.original.replace(weights, biases)
 
     @property
     def values(self) -> list[Array]:
         """Values of all layers, a copy: L + 1 arrays (B, n[l]); for BP the last forward pass."""
-        parts = [self._part(self.values_flat, l).copy() for l in range(self.original.depth + 1)]
+        L = self.original.depth
+        parts = [self._part(self.values_flat, l).copy() for l in range(L + 1)]
         if self.is_backprop:  # the output layer holds the target, as the error is taken against it
-            parts[-1] -= self._part(self.e, self.original.depth)
+            for worker in range(self.workers if self.by_rows else 1):
+                first, rows = self._owned(worker, L - 1)
+                target, error = (self._part(flat, L, worker) for flat in (self.values_flat, self.e))
+                parts[L][:, first : first + rows] = (target - error)[:, first : first + rows]
         return parts
 
     def run(self, updates: int, trace: bool = False) -> tuple[float, float]:
         """Make ``updates`` complete weight updates; seconds from the common start to the end of the slowest worker,
-        and the energy F before the first update. With ``trace``, ``timeline`` then holds what each worker did."""
-        L, dtype = self.original.depth, self.original.dtype
-        steps = updates if self.is_backprop else updates * self.steps_per_update
+        and the energy F before the first update. With ``trace``, ``timeline`` then holds what each worker did (of BP
+        only the serial execution: the others have no task of the graph to themselves)."""
+        L = self.original.depth
+        steps = updates * self.steps_per_update
         rows = self._rows(steps)
-        flags = [make_flags(2 * self.workers), make_flags(self.workers), make_flags(self.workers)]
-        stop, energy = make_flags(1), np.zeros(L)
+        stop, energy = make_flags(1), np.zeros(max(L, self.workers))
         times = np.zeros((self.workers, 16), np.int64)  # a cache line and its pair for each worker
-        notes = [
-            np.zeros((steps * 4 * (hi - lo + 1) if trace else 0, loops.TRACE_COLUMNS), np.int64)
-            for lo, hi in self.blocks
-        ]
+        events = 3 * L if self.is_backprop else 4 * (L + 1)
+        notes = [np.zeros((steps * events if trace else 0, TRACE_COLUMNS), np.int64) for _ in self.blocks]
+        work = self._backprop if self.is_backprop else self._predictive_coding
         counts = [0] * self.workers
 
-        def work(worker: int) -> None:
-            lo, hi = self.blocks[worker]
-            arrays = (
-                self.parameters, self.values_flat, self.a, self.d, self.scratch[worker], self.mean, self.square
-            )  # fmt: skip
-            common = (arrays, self.layout, self.options, self.x, self.y, rows, self.e)
-            alpha = dtype.type(self.algorithm.alpha)
-            if self.is_backprop:
-                counts[worker] = loops.backprop(
-                    *common, self.value_count, updates, self.number, alpha, stop, energy, notes[worker], times
-                )
-            else:
-                counts[worker] = loops.predictive_coding(  # type: ignore[call-arg]
-                    worker, self.workers, lo, hi, *common, self.h, self.top, self.value_count,
-                    self.update_at, self.cycle_steps, self.value_steps, self.t, self.given, steps, self.wave,
-                    self.number, dtype.type(self.gamma), alpha, dtype.type(self.precision),
-                    *flags, stop, energy, notes[worker], times,
-                )  # fmt: skip
+        loop = work(updates, steps, rows, stop, energy, notes, times)
 
-        # One BLAS thread in each worker. The setting is the process's, so it is made around the run, not for ever.
-        with self.blas.limit(limits=1) if self.batch > 1 else nullcontext():
-            in_threads(self.workers, work, stop, self.pin)
-        if not self.is_backprop:
-            self.t = (self.t + steps) % self.cycle_steps if self.cycle_steps else self.t + steps
+        def guarded(worker: int) -> None:
+            counts[worker] = loop(worker) or 0
+
+        # The number of BLAS threads is the process's, so it is set around the run, not for ever.
+        with self.blas.limit(limits=self.blas_threads) if self.batch > 1 or self.blas_threads > 1 else nullcontext():
+            in_threads(self.workers, guarded, stop, self.pin)
         self.given = False
         self.number += updates
-        if trace:
+        if trace and any(counts):
             self.timeline = self._timeline(notes, counts)
         return float(times[:, 1].max() - times[:, 0].min()) * 1e-9, float(energy.sum())
+
+    def _arrays(self, worker: int) -> tuple:
+        values = (self.values_flat, self.a, self.d, self.scratch[worker])
+        arrays = (self.parameters, *values, self.mean, self.square)
+        return arrays, self.layouts[worker], self.options
+
+    def _predictive_coding(
+        self, updates: int, steps: int, rows: Array, stop: Array, energy: Array, notes: list[Array], times: Array
+    ) -> Callable[[int], int]:
+        kind, algorithm = self.original.dtype.type, self.algorithm
+        flags = [make_flags(2 * self.workers), make_flags(self.workers), make_flags(self.workers)]
+        first_t = self.t
+        self.t = (self.t + steps) % self.cycle_steps if self.cycle_steps else self.t + steps
+
+        def loop(worker: int) -> int:
+            return loops.predictive_coding(  # type: ignore[call-arg]
+                worker, self.workers, *self.blocks[worker], *self._arrays(worker), self.x, self.y, rows,
+                self.e, self.h, self.top, self.value_count, self.update_at, self.cycle_steps, self.value_steps,
+                first_t, self.given, steps, self.wave, self.fused, self.number,
+                kind(self.gamma), kind(algorithm.alpha), kind(self.precision),
+                *flags, stop, energy, notes[worker], times,
+            )  # fmt: skip
+
+        return loop
+
+    def _backprop(
+        self, updates: int, steps: int, rows: Array, stop: Array, energy: Array, notes: list[Array], times: Array
+    ) -> Callable[[int], int | None]:
+        alpha, number = self.original.dtype.type(self.algorithm.alpha), self.number
+        progress, ready = make_flags(2 * self.workers), make_flags(self.workers)
+
+        def loop(worker: int) -> int | None:
+            common = (*self._arrays(worker), self.x, self.y, rows, self.e)
+            arrays, data = common[:3], common[3:]
+            end = (updates, number, alpha, progress, ready, stop, energy, times)
+            mine = (worker, self.workers, self.firsts[worker], self.counts[worker])
+            block = (worker, self.workers, *self.blocks[worker])
+            if self.execution == "intra-layer":
+                return backprop.intra_layer(*mine, *common, self.h, self.value_count, *end)  # type: ignore[call-arg]
+            if self.execution == "data-parallel":
+                return backprop.data_parallel(*mine, *arrays, *self.samples, *data, *end)  # type: ignore[call-arg]
+            if self.execution == "pipeline":
+                return backprop.pipeline(*block, *arrays, *self.samples, *data, *end)  # type: ignore[call-arg]
+            return backprop.serial(  # type: ignore[call-arg]
+                *common, updates, number, alpha, stop, energy, notes[worker], times
+            )
+
+        return loop
 
     def _rows(self, steps: int) -> Array:
         """The rows of each batch that begins within the next ``steps`` steps: (cycles, B); one for all if full."""
@@ -226,14 +334,13 @@ class ThreadsEngine:
         )
 
 
-def _offsets(lengths: Array, cuts: list[int], page: int, gap: int = 0) -> Array:
-    """Where each layer's part begins in a flat array, and where the last ends. A part in ``cuts`` begins on a page of
-    its own, ``gap`` elements or more behind the one before: processors fetch ahead within a page, and what one worker
-    writes must not be fetched by another that is merely passing (it cost up to half the speed of two workers)."""
+def _offsets(lengths: Array, cuts: Sequence[int], page: int) -> Array:
+    """Where each layer's part begins in a flat array, and where the last ends; a part in ``cuts`` on a page of its
+    own."""
     offsets = np.zeros(len(lengths) + 1, np.int64)
     for l, length in enumerate(lengths):
         if l in cuts:
-            offsets[l] = -(-(offsets[l] + gap) // page) * page
+            offsets[l] = -(-offsets[l] // page) * page
         offsets[l + 1] = offsets[l] + length
     return offsets
 
