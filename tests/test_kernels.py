@@ -68,7 +68,7 @@ def run_pass(work, W, rows, columns, a, x, e, g, precision, rate):
 @some
 @given(
     st.integers(1, 150),
-    st.integers(1, 150),
+    st.one_of(st.integers(1, 150), st.sampled_from([193, 400, 512, 530, 1000])),  # short, middle and long rows
     st.sampled_from(TYPES),
     st.lists(
         st.sampled_from([dense.PREDICT, dense.BACKPROJECT, dense.UPDATE, dense.FORWARD, dense.OFFSET]), unique=True
@@ -93,7 +93,8 @@ def test_one_pass_does_what_it_is_told(m, n, dtype, parts, seed):
     if work & dense.PREDICT:
         mu = exact @ a[:n].astype(np.float64) + (error if work & dense.OFFSET else 0)
         error = mu if work & dense.FORWARD else x[:m] - mu
-    tolerance = {"rtol": 3e-6, "atol": 3e-5} if dtype is np.float32 else {"rtol": 1e-12, "atol": 1e-12}
+    # Rounding goes with the size of what is summed: some 1e3 at most in these sums.
+    tolerance = {"rtol": 3e-6, "atol": 3e-4} if dtype is np.float32 else {"rtol": 1e-12, "atol": 1e-12}
     np.testing.assert_allclose(e[:m], error, **tolerance)
     drive = 1.5 * error @ exact if work & dense.BACKPROJECT else before[1][:n]
     np.testing.assert_allclose(g[:n], drive, **tolerance)
