@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 STAMP := $(shell date +%Y%m%d-%H%M%S)
 RESULTS ?= results/bench-$(STAMP).jsonl
 
-.PHONY: bench test check docs clean
+.PHONY: bench benchmarks test check clean
 
 bench: $(VENV)/installed
 	@mkdir -p $(dir $(RESULTS))
 	$(BIN)/pcsim bench --out $(RESULTS)
 	@$(BIN)/pcsim plot $(RESULTS) --out $(RESULTS:.jsonl=.png)
 	@$(BIN)/pcsim plot $(RESULTS) --times --out $(RESULTS:.jsonl=-times.png)
+	@$(BIN)/pcsim plot $(RESULTS) --gains --out $(RESULTS:.jsonl=-gains.png)
+
+benchmarks: $(VENV)/tested
+	$(BIN)/python -m pytest benchmarks --benchmark-columns=median,iqr,rounds --benchmark-autosave $(PYTEST)
 
 test: $(VENV)/tested
 	$(BIN)/python -m pytest $(PYTEST)

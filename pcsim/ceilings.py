@@ -8,6 +8,8 @@ import numpy as np
 
 WORKING_SETS = tuple(2**k for k in range(15, 29))  # bytes: 32 KiB (first-level cache) to 256 MiB (memory)
 GEMM_SIZE = 512
+SHAPE_FLOPS = 1e9  # in a sample of products of given shapes: some milliseconds
+TILE_BYTES = 24 << 10
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def measure_ceilings(workers: Sequence[int], dtype: np.dtype, pin: bool = True, 
             for size in WORKING_SETS:
                 for kind, writes in (("read", False), ("read-write", True)):
                     found.append(Ceiling(kind, count, size, _bandwidth(count, size, writes, dtype, pin, seconds)))
-            found.append(Ceiling("gemm", count, 0, _gemm_rate(count, dtype, pin)))
+            found.append(Ceiling("gemm", count, 0, gemm_rate(count, (GEMM_SIZE, GEMM_SIZE), dtype, pin)))
     return Ceilings(found)
 
 
@@ -88,19 +90,47 @@ def _bandwidth(workers: int, size: int, writes: bool, dtype: np.dtype, pin: bool
     return moved * repeats / _best(workers, pin, 5, run)
 
 
-def _gemm_rate(workers: int, dtype: np.dtype, pin: bool) -> float:
-    from .kernels.blas import gemm_address
+def gemm_rate(workers: int, shape: tuple[int, int], dtype: np.dtype, pin: bool = True) -> float:
+    """Flop per second of the three products that a square layer takes, for a batch and width of ``shape``: predictions,
+    back-projections and gradients, one BLAS thread per worker, on matrices of its own again and again."""
+    from .engines import blas_threads
+    from .kernels.blas import address
     from .kernels.dense import aligned_empty
     from .kernels.stream import multiply_matrices
 
-    n = GEMM_SIZE
-    data = [[aligned_empty(n * n, dtype) for _ in range(3)] for _ in range(workers)]
-    for matrices in data:
-        for matrix in matrices:
-            matrix.fill(1)
-    gemm = gemm_address(dtype)
+    batch, width = shape
+    data = [[aligned_empty(count * width, dtype) for count in (width, batch, batch, batch)] for _ in range(workers)]
+    for arrays in data:
+        for array in arrays:
+            array.fill(1)
+    gemm = address("gemm", dtype)
+    flops = 6 * batch * width**2
+    repeats = max(2, math.ceil(SHAPE_FLOPS / flops))
 
     def run(worker, ready, stop, times):
-        multiply_matrices(worker, workers, gemm, n, *data[worker], 4, ready, stop, times)
+        multiply_matrices(worker, workers, gemm, batch, width, *data[worker], repeats, ready, stop, times)
 
-    return 4 * 2 * n**3 * workers / _best(workers, pin, 5, run)
+    with blas_threads(1):
+        return repeats * flops * workers / _best(workers, pin, 5, run)
+
+
+def tile_rate(workers: int, width: int, dtype: np.dtype, pin: bool = True) -> float:
+    """Flop per second of the fused pass on rows of so many columns that stay in the first-level cache, with the values
+    they need: half of it at most."""
+    from .kernels.dense import aligned_empty, padded
+    from .kernels.stream import repeat_pass
+
+    columns = padded(width, dtype)
+    rows = max(8, min(padded(width, dtype), TILE_BYTES // (columns * dtype.itemsize) // 8 * 8))
+    sizes = (rows * columns, columns, columns, rows, rows)
+    data = [[aligned_empty(size, dtype) for size in sizes] for _ in range(workers)]
+    for arrays in data:
+        for array in arrays:
+            array.fill(0)
+    repeats = max(2, math.ceil(SHAPE_FLOPS / 10 / (6 * rows * columns)))
+
+    def run(worker, ready, stop, times):
+        repeat_pass(worker, workers, rows, columns, *data[worker], repeats, ready, stop, times)
+
+    _best(workers, pin, 1, run)
+    return repeats * 6 * rows * columns * workers / _best(workers, pin, 5, run)

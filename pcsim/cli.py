@@ -112,7 +112,16 @@ def _parser() -> argparse.ArgumentParser:
         "--backend", choices=["threads"], default="threads", help="who runs the layers (default threads)"
     )
     bench.add_argument(
-        "--baselines", choices=["serial", "numpy"], nargs="+", default=["serial", "numpy"], help="BP's executions"
+        "--baselines",
+        nargs="+",
+        default=["own"],
+        metavar="NAME",
+        help="what iPC is held against: executions of BP (serial intra-layer blas pipeline data-parallel numpy), "
+        "unfused (iPC that reads the weights anew for each product), peers where installed (torch jax pcx); own "
+        "(default) and all stand for lists of them",
+    )
+    bench.add_argument(
+        "--launches", type=_count, default=1, metavar="N", help="fresh processes that measure each cell (default 1)"
     )
     _knobs(bench, alpha=False)
     bench.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="default float32")
@@ -165,21 +174,29 @@ def _parser() -> argparse.ArgumentParser:
 
     report = verbs.add_parser("report", help="ratio tables with intervals and verdicts from a results file")
     report.add_argument("results", metavar="FILE.jsonl")
-    report.add_argument("--denominator", default="paper-style", help="best-bp, paper-style (default) or an execution")
+    report.add_argument(
+        "--denominator",
+        default="best-bp",
+        metavar="NAME",
+        help="what iPC is divided by: best-bp (default), paper-style, an execution of BP, peer-ipc or ipc:EXECUTION",
+    )
     report.add_argument("--format", choices=["text", "markdown", "csv"], default="text")
     report.add_argument(
         "--show",
-        choices=["table", "verdicts", "speedups", "details"],
+        choices=["table", "verdicts", "ladder", "gains", "speedups", "steps", "details"],
         default="table",
-        help="ratios (default), the evidence behind them, iPC's gain from more workers, or every row",
+        help="ratios (default), the evidence behind them, every BP of each cell, where iPC's gain comes from, its gain "
+        "from more workers, what a step of PC and Z-IL costs against one of iPC, or every row",
     )
     report.set_defaults(run=_report)
 
     plot = verbs.add_parser("plot", help="figures from a results or curves file")
     plot.add_argument("results", metavar="FILE.jsonl")
     plot.add_argument("--out", required=True, metavar="FILE.png", help=".png, .svg or .pdf")
-    plot.add_argument("--denominator", default="paper-style", help="best-bp, paper-style (default) or an execution")
-    plot.add_argument("--times", action="store_true", help="seconds per update in place of the ratio")
+    plot.add_argument("--denominator", default="best-bp", metavar="NAME", help="as for report (default best-bp)")
+    shown = plot.add_mutually_exclusive_group()
+    shown.add_argument("--times", action="store_true", help="seconds per update in place of the ratio")
+    shown.add_argument("--gains", action="store_true", help="where iPC's gain comes from, in place of the ratio")
     plot.set_defaults(run=_plot)
 
     doctor = verbs.add_parser("doctor", help="what this machine and installation can and cannot do")
@@ -228,9 +245,10 @@ def _bench(arguments: argparse.Namespace) -> int:
         ),
         _algorithms(arguments),
         arguments.workers or [*sorted({1, cores}), "auto"],
-        arguments.baselines if "bp" in arguments.algorithms else (),
+        sweep.resolve_baselines(arguments.baselines),
         arguments.seconds,
         not arguments.no_pin,
+        arguments.launches,
     )
     plan.check(arguments.oversubscribe)
     if arguments.trace == "" and not arguments.out:
@@ -269,10 +287,10 @@ def _bench(arguments: argparse.Namespace) -> int:
     rows = latest(rows)
     results = Results(Path(arguments.out or "(not written)"), context, rows)
     if {"ipc", "bp"} <= {row["algorithm"] for row in rows if row["error"] is None}:
-        for execution, denominator in (("serial", "paper-style"), ("numpy", "numpy")):
-            if execution in arguments.baselines:
-                print(report.table(results, denominator), end="\n\n")
-        print("\n".join(report.summary(results, "paper-style" if "serial" in arguments.baselines else "numpy")[1:]))
+        print(report.table(results, "best-bp"), end="\n\n")
+        if "serial" in plan.baselines:
+            print(report.table(results, "paper-style"), end="\n\n")
+        print("\n".join(report.summary(results, "best-bp")[1:]))
     else:
         print(report.details(results))
     if arguments.out:
@@ -379,14 +397,13 @@ def _report(arguments: argparse.Namespace) -> int:
     results.rows[:] = latest(results.rows)
     for warning in results.warnings:
         _say(f"pcsim report: {warning}")
-    if arguments.show == "details":
-        print(report.details(results, arguments.format))
-    elif arguments.show == "speedups":
-        print(report.speedups(results, arguments.format))
-    elif arguments.show == "verdicts":
-        print(report.verdicts(results, arguments.denominator, arguments.format))
+    if arguments.show in ("table", "verdicts"):
+        show = {"table": report.table, "verdicts": report.verdicts}[arguments.show]
+        print(show(results, arguments.denominator, arguments.format))
     else:
-        print(report.table(results, arguments.denominator, arguments.format))
+        shows = {"ladder": report.rungs, "gains": report.origins, "speedups": report.speedups}
+        shows |= {"steps": report.step_costs, "details": report.details}
+        print(shows[arguments.show](results, arguments.format))
     if arguments.show == "table" and arguments.format != "csv":
         print()
         print("\n".join(report.summary(results, arguments.denominator)[1:]))
@@ -407,6 +424,8 @@ def _plot(arguments: argparse.Namespace) -> int:
             _say(f"pcsim plot: {warning}")
         if arguments.times:
             figure = plot.times_figure(results)
+        elif arguments.gains:
+            figure = plot.gains_figure(results)
         else:
             found = report.pairs(results, arguments.denominator)
             figure = plot.ratio_figure(found, machine=report.machine(results))

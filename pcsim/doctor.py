@@ -1,7 +1,6 @@
 """What this machine and installation can and cannot do, with advice; a probe that fails is a finding, never a crash."""
 
 import dataclasses
-import importlib.util
 import json
 import os
 import statistics
@@ -13,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from . import context
+from .peers import PEERS, available
 
 # Not SLURM_NTASKS: it is set in every shell of an allocation, without any launcher.
 LAUNCHERS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "MPI_LOCALNRANKS")
@@ -267,8 +267,8 @@ def _mpi() -> tuple[str, str, str]:
 
 
 def _peers() -> tuple[str, str, str]:
-    there = [name for name in ("torch", "jax") if importlib.util.find_spec(name)]
-    return "ok", ", ".join(f"{name} {context.version(name)}" for name in there) or "torch and jax are not installed", ""
+    there = [f"{name} {context.version(name)}" for name in PEERS if available(name)]
+    return "ok", ", ".join(there) or "none installed (pip install 'pcsim[peers]' brings torch, jax and pcx)", ""
 
 
 PROBES: dict[str, Callable[[], tuple[str, str, str]]] = {

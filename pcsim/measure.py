@@ -7,21 +7,21 @@ Contenders take turns (A B C A B C …), so that whatever disturbs the machine d
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from .algorithms import BP, IPC, PC, ZIL, Algorithm
+from .algorithms import BP, IPC, PC
 from .case import Case
-from .ceilings import Ceilings
+from .ceilings import Ceilings, gemm_rate, tile_rate
+from .contenders import Contender, build, memory_needed, work_per_update
 from .context import usable_cores
-from .engines import make_engine
 from .engines.cache import LONGEST_WAVE
 from .engines.numpy import NumpyEngine
-from .errors import InputError
 from .memory import require
+from .peers import PEERS
 from .results import bootstrap_interval
 from .tasks import TaskGraph
 from .timeline import Timeline
@@ -32,23 +32,10 @@ ALPHA, GAMMA = 1e-7, 0.5
 SAMPLE_SECONDS = 6e-3  # a sample lasts at least so long; shorter ones show the start of a second core too much
 SAMPLE_STEPS = 12  # and as many inference steps on threads, where several share one fetch of the weights
 MIN_ROUNDS, MAX_ROUNDS = 9, 31
+FIXED_TURNS = 1_000_000  # of the loop that is timed before and after: some 2 ms
+DRIFT = 0.05  # a change of its time above which a cell's rows are marked
 UNSTEADY = 0.15  # half the interval ÷ median: above this a row is marked
 TOLERANCE = {"float32": 2e-3, "float64": 1e-9}  # largest difference of two updates from the oracle's, relative
-
-
-@dataclass(frozen=True)
-class Contender:
-    """Who runs: an algorithm, its execution, and how many threads it has (for ``numpy``: BLAS threads)."""
-
-    algorithm: Algorithm
-    execution: str
-    workers: int
-    auto: bool = False
-
-    @property
-    def backend(self) -> str:
-        """The engine that runs it."""
-        return "numpy" if self.execution == "numpy" else "threads"
 
 
 @dataclass
@@ -63,70 +50,14 @@ class Entry:
     handover: float | None = None
 
 
-def execution_of(algorithm: Algorithm, workers: int) -> str:
-    """The name of CONTRACT for an algorithm on the threads backend with that many workers."""
-    return "serial" if workers == 1 else "layer-parallel"
-
-
-def work_per_update(algorithm: Algorithm, case: Case) -> dict[str, float]:
-    """Flop and bytes of one complete weight update, as the kernels do it; counted, not measured.
-
-    A product of a layer is ``2 * batch * width**2`` flop. A batch of one reads (and writes) the weights once per
-    pass: fused passes for PC, Z-IL and iPC; one for the predictions and one for the rest in BP. Larger batches are one
-    matrix product each, of which the weight update reads and writes. Vectors are left out.
-    """
-    graph = algorithm.tasks(case.depth, 3)
-    matrix = case.width**2
-    flops = 2.0 * case.batch * matrix * graph.mm_full
-    size = matrix * np.dtype(case.dtype).itemsize
-    L = case.depth
-    if isinstance(algorithm, PC | ZIL):
-        T = algorithm.T if isinstance(algorithm, PC) else L - 1
-        # the forward start, and a pass for each step; each matrix is written in one of them
-        # At t = 0 the input layer's matrix has nothing to do: the errors are known, and x[0] is clamped.
-        reads, writes = (L + T * L - 1, L) if case.batch == 1 else (L + T * (2 * L - 1), L)
-    elif isinstance(algorithm, BP):
-        reads, writes = (L, L) if case.batch == 1 else (2 * L - 1, L)
-    else:
-        reads, writes = (0, L) if case.batch == 1 else (2 * L - 1, L)
-    return {"flops": flops, "read": float(reads * size), "read-write": float(2 * writes * size)}
-
-
-def memory_needed(case: Case, contenders: int) -> int:
-    """Bytes for the weights and values of ``contenders`` engines and the oracle."""
-    item = np.dtype(case.dtype).itemsize
-    weights = case.depth * case.width**2 * item
-    values = (case.depth + 1) * case.width * case.batch * item
-    return (contenders + 3) * weights + (contenders * 8 + 6) * values
-
-
 def warm_up(dtype: str) -> dict[str, float]:
-    """Compile everything that will be timed (or load it from Numba's cache); seconds per algorithm name."""
+    """Compile the serial loops (or load them from Numba's cache); seconds per algorithm name."""
     seconds = {}
     for name, algorithm in (("bp", BP(ALPHA)), ("ipc", IPC(ALPHA, GAMMA))):
         begin = time.perf_counter()
-        _engine(Case(2, 8, 1, dtype), Contender(algorithm, "serial", 1)).run(1)
+        build(Case(2, 8, 1, dtype), Contender(algorithm, "serial", 1)).run(1)
         seconds[name] = time.perf_counter() - begin
     return {**seconds, "pc": seconds["ipc"], "zil": seconds["ipc"]}  # one loop serves all three
-
-
-def _engine(
-    case: Case, contender: Contender, pin: bool = False, values: list | None = None, wave: int | None = None
-) -> Any:
-    net, x, y = case.problem()
-    rows = np.arange(case.batch)
-    options: dict[str, Any] = {"pin": pin, "wave": wave} if contender.backend == "threads" else {}
-    return make_engine(
-        contender.backend,
-        net,
-        contender.algorithm,
-        x,
-        y,
-        lambda: rows,
-        workers=contender.workers if contender.backend == "threads" else 1,
-        values=values,
-        **options,
-    )
 
 
 def settle(slice_seconds: float = 0.005, longest: float = 1.0) -> None:
@@ -142,6 +73,19 @@ def settle(slice_seconds: float = 0.005, longest: float = 1.0) -> None:
         time.sleep(slice_seconds)
         if time.process_time() - before < slice_seconds / 4:
             return
+
+
+def fixed_loop() -> float:
+    """Seconds of a fixed piece of work that touches no memory: the shortest of five."""
+    from .kernels.clock import spin
+
+    spin(1)
+    times = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        spin(FIXED_TURNS)
+        times.append(time.perf_counter() - begin)
+    return min(times)
 
 
 class Cell:
@@ -160,36 +104,54 @@ class Cell:
         self.case, self.budget, self.pin = case, budget, pin
         self.entries = [Entry(contender) for contender in contenders]
         self.ceilings, self.compile_seconds = ceilings, compile_seconds or {}
+        self.rates: dict[int, dict[str, float]] = {}
+        self.drift: float | None = None
         require(memory_needed(case, len(contenders)), f"a cell of {case.depth} x {case.width}, batch {case.batch}")
 
     def measure(self, oracle: bool = True) -> list[dict]:
         """Check, then time. A contender that fails is a row with its error; the others go on."""
-        self._prepare(oracle)
-        alive = [entry for entry in self.entries if entry.error is None]
-        for entry in alive:
-            self._calibrate(entry)
-        settle()
-        begin = time.perf_counter()
-        for done in range(MAX_ROUNDS):
-            if done >= MIN_ROUNDS and time.perf_counter() - begin > self.budget:
-                break
+        try:
+            self._prepare(oracle)
+            alive = [entry for entry in self.entries if entry.error is None]
             for entry in alive:
-                entry.engine.run(1 + entry.updates // 4)  # its own data back into the caches
-                entry.seconds.append(entry.engine.run(entry.updates)[0] / entry.updates)
-                if entry.contender.backend == "numpy":
-                    settle()
-        for entry in alive:
-            if entry.contender.workers > 1 and entry.contender.backend == "threads":
-                entry.handover = self._handover(entry)
-        return [self._row(entry) for entry in self.entries]
+                self._calibrate(entry)
+            settle()
+            before = fixed_loop()
+            begin = time.perf_counter()
+            for done in range(MAX_ROUNDS):
+                if done >= MIN_ROUNDS and time.perf_counter() - begin > self.budget:
+                    break
+                for entry in alive:
+                    self._sample(entry)
+            self.drift = fixed_loop() / before
+            for entry in alive:
+                if entry.contender.blocks > 1:
+                    entry.handover = self._handover(entry)
+            return [self._row(entry) for entry in self.entries]
+        finally:
+            for entry in self.entries:
+                if entry.engine is not None and entry.contender.backend in PEERS:
+                    entry.engine.close()
+
+    def _sample(self, entry: Entry) -> None:
+        entry.engine.run(1 + entry.updates // 4)  # its own data back into the caches
+        entry.seconds.append(entry.engine.run(entry.updates)[0] / entry.updates)
+        if entry.contender.leaves_threads:
+            settle()
 
     def _prepare(self, oracle: bool) -> None:
         checked: dict[str, tuple[list, list]] = {}
         for entry in self.entries:
             try:
+                if entry.contender.backend in PEERS:
+                    entry.engine = build(self.case, entry.contender, self.pin)
+                    entry.engine.prepare()
+                    if oracle:
+                        entry.engine.check()
+                    continue
                 if oracle:
                     self._check(entry.contender, checked)
-                entry.engine = _engine(self.case, entry.contender, self.pin)
+                entry.engine = build(self.case, entry.contender, self.pin)
             except Exception as failure:  # the row says what it was, and the sweep goes on
                 entry.error = f"{type(failure).__name__}: {failure}".splitlines()[0]
 
@@ -211,7 +173,7 @@ class Cell:
         if contender.backend == "numpy":
             return
         weights, last = checked[name]
-        engine = _engine(self.case, Contender(algorithm, contender.execution, contender.workers), values=values)
+        engine = build(self.case, replace(contender, algorithm=algorithm), values=values)
         engine.run(2)
         for l, (mine, its, before) in enumerate(zip(engine.network.weights, weights, net.weights, strict=True)):
             change = float(np.max(np.abs(its - before)))
@@ -227,7 +189,7 @@ class Cell:
         further = -(-(2 * LONGEST_WAVE + 1) // engine.steps_per_update)
         plain = f"{name}, one by one"
         if plain not in checked:
-            alone = _engine(self.case, Contender(algorithm, "serial", 1), values=values, wave=1)
+            alone = build(self.case, Contender(algorithm, "serial", 1), values=values, wave=1)
             alone.run(2)
             alone.run(further)
             checked[plain] = (list(alone.network.weights), alone.values)
@@ -283,13 +245,13 @@ class Cell:
             "smm": graph.smm,
             "mm_full": graph.mm_full,
             "smm_full": graph.smm_full,
-            "smm_workers": graph.makespan(contender.workers if contender.execution == "layer-parallel" else 1),
+            "smm_workers": graph.makespan(contender.blocks),
             "flops": None,
             "bytes": None,
             "flop_rate": None,
             "bandwidth": None,
             "roofline": None,
-            "compile_seconds": self.compile_seconds.get(algorithm.name, 0.0) if contender.backend == "threads" else 0.0,
+            "compile_seconds": self._compile_seconds(entry),
             "warnings": [],
             "error": entry.error,
             "auto": contender.auto,
@@ -297,6 +259,10 @@ class Cell:
             "updates_per_sample": entry.updates,
             "checked": entry.error is None,
             "handover_seconds": entry.handover,
+            "variant": self._variant(entry),
+            "drift": self.drift,
+            "gemm_rate": None,
+            "tile_rate": None,
         }
         if entry.error is None:
             self._add_times(row, entry)
@@ -305,16 +271,44 @@ class Cell:
     def _add_times(self, row: dict, entry: Entry) -> None:
         median = float(np.median(entry.seconds))
         low, high = bootstrap_interval(entry.seconds)
-        work = work_per_update(entry.contender.algorithm, self.case)
+        work = work_per_update(entry.contender, self.case)
         moved = work["read"] + work["read-write"]
         row.update(median=median, ci95=[low, high], flops=work["flops"], bytes=moved)
-        row.update(
-            flop_rate=work["flops"] / median, bandwidth=moved / median, roofline=self._roofline(work, median, row)
-        )
+        row.update(flop_rate=work["flops"] / median, bandwidth=moved / median)
+        if self.ceilings is not None and entry.contender.backend == "threads":
+            row.update(self._rates(row["workers"]))
+        row["roofline"] = self._roofline(work, median, row)
         if (high - low) / 2 > UNSTEADY * median:
             row["warnings"].append("unsteady: repeat on a quieter machine, or with more --seconds")
+        if self.drift is not None and abs(self.drift - 1) > DRIFT:
+            row["warnings"].append(
+                f"drift: a fixed loop took {self.drift:.2f} times as long after this cell as before it; "
+                "close other programs, fix the clock frequency, or measure again with --resume later"
+            )
         if row["workers"] > len(usable_cores()):
             row["warnings"].append(f"oversubscribed: {row['workers']} workers on {len(usable_cores())} cores")
+
+    def _rates(self, workers: int) -> dict[str, float]:
+        """What so many workers do at most of this cell's arithmetic: products of its shapes, or, for a batch of one,
+        the fused pass on a tile of W that stays in the first-level cache. Flop per second."""
+        if workers not in self.rates:
+            width, batch, dtype = self.case.width, self.case.batch, np.dtype(self.case.dtype)
+            if batch == 1:
+                self.rates[workers] = {"tile_rate": tile_rate(workers, width, dtype, self.pin)}
+            else:
+                self.rates[workers] = {"gemm_rate": gemm_rate(workers, (batch, width), dtype, self.pin)}
+        return self.rates[workers]
+
+    def _variant(self, entry: Entry) -> str | None:
+        if entry.contender.micro_batches:
+            return f"{entry.contender.micro_batches} micro-batches"
+        return getattr(entry.engine, "variant", None)
+
+    def _compile_seconds(self, entry: Entry) -> float:
+        if entry.contender.backend in PEERS and entry.engine is not None:
+            return float(entry.engine.compile_seconds)
+        own = self.compile_seconds.get(entry.contender.algorithm.name, 0.0)
+        return own if entry.contender.backend == "threads" else 0.0
 
     def _roofline(self, work: dict[str, float], median: float, row: dict) -> float | None:
         """The least time that the measured ceilings allow for this work ÷ the time taken."""
@@ -325,57 +319,25 @@ class Cell:
         read, read_write, gemm = (self.ceilings.rate(kind, workers, held) for kind in ("read", "read-write", "gemm"))
         if read is None or read_write is None or gemm is None:
             return None
-        return max(work["read"] / read + work["read-write"] / read_write, work["flops"] / gemm) / median
+        traffic = work["read"] / read + work["read-write"] / read_write
+        return max(traffic, work["flops"] / (row["gemm_rate"] or gemm)) / median
 
 
 def trace(case: Case, contender: Contender, updates: int, pin: bool = True) -> tuple[Timeline, TaskGraph]:
     """The timeline of a contender's first updates (after a warm-up by another engine), and the graph to check it by."""
-    _engine(case, contender, pin).run(2)
-    engine = _engine(case, contender, pin)
+    build(case, contender, pin).run(2)
+    engine = build(case, contender, pin)
     engine.run(updates, trace=True)
     return engine.timeline, contender.algorithm.tasks(case.depth, updates)
 
 
-def pick_workers(case: Case, algorithm: Algorithm, candidates: Sequence[int], pin: bool = True) -> int:
-    """The number of workers, among ``candidates``, with the shortest of nine samples (disturbance only lengthens)."""
-    entries = [Entry(Contender(algorithm, execution_of(algorithm, workers), workers)) for workers in candidates]
-    cell = Cell(case, [], pin=pin)
-    for entry in entries:
-        entry.engine = _engine(case, entry.contender, pin)
+def fastest(case: Case, candidates: Sequence[Contender], pin: bool = True) -> Contender:
+    """The one of ``candidates`` with the shortest of nine samples (disturbance only lengthens)."""
+    cell = Cell(case, candidates, pin=pin)
+    for entry in cell.entries:
+        entry.engine = build(case, entry.contender, pin)
         cell._calibrate(entry)
     for _ in range(9):
-        for entry in entries:
-            entry.engine.run(1 + entry.updates // 4)
-            entry.seconds.append(entry.engine.run(entry.updates)[0] / entry.updates)
-    return min(entries, key=lambda entry: min(entry.seconds)).contender.workers
-
-
-def contenders(
-    case: Case,
-    algorithms: Sequence[Algorithm],
-    workers: Sequence[int | str],
-    baselines: Sequence[str],
-    pin: bool = True,
-    choose: Callable[..., int] = pick_workers,
-) -> list[Contender]:
-    """Who runs in a cell: BP as each of ``baselines`` (``serial``, ``numpy``), the others with each of ``workers``.
-
-    Numbers above the depth stand for the depth (a worker needs a layer); "auto" for the fastest of 1, 2, 4 … cores.
-    """
-    found: list[Contender] = []
-    for algorithm in algorithms:
-        if isinstance(algorithm, BP):
-            threads = {"serial": 1, "numpy": len(usable_cores())}
-            found += [Contender(algorithm, baseline, threads[baseline]) for baseline in baselines]
-            continue
-        counts = {min(w, case.depth) for w in workers if isinstance(w, int)}
-        best = None
-        if "auto" in workers:
-            cores = len(usable_cores())
-            candidates = sorted({min(case.depth, c) for c in (*(2**k for k in range(10) if 2**k <= cores), cores)})
-            best = candidates[0] if len(candidates) == 1 else choose(case, algorithm, candidates, pin)
-            counts.add(best)
-        found += [Contender(algorithm, execution_of(algorithm, w), w, w == best) for w in sorted(counts)]
-    if not found:
-        raise InputError("nothing to measure: name at least one algorithm")
-    return found
+        for entry in cell.entries:
+            cell._sample(entry)
+    return min(cell.entries, key=lambda entry: min(entry.seconds)).contender

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .comparison import FUSED, UNFUSED, best_bp, bp_executions, cells, gains, merged, sides
 from .errors import InputError
-from .results import Results, key
+from .results import ALGORITHMS, Results
 from .tasks import Kind, TaskGraph
 from .timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE, Event
 
@@ -32,19 +32,50 @@ _INK, _GREY, _FAINT = "#222222", "#666666", "#e4e4e4"
 # Okabe and Ito's palette (Color Universal Design, 2008)
 _BLUE, _SKY, _GREEN, _ORANGE, _RED, _PINK = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7"
 _STROKES: dict[str, Any] = {"measured": "-", "predicted": ":", "counted": "--"}
+_STRONG, _THIN = 2.4, 1.0  # widths of lines
 _Contender = tuple[str, str, str, Callable[[_Row], bool]]  # label, colour, marker, its rows
-_TIMED: tuple[_Contender, ...] = (
-    ("iPC, best workers", _BLUE, "o", lambda row: row["algorithm"] == "ipc"),
-    ("iPC, 1 worker", _SKY, "D", lambda row: row["algorithm"] == "ipc" and row["workers"] == 1),
-    ("BP serial", _RED, "s", lambda row: row["algorithm"] == "bp" and row["execution"] == "serial"),
-    ("BP numpy", _ORANGE, "v", lambda row: row["algorithm"] == "bp" and row["execution"] == "numpy"),
+# Paul Tol's muted colours ("Colour schemes", 2021) for the many executions of BP, drawn thin
+_EXECUTIONS = {
+    "serial": ("#882255", "s"),
+    "intra-layer": ("#999933", "v"),
+    "blas": ("#44AA99", "<"),
+    "pipeline": ("#AA4499", ">"),
+    "data-parallel": ("#CC6677", "X"),
+    "numpy": (_ORANGE, "v"),
+    "torch": ("#661100", "d"),
+    "jax": ("#117733", "h"),
+}
+_OURS: tuple[_Contender, ...] = (
+    ("iPC, best workers", _BLUE, "o", lambda row: row["algorithm"] == "ipc" and row["execution"] in FUSED),
+    (
+        "iPC, 1 worker",
+        _SKY,
+        "D",
+        lambda row: row["algorithm"] == "ipc" and row["execution"] in FUSED and row["workers"] == 1,
+    ),
+)
+_PEER: _Contender = (
+    "iPC, best peer",
+    "#332288",
+    "*",
+    lambda row: row["algorithm"] == "ipc" and row["execution"] not in (*FUSED, *UNFUSED),
+)
+_SLOW: tuple[_Contender, ...] = (
     ("PC", _GREEN, "^", lambda row: row["algorithm"] == "pc"),
     ("Z-IL", _PINK, "P", lambda row: row["algorithm"] == "zil"),
 )
 _COUNTED: tuple[_Contender, ...] = (
     ("iPC", _BLUE, "o", lambda row: row["algorithm"] == "ipc"),
     ("BP", _RED, "s", lambda row: row["algorithm"] == "bp"),
-    *_TIMED[4:],
+    *_SLOW,
+)
+_GAINS: tuple[tuple[str, str, str, str, str], ...] = (  # field of a gain, label, colour, marker, stroke
+    ("bp_serial", "BP serial", "#882255", "s", "-"),
+    ("best_bp", "best BP", _RED, "", "-"),
+    ("serial_unfused", "iPC unfused, 1 worker", _ORANGE, "^", "-"),
+    ("layer_parallel_unfused", "iPC unfused, all workers", _ORANGE, "v", "--"),
+    ("serial", "iPC fused, 1 worker", _SKY, "D", "-"),
+    ("layer_parallel", "iPC fused, all workers", _BLUE, "o", "-"),
 )
 _WORK = {START: "forward start", PREDICT: "predict", BACKPROJECT: "back-project", UPDATE: "update", VALUE: "values"}
 _WORK_OF = {
@@ -68,39 +99,48 @@ _WORK_COLOURS = {
 _UNITS = ((1.0, "s"), (1e3, "ms"), (1e6, "µs"), (1e9, "ns"))
 
 
-def ratio_figure(
-    pairs: Sequence[_Row], title: str = "iPC against BP: seconds per complete weight update", machine: str = ""
-) -> Figure:
+def ratio_figure(pairs: Sequence[_Row], title: str | None = None, machine: str = "") -> Figure:
     """The ratio over depth (one line per width) and over width (one line per depth), with 95 % intervals.
 
-    ``pairs`` are those of :func:`pcsim.report.pairs`; each batch size and type of net gets its own row of panels.
+    ``pairs`` are those of :func:`pcsim.report.pairs`; each batch size and type of net gets panels of its own.
     Solid lines are measured, dotted ones predicted, dashed ones the counted ratio of SMMs. ``machine`` goes into the
     caption beside the denominator. Raises :class:`InputError` for no pairs and for pairs of several denominators.
     """
     named = sorted({pair["denominator"] for pair in pairs})
     if len(named) != 1:
         raise InputError(f"a figure of ratios takes pairs of one denominator, not of {len(named)}")
+    first, second = sides(named[0])
+    title = title or f"{first.replace('our', 'Our')} against {second}: seconds per complete weight update"
     groups = _grouped(pairs, lambda pair: (pair["batch"], pair["dtype"], pair["activation"]))
-    wide = any(inside[0]["width"] != pair["width"] for inside in groups.values() for pair in inside)
-    figure = _figure(11.6 if wide else 6.6, 1.8 + 3.65 * len(groups), title)
+    # One point per line over width would say no more than the panel over depth: such a group takes half a row.
+    wide = {group: len({pair["width"] for pair in inside}) > 1 for group, inside in groups.items()}
+    places, row, column = [], 0, 0
+    for group in groups:
+        for over, line in (("depth", "width"), ("width", "depth"))[: 1 + wide[group]]:
+            row, column = (row + 1, 0) if column == 2 or (column and wide[group] and over == "depth") else (row, column)
+            places.append((group, over, line, row, column))
+            column += 1
+    figure = _figure(11.8 if any(place[-1] for place in places) else 6.6, 1.8 + 3.65 * (row + 1), title)
     counted = [pair["smm_ratio"] for pair in pairs if pair["smm_ratio"]]
     everything = [1, *counted, *(pair[name] for pair in pairs for name in ("ratio", "low", "high") if pair[name])]
-    for number, ((batch, dtype, activation), inside) in enumerate(groups.items()):
-        bottom = 1.45 + 3.65 * (len(groups) - 1 - number)
-        for left, over, line in ((0.85, "depth", "width"), (6.55, "width", "depth")):
-            if over == "width" and len({pair["width"] for pair in inside}) == 1:
-                continue  # one point per line says no more than the panel beside it
-            name = f"over {over}, one line per {line}   (batch {batch}, {dtype}, {activation})"
-            axes = _panel(figure, left, bottom, 3.85, 2.75, name)
-            _log_scale(axes, "y", everything)
-            _ratio_lines(axes, inside, over, line)
-            axes.set_ylabel("ratio: iPC ÷ BP (log scale)" if over == "depth" else "")
+    for group, over, line, at, column in places:
+        batch, dtype, activation = group
+        name = f"over {over}, one line per {line}   (batch {batch}, {dtype}, {activation})"
+        axes = _panel(figure, 0.85 + 5.7 * column, 1.45 + 3.65 * (row - at), 3.85, 2.75, name)
+        _log_scale(axes, "y", everything)
+        _ratio_lines(axes, groups[group], over, line)
+        axes.set_ylabel("" if column else f"ratio: {first} ÷ {second} (log scale)")
     there = {pair["kind"] for pair in pairs} | ({"counted"} if counted else set())
     from matplotlib.lines import Line2D
 
     _key(figure, [Line2D([], [], color=_INK, ls=_STROKES[kind], label=kind) for kind in _STROKES if kind in there])
-    names = {"best-bp": "each cell's fastest BP (best-bp)", "paper-style": "serial BP (paper-style)"}
-    below = names.get(named[0], f"BP, execution {named[0]}")
+    names = {
+        "best-bp": "each cell's fastest BP on the same workers (best-bp)",
+        "paper-style": "serial BP (paper-style)",
+    }
+    names["peer-ipc"] = "each cell's fastest iPC of another library (peer-ipc)"
+    other = f"iPC, execution {named[0][4:]}" if named[0].startswith("ipc:") else f"BP, execution {named[0]}"
+    below = names.get(named[0], other)
     _caption(figure, machine, f"denominator: {below}; bars: 95 % bootstrap intervals; counted: the ratio of SMMs")
     return figure
 
@@ -113,10 +153,12 @@ def times_figure(
 ) -> Figure:
     """Median seconds over depth, a panel for each of ``widths`` (default: smallest, middle, largest), beside SMMs.
 
+    The strong lines are iPC and the best BP (``best-bp``) of each cell; every execution of BP has a thin one.
     Drawn are rows of the smallest batch unless ``batch`` says otherwise, measured ones if there are any, else
     predicted ones, marked. Raises :class:`InputError` where no row fits.
     """
-    good = [row for row in results.rows if row["error"] is None and row["median"] is not None]
+    known = cells(results)
+    good = [run for rows in known.values() for name in ALGORITHMS for run in merged(rows, name)]
     kind = "measured" if any(row["kind"] == "measured" for row in good) else "predicted"
     batch = min((row["batch"] for row in good), default=1) if batch is None else batch
     good = [row for row in good if (row["kind"], row["batch"]) == (kind, batch)]
@@ -128,17 +170,67 @@ def times_figure(
     types = sorted({f"{row['dtype']}, {row['activation']}" for row in good})
     if len(types) > 1:
         raise InputError(f"{results.path}: times of several types of net ({'; '.join(types)}) need a figure each")
-    figure = _figure(0.7 + 4 * (len(widths) + 1), 5.25, title)
+    best = [run for cell, rows in known.items() if (run := best_bp(results, cell.kind, rows))]
+    best = [row | {"algorithm": "best-bp"} for row in best if (row["kind"], row["batch"]) == (kind, batch)]
+    timed = _timed(bp_executions(results))
+    figure = _figure(0.7 + 4.25 * (len(widths) + 1), 5.95, title)
     for number, width in enumerate(widths):
-        axes = _panel(figure, 0.95 + 4 * number, 1.3, 2.4, 3.1, f"{kind} seconds, width {width}")
+        axes = _panel(figure, 0.95 + 4.25 * number, 1.3, 2.4, 3.8, f"{kind} seconds, width {width}")
         _log_scale(axes, "y", [row["median"] for row in good], lambda seconds, _: _scaled(seconds))
-        _contender_lines(axes, [row for row in good if row["width"] == width], "median", _TIMED)
-    axes = _panel(figure, 0.95 + 4 * len(widths), 1.3, 2.4, 3.1, "SMMs per update, counted")
+        _contender_lines(axes, [row for row in [*good, *best] if row["width"] == width], "median", timed)
+    axes = _panel(figure, 0.95 + 4.25 * len(widths), 1.3, 2.4, 3.8, "SMMs per update, counted")
     rows = [row for row in good if row.get("smm")]
     _log_scale(axes, "y", [row["smm"] for row in rows])
     _contender_lines(axes, rows, "smm", _COUNTED)
     figure.axes[0].set_ylabel("seconds per update (log scale)")
     meaning = f"batch {batch}, {types[0]}; medians; SMMs: the longest chain of products that wait for one another"
+    _caption(figure, str(results.context.get("cpu_model") or ""), meaning)
+    return figure
+
+
+def gains_figure(
+    results: Results, batch: int | None = None, title: str = "Where the gain comes from: seconds ÷ those of the best BP"
+) -> Figure:
+    """iPC unfused and fused, on one worker and on all, beside serial BP: over depth, a panel for each width.
+
+    Every time is divided by that of the cell's best BP (``best-bp``), so that what lies below 1 is faster than any BP
+    on the same workers. Drawn are the gains of :func:`pcsim.comparison.gains`, of the smallest batch unless ``batch``
+    says otherwise, measured ones if there are any. Raises :class:`InputError` where there are none beside a BP.
+    """
+    found = [gain for gain in gains(results) if gain["best_bp"]]
+    kind = "measured" if any(gain["kind"] == "measured" for gain in found) else "predicted"
+    batch = min((gain["batch"] for gain in found), default=1) if batch is None else batch
+    found = [gain for gain in found if (gain["kind"], gain["batch"]) == (kind, batch)]
+    types = sorted({f"{gain['dtype']}, {gain['activation']}" for gain in found})
+    if len(types) != 1:
+        why = f"several types of net ({'; '.join(types)}) need a figure each" if types else "none stands beside a BP"
+        raise InputError(f"{results.path}: gains of batch {batch}: {why}")
+    counts = {gain["workers"] for gain in found if gain["workers"]}
+    many = f"{counts.pop()} workers" if len(counts) == 1 else "all workers"
+    drawn = [(name, label.replace("all workers", many), *style) for name, label, *style in _GAINS]
+    drawn = [line for line in drawn if any(gain[line[0]] for gain in found)]
+    panels = _grouped(sorted(found, key=lambda gain: gain["width"]), lambda gain: gain["width"])
+    across = min(3, len(panels))
+    down = -(-len(panels) // across)
+    figure = _figure(max(7.4, 0.85 + 3.55 * across), 1.75 + 2.75 * down, title, [label for _, label, *_ in drawn])
+    everything = [1, *(gain[name] / gain["best_bp"] for gain in found for name, *_ in drawn if gain[name])]
+    for number, (width, inside) in enumerate(panels.items()):
+        left, bottom = 0.85 + 3.55 * (number % across), 1.15 + 2.75 * (down - 1 - number // across)
+        axes = _panel(figure, left, bottom, 3.0, 2.05, f"width {width}")
+        _number_scale(axes, "depth", [gain["depth"] for gain in inside])
+        _log_scale(axes, "y", everything)
+        axes.axhspan(1, axes.get_ylim()[1], color="#f7f1ea", zorder=0)
+        axes.set_ylabel("÷ best BP (log scale)" if number % across == 0 else "")
+        for name, _, shade, marker, stroke in drawn:
+            points = [(gain["depth"], gain[name] / gain["best_bp"]) for gain in inside if gain[name]]
+            strong = name in ("best_bp", "layer_parallel")
+            style: dict[str, Any] = {"color": shade, "marker": marker, "ls": stroke, "markersize": 4.5}
+            axes.plot(*zip(*points, strict=True), linewidth=_STRONG if strong else 1.4, **style) if points else None
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], label=label, color=c, marker=m, ls=ls, markersize=4.5) for _, label, c, m, ls in drawn]
+    _key(figure, handles)
+    meaning = f"{kind}, batch {batch}, {types[0]}; medians; unfused: three passes per layer in place of one"
     _caption(figure, str(results.context.get("cpu_model") or ""), meaning)
     return figure
 
@@ -365,8 +457,9 @@ def _ratio_lines(axes: Axes, pairs: Sequence[_Row], over: str, line: str) -> Non
     _number_scale(axes, over, (pair[over] for pair in pairs))
     axes.axhspan(1, axes.get_ylim()[1], color="#f7f1ea", zorder=0)
     axes.axhline(1, color=_INK, linewidth=1, zorder=1)
-    axes.text(0.015, 0.98, "BP faster", transform=axes.transAxes, va="top", fontsize=8.5, color=_GREY)
-    axes.text(0.015, 0.02, "iPC faster", transform=axes.transAxes, va="bottom", fontsize=8.5, color=_GREY)
+    first, second = sides(pairs[0]["denominator"])
+    axes.text(0.015, 0.98, f"{second} faster", transform=axes.transAxes, va="top", fontsize=8.5, color=_GREY)
+    axes.text(0.015, 0.02, f"{first} faster", transform=axes.transAxes, va="bottom", fontsize=8.5, color=_GREY)
     lines = _grouped(sorted(pairs, key=lambda pair: (pair[line], pair[over])), lambda pair: pair[line])
     shades = colormaps["viridis" if line == "width" else "plasma"](np.linspace(0.05, 0.8, len(lines)))
     ends = []
@@ -395,16 +488,29 @@ def _ratio_lines(axes: Axes, pairs: Sequence[_Row], over: str, line: str) -> Non
     _label_ends(axes, ends)
 
 
+def _timed(executions: Iterable[str]) -> list[_Contender]:
+    """Who is drawn over time: the strong lines last, so that they lie above the thin ones."""
+
+    def bp(execution: str) -> Callable[[_Row], bool]:
+        return lambda row: row["algorithm"] == "bp" and row["execution"] == execution
+
+    thin = [(f"BP {name}", *_EXECUTIONS.get(name, (_GREY, "x")), bp(name)) for name in executions]
+    best: _Contender = ("BP, best", _RED, "s", lambda row: row["algorithm"] == "best-bp")
+    return [*_SLOW, *thin, _PEER, _OURS[1], best, _OURS[0]]
+
+
 def _contender_lines(axes: Axes, rows: Sequence[_Row], field: str, contenders: Sequence[_Contender]) -> None:
-    """A line over depth for each contender: its best configuration, launches put together by their median."""
+    """A line over depth for each contender: its best configuration."""
     _number_scale(axes, "depth", [row["depth"] for row in rows] or [1])
     ends = []
     for label, shade, marker, belongs in contenders:
         best = {}
         for depth, inside in sorted(_grouped(filter(belongs, rows), lambda row: row["depth"]).items()):
-            best[depth] = min(median(row[field] for row in same) for same in _grouped(inside, key).values())
+            best[depth] = min(row[field] for row in inside)
         if best:
-            axes.plot(list(best), list(best.values()), marker=marker, color=shade, markersize=4.5, linewidth=1.6)
+            thick = {"BP, best": _STRONG, "iPC, best workers": _STRONG}.get(label, _THIN if label[:3] == "BP " else 1.4)
+            style: dict[str, Any] = {"markersize": 3 if thick == _THIN else 4.5, "linewidth": thick}
+            axes.plot(list(best), list(best.values()), marker=marker, color=shade, **style)
             ends.append((max(best), best[max(best)], label, shade))
     _label_ends(axes, ends)
 

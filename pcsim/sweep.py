@@ -3,25 +3,28 @@
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .algorithms import Algorithm
 from .case import Case
 from .ceilings import Ceilings, measure_ceilings
+from .contenders import OWN_BASELINES, Choose, Contender, check_baselines, contenders, memory_needed
 from .context import usable_cores
 from .errors import InputError
-from .measure import Cell, contenders, memory_needed, trace, warm_up
+from .launch import measure_afresh
+from .measure import Cell, fastest, trace, warm_up
 from .memory import require
+from .peers import PEERS, available
 from .plot import gantt, save
 
 # The paper's Fig. 6 with 32 to 1024 units and 2 to 32 layers, one data point; and its Fig. 2 nets, full batch.
 DEPTHS = (2, 4, 8, 16, 32)
 WIDTHS = (32, 64, 128, 256, 512, 1024)
 FULL_BATCH, FULL_BATCH_WIDTH = 250, 64
-BASELINES = ("serial", "numpy")
 TRACED_UPDATES = 4
 
 
@@ -38,6 +41,14 @@ def grid(
     if batches is None and FULL_BATCH_WIDTH in widths:
         cells += [(FULL_BATCH, depth, FULL_BATCH_WIDTH) for depth in depths]
     return [Case(depth, width, batch, **common) for batch, depth, width in cells]  # type: ignore[arg-type]
+
+
+def resolve_baselines(names: Sequence[str]) -> list[str]:
+    """The baselines that ``names`` stand for: "own" for all of pcsim's, "all" for these and the peers installed."""
+    lists = {"own": OWN_BASELINES, "all": (*OWN_BASELINES, *filter(available, PEERS))}
+    found = dict.fromkeys(name for word in names for name in lists.get(word, (word,)))
+    check_baselines(list(found))
+    return list(found)
 
 
 @dataclass
@@ -63,9 +74,10 @@ class Sweep:
     cases: Sequence[Case]
     algorithms: Sequence[Algorithm]
     workers: Sequence[int | str]
-    baselines: Sequence[str] = BASELINES
+    baselines: Sequence[str] = OWN_BASELINES
     budget: float = 2.0  # seconds of timing per cell, after checks and warm-up
     pin: bool = True
+    launches: int = 1  # fresh processes that measure each cell, one after the other
 
     def check(self, oversubscribe: bool = False) -> None:
         """Raise InputError now for what would fail later: too many workers, too little memory."""
@@ -104,23 +116,29 @@ class Sweep:
             on_progress(Progress(number, len(self.cases), case, skipped))
             if skipped:
                 continue
-            runners = contenders(case, self.algorithms, self.workers, self.baselines, self.pin)
-            cell = Cell(
-                case, runners, budget=self.budget, pin=self.pin, ceilings=ceilings, compile_seconds=compile_seconds
-            )
-            yield from cell.measure()
+            runners = self._contenders(case, fastest)
+            if self.launches == 1:
+                options: dict[str, Any] = {"ceilings": ceilings, "compile_seconds": compile_seconds}
+                yield from Cell(case, runners, budget=self.budget, pin=self.pin, **options).measure()
+                continue
+            for launch in range(self.launches):
+                yield from measure_afresh(case, runners, self.budget, self.pin, ceilings, launch)
+
+    def _contenders(self, case: Case, choose: Choose) -> list[Contender]:
+        return contenders(case, self.algorithms, self.workers, self.baselines, self.pin, choose)
 
     def trace(self, folder: Path, on_progress: Callable[[Progress], None] = lambda progress: None) -> Iterator[str]:
         """Trace a few updates of every threaded contender of every cell, check their order against the task graph,
         and write for each a Chrome trace (``.json``) and a Gantt picture (``.png``); yields what was wrong."""
         for number, case in enumerate(self.cases, 1):
             on_progress(Progress(number, len(self.cases), case, False))
-            for contender in contenders(case, self.algorithms, self.workers, self.baselines, self.pin):
-                if contender.backend != "threads":
-                    continue
+            for contender in self._contenders(case, fastest):
+                if contender.backend != "threads" or contender.workers != contender.blocks:
+                    continue  # nobody notes its tasks, or they are shared among workers
                 timeline, graph = trace(case, contender, TRACED_UPDATES, self.pin)
                 a = contender.algorithm
-                name = f"{a.name}-{contender.workers}w-{case.depth}x{case.width}-b{case.batch}"
+                unfused = "" if contender.fused else "-unfused"
+                name = f"{a.name}{unfused}-{contender.workers}w-{case.depth}x{case.width}-b{case.batch}"
                 for fault in timeline.violations(graph):
                     yield f"{name}: {fault}"
                 timeline.save_chrome_trace(folder / f"{name}.json")
@@ -129,17 +147,24 @@ class Sweep:
 
     def _complete(self, case: Case, rows: list[dict]) -> bool:
         """Does the cell hold every contender that this sweep would measure?"""
-        have = {(row["algorithm"], row["execution"], row["workers"]) for row in rows}
-        # Which number "auto" stands for is not measured again: any row so marked will do.
-        chosen = {row["algorithm"]: row["workers"] for row in rows if row.get("auto")}
-        wanted = contenders(
-            case,
-            self.algorithms,
-            self.workers,
-            self.baselines,
-            choose=lambda case, algorithm, candidates, pin: chosen.get(algorithm.name, -1),
+        have = {(row["algorithm"], row["execution"], row["workers"], row.get("launch") or 0) for row in rows}
+        # Which number "auto" stands for is not measured again: any row so marked will do; so with the ladder of BP.
+        chosen = {(row["algorithm"], row["execution"], row["workers"]) for row in rows}
+        marked = {(row["algorithm"], row["execution"], row["workers"]) for row in rows if row.get("auto")}
+
+        def known(case: Case, candidates: Sequence[Contender], pin: bool) -> Contender:
+            layered = candidates[0].algorithm.name != "bp"
+            for c in candidates:
+                if (c.algorithm.name, c.execution, c.workers) in (marked if layered else chosen):
+                    return c
+            return replace(candidates[0], workers=case.depth + 1 if layered else 0)  # nobody in the file
+
+        wanted = self._contenders(case, known)
+        return all(
+            (w.algorithm.name, w.execution, w.workers, launch) in have
+            for w in wanted
+            for launch in range(self.launches)
         )
-        return all((w.algorithm.name, w.execution, w.workers) in have for w in wanted)
 
 
 def trace_folder(name: str) -> Path:

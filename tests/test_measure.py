@@ -7,21 +7,25 @@ import numpy as np
 import pytest
 
 from pcsim import BP, IPC, PC, ZIL, InputError, measure, sweep
+from pcsim import contenders as who
 from pcsim.algorithms import Algorithm
 from pcsim.case import Case
 from pcsim.ceilings import Ceiling, Ceilings, measure_ceilings
+from pcsim.contenders import Contender
 from pcsim.engines.cache import Caches, read_caches, wave_length
 from pcsim.engines.threads import ThreadsEngine
-from pcsim.measure import Cell, Contender
+from pcsim.launch import measure_afresh
+from pcsim.measure import Cell
 from pcsim.results import SCHEMA, Writer, read
 
 QUICK = {"budget": 0.01, "pin": False}
 
 
-def contenders(case, workers=(1, 2)):
-    return measure.contenders(
-        case, [IPC(1e-7), PC(1e-7, 0.5, 2), ZIL(1e-7), BP(1e-7)], workers, ["serial", "numpy"], False
-    )
+ALL = [IPC(1e-7), PC(1e-7, 0.5, 2), ZIL(1e-7), BP(1e-7)]
+
+
+def contenders(case, workers=(1, 2), baselines=("serial", "numpy"), algorithms=ALL):
+    return who.contenders(case, algorithms, workers, baselines, False, lambda case, candidates, pin: candidates[-1])
 
 
 def test_a_cell_gives_a_whole_row_for_every_contender(tmp_path):
@@ -56,12 +60,23 @@ def test_a_cell_gives_a_whole_row_for_every_contender(tmp_path):
 def test_work_is_counted_as_the_kernels_do_it():
     case = Case(4, 100)
     W, product = 100 * 100 * 4, 2 * 100 * 100
-    assert measure.work_per_update(IPC(), case) == {"flops": 11 * product, "read": 0, "read-write": 2 * 4 * W}
-    assert measure.work_per_update(BP(), case) == {"flops": 11 * product, "read": 4 * W, "read-write": 2 * 4 * W}
-    pc = measure.work_per_update(PC(T=3), case)
+    assert who.work_per_update(Contender(IPC(), "serial", 1), case) == {
+        "flops": 11 * product,
+        "read": 0,
+        "read-write": 2 * 4 * W,
+    }
+    assert who.work_per_update(Contender(BP(), "intra-layer", 2), case) == {
+        "flops": 11 * product,
+        "read": 4 * W,
+        "read-write": 2 * 4 * W,
+    }
+    pc = who.work_per_update(Contender(PC(T=3), "serial", 1), case)
     assert pc["flops"] == (4 + 7 * 3 + 4) * product
-    batch = measure.work_per_update(IPC(), dataclasses.replace(case, batch=10))
+    batch = who.work_per_update(Contender(IPC(), "serial", 1), dataclasses.replace(case, batch=10))
     assert batch == {"flops": 110 * product, "read": 7 * W, "read-write": 2 * 4 * W}
+    unfused = who.work_per_update(Contender(IPC(), "serial-unfused", 1), case)
+    assert unfused == {"flops": 11 * product, "read": 7 * W, "read-write": 2 * 4 * W}
+    assert who.work_per_update(Contender(BP(), "blas", 2), case)["read"] == 7 * W
 
 
 def test_a_wrong_result_is_a_row_with_an_error_and_no_time(monkeypatch):
@@ -112,29 +127,29 @@ def test_a_wave_that_loses_a_step_is_found(monkeypatch):
 
 
 def test_a_contender_that_cannot_be_made_fails_alone(monkeypatch):
-    made = measure._engine
+    made = measure.build
 
     def no_second_worker(case, contender, *rest, **options):
         if contender.workers == 2 and contender.backend == "threads":
             raise MemoryError("no room for the second")
         return made(case, contender, *rest, **options)
 
-    monkeypatch.setattr(measure, "_engine", no_second_worker)
+    monkeypatch.setattr(measure, "build", no_second_worker)
     case = Case(2, 8)
     rows = Cell(case, [Contender(IPC(1e-7), "serial", 1), Contender(IPC(1e-7), "layer-parallel", 2)], **QUICK).measure()
     assert [row["error"] for row in rows] == [None, "MemoryError: no room for the second"]
 
 
 def test_workers_are_at_most_the_depth_and_auto_is_marked(monkeypatch):
-    monkeypatch.setattr(measure, "usable_cores", lambda: [0, 1])
-    found = measure.contenders(Case(2, 8), [IPC(), BP()], [1, 2, 5, "auto"], ["serial"], False, lambda *rest: 2)
+    monkeypatch.setattr(who, "usable_cores", lambda: [0, 1])
+    found = contenders(Case(2, 8), [1, 2, 5, "auto"], ["serial"], [IPC(), BP()])
     assert [(c.algorithm.name, c.workers, c.auto) for c in found] == [
         ("ipc", 1, False),
         ("ipc", 2, True),
         ("bp", 1, False),
     ]
     with pytest.raises(InputError, match="nothing to measure"):
-        measure.contenders(Case(2, 8), [BP()], [1], [])
+        contenders(Case(2, 8), [1], [], [BP()])
 
 
 def test_auto_picks_the_faster(monkeypatch):
@@ -142,7 +157,80 @@ def test_auto_picks_the_faster(monkeypatch):
         return updates * (1e-3 if self.workers == 1 else 4e-4), 0.0
 
     monkeypatch.setattr(ThreadsEngine, "run", seconds)
-    assert measure.pick_workers(Case(2, 8), IPC(), [1, 2], False) == 2
+    candidates = [Contender(IPC(), "serial", 1), Contender(IPC(), "layer-parallel", 2)]
+    assert measure.fastest(Case(2, 8), candidates, False) is candidates[1]
+
+
+def test_the_ladder_of_bp_has_every_rung_that_fits():
+    ladder = ["serial", "intra-layer", "blas", "pipeline", "data-parallel", "numpy", "unfused"]
+
+    def rungs(case, workers=(1, 2, 3)):
+        found = contenders(case, workers, ladder, [BP(), IPC()])
+        return [(c.algorithm.name, c.execution, c.workers, c.micro_batches) for c in found]
+
+    single = [("bp", "serial", 1, None), ("bp", "intra-layer", 3, None), ("bp", "blas", 3, None)]
+    mine = [("ipc", "serial", 1, None), ("ipc", "layer-parallel", 2, None)]
+    unfused = [("ipc", "serial-unfused", 1, None), ("ipc", "layer-parallel-unfused", 2, None)]
+    assert rungs(Case(2, 8)) == [*single, ("bp", "numpy", 3, None), *mine, *unfused]
+    both = [("bp", "pipeline", 2, 5), ("bp", "data-parallel", 3, None), ("bp", "numpy", 3, None)]
+    assert rungs(Case(2, 8, 5)) == [*single, *both, *mine]
+    assert rungs(Case(2, 8, 5), [1]) == [*single[:1], ("bp", "numpy", 1, None), mine[0]]  # the same workers for both
+    with pytest.raises(InputError, match="baseline 'torhc' is unknown"):
+        who.check_baselines(["torhc"])
+
+
+def test_a_peer_that_is_not_installed_is_told(monkeypatch):
+    monkeypatch.setattr(who, "available", lambda name: False)
+    with pytest.raises(InputError, match="torch is not installed"):
+        who.check_baselines(["serial", "torch"])
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_every_rung_is_checked_and_timed(batch):
+    case = Case(3, 24, batch)
+    ladder = ["serial", "intra-layer", "blas", "pipeline", "data-parallel", "unfused"]
+    rows = Cell(case, contenders(case, [1, 2], ladder, [IPC(1e-7), BP(1e-7)]), ceilings=Ceilings([]), **QUICK).measure()
+    assert len(rows) == 7
+    for row in rows:
+        assert row["error"] is None
+        assert row["median"] > 0
+        assert (row["tile_rate"] or 0) > 0 if batch == 1 else row["gemm_rate"] > 0
+        assert row["drift"] > 0
+        assert row["variant"] == ("6 micro-batches" if row["execution"] == "pipeline" else None) or batch == 4
+    assert rows[-1]["smm_workers"] == 5
+
+
+def test_a_wrong_rung_is_a_row_with_an_error(monkeypatch):
+    honest = ThreadsEngine.run
+
+    def wrong(self, updates, trace=False):
+        answer = honest(self, updates, trace)
+        if self.execution == "intra-layer":
+            self.parameters[self.layouts[1][2][0] + self.firsts[1, 1] * self.wide[0]] *= 1.01
+        return answer
+
+    monkeypatch.setattr(ThreadsEngine, "run", wrong)
+    case = Case(2, 32)
+    rows = Cell(case, contenders(case, [1, 2], ["serial", "intra-layer"], [BP(1e-7)]), **QUICK).measure()
+    assert [row["error"] is None for row in rows] == [True, False]
+    assert "differ from the oracle's" in rows[1]["error"]
+
+
+def test_a_machine_that_slows_down_is_told(monkeypatch):
+    times = iter([1.0, 1.2])
+    monkeypatch.setattr(measure, "fixed_loop", lambda: next(times))
+    row = Cell(Case(2, 8), [Contender(IPC(1e-7), "serial", 1)], **QUICK).measure()[0]
+    assert row["drift"] == pytest.approx(1.2)
+    assert any("drift: a fixed loop took 1.20 times as long" in text for text in row["warnings"])
+
+
+def test_a_cell_in_fresh_processes():
+    case = Case(2, 8)
+    runners = contenders(case, [1], ["serial"], [IPC(1e-7), BP(1e-7)])
+    rows = measure_afresh(case, runners, 0.01, False, Ceilings([Ceiling("gemm", 1, 0, 7.0)]), 3)
+    assert [(row["algorithm"], row["launch"], row["error"]) for row in rows] == [("ipc", 3, None), ("bp", 3, None)]
+    with pytest.raises(RuntimeError, match="ended with exit code 1"):
+        measure_afresh(case, runners, "long", False, None, 0)
 
 
 def test_the_default_grid_is_that_of_the_paper_and_a_full_batch():
@@ -156,9 +244,9 @@ def test_the_default_grid_is_that_of_the_paper_and_a_full_batch():
         sweep.grid([0], None, None)
 
 
-def plan(algorithms: list[Algorithm] | None = None, workers=(1,)):
+def plan(algorithms: list[Algorithm] | None = None, workers=(1,), **options):
     return sweep.Sweep(
-        sweep.grid([2], [8, 16], [1]), algorithms or [IPC(1e-7), BP(1e-7)], workers, ("serial",), 0.01, False
+        sweep.grid([2], [8, 16], [1]), algorithms or [IPC(1e-7), BP(1e-7)], workers, ("serial",), 0.01, False, **options
     )
 
 
@@ -175,8 +263,24 @@ def test_a_sweep_skips_what_is_done_and_measures_the_rest():
     assert len(list(plan().run(Ceilings([]), failed))) == 2
 
 
+def test_every_launch_of_a_cell_is_wanted():
+    rows = list(plan(launches=2).run(Ceilings([])))
+    assert [(row["width"], row["launch"]) for row in rows] == [
+        (8, 0),
+        (8, 0),
+        (8, 1),
+        (8, 1),
+        (16, 0),
+        (16, 0),
+        (16, 1),
+        (16, 1),
+    ]
+    assert list(plan(launches=2).run(Ceilings([]), rows)) == []
+    assert {row["width"] for row in plan(launches=2).run(Ceilings([]), rows[:-1])} == {16}
+
+
 def test_auto_counts_as_done_whatever_it_chose(monkeypatch):
-    monkeypatch.setattr(measure, "usable_cores", lambda: [0, 1])
+    monkeypatch.setattr(who, "usable_cores", lambda: [0, 1])
     rows = list(plan(workers=("auto",)).run(Ceilings([])))
     assert all(row["auto"] for row in rows if row["algorithm"] == "ipc")
     assert list(plan(workers=("auto",)).run(Ceilings([]), rows)) == []

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
+from pcsim import cli
 from pcsim.errors import InputError
-from pcsim.plot import gantt, learning_figure, ratio_figure, save, schedule_figure, times_figure
+from pcsim.plot import gains_figure, gantt, learning_figure, ratio_figure, save, schedule_figure, times_figure
 from pcsim.report import machine, pairs
 from pcsim.results import Results, read
 from pcsim.tasks import Kind, backprop, incremental
@@ -137,6 +139,40 @@ def test_the_caption_names_machine_and_denominator(fixture):
         assert "Made-up CPU 2000" in text
 
 
+def test_ratios_to_other_ipc_say_so():
+    results = synthetic.everything((2, 8), (64, 128))
+    for denominator, other, below in (
+        ("peer-ipc", "the peer's iPC", "each cell's fastest iPC of another library"),
+        ("ipc:pcx", "pcx iPC", "iPC, execution pcx"),
+    ):
+        figure = ratio_figure(pairs(results, denominator))
+        text = "\n".join(said(figure))
+        assert {"our iPC faster", f"{other} faster", f"ratio: our iPC ÷ {other} (log scale)"} <= set(said(figure))
+        assert f"Our iPC against {other}" in text
+        assert f"denominator: {below}" in text
+        assert "BP" not in text
+        assert_legible(figure)
+    against_bp = said(ratio_figure(pairs(results)))
+    assert {"iPC faster", "BP faster", "iPC against BP: seconds per complete weight update"} <= set(against_bp)
+    assert "fastest BP on the same workers (best-bp)" in "\n".join(against_bp)
+
+
+def test_batches_of_one_width_share_a_row():
+    figure = ratio_figure(pairs(synthetic.everything()))
+    names = [(axes.get_title(loc="left").split("batch ")[1].split(",")[0], axes.get_xlabel()) for axes in figure.axes]
+    assert names == [("1", "depth"), ("1", "width"), ("64", "depth"), ("250", "depth"), ("256", "depth")]
+    corners = [(round(box.x0, 3), round(box.y0, 3)) for box in (axes.get_position() for axes in figure.axes)]
+    assert len(set(corners)) == 5
+    assert len({x for x, _ in corners}) == 2
+    assert len({y for _, y in corners}) == 3
+    assert_legible(figure)
+    # Two widths need a row of their own.
+    mixed = [pair(batch=1), pair(batch=2), pair(batch=2, width=128), pair(batch=3)]
+    rows = [round(axes.get_position().y0, 3) for axes in ratio_figure(mixed).axes]
+    assert rows[0] > rows[1] == rows[2] > rows[3]
+    assert_legible(ratio_figure(mixed))
+
+
 def test_widths_have_colours_of_their_own_in_order_of_lightness():
     figure = ratio_figure(
         [pair(depth, width, 0.1 * n) for depth in (2, 4) for n, width in enumerate((32, 64, 128, 256, 512), 1)]
@@ -192,7 +228,9 @@ def test_times_beside_smms(fixture):
         for label, wanted in (
             ("iPC, best workers", lambda row: row["algorithm"] == "ipc"),
             ("iPC, 1 worker", lambda row: row["algorithm"] == "ipc" and row["workers"] == 1),
+            ("BP, best", lambda row: row["algorithm"] == "bp"),
             ("BP serial", lambda row: row["algorithm"] == "bp" and row["execution"] == "serial"),
+            ("BP intra-layer", lambda row: row["execution"] == "intra-layer"),
             ("BP numpy", lambda row: row["execution"] == "numpy"),
             ("PC", lambda row: row["algorithm"] == "pc"),
             ("Z-IL", lambda row: row["algorithm"] == "zil"),
@@ -210,6 +248,49 @@ def test_times_beside_smms(fixture):
     assert_legible(figure)
 
 
+def test_every_bp_is_drawn_and_the_best_stands_out():
+    results = synthetic.everything((2, 8), (64, 128))
+    figure = times_figure(results)
+    assert_legible(figure)
+    axes = figure.axes[0]
+    drawn = lines_by_label(axes)
+    at_one = [name for name, (factor, _) in synthetic.BP.items() if factor]
+    assert {label for label in drawn if label.startswith("BP")} == {"BP, best", *(f"BP {name}" for name in at_one)}
+    assert drawn["BP, best"] == drawn["BP intra-layer"] != drawn["BP serial"]
+    for label, names in (("iPC, best workers", ["layer-parallel"]), ("iPC, best peer", ["jax", "pcx"])):
+        best = [
+            min(r["median"] for r in results.rows if key_of(r) == (depth, 64, 1, "ipc") and r["execution"] in names)
+            for depth in (2, 8)
+        ]
+        assert [y for _, y in drawn[label]] == best
+    labels = {to_hex(text.get_color()): text.get_text() for text in axes.texts}
+    wide = {labels[to_hex(line.get_color())]: line.get_linewidth() for line in axes.lines}
+    assert len(wide) == len(axes.lines)  # each line has a colour of its own
+    strong = {label for label, width in wide.items() if width == max(wide.values())}
+    assert strong == {"BP, best", "iPC, best workers"}
+    thin = {label for label, width in wide.items() if width == min(wide.values())}
+    assert thin == {f"BP {name}" for name in at_one}
+    # In larger batches there are others, and another is the best.
+    later = lines_by_label(times_figure(results, batch=250).axes[0])
+    assert later["BP, best"] == later["BP data-parallel"]
+    assert "BP pipeline" in later
+
+
+def key_of(row):
+    return row["depth"], row["width"], row["batch"], row["algorithm"]
+
+
+def test_the_best_bp_of_the_figure_is_that_of_the_report():
+    """A BP on more workers than iPC was offered is neither the denominator nor the strong line."""
+    results = synthetic.everything((2,), (64,))
+    results.rows.append(synthetic.row("bp", "intra-layer", 1e-9, 2, 64, workers=8))
+    drawn = lines_by_label(times_figure(results).axes[0])
+    ((_, best),) = drawn["BP, best"]
+    assert best == next(pair["other_median"] for pair in pairs(results) if pair["batch"] == 1) > 1e-9
+    results.rows.append(synthetic.row("ipc", "layer-parallel", 1.0, 2, 64, workers=8))
+    assert lines_by_label(times_figure(results).axes[0])["BP, best"] == [(2, pytest.approx(1e-9))]
+
+
 def test_chosen_widths_and_batches(fixture):
     assert len(times_figure(fixture, widths=[256]).axes) == 2
     (axes, _) = times_figure(fixture, batch=250).axes
@@ -221,7 +302,7 @@ def test_times_that_are_not_there(fixture):
     for wrong in ({"widths": [65]}, {"widths": [64, 65]}, {"widths": []}, {"batch": 7}):
         with pytest.raises(InputError, match="no times"):
             times_figure(fixture, **wrong)
-    with pytest.raises(InputError, match="no times"):
+    with pytest.raises(InputError, match="holds no rows"):
         times_figure(Results(Path("made.jsonl"), {}, []))
     mixed = [row | {"dtype": "float64"} if row["depth"] == 2 else row for row in fixture.rows]
     with pytest.raises(InputError, match="several types"):
@@ -230,13 +311,76 @@ def test_times_that_are_not_there(fixture):
 
 def test_predicted_times_say_so_and_launches_are_put_together(fixture):
     base = next(row for row in fixture.rows if row["algorithm"] == "bp") | {"kind": "predicted"}
-    rows = [base | {"launch": launch, "median": seconds} for launch, seconds in enumerate((1.0, 5.0, 2.0))]
+    rows = [
+        base | {"launch": launch, "median": seconds, "seconds": [seconds]}
+        for launch, seconds in enumerate((1.0, 5.0, 2.0))
+    ]
     axes, _ = times_figure(Results(Path("made.jsonl"), {}, rows)).axes
     assert axes.get_title(loc="left") == "predicted seconds, width 64"
-    assert lines_by_label(axes) == {"BP serial": [(2, 2.0)]}
-    measured = base | {"kind": "measured", "median": 9.0}
+    assert lines_by_label(axes) == {"BP, best": [(2, 2.0)], "BP serial": [(2, 2.0)]}
+    measured = base | {"kind": "measured", "median": 9.0, "seconds": [9.0]}
     axes, _ = times_figure(Results(Path("made.jsonl"), {}, [*rows, measured])).axes
-    assert lines_by_label(axes) == {"BP serial": [(2, 9.0)]}
+    assert lines_by_label(axes) == {"BP, best": [(2, 9.0)], "BP serial": [(2, 9.0)]}
+
+
+# --- gains ---
+
+
+def test_gains_are_drawn_against_the_best_bp():
+    results = synthetic.everything((2, 4, 8), (32, 64, 128, 256))
+    figure = gains_figure(results)
+    assert_legible(figure)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [f"width {w}" for w in (32, 64, 128, 256)]
+    (legend,) = figure.legends
+    labels = [text.get_text() for text in legend.get_texts()]
+    wanted = {
+        "BP serial": 1 / 0.7,
+        "best BP": 1,
+        "iPC unfused, 1 worker": 1.2 / 0.7,
+        "iPC unfused, 2 workers": 0.65 / 0.7,
+        "iPC fused, 1 worker": 0.5 / 0.7,
+        "iPC fused, 2 workers": 0.3 / 0.7,
+    }
+    assert labels == list(wanted)
+    styles = [(line.get_color(), line.get_linestyle()) for line in legend.get_lines()]
+    assert len(set(styles)) == len(styles)
+    for axes in figure.axes:
+        assert axes.get_ylim() == figure.axes[0].get_ylim()
+        for label, style in zip(labels, styles, strict=True):
+            (line,) = [line for line in axes.lines if (line.get_color(), line.get_linestyle()) == style]
+            assert [x for x, _ in data(line)] == [2, 4, 8]
+            assert [y for _, y in data(line)] == pytest.approx([wanted[label]] * 3)
+
+
+def test_what_is_not_there_is_not_drawn():
+    results = synthetic.everything((2,), (64,))
+    alone = [row for row in results.rows if row["execution"] not in ("layer-parallel", "layer-parallel-unfused")]
+    figure = gains_figure(Results(results.path, results.context, alone))
+    assert not [text for text in said(figure) if "workers" in text]
+    assert "iPC unfused, 1 worker" in said(figure)
+    for rows, why in (
+        ([row for row in alone if row["execution"] != "serial-unfused"], "no cell has iPC serial-unfused"),
+        ([row for row in alone if row["algorithm"] != "bp"], "none stands beside a BP"),
+        ([*alone, *(row | {"dtype": "float64"} for row in alone)], "several types"),
+    ):
+        with pytest.raises(InputError, match=why):
+            gains_figure(Results(results.path, results.context, rows))
+    with pytest.raises(InputError, match="batch 7"):
+        gains_figure(results, batch=7)
+
+
+def test_a_verb_for_each_figure(tmp_path, capsys):
+    synthetic.store(synthetic.everything((2, 8), (64,)), tmp_path / "all.jsonl")
+    sizes = set()
+    for extra in ([], ["--times"], ["--gains"], ["--denominator", "peer-ipc"]):
+        out = tmp_path / "figure.svg"
+        assert cli.main(["plot", str(tmp_path / "all.jsonl"), "--out", str(out), *extra]) == 0
+        sizes.add(out.read_bytes())
+        assert capsys.readouterr().out == f"figure: {out}\n"
+    assert len(sizes) == 4
+    with pytest.raises(SystemExit) as left:
+        cli.main(["plot", str(tmp_path / "all.jsonl"), "--out", "x.png", "--times", "--gains"])
+    assert left.value.code == 2
 
 
 # --- Gantt charts ---

@@ -7,11 +7,32 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import synthetic
 
-from pcsim import report
+from pcsim import cli, report
+from pcsim.comparison import LADDER, interval, merged, sides, unsteady
 from pcsim.errors import InputError
-from pcsim.report import UNDECIDED, cell_of, details, pairs, scaled, scaling, speedups, summary, table, verdicts
-from pcsim.results import Results, ratio_interval, read
+from pcsim.report import (
+    UNDECIDED,
+    cell_of,
+    definition,
+    details,
+    gains,
+    ladder,
+    origins,
+    pairs,
+    representative,
+    rungs,
+    scaled,
+    scaling,
+    speedups,
+    step_costs,
+    steps,
+    summary,
+    table,
+    verdicts,
+)
+from pcsim.results import Results, bootstrap_interval, ratio_interval, read
 
 FIXTURE = Path(__file__).parent / "fixtures" / "results-small.jsonl"
 DEFINITION = "ratio = seconds per complete weight update of iPC ÷ that of BP (execution "
@@ -90,7 +111,10 @@ def test_pairs_of_the_fixture_are_what_a_hand_would_compute(fixture, denominator
         auto = by_hand(fixture, cell, lambda row: row["algorithm"] == "ipc" and row.get("auto"))
         above = min(auto or by_hand(fixture, cell, lambda row: row["algorithm"] == "ipc"))
         below = min(by_hand(fixture, cell, lambda row: row["algorithm"] == "bp" and belongs(row)))
-        assert (pair["median"], pair["bp_median"]) == (pytest.approx(above, rel=1e-3), pytest.approx(below, rel=1e-3))
+        assert (pair["median"], pair["other_median"]) == (
+            pytest.approx(above, rel=1e-3),
+            pytest.approx(below, rel=1e-3),
+        )
         assert pair["ratio"] == pytest.approx(above / below)
         assert pair["low"] <= pair["ratio"] <= pair["high"]
         assert pair["denominator"] == denominator
@@ -129,7 +153,7 @@ def test_bp_may_use_the_workers_that_ipc_was_given_and_no_more():
 
     def denominator(*rows, **context):
         pair = next(pair for pair in pairs(made(*rows, **context), "best-bp") if pair["depth"] == 8)
-        return pair["bp_execution"], pair["bp_workers"]
+        return pair["other_execution"], pair["other_workers"]
 
     assert denominator(serial, four, two) == ("serial", 1)
     assert denominator(serial, four, two, cores=4) == ("serial", 1)
@@ -220,6 +244,93 @@ def test_launches_are_put_together_and_the_last_good_row_of_a_launch_counts():
     assert report.failed(later) == []
 
 
+def test_the_best_bp_is_divided_by_unless_told_otherwise(fixture):
+    for call in (pairs, table, verdicts, summary):
+        assert call(fixture) == call(fixture, "best-bp") != call(fixture, "paper-style")
+    assert definition() == definition("best-bp")
+    assert "paper-style" in definition("paper-style")
+
+
+def test_neither_peers_nor_unfused_rows_stand_for_ipc():
+    rows = [row("bp"), row("ipc", seconds=some(0.5)), row("ipc", "layer-parallel", 2, some(0.4))]
+    for execution in ("jax", "pcx", "serial-unfused", "layer-parallel-unfused"):
+        faster = row("ipc", execution, 2, some(0.1), auto=True)
+        (pair,) = pairs(made(*rows, faster))
+        assert (pair["execution"], pair["ratio"]) == ("layer-parallel", pytest.approx(0.4, rel=0.02))
+        assert [gain["speedup"] for gain in scaling(made(*rows, faster))] == [pytest.approx(1.25, rel=0.02)]
+        with pytest.raises(InputError, match="no cell has times of both"):
+            pairs(made(rows[0], faster))
+        assert representative([faster]) is None
+        # Ours by name, the same row does stand for iPC.
+        (pair,) = pairs(made(*rows, faster | {"execution": "layer-parallel", "workers": 3}))
+        assert pair["ratio"] == pytest.approx(0.1, rel=0.02)
+
+
+def test_only_our_ipc_offers_workers_to_bp():
+    rows = [row("bp"), row("bp", "jax", 4, some(0.2)), row("ipc", "layer-parallel", 2, some(0.5))]
+    for extra, best in (
+        (row("ipc", "jax", 4), "serial"),
+        (row("ipc", "layer-parallel-unfused", 4), "serial"),
+        (row("ipc", "layer-parallel", 4), "jax"),
+    ):
+        (pair,) = pairs(made(*rows, extra))
+        assert pair["other_execution"] == best
+        assert [rung["execution"] for rung in ladder(made(*rows, extra)) if rung["best"]] == [best]
+
+
+def test_ipc_against_the_ipc_of_peers():
+    ours, slow, fast = row("ipc", seconds=some(1)), row("ipc", "pcx", seconds=some(9)), row("ipc", "jax", 1, some(4))
+    results = made(ours, slow, fast, row("bp"))
+    (pair,) = pairs(results, "peer-ipc")
+    assert (pair["other_execution"], pair["ratio"], pair["verdict"]) == ("jax", 0.25, "our iPC faster")
+    (pair,) = pairs(results, "ipc:pcx")
+    assert (pair["other_execution"], pair["ratio"]) == ("pcx", pytest.approx(1 / 9))
+    (pair,) = pairs(made(row("ipc", seconds=some(8)), slow, fast), "peer-ipc")
+    assert (pair["ratio"], pair["verdict"]) == (2, "the peer's iPC faster")
+    (pair,) = pairs(made(row("ipc", seconds=some(8)), fast), "ipc:jax")
+    assert pair["verdict"] == "jax iPC faster"
+    # Faster on more workers than ours had is no fair peer; unfused rows are ours.
+    (pair,) = pairs(made(*results.rows, row("ipc", "pcx", 8, some(0.1)), row("ipc", "serial-unfused")), "peer-ipc")
+    assert pair["ratio"] == 0.25
+    (pair,) = pairs(made(*results.rows, row("ipc", "serial-unfused", seconds=some(2))), "ipc:serial-unfused")
+    assert pair["ratio"] == 0.5
+    assert "iPC is faster in 1, the peer's iPC in 0" in summary(results, "peer-ipc")[1]
+    with pytest.raises(InputError, match="no row is 'peer-ipc'"):
+        pairs(made(ours, row("ipc", "serial-unfused"), row("bp")), "peer-ipc")
+
+
+def test_every_definition_says_what_is_divided_by_what():
+    results = made(row("ipc"), row("ipc", "pcx"), row("ipc", "jax"), row("ipc", "serial-unfused"), row("bp"))
+    for denominator, words in (
+        (
+            "best-bp",
+            "of iPC ÷ that of BP (execution best-bp: the fastest of each cell on the same workers); below 1, iPC",
+        ),
+        ("paper-style", "of iPC ÷ that of BP (execution serial: paper-style); below 1, iPC"),
+        ("torch", "of iPC ÷ that of BP (execution torch); below 1, iPC"),
+        ("peer-ipc", "of our iPC ÷ that of the fastest peer's iPC (jax, pcx) on the same workers; below 1, our iPC"),
+        ("ipc:pcx", "of our iPC ÷ that of iPC by pcx; below 1, our iPC"),
+        ("ipc:serial-unfused", "of our iPC ÷ that of iPC (execution serial-unfused); below 1, our iPC"),
+    ):
+        line = definition(denominator, results)
+        assert line == f"ratio = seconds per complete weight update {words} is faster"
+        assert line.split("; ")[-1] == f"below 1, {sides(denominator)[0]} is faster"
+
+
+def test_what_launches_have_in_common_is_put_together():
+    rows = [
+        row("bp", "jax", 1, some(time), launch=n, flop_rate=rate, variant=name)
+        for n, (time, rate, name) in enumerate(((1.0, 3.0, "b"), (1.5, 1.0, "a"), (2.0, 2.0, "b")))
+    ]
+    (whole,) = merged(rows, "bp")
+    assert (whole["flop_rate"], whole["variant"], whole["launches"]) == (2.0, "a, b", 3)
+    assert interval(whole) == bootstrap_interval(np.concatenate([row["seconds"] for row in rows]))
+    assert unsteady(whole)
+    assert not any(unsteady(row) for row in rows)
+    (single,) = merged(rows[:1], "bp")
+    assert (single["flop_rate"], single["variant"], interval(single)) == (3.0, "b", tuple(rows[0]["ci95"]))
+
+
 def test_the_report_needs_something_to_report():
     for results, said in (
         (made(), "holds no rows"),
@@ -235,8 +346,14 @@ def test_the_report_needs_something_to_report():
         pairs(made(row("bp"), row("ipc")), "torch")
     with pytest.raises(InputError, match="holds no rows"):
         details(made())
-    with pytest.raises(InputError, match="1 worker and with more"):
-        scaling(made(row("ipc")))
+    for call, said in (
+        (scaling, "1 worker and with more"),
+        (ladder, "holds no BP"),
+        (gains, "no cell has iPC serial-unfused"),
+        (steps, "no cell has PC or Z-IL beside iPC"),
+    ):
+        with pytest.raises(InputError, match=said):
+            call(made(row("ipc")))
 
 
 # --- tables ---
@@ -258,6 +375,36 @@ def test_the_table_of_the_fixture(fixture):
     assert f"\n~ {UNDECIDED}: the 95 % interval holds 1, or p ≥ 0.05" in second
     assert second.rstrip().splitlines()[-1].startswith("! one of the two times is unsteady")
     assert "~" not in table(fixture, "paper-style")
+
+
+def test_the_table_says_which_bp_was_the_best(fixture):
+    # In one cell the serial BP is made the fastest.
+    quick = [
+        row | {"seconds": [s / 9 for s in row["seconds"]], "median": row["median"] / 9}
+        if (row["execution"], row["algorithm"], row["depth"], row["width"]) == ("serial", "bp", 16, 256)
+        else row
+        for row in fixture.rows
+    ]
+    fixture = Results(fixture.path, fixture.context, quick)
+    for text in (table(fixture), table(fixture, format="markdown")):
+        tables = text.split("the fastest BP, and on how many workers\n\n")[1:]
+        assert len(tables) == 2
+        (line,) = [line for line in tables[0].splitlines() if line.strip("| ").startswith("16 ")]
+        entries = line.strip("|").split("|") if "|" in line else line.split("  ")
+        best = {pair["width"]: pair for pair in pairs(fixture) if (pair["batch"], pair["depth"]) == (1, 16)}
+        wanted = [f"{best[width]['other_execution']} {best[width]['other_workers']}" for width in (64, 256, 1024)]
+        assert [entry.strip() for entry in entries if entry.strip()] == ["16", *wanted]
+        assert wanted[:2] == ["intra-layer 2", "serial 1"]
+    assert "fastest BP" not in table(fixture, "paper-style")
+    assert "on how many" not in table(fixture, format="csv")
+    text = table(synthetic.everything((2,), (64,)), "peer-ipc")
+    assert "the fastest peer's iPC, and on how many workers\n\ndepth  width 64\n    2     jax 2" in text
+
+
+def test_a_table_without_any_ratio_is_left_out():
+    results = synthetic.everything((2,), (64,))
+    assert "batch 250" in table(results)
+    assert "batch 250" not in table(results, "ipc:serial-unfused")  # which was run at batch 1 only
 
 
 def test_columns_of_the_text_are_aligned(fixture):
@@ -298,7 +445,7 @@ def test_verdicts_show_the_evidence_for_each_cell(fixture):
     assert text[2] == "measured, float32 tanh"
     for line, pair in zip(text[5:], found, strict=True):
         assert pair["verdict"] in line
-        assert f"{pair['bp_execution']} on {pair['bp_workers']}" in line
+        assert f"{pair['other_execution']} on {pair['other_workers']}" in line
         assert scaled(pair["median"]) in line
 
 
@@ -337,6 +484,151 @@ def test_times_have_three_digits_and_a_unit():
         "123 s",
         "12346 s",
     ]
+
+
+# --- where the ratio comes from ---
+
+
+def test_every_bp_is_a_rung_and_the_fastest_is_the_best_bp(fixture):
+    for results in (fixture, synthetic.everything((2, 8), (64, 128))):
+        found = ladder(results)
+        best = {cell_of(pair): pair["other_execution"] for pair in pairs(results)}
+        marked = {cell_of(rung): rung["execution"] for rung in found if rung["best"]}
+        assert {cell: marked[cell] for cell in best} == best
+        for rung in found:
+            mine = [
+                row["median"]
+                for row in results.rows
+                if (cell_of(row), row["algorithm"], row["execution"]) == (cell_of(rung), "bp", rung["execution"])
+                and row["error"] is None
+            ]
+            assert rung["median"] == pytest.approx(min(mine)) if mine else rung["median"] is None
+            assert not mine or rung["low"] <= rung["median"] <= rung["high"]
+    names = [rung["execution"] for rung in ladder(synthetic.everything((2,), (64,)))]
+    assert names == list(LADDER) * 4
+    odd = made(row("bp", "zebra"), row("bp", "antelope"), row("bp", "jax"))
+    assert [rung["execution"] for rung in ladder(odd)] == ["jax", "antelope", "zebra"]
+
+
+def test_the_ladder_as_a_table():
+    rows = [
+        row("bp", "blas", seconds=some(2e-3)),
+        row("bp", seconds=some(1e-3)),
+        row("bp", "jax", 1, some(3e-3), variant="donated"),
+        failure("bp", "intra-layer", 2),
+        row("bp", "torch", 1, some(1e-3), width=128, variant="compiled"),
+        row("ipc", "layer-parallel", 2),
+    ]
+    lines = [line.split() for line in rungs(made(*rows)).splitlines()]
+    assert lines[4] == ["batch", "depth", "width", "serial", "intra-layer", "blas", "torch", "jax"]
+    assert lines[5] == ["1", "8", "64", "1.00", "ms", "*", "error", "2.00", "ms", "-", "3.01", "ms"]
+    assert lines[6] == ["1", "8", "128", "-", "-", "-", "1.00", "ms", "*", "-"]
+    assert rungs(made(*rows)).splitlines()[-1] == "variants: torch: compiled; jax: donated"
+    # Once the failure is mended it is a time, and what is faster has the mark.
+    mended = rungs(made(*rows, row("bp", "intra-layer", 2, some(5e-4)))).splitlines()[5]
+    assert mended.split() == ["1", "8", "64", "1.00", "ms", "501", "µs", "*", "2.00", "ms", "-", "3.01", "ms"]
+    piped = rungs(made(*rows), "markdown").splitlines()
+    assert piped[6] == "| 1 | 8 | 64 | 1.00 ms * | error | 2.00 ms | - | 3.01 ms |"
+    stored = list(csv.DictReader(rungs(made(*rows), "csv").splitlines()))
+    assert len(stored) == 2 * 5
+    assert [line["execution"] for line in stored if line["best"] == "True"] == ["serial", "torch"]
+    assert [line["error"] for line in stored if line["error"]] == ["MemoryError: no room"]
+
+
+def test_gains_are_the_factors_that_were_put_in():
+    results = synthetic.everything((2, 8), (64, 128))
+    found = gains(results)
+    assert [cell_of(gain)[3:] for gain in found] == [(1, 2, 64), (1, 2, 128), (1, 8, 64), (1, 8, 128)]
+    for gain in found:
+        wanted = {"fusion": 1.2 / 0.5, "layers": 1.2 / 0.65, "both": 1.2 / 0.3}
+        assert {name: gain[name] for name in wanted} == pytest.approx(wanted)
+        for name in wanted:
+            assert gain[f"{name}_low"] <= gain[name] * 1.000001
+            assert gain[f"{name}_high"] >= gain[name] * 0.999999
+        assert gain["best_bp"] / gain["bp_serial"] == pytest.approx(0.7)
+        assert gain["workers"] == 2
+    # Another time of one contender moves its factor and no other.
+    for other in results.rows:
+        if other["execution"] == "serial" and other["algorithm"] == "ipc":
+            other |= {"seconds": [2 * s for s in other["seconds"]], "median": 2 * other["median"]}
+    moved = gains(results)[0]
+    assert (moved["fusion"], moved["layers"]) == (pytest.approx(1.2), pytest.approx(found[0]["layers"]))
+
+
+def test_gains_on_as_many_workers_as_both_ran_on():
+    unfused = [row("ipc", "serial-unfused", 1, some(8))]
+    unfused += [row("ipc", "layer-parallel-unfused", P, some(8 / P)) for P in (1, 2, 4)]
+    fused = [row("ipc", "layer-parallel", P, some(4 / P)) for P in (1, 2, 8)]
+    (gain,) = gains(made(*unfused, *fused))
+    assert (gain["workers"], gain["layers"], gain["both"]) == (2, pytest.approx(2), pytest.approx(4))
+    (gain,) = gains(made(*unfused))
+    assert (gain["workers"], gain["layers"], gain["both"]) == (4, pytest.approx(4), None)
+    (gain,) = gains(made(unfused[0], *fused))
+    assert (gain["workers"], gain["layers"], gain["both"]) == (8, None, pytest.approx(16))
+    (gain,) = gains(made(unfused[0], row("ipc", seconds=some(4))))
+    assert (gain["workers"], gain["fusion"], gain["fusion_low"] is None) == (None, 2, False)
+    assert origins(made(unfused[0], row("ipc", seconds=some(4)))).splitlines()[-1].split()[3] == "-"
+
+
+def test_a_step_of_pc_and_z_il_against_one_of_ipc():
+    found = steps(synthetic.everything((8,), (64,)))
+    wanted = {"pc": (9, 1.02), "zil": (8, 0.98)}
+    assert {step["execution"] for step in found} == {"serial", "layer-parallel"}
+    for step in found:
+        if step["depth"] == 8:
+            count, ratio = wanted[step["algorithm"]]
+            assert (step["steps"], step["ratio"]) == (count, pytest.approx(ratio))
+            assert step["seconds"] / step["ipc"] == pytest.approx(ratio)
+            assert step["low"] == pytest.approx(step["high"]) == pytest.approx(ratio)
+    # The same time is that of fewer steps with another T, and is never set against other workers.
+    ipc, pc = row("ipc", seconds=some(1)), row("pc", seconds=some(9), steps=2)
+    (step,) = steps(made(ipc, pc))
+    assert (step["steps"], step["ratio"]) == (3, 3)
+    with pytest.raises(InputError):
+        steps(made(ipc, pc | {"execution": "layer-parallel", "workers": 2}))
+    with pytest.raises(InputError):
+        steps(made(row("ipc", "jax", 1), pc | {"execution": "jax"}))  # a peer's step is not ours
+
+
+def test_each_show_holds_its_numbers_in_every_format(tmp_path, capsys):
+    results = synthetic.everything((2, 8), (64, 128))
+    path = tmp_path / "all.jsonl"
+    synthetic.store(results, path)
+    stored = read(path)
+    shows = {"ladder": (rungs, ladder), "gains": (origins, gains), "steps": (step_costs, steps)}
+    for show, (call, data) in shows.items():
+        for format in report.FORMATS:
+            assert cli.main(["report", str(path), "--show", show, "--format", format]) == 0
+            assert capsys.readouterr().out == call(stored, format) + "\n"
+        lines = list(csv.DictReader(call(stored, "csv").splitlines()))
+        found = data(stored)
+        assert [list(line) for line in lines] == [list(entry) for entry in found]
+        numbers = [name for name, value in found[0].items() if isinstance(value, float)]
+        assert numbers
+        for line, entry in zip(lines, found, strict=True):
+            assert {name: float(line[name]) for name in numbers if line[name]} == {
+                name: entry[name] for name in numbers if entry[name] is not None
+            }
+    factors = " ".join(origins(stored).splitlines()[-1].split()[-12:])
+    assert factors == "2.40 2.40 to 2.40 1.85 1.85 to 1.85 4.00 4.00 to 4.00"
+    assert step_costs(stored).count(" 1.02 to 1.02") == step_costs(stored).count(" pc ")
+    assert cli.main(["report", str(path)]) == 0
+    assert capsys.readouterr().out.startswith(definition("best-bp"))
+    assert cli.main(["report", str(path), "--denominator", "ipc:pcx", "--show", "verdicts"]) == 0
+    assert "pcx on 2" in capsys.readouterr().out
+    assert cli.main(["report", str(path), "--denominator", "ipc:numpy"]) == 2
+    error = capsys.readouterr().err
+    assert "no row is 'ipc:numpy'; choose one of best-bp" in error
+    assert error.count("\n") == 1
+
+
+def test_variants_are_named_where_they_ran():
+    results = synthetic.everything((2,), (64,))
+    assert "torch (compiled)" in details(results)
+    stored = list(csv.DictReader(details(results, "csv").splitlines()))
+    assert {line["variant"] for line in stored if line["execution"] == "torch"} == {"compiled"}
+    assert {line["variant"] for line in stored if line["execution"] == "serial"} == {""}
+    assert "torch on 2 (compiled)" in verdicts(results, "torch")
 
 
 # --- scaling and summary ---
@@ -404,4 +696,10 @@ def test_reports_are_pure(fixture):
     before = copy.deepcopy(fixture)
     for call in (table, verdicts, summary, pairs):
         assert call(fixture, "best-bp") == call(fixture, "best-bp")
+    assert rungs(fixture) == rungs(fixture)
     assert fixture == before
+    results = synthetic.everything((2,), (64,))
+    before = copy.deepcopy(results)
+    for call in (gains, steps, origins, step_costs):
+        assert call(results) == call(results)
+    assert results == before

@@ -1,0 +1,194 @@
+"""Who runs in a cell: algorithms in their executions, the ladder of backprops, and what each of them must do.
+
+``baselines`` are names: BP's executions on pcsim's own kernels, ``numpy``, the peers (which run BP, iPC or both), and
+``unfused``, iPC whose steps read the weights anew for each product.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .algorithms import BP, IPC, PC, ZIL, Algorithm
+from .case import Case
+from .context import usable_cores
+from .engines import BP_EXECUTIONS, make_engine
+from .errors import InputError
+from .peers import PEERS, available, offers
+
+OWN_BASELINES = (*BP_EXECUTIONS, "numpy", "unfused")
+BASELINES = (*OWN_BASELINES, *PEERS)
+MICRO_BATCHES = (2, 4, 8)  # of the pipeline, per worker: the fastest runs
+_UNFUSED = "-unfused"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """An algorithm, its execution (CONTRACT section 5), and how many threads it has; ``micro_batches`` of a pipeline.
+    ``auto``: the number of threads is the one that was fastest."""
+
+    algorithm: Algorithm
+    execution: str
+    workers: int
+    auto: bool = False
+    micro_batches: int | None = None
+
+    @property
+    def backend(self) -> str:
+        """Who runs it: the engine, or the peer."""
+        return self.execution if self.execution == "numpy" or self.execution in PEERS else "threads"
+
+    @property
+    def fused(self) -> bool:
+        """Whether a step reads the weights once where it can."""
+        return not self.execution.endswith(_UNFUSED)
+
+    @property
+    def leaves_threads(self) -> bool:
+        """Whether BLAS threads of this process spin for a while after it has run."""
+        return self.execution in ("numpy", "blas")
+
+    @property
+    def blocks(self) -> int:
+        """How many workers have layers of their own."""
+        return self.workers if self.execution.startswith("layer-parallel") else 1
+
+
+def build(
+    case: Case, contender: Contender, pin: bool = False, values: list | None = None, wave: int | None = None
+) -> Any:
+    """The engine of a contender: a process of its own for a peer."""
+    rows = np.arange(case.batch)
+    options: dict[str, Any] = {"workers": contender.workers, "values": values}
+    if contender.backend in PEERS:
+        from .peers.process import PeerEngine
+
+        return PeerEngine(
+            contender.backend, case, contender.algorithm, contender.workers, usable_cores() if pin else None
+        )
+    if contender.backend == "threads":
+        options |= {"pin": pin, "wave": wave, "fused": contender.fused}
+        if isinstance(contender.algorithm, BP):
+            options |= {"execution": contender.execution}
+        if contender.micro_batches:
+            options |= {"micro_batches": contender.micro_batches}
+    net, x, y = case.problem()
+    return make_engine(contender.backend, net, contender.algorithm, x, y, lambda: rows, **options)
+
+
+def work_per_update(contender: Contender, case: Case) -> dict[str, float]:
+    """Flop and bytes of one complete weight update, as the kernels do it; counted, not measured.
+
+    A product of a layer is ``2 * batch * width**2`` flop. A batch of one reads (and writes) the weights once per
+    pass: fused passes for PC, Z-IL and iPC; one for the predictions and one for the rest in BP. Larger batches, BLAS
+    and unfused steps make one pass for each product, of which the weight update reads and writes. Vectors are left
+    out. Of NumPy and the peers, which may do more, it is what they need to do at least.
+    """
+    algorithm = contender.algorithm
+    graph = algorithm.tasks(case.depth, 3)
+    matrix = case.width**2
+    flops = 2.0 * case.batch * matrix * graph.mm_full
+    size = matrix * np.dtype(case.dtype).itemsize
+    L = case.depth
+    one_pass = case.batch == 1 and contender.fused and contender.execution != "blas"
+    if isinstance(algorithm, PC | ZIL):
+        T = algorithm.T if isinstance(algorithm, PC) else L - 1
+        # the forward start, and a pass for each step; each matrix is written in one of them
+        # At t = 0 the input layer's matrix has nothing to do: the errors are known, and x[0] is clamped.
+        reads, writes = (L + T * L - 1, L) if one_pass else (L + T * (2 * L - 1), L)
+    elif isinstance(algorithm, BP):
+        reads, writes = (L, L) if one_pass else (2 * L - 1, L)
+    else:
+        reads, writes = (0, L) if one_pass else (2 * L - 1, L)
+    return {"flops": flops, "read": float(reads * size), "read-write": float(2 * writes * size)}
+
+
+def memory_needed(case: Case, contenders: int) -> int:
+    """Bytes for the weights and values of ``contenders`` engines and the oracle."""
+    item = np.dtype(case.dtype).itemsize
+    weights = case.depth * case.width**2 * item
+    values = (case.depth + 1) * case.width * case.batch * item
+    return (contenders + 3) * weights + (contenders * 8 + 6) * values
+
+
+def check_baselines(baselines: Sequence[str]) -> None:
+    """InputError for a name that is none, and for a peer that is not installed."""
+    for name in baselines:
+        if name not in BASELINES:
+            raise InputError(f"baseline {name!r} is unknown: choose from {', '.join(BASELINES)}")
+        if name in PEERS and not available(name):
+            raise InputError(f"{name} is not installed: pip install 'pcsim[peers]', or leave it out")
+
+
+def counts_to_try(workers: Sequence[int | str], limit: int) -> list[int]:
+    """Numbers of workers up to ``limit``: those named, and for "auto" 1, 2, 4 … and all cores."""
+    counts = [w for w in workers if isinstance(w, int)]
+    if "auto" in workers:
+        cores = len(usable_cores())
+        counts += [*(2**k for k in range(10) if 2**k <= cores), cores]
+    return sorted({min(count, limit) for count in counts})
+
+
+Choose = Callable[[Case, Sequence[Contender], bool], Contender]
+
+
+def contenders(
+    case: Case,
+    algorithms: Sequence[Algorithm],
+    workers: Sequence[int | str],
+    baselines: Sequence[str],
+    pin: bool,
+    choose: Choose,
+) -> list[Contender]:
+    """Who runs in a cell: each algorithm with each of ``workers``, and beside them the ``baselines`` that fit.
+
+    Numbers above the depth stand for the depth (a worker needs a layer); "auto" for the fastest of 1, 2, 4 … cores.
+    ``choose(case, candidates, pin)`` says which of several is the fastest; a pipeline, and whoever else shares BP's
+    work, gets the number of workers and of micro-batches that suit it best.
+    """
+    found: list[Contender] = []
+    for algorithm in algorithms:
+        if isinstance(algorithm, BP):
+            for name in baselines:
+                choice = _backprops(case, algorithm, workers, name)
+                found += choice if len(choice) < 2 else [choose(case, choice, pin)]
+            continue
+        named = [w for w in workers if isinstance(w, int)]
+        best = None
+        if "auto" in workers:
+            candidates = [_layered(algorithm, w) for w in counts_to_try(["auto"], case.depth)]
+            best = (candidates[0] if len(candidates) == 1 else choose(case, candidates, pin)).workers
+        counts = sorted({*counts_to_try(named, case.depth), *([best] if best else [])})
+        found += [_layered(algorithm, w, auto=w == best) for w in counts]
+        if isinstance(algorithm, IPC):
+            if "unfused" in baselines and case.batch == 1:
+                found += [_layered(algorithm, w, unfused=True) for w in counts]
+            cores = max(counts_to_try(workers, len(usable_cores())))
+            peers = [name for name in baselines if name in PEERS and "ipc" in offers(name)]
+            found += [Contender(algorithm, name, cores) for name in peers]
+    if not found:
+        raise InputError("nothing to measure: name at least one algorithm")
+    return found
+
+
+def _layered(algorithm: Algorithm, workers: int, auto: bool = False, unfused: bool = False) -> Contender:
+    execution = "serial" if workers == 1 else "layer-parallel"
+    return Contender(algorithm, execution + (_UNFUSED if unfused else ""), workers, auto)
+
+
+def _backprops(case: Case, algorithm: BP, workers: Sequence[int | str], name: str) -> list[Contender]:
+    """The forms that BP can take under a baseline's name; none where it does not fit."""
+    counts = counts_to_try(workers, 1 << 30)
+    if name == "unfused" or (name in PEERS and "bp" not in offers(name)):
+        return []
+    if name == "serial":
+        return [Contender(algorithm, name, 1)]
+    if name == "numpy" or name in PEERS:
+        return [Contender(algorithm, name, max(counts))]
+    limit = {"pipeline": case.depth if case.batch > 1 else 1, "data-parallel": case.batch}.get(name, max(counts))
+    shared = sorted({min(count, limit) for count in counts if min(count, limit) > 1})
+    if name != "pipeline":
+        return [Contender(algorithm, name, count) for count in shared]
+    parts = sorted({(count, min(case.batch, count * share)) for count in shared for share in MICRO_BATCHES})
+    return [Contender(algorithm, name, count, micro_batches=part) for count, part in parts]
