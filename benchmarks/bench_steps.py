@@ -7,15 +7,16 @@ import os
 
 import numpy as np
 import pytest
-from conftest import CORES
 
 import pcsim
 from pcsim.algorithms import BP, IPC, PC, ZIL
 from pcsim.case import Case
 from pcsim.contenders import OWN_BASELINES, build, contenders
+from pcsim.context import usable_cores
 from pcsim.data import load
 from pcsim.measure import settle
 
+CORES = len(usable_cores())
 ALGORITHMS = (IPC(1e-7), PC(1e-7, 0.5, 8), ZIL(1e-7), BP(1e-7))
 CASES = (Case(4, 64), Case(32, 64), Case(32, 256), Case(32, 1024), Case(6, 64, 250), Case(8, 512, 64))
 ROUND = 0.02  # seconds of a round, at least
@@ -31,7 +32,7 @@ def runners():
             yield pytest.param(case, contender, f"update {name}", id=label)
 
 
-@pytest.mark.parametrize(("case", "contender", "group"), runners())
+@pytest.mark.parametrize(("case", "contender", "group"), list(runners()))
 def bench_update(benchmark, describe, case, contender, group):
     benchmark.group = group
     engine = build(case, contender, pin=True)

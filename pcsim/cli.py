@@ -121,6 +121,13 @@ def _parser() -> argparse.ArgumentParser:
         "(default) and all stand for lists of them",
     )
     bench.add_argument(
+        "--peer-python",
+        nargs="+",
+        default=[],
+        metavar="NAME=PYTHON",
+        help="run a peer with another interpreter, which has it and pcsim installed (pcx holds jax at an old version)",
+    )
+    bench.add_argument(
         "--launches", type=_count, default=1, metavar="N", help="fresh processes that measure each cell (default 1)"
     )
     _knobs(bench, alpha=False)
@@ -230,11 +237,15 @@ def _bench(arguments: argparse.Namespace) -> int:
     from . import report, sweep
     from .context import capture, usable_cores
     from .display import Display
+    from .peers import use_python
     from .results import Results, Writer, check_target, latest
 
     if arguments.resume and not arguments.out:
         raise InputError("--resume needs --out: the results file to go on with")
     cores = len(usable_cores())
+    for word in arguments.peer_python:
+        name, _, python = word.partition("=")
+        use_python(name, python)
     plan = sweep.Sweep(
         sweep.grid(
             arguments.depths,

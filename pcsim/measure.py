@@ -252,7 +252,7 @@ class Cell:
             "bandwidth": None,
             "roofline": None,
             "compile_seconds": self._compile_seconds(entry),
-            "warnings": [],
+            "warnings": list(getattr(entry.engine, "notes", [])),
             "error": entry.error,
             "auto": contender.auto,
             "rounds": len(entry.seconds),
@@ -302,7 +302,10 @@ class Cell:
     def _variant(self, entry: Entry) -> str | None:
         if entry.contender.micro_batches:
             return f"{entry.contender.micro_batches} micro-batches"
-        return getattr(entry.engine, "variant", None)
+        if entry.contender.backend not in PEERS or entry.engine is None:
+            return None
+        versions = ", ".join(f"{name} {version}" for name, version in entry.engine.versions.items())
+        return f"{entry.engine.variant} ({versions})"
 
     def _compile_seconds(self, entry: Entry) -> float:
         if entry.contender.backend in PEERS and entry.engine is not None:

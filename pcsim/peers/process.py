@@ -27,7 +27,7 @@ import numpy as np
 
 from ..algorithms import ALGORITHMS, BP, Algorithm
 from ..case import Case
-from . import PEERS
+from . import PEERS, python_of
 
 LONGEST_REQUEST = 600.0  # seconds until a silent child is ended
 ROUNDS, SAMPLE_SECONDS = 5, 6e-3  # to choose a variant: the shortest of so many samples, each at least so long
@@ -97,8 +97,11 @@ class PeerEngine:
         self._buffer = b""
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _end)
         threads = {f"{library}_NUM_THREADS": str(workers) for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
+        # The same pcsim; another interpreter has its own, as this one's packages are not for it.
+        folders = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]
+        here = {"PYTHONPATH": os.pathsep.join(filter(None, folders))} if python_of(name) == sys.executable else {}
         self._child = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from pcsim.peers.process import main; main()"],
+            [python_of(name), "-P", "-c", "from pcsim.peers.process import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -110,9 +113,7 @@ class PeerEngine:
                 "NPROC": str(workers),  # the size of XLA's pools
                 "JAX_PLATFORMS": "cpu",
                 "TORCHINDUCTOR_COMPILE_THREADS": "1",  # no pool of compiling processes
-                "PYTHONPATH": os.pathsep.join(
-                    filter(None, [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")])
-                ),
+                **here,
             },
         )
         self._end = weakref.finalize(self, _end, self._child, self._errors)
