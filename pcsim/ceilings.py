@@ -76,7 +76,7 @@ def _bandwidth(workers: int, size: int, writes: bool, dtype: np.dtype, pin: bool
     from .kernels.dense import aligned_empty
     from .kernels.stream import sweep_memory
 
-    count = size // workers // dtype.itemsize // 64 * 64  # whole rounds of the unrolled loops
+    count = size // workers // dtype.itemsize // 128 * 128  # whole rounds of the unrolled loops
     arrays = [aligned_empty(count, dtype) for _ in range(workers)]
     scratch = [aligned_empty(64, dtype) for _ in range(workers)]
     in_threads(workers, lambda worker: arrays[worker].fill(1), pin=pin)
