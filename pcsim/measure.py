@@ -34,6 +34,7 @@ SAMPLE_STEPS = 12  # and as many inference steps on threads, where several share
 MIN_ROUNDS, MAX_ROUNDS = 9, 31
 FIXED_TURNS = 1_000_000  # of the loop that is timed before and after: some 2 ms
 DRIFT = 0.05  # a change of its time above which a cell's rows are marked
+MOVED = 1.5  # the same for the distance of two cores
 UNSTEADY = 0.15  # half the interval ÷ median: above this a row is marked
 TOLERANCE = {"float32": 2e-3, "float64": 1e-9}  # largest difference of two updates from the oracle's, relative
 
@@ -88,6 +89,22 @@ def fixed_loop() -> float:
     return min(times)
 
 
+def core_distance(pin: bool = True) -> float | None:
+    """Seconds from one worker's flag to another's eyes and no work in between, the median of five runs; None on one
+    core. Hosts of virtual machines move their cores about: what was 50 ns can be 200 ns a minute later."""
+    from .engines.workers import in_threads
+    from .kernels.sync import make_flags, ping_pong
+
+    if len(usable_cores()) < 2:
+        return None
+    rounds, found = 500, []
+    for _ in range(5):
+        flags, stop, times = make_flags(2), make_flags(1), np.zeros(2, np.int64)
+        in_threads(2, lambda worker: ping_pong(worker, rounds, flags, stop, times), stop, pin)  # noqa: B023 - at once
+        found.append(float(times[1] - times[0]) * 1e-9 / (2 * rounds))
+    return float(np.median(found))
+
+
 class Cell:
     """All contenders of one cell. ``rows`` gives the finished rows of the results file."""
 
@@ -106,6 +123,7 @@ class Cell:
         self.ceilings, self.compile_seconds = ceilings, compile_seconds or {}
         self.rates: dict[int, dict[str, float]] = {}
         self.drift: float | None = None
+        self.distances: tuple[float | None, float | None] = (None, None)
         require(memory_needed(case, len(contenders)), f"a cell of {case.depth} x {case.width}, batch {case.batch}")
 
     def measure(self, oracle: bool = True) -> list[dict]:
@@ -116,7 +134,7 @@ class Cell:
             for entry in alive:
                 self._calibrate(entry)
             settle()
-            before = fixed_loop()
+            before, apart = fixed_loop(), core_distance(self.pin)
             begin = time.perf_counter()
             for done in range(MAX_ROUNDS):
                 if done >= MIN_ROUNDS and time.perf_counter() - begin > self.budget:
@@ -124,6 +142,7 @@ class Cell:
                 for entry in alive:
                     self._sample(entry)
             self.drift = fixed_loop() / before
+            self.distances = (apart, core_distance(self.pin))
             for entry in alive:
                 if entry.contender.blocks > 1:
                     entry.handover = self._handover(entry)
@@ -162,7 +181,8 @@ class Cell:
         name = algorithm.name
         net, x, y = self.case.problem()
         values = None
-        if not isinstance(algorithm, BP):
+        # Not Z-IL, whose gamma of 1 makes rounding grow from layer to layer: its start is the forward pass.
+        if isinstance(algorithm, PC | IPC):
             rng = np.random.default_rng(self.case.seed + 2)
             values = [rng.normal(size=(self.case.batch, n)).astype(self.case.dtype) for n in net.sizes]
         if name not in checked:
@@ -184,7 +204,7 @@ class Cell:
         for l, (mine, its) in enumerate(zip(engine.values, last, strict=True)):
             if not np.allclose(mine, its, rtol=1e-3, atol=1e-3 if self.case.dtype == "float32" else 1e-9):
                 raise ArithmeticError(f"values of layer {l} differ from the oracle's after two updates")
-        if values is None:
+        if isinstance(algorithm, BP):
             return
         further = -(-(2 * LONGEST_WAVE + 1) // engine.steps_per_update)
         plain = f"{name}, one by one"
@@ -261,6 +281,7 @@ class Cell:
             "handover_seconds": entry.handover,
             "variant": self._variant(entry),
             "drift": self.drift,
+            "core_distance": self.distances[0],
             "gemm_rate": None,
             "tile_rate": None,
         }
@@ -284,6 +305,12 @@ class Cell:
             row["warnings"].append(
                 f"drift: a fixed loop took {self.drift:.2f} times as long after this cell as before it; "
                 "close other programs, fix the clock frequency, or measure again with --resume later"
+            )
+        near, far = sorted(self.distances, key=lambda seconds: seconds or 0)
+        if near and far and row["workers"] > 1 and far > MOVED * near:
+            row["warnings"].append(
+                f"the cores moved: from one to the other it took {self.distances[0] * 1e9:.0f} ns before this cell, "  # type: ignore[operator]
+                f"{self.distances[1] * 1e9:.0f} ns after it; measure it again"  # type: ignore[operator]
             )
         if row["workers"] > len(usable_cores()):
             row["warnings"].append(f"oversubscribed: {row['workers']} workers on {len(usable_cores())} cores")

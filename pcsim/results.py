@@ -73,7 +73,7 @@ _REQUIRED: dict[str, _Check] = {
 _OPTIONAL: dict[str, _Check] = {
     **dict.fromkeys(("mm", "smm", "mm_full", "smm_full", "smm_workers", "flops", "bytes"), _NUMBER),
     **dict.fromkeys(("flop_rate", "bandwidth", "roofline", "compile_seconds", "handover_seconds"), _NUMBER),
-    **dict.fromkeys(("drift", "gemm_rate", "tile_rate"), _NUMBER),
+    **dict.fromkeys(("core_distance", "drift", "gemm_rate", "tile_rate"), _NUMBER),
     **dict.fromkeys(("rounds", "updates_per_sample", "launch"), _INDEX),
     "variant": ("a text or null", lambda v: v is None or isinstance(v, str)),
     **dict.fromkeys(("auto", "checked"), _FLAG),

@@ -224,6 +224,18 @@ def test_a_machine_that_slows_down_is_told(monkeypatch):
     assert any("drift: a fixed loop took 1.20 times as long" in text for text in row["warnings"])
 
 
+def test_cores_that_move_are_told(monkeypatch):
+    distances = iter([5e-8, 2e-7])
+    monkeypatch.setattr(measure, "core_distance", lambda pin: next(distances))
+    rows = Cell(Case(2, 8), contenders(Case(2, 8), [1, 2], [], [IPC(1e-7)]), **QUICK).measure()
+    assert [row["core_distance"] for row in rows] == [5e-8, 5e-8]
+    moved = [
+        any("from one to the other it took 50 ns before this cell, 200 ns after" in t for t in row["warnings"])
+        for row in rows
+    ]
+    assert moved == [False, True]
+
+
 def test_a_cell_in_fresh_processes():
     case = Case(2, 8)
     runners = contenders(case, [1], ["serial"], [IPC(1e-7), BP(1e-7)])

@@ -27,6 +27,7 @@ from .workers import in_threads
 
 Array = np.ndarray
 
+APART = 16 << 10  # bytes between what two workers write, at least
 MICRO_BATCHES = 8  # of the pipeline, unless told otherwise: the same for any number of workers, so that the bits are
 
 
@@ -136,6 +137,7 @@ class ThreadsEngine:
         passing (it cost up to half the speed of two workers)."""
         network, dtype, L, P = self.original, self.original.dtype, self.original.depth, self.workers
         page, lanes = PAGE_BYTES // dtype.itemsize, VECTOR_BYTES // dtype.itemsize
+        gap = APART // dtype.itemsize
         sizes = np.array(network.sizes)
         wide = self.wide = np.array([padded(n, dtype) for n in sizes])
         lengths = wide[1:] * wide[:-1] + wide[1:]  # weights, then biases
@@ -148,14 +150,14 @@ class ThreadsEngine:
         self.counts = np.array([[parts[worker][1] * lanes for parts in shared] for worker in range(P)])
 
         edges = [] if self.by_rows else [hi for _, hi in self.blocks[:-1]]
-        at = _offsets(self.batch * wide, [*edges, *(edge + 1 for edge in edges)], page)
+        at = _offsets(self.batch * wide, [*edges, *(edge + 1 for edge in edges)], page, gap)
         values = np.tile(at[:-1], (P, 1))
         self.value_count = -(-int(at[-1]) // page) * page
         if apart:
             weights, biases = np.zeros((2, P, L), np.int64)
             end = 0
             for worker in range(P):
-                end = -(-end // page) * page
+                end = -(-(end + gap) // page) * page
                 for l in range(L):
                     first, rows = int(self.firsts[worker, l + 1]), int(self.counts[worker, l + 1])
                     weights[worker, l] = end - first * wide[l]
@@ -166,7 +168,7 @@ class ThreadsEngine:
                         values[worker, l] = self.value_count
                         self.value_count += -(-int(self.batch * wide[l]) // page) * page
         else:
-            at = _offsets(lengths, edges, page)
+            at = _offsets(lengths, edges, page, gap)
             end = int(at[-1])
             weights = np.tile(at[:-1], (P, 1))
             biases = weights + wide[1:] * wide[:-1]
@@ -334,13 +336,13 @@ class ThreadsEngine:
         )
 
 
-def _offsets(lengths: Array, cuts: Sequence[int], page: int) -> Array:
+def _offsets(lengths: Array, cuts: Sequence[int], page: int, gap: int) -> Array:
     """Where each layer's part begins in a flat array, and where the last ends; a part in ``cuts`` on a page of its
-    own."""
+    own, ``gap`` elements or more behind the one before."""
     offsets = np.zeros(len(lengths) + 1, np.int64)
     for l, length in enumerate(lengths):
         if l in cuts:
-            offsets[l] = -(-offsets[l] // page) * page
+            offsets[l] = -(-(offsets[l] + gap) // page) * page
         offsets[l + 1] = offsets[l] + length
     return offsets
 
