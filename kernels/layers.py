@@ -10,10 +10,15 @@ from collections import namedtuple
 
 from numba import njit
 
-from .activations import IDENTITY, activate
+from .activations import IDENTITY
+from .activations import activate as activate_part
 from .blas import add_a_b, add_a_bt, add_at_b, add_outer, matrix_vector
 from .dense import BACKPROJECT, FORWARD, OFFSET, PREDICT, UPDATE, layer_pass
 from .simd import lanes, load, multiply_add, pointer, splat, store
+
+# OpenBLAS multiplies without packing what takes at most so many multiplications (interface/gemm.c, SMALL_MATRIX_OPT):
+# at width 64, 265 against 140 to 207 GFLOP/s. So larger batches of narrow layers go in parts, if these are not too few.
+SMALL_PRODUCT, FEWEST_SAMPLES = 1_000_000, 64
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # Kingma and Ba, arXiv:1412.6980, Algorithm 1
 
@@ -44,7 +49,7 @@ def activate_rows(s, l, first, rows):
     count = min(rows, s.sizes[l] - first)
     for row in range(s.batch):
         at = s.value_at[l] + row * s.padded[l] + first
-        activate(code, s.x, at, count, s.scale[l], s.a, s.d)
+        activate_part(code, s.x, at, count, s.scale[l], s.a, s.d)
 
 
 @njit(nogil=True, cache=True)
@@ -54,13 +59,17 @@ def activate_layer(s, l):
 
 
 @njit(nogil=True, cache=True)
-def move_values(s, l, x, e, h, slot, gamma):
-    """``x[l] += gamma * (h[l] - e[l])``: Eq. 6 for a hidden layer, whose precision is 1."""
-    at = s.value_at[l]
+def move_values(s, l, x, e, h, slot, gamma, activate):
+    """``x[l] += gamma * (h[l] - e[l])``: Eq. 6 for a hidden layer, whose precision is 1; and if ``activate``, ``a[l]``
+    and ``d[l]``, sample by sample while its values are at hand."""
     plus, minus = splat(gamma), splat(-gamma)
-    for j in range(at, at + s.batch * s.padded[l], lanes(x)):
-        moved = multiply_add(minus, load(e, slot + j), load(x, j))
-        store(x, j, multiply_add(plus, load(h, slot + j), moved))
+    for row in range(s.batch):
+        at = s.value_at[l] + row * s.padded[l]
+        for j in range(at, at + s.padded[l], lanes(x)):
+            moved = multiply_add(minus, load(e, slot + j), load(x, j))
+            store(x, j, multiply_add(plus, load(h, slot + j), moved))
+        if activate:
+            activate_part(s.activation, x, at, s.sizes[l], s.scale[l], s.a, s.d)
 
 
 @njit(nogil=True, cache=True)
@@ -89,10 +98,11 @@ def squares(s, l, first, rows, e, slot):
 
 
 @njit(nogil=True, cache=True)
-def subtract_from(s, l, first, rows, x, at, e, k):
-    """``e = x - e`` in rows of layer l, which begins at ``at`` of x and at ``k`` of e: predictions become errors."""
+def subtract_from(s, l, samples, first, rows, x, at, e, k):
+    """``e = x - e`` in rows of layer l, whose ``samples`` begin at ``at`` of x and at ``k`` of e: predictions become
+    errors."""
     minus = splat(-s.one)
-    parts, length = (1, s.batch * rows) if rows == s.padded[l] else (s.batch, rows)
+    parts, length = (1, samples * rows) if rows == s.padded[l] else (samples, rows)
     for part in range(parts):
         begin = part * s.padded[l] + first
         for j in range(begin, begin + length, lanes(e)):
@@ -134,19 +144,34 @@ def start_prediction(s, l, first, rows, out, at):
         work = PREDICT | FORWARD | (OFFSET if offset else 0)
         layer_pass(work, s.W, w, rows, columns, s.a, below, out, k, out, k, out, k, s.one, s.one)
     else:
-        _product(s, l, first, rows, offset, out, at)
+        _product(s, l, first, rows, offset, out, at, False, out)
 
 
 @njit(nogil=True, cache=True)
-def _product(s, l, first, rows, offset, out, at):
-    """``out = a[l] @ W[l].T``, or added to ``out``."""
+def _product(s, l, first, rows, offset, out, at, subtract, target):
+    """``out = a[l] @ W[l].T``, or added to ``out``; then, if ``subtract``, ``out = target[l+1] - out``."""
     below, above, columns, n = s.value_at[l], s.padded[l + 1], s.padded[l], s.sizes[l]
-    w, m, k = s.weight_at[l] + first * columns, min(rows, s.sizes[l + 1] - first), at + first
+    w, m = s.weight_at[l] + first * columns, min(rows, s.sizes[l + 1] - first)
     beta = s.one if offset else s.zero
-    if s.batch == 1 and s.gemv != 0:
-        matrix_vector(s.gemv, False, m, n, s.one, s.W, w, columns, s.a, below, beta, out, k)
-    elif m > 0:
-        add_a_bt(s.gemm, s.batch, m, n, s.one, s.a, below, columns, s.W, w, columns, beta, out, k, above)
+    part = _samples_at_once(s.batch, m, n)
+    for i in range(0, s.batch, part):
+        count, a, c = min(part, s.batch - i), below + i * columns, at + i * above
+        if s.batch == 1 and s.gemv != 0:
+            matrix_vector(s.gemv, False, m, n, s.one, s.W, w, columns, s.a, a, beta, out, c + first)
+        elif m > 0:
+            add_a_bt(s.gemm, count, m, n, s.one, s.a, a, columns, s.W, w, columns, beta, out, c + first, above)
+        if subtract:
+            subtract_from(s, l + 1, count, first, rows, target, s.value_at[l + 1] + i * above, out, c)
+
+
+@njit(nogil=True, cache=True)
+def _samples_at_once(batch, m, n):
+    """How many samples to give to one product of a matrix (m, n)."""
+    most = SMALL_PRODUCT // max(1, m * n)
+    if most >= batch or most < FEWEST_SAMPLES:
+        return max(1, batch)
+    parts = -(-batch // most)
+    return -(-batch // parts)
 
 
 @njit(nogil=True, cache=True)
@@ -172,32 +197,41 @@ def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, nu
         layer_pass(
             products, s.W, w, rows, columns, s.a, below, target, above + first, e, k, h, g, precision, rate
         )  # fmt: skip
+        if work & BACKPROJECT:
+            _times_slope(s, 1, below, columns, h, g)
     else:
         if work & PREDICT:
-            _product(s, l, first, rows, offset, e, slot + above)
-            subtract_from(s, l + 1, first, rows, target, above, e, slot + above)
-        if s.batch == 1:
-            if work & BACKPROJECT:
-                matrix_vector(s.gemv, True, m, n, precision, s.W, w, columns, e, k, s.zero, h, g)
-            if plain:
-                add_outer(s.ger, m, n, rate, e, k, s.a, below, s.W, w, columns)
-        else:
-            if work & BACKPROJECT:
-                add_a_b(s.gemm, s.batch, n, max(m, 0), precision, e, k, wide, s.W, w, columns, s.zero, h, g, columns)
-            if plain and m > 0:
-                add_at_b(s.gemm, m, n, s.batch, rate, e, k, wide, s.a, below, columns, s.one, s.W, w, columns)
-    if work & BACKPROJECT:
-        nothing = splat(s.zero)
-        for j in range(0, s.batch * columns, lanes(h)):
-            store(h, g + j, multiply_add(load(h, g + j), load(s.d, below + j), nothing))
-        if s.skip[l]:
-            for row in range(s.batch):
-                for j in range(row * columns + first, row * columns + first + rows):
-                    h[g + j] += precision * e[slot + above + j]
+            _product(s, l, first, rows, offset, e, slot + above, True, target)
+        part = _samples_at_once(s.batch, m, n)
+        for i in range(0, s.batch if work & BACKPROJECT else 0, part):
+            count, b, c = min(part, s.batch - i), k + i * wide, g + i * columns
+            if s.batch == 1:
+                matrix_vector(s.gemv, True, m, n, precision, s.W, w, columns, e, b, s.zero, h, c)
+            else:
+                add_a_b(s.gemm, count, n, max(m, 0), precision, e, b, wide, s.W, w, columns, s.zero, h, c, columns)
+            _times_slope(s, count, below + i * columns, columns, h, c)
+        for i in range(0, s.batch if plain and m > 0 else 0, part):
+            count, b, c = min(part, s.batch - i), k + i * wide, below + i * columns
+            if s.batch == 1:
+                add_outer(s.ger, m, n, rate, e, b, s.a, c, s.W, w, columns)
+            else:
+                add_at_b(s.gemm, m, n, count, rate, e, b, wide, s.a, c, columns, s.one, s.W, w, columns)
+    if work & BACKPROJECT and s.skip[l]:
+        for row in range(s.batch):
+            for j in range(row * columns + first, row * columns + first + rows):
+                h[g + j] += precision * e[slot + above + j]
     if plain and s.has_bias:
         _add_rows(s.batch, wide, rows, rate, e, k, s.W, s.bias_at[l] + first)
     if work & UPDATE and s.adam:
         _adam(s, l, first, rows, e, k, precision, alpha, number)
+
+
+@njit(nogil=True, cache=True)
+def _times_slope(s, samples, at, columns, h, g):
+    """``h *= d`` for so many samples, whose slopes begin at ``at`` and drives at ``g``."""
+    nothing = splat(s.zero)
+    for j in range(0, samples * columns, lanes(h)):
+        store(h, g + j, multiply_add(load(h, g + j), load(s.d, at + j), nothing))
 
 
 @njit(nogil=True, cache=True)

@@ -36,7 +36,7 @@ def _predict(s, l, depth, first, rows, errors):
         start_prediction(s, l, first, rows, s.x, at)
     else:
         start_prediction(s, l, first, rows, errors, at)
-        subtract_from(s, depth, first, rows, s.x, at, errors, at)
+        subtract_from(s, depth, s.batch, first, rows, s.x, at, errors, at)
 
 
 @njit(nogil=True, cache=True)

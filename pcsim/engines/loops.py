@@ -83,8 +83,7 @@ def _products(b, s, l, step, t, forward, moving, number, count):
 def _move(b, s, l, step, count):
     """New values of a layer inside the block, from both sides of which errors and drives are there."""
     begin = nanoseconds() if b.room > 0 else 0
-    move_values(s, l, s.x, b.e, b.h, (step & 1) * b.value_count, b.gamma)
-    activate_layer(s, l)
+    move_values(s, l, s.x, b.e, b.h, (step & 1) * b.value_count, b.gamma, True)
     return note(b.trace, b.room, count, VALUE, l, step, begin)
 
 
@@ -102,7 +101,7 @@ def _move_top(b, s, step, count):
     if b.hi == b.depth or not wait(b.progress, 2 * (b.worker + 1), step + 1, b.stop):
         return count
     begin = nanoseconds() if b.room > 0 else 0
-    move_values(s, b.hi, b.top, b.e, b.h, (step & 1) * b.value_count, b.gamma)
+    move_values(s, b.hi, b.top, b.e, b.h, (step & 1) * b.value_count, b.gamma, False)
     return note(b.trace, b.room, count, VALUE, b.hi, step, begin)
 
 
@@ -194,7 +193,7 @@ def _forward_start(b, s, rows, data_x, data_y, cycle, step, forward, started, co
             units = s.padded[l + 1]
             if l + 1 == b.depth:
                 start_prediction(s, l, 0, units, b.e, slot + at)
-                subtract_from(s, l + 1, 0, units, s.x, at, b.e, slot + at)
+                subtract_from(s, l + 1, s.batch, 0, units, s.x, at, b.e, slot + at)
             else:
                 start_prediction(s, l, 0, units, s.x if l + 1 < b.hi else b.top, at)
                 fill(b.e, slot + at, s.batch * units, s.zero)

@@ -125,7 +125,8 @@ class ThreadsEngine:
             self.value_steps = -1 if calendar.value_steps is None else calendar.value_steps
             self.update_at = np.array([loops.EVERY_STEP if at is None else at for at in calendar.update_at])
             self.steps_per_update = 1 if calendar.updates != 1 else self.cycle_steps
-        lengths = self.wide[1:] * self.wide[:-1] * dtype.itemsize
+        # Of a layer's values there are x, a, d, its copy at an edge, and two each of e and h.
+        lengths = (self.wide[1:] * self.wide[:-1] + (self.batch > 1) * 8 * self.batch * self.wide[1:]) * dtype.itemsize
         self.wave = wave or wave_length(int(lengths.sum()), int(lengths.max()), workers)
         self.blas = ThreadpoolController().select(user_api="blas")
         # The owner touches its weights first, so that their memory is near its core.
