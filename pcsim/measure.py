@@ -222,10 +222,11 @@ class Cell:
                 raise ArithmeticError("several steps in a wave, or several workers, differ from one by one")
 
     def _calibrate(self, entry: Entry) -> None:
-        """How many updates make a sample."""
+        """How many updates make a sample. By the shortest of three runs: one that something held up would make all
+        samples too short, and starts would be measured."""
         entry.engine.run(1)
         while True:
-            seconds, _ = entry.engine.run(entry.updates)
+            seconds = min(entry.engine.run(entry.updates)[0] for _ in range(3))
             if seconds >= SAMPLE_SECONDS / 2:
                 break
             entry.updates *= max(2, min(100, math.ceil(SAMPLE_SECONDS / 2 / max(seconds, 1e-7))))
@@ -313,6 +314,10 @@ class Cell:
             row["warnings"].append(
                 f"the cores moved: from one to the other it took {self.distances[0] * 1e9:.0f} ns before this cell, "  # type: ignore[operator]
                 f"{self.distances[1] * 1e9:.0f} ns after it; measure it again"  # type: ignore[operator]
+            )
+        if median * entry.updates < SAMPLE_SECONDS / 4:
+            row["warnings"].append(
+                "short samples: updates are faster than when they were counted out; measure it again"
             )
         if row["workers"] > len(usable_cores()):
             row["warnings"].append(f"oversubscribed: {row['workers']} workers on {len(usable_cores())} cores")

@@ -224,6 +224,19 @@ def test_a_machine_that_slows_down_is_told(monkeypatch):
     assert any("drift: a fixed loop took 1.20 times as long" in text for text in row["warnings"])
 
 
+def test_one_slow_run_does_not_shorten_the_samples(monkeypatch):
+    honest, slow = ThreadsEngine.run, iter([0.0, 1.0])
+
+    def held_up(self, updates, trace=False):
+        seconds, energy = honest(self, updates, trace)
+        return max(seconds, next(slow, 0.0)), energy
+
+    monkeypatch.setattr(ThreadsEngine, "run", held_up)
+    row = Cell(Case(2, 8), [Contender(IPC(1e-7), "serial", 1)], **QUICK).measure(oracle=False)[0]
+    assert row["updates_per_sample"] * row["median"] > measure.SAMPLE_SECONDS / 4
+    assert row["warnings"] == [] or not any("short samples" in text for text in row["warnings"])
+
+
 def test_cores_that_move_are_told(monkeypatch):
     distances = iter([5e-8, 2e-7])
     monkeypatch.setattr(measure, "core_distance", lambda pin: next(distances))
