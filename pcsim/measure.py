@@ -30,7 +30,8 @@ from .timeline import Timeline
 # become denormal numbers may change the speed.
 ALPHA, GAMMA = 1e-7, 0.5
 SAMPLE_SECONDS = 6e-3  # a sample lasts at least so long; shorter ones show the start of a second core too much
-SAMPLE_STEPS = 12  # and as many inference steps on threads, where several share one fetch of the weights
+# On threads a sample has as many inference steps, of which several share one fetch of the weights, unless it gets so long.
+SAMPLE_STEPS, LONG_SAMPLE_SECONDS = 12, 0.1
 MIN_ROUNDS, MAX_ROUNDS = 9, 31
 FIXED_TURNS = 1_000_000  # of the loop that is timed before and after: some 2 ms
 DRIFT = 0.05  # a change of its time above which a cell's rows are marked
@@ -230,9 +231,11 @@ class Cell:
             if seconds >= SAMPLE_SECONDS / 2:
                 break
             entry.updates *= max(2, min(100, math.ceil(SAMPLE_SECONDS / 2 / max(seconds, 1e-7))))
-        entry.updates = max(1, math.ceil(entry.updates * SAMPLE_SECONDS / seconds))
+        each = seconds / entry.updates
+        entry.updates = max(1, math.ceil(SAMPLE_SECONDS / each))
         if entry.contender.backend == "threads":
-            entry.updates = max(entry.updates, -(-SAMPLE_STEPS // entry.engine.steps_per_update))
+            several = -(-SAMPLE_STEPS // entry.engine.steps_per_update)
+            entry.updates = max(entry.updates, min(several, math.ceil(LONG_SAMPLE_SECONDS / each)))
 
     def _handover(self, entry: Entry) -> float:
         """Seconds per step that the later of two neighbours loses between its tasks: a median over traced steps.
