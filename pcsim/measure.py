@@ -30,7 +30,7 @@ from .timeline import Timeline
 # become denormal numbers may change the speed.
 ALPHA, GAMMA = 1e-7, 0.5
 SAMPLE_SECONDS = 6e-3  # a sample lasts at least so long; shorter ones show the start of a second core too much
-# On threads a sample has so many inference steps, of which several share one fetch of the weights, if not so long for it.
+# On threads a sample has so many inference steps (several share one fetch of the weights), if not too long for it.
 SAMPLE_STEPS, LONG_SAMPLE_SECONDS = 12, 0.1
 MIN_ROUNDS, MAX_ROUNDS = 9, 31
 FIXED_TURNS = 1_000_000  # of the loop that is timed before and after: some 2 ms
