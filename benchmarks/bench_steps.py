@@ -14,7 +14,7 @@ from pcsim.case import Case
 from pcsim.contenders import OWN_BASELINES, build, contenders
 from pcsim.context import usable_cores
 from pcsim.data import load
-from pcsim.measure import settle
+from pcsim.engines.workers import settle
 
 CORES = len(usable_cores())
 ALGORITHMS = (IPC(1e-7), PC(1e-7, 0.5, 8), ZIL(1e-7), BP(1e-7))

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from .algorithms import BP, IPC, PC, ZIL
-from .case import Case
+from .case import TOLERANCE, Case
 from .ceilings import Ceilings, gemm_rate, tile_rate
 from .contenders import Contender, build, memory_needed, work_per_update
 from .context import usable_cores
 from .engines.cache import LONGEST_WAVE
 from .engines.numpy import NumpyEngine
+from .engines.workers import settle
 from .memory import require
 from .peers import PEERS
 from .results import bootstrap_interval
@@ -37,7 +38,6 @@ FIXED_TURNS = 1_000_000  # of the loop that is timed before and after: some 2 ms
 DRIFT = 0.05  # a change of its time above which a cell's rows are marked
 MOVED = 1.5  # the same for the distance of two cores
 UNSTEADY = 0.15  # half the interval ÷ median: above this a row is marked
-TOLERANCE = {"float32": 2e-3, "float64": 1e-9}  # largest difference of two updates from the oracle's, relative
 
 
 @dataclass
@@ -60,21 +60,6 @@ def warm_up(dtype: str) -> dict[str, float]:
         build(Case(2, 8, 1, dtype), Contender(algorithm, "serial", 1)).run(1)
         seconds[name] = time.perf_counter() - begin
     return {**seconds, "pc": seconds["ipc"], "zil": seconds["ipc"]}  # one loop serves all three
-
-
-def settle(slice_seconds: float = 0.005, longest: float = 1.0) -> None:
-    """Wait until no thread of this process is busy.
-
-    OpenBLAS's threads spin for 2**28 clock cycles (105 ms measured) after a product before they sleep, and until then
-    take a core from whoever is timed next: two workers on two cores ran up to four times slower. (Making them sleep at
-    once, which a setting allows, would slow NumPy itself.)
-    """
-    end = time.monotonic() + longest
-    while time.monotonic() < end:
-        before = time.process_time()
-        time.sleep(slice_seconds)
-        if time.process_time() - before < slice_seconds / 4:
-            return
 
 
 def fixed_loop() -> float:

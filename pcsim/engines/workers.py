@@ -60,3 +60,18 @@ def in_threads(workers: int, work: Callable[[int], None], stop: np.ndarray | Non
             thread.join()
     if failures:
         raise failures[0]
+
+
+def settle(slice_seconds: float = 0.005, longest: float = 1.0) -> None:
+    """Wait until no thread of this process is busy.
+
+    OpenBLAS's threads spin for 2**28 clock cycles (105 ms measured) after a product before they sleep, and until then
+    take a core from whoever is timed next: two workers on two cores ran up to four times slower. (Making them sleep at
+    once, which a setting allows, would slow NumPy itself.)
+    """
+    end = time.monotonic() + longest
+    while time.monotonic() < end:
+        before = time.process_time()
+        time.sleep(slice_seconds)
+        if time.process_time() - before < slice_seconds / 4:
+            return

@@ -26,7 +26,7 @@ from typing import IO, Any, Protocol
 import numpy as np
 
 from ..algorithms import ALGORITHMS, BP, Algorithm
-from ..case import Case
+from ..case import TOLERANCE, Case
 from . import PEERS, python_of
 
 LONGEST_REQUEST = 600.0  # seconds until a silent child is ended
@@ -350,7 +350,6 @@ class _Server:
 
     def _check(self, variant: Variant) -> None:
         from ..engines.numpy import NumpyEngine
-        from ..measure import TOLERANCE
 
         algorithm = replace(self.algorithm, alpha=1e-3 / self.case.batch)
         net, x, y = self.case.problem()
@@ -380,7 +379,7 @@ class _Server:
                 raise ArithmeticError(f"values of layer {l} differ from the oracle's after {updates} updates")
 
     def run(self, updates: int) -> dict:
-        from ..measure import settle
+        from ..engines.workers import settle
 
         variant = self.built[self.chosen]
         calls = -(-updates // variant.chunk)
