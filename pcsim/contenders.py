@@ -118,7 +118,8 @@ def check_baselines(baselines: Sequence[str]) -> None:
         if name not in BASELINES:
             raise InputError(f"baseline {name!r} is unknown: choose from {', '.join(BASELINES)}")
         if name in PEERS and not available(name):
-            raise InputError(f"{name} is not installed: pip install 'pcsim[peers]', or leave it out")
+            extra = "pcx" if name == "pcx" else "peers"
+            raise InputError(f"{name} is not installed: pip install 'pcsim[{extra}]', or leave it out")
 
 
 def counts_to_try(workers: Sequence[int | str], limit: int) -> list[int]:

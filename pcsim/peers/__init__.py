@@ -22,6 +22,8 @@ def use_python(name: str, python: str) -> None:
     """
     if name not in PEERS:
         raise InputError(f"there is no peer {name!r}: choose from {', '.join(PEERS)}")
+    if not python:
+        raise InputError(f"which interpreter is to run {name}? write {name}=PYTHON")
     code = f"from importlib.util import find_spec; raise SystemExit(not (find_spec('pcsim') and find_spec({name!r})))"
     try:
         found = subprocess.run([python, "-P", "-c", code], capture_output=True, check=False, timeout=60)
