@@ -29,7 +29,9 @@ def measure_afresh(
         "ceilings": None if ceilings is None else ceilings.to_json(),
     }
     command = [sys.executable, "-P", "-c", "from pcsim.launch import serve; serve()"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    # A group of its own: Ctrl-C is this process's to act on.
+    with subprocess.Popen(command, process_group=0, **pipes) as process:  # type: ignore[call-overload]
         try:
             answer, _ = process.communicate(json.dumps(request))
         except BaseException:  # Ctrl-C above all: the process must not outlive this one
