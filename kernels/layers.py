@@ -223,7 +223,8 @@ def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, nu
     if plain and s.has_bias:
         _add_rows(s.batch, wide, rows, rate, e, k, s.W, s.bias_at[l] + first)
     if work & UPDATE and s.adam:
-        _adam(s, l, first, rows, e, k, precision, alpha, number)
+        gradient(s, l, first, rows, e, k, precision, 0)
+        descend(s, l, first, rows, 0, alpha, number)
 
 
 @njit(nogil=True, cache=True)
@@ -243,20 +244,40 @@ def _add_rows(batch, wide, rows, rate, e, k, out, at):
 
 
 @njit(nogil=True, cache=True)
-def _adam(s, l, first, rows, e, k, precision, alpha, number):
-    """Adam's update of rows of a layer's weights and of their biases; the gradient goes through ``scratch``."""
+def gradient(s, l, first, rows, e, k, precision, at):
+    """The step of steepest descent for rows of a layer's weights, then for their biases, into ``scratch`` from ``at``
+    on; the errors begin at ``k`` of e."""
     below, columns, n = s.value_at[l], s.padded[l], s.sizes[l]
     count, m = rows * columns, min(rows, s.sizes[l + 1] - first)
-    fill(s.scratch, 0, count + rows, s.zero)
+    fill(s.scratch, at, count + rows, s.zero)
     if s.batch == 1:
-        layer_pass(UPDATE, s.scratch, 0, rows, columns, s.a, below, e, k, e, k, e, k, precision, precision)
+        layer_pass(UPDATE, s.scratch, at, rows, columns, s.a, below, e, k, e, k, e, k, precision, precision)
     elif m > 0:
         wide = s.padded[l + 1]
-        add_at_b(s.gemm, m, n, s.batch, precision, e, k, wide, s.a, below, columns, s.zero, s.scratch, 0, columns)
-    _adam_part(s, s.weight_at[l] + first * columns, 0, count, alpha, number)
+        add_at_b(s.gemm, m, n, s.batch, precision, e, k, wide, s.a, below, columns, s.zero, s.scratch, at, columns)
     if s.has_bias:
-        _add_rows(s.batch, s.padded[l + 1], rows, precision, e, k, s.scratch, count)
-        _adam_part(s, s.bias_at[l] + first, count, rows, alpha, number)
+        _add_rows(s.batch, s.padded[l + 1], rows, precision, e, k, s.scratch, at + count)
+
+
+@njit(nogil=True, cache=True)
+def descend(s, l, first, rows, at, alpha, number):
+    """Move rows of a layer's weights, and their biases, along what ``gradient`` has left at ``at`` of ``scratch``."""
+    count = rows * s.padded[l]
+    w = s.weight_at[l] + first * s.padded[l]
+    if s.adam:
+        _adam_part(s, w, at, count, alpha, number)
+    else:
+        _add_part(s, w, at, count, alpha)
+    if s.has_bias and s.adam:
+        _adam_part(s, s.bias_at[l] + first, at + count, rows, alpha, number)
+    elif s.has_bias:
+        _add_part(s, s.bias_at[l] + first, at + count, rows, alpha)
+
+
+@njit(nogil=True, cache=True)
+def _add_part(s, w, at, count, alpha):
+    for j in range(count):
+        s.W[w + j] += alpha * s.scratch[at + j]
 
 
 @njit(nogil=True, cache=True)

@@ -50,7 +50,7 @@ def store_release(typing_context, flags, index, value):
 
 
 @intrinsic
-def _pause(typing_context):
+def pause(typing_context):
     """Tell the core that this is a spin loop (x86); elsewhere nothing."""
 
     def generate(context, builder, signature, arguments):
@@ -63,7 +63,7 @@ def _pause(typing_context):
 
 
 @intrinsic
-def _yield_core(typing_context):
+def yield_core(typing_context):
     """POSIX ``sched_yield``: without it, more workers than cores would each spin for a whole time slice."""
 
     def generate(context, builder, signature, arguments):
@@ -93,11 +93,11 @@ def wait(flags, worker, value, stop):
     while load_acquire(flags, worker * FLAG_STRIDE) < value:
         spins += 1
         if spins < SPINS:
-            _pause()
+            pause()
         else:
             if load_acquire(stop, 0) != 0:
                 return False
-            _yield_core()
+            yield_core()
     return True
 
 

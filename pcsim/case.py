@@ -20,9 +20,10 @@ class Case:
     activation: str = "tanh"
     seed: int = 0
 
-    def problem(self) -> tuple[Network, np.ndarray, np.ndarray]:
-        """The net, and ``x`` and ``y``, both (batch, width): the same in every process."""
-        net = Network.mlp([self.width] * (self.depth + 1), self.activation, seed=self.seed, dtype=self.dtype)
+    def problem(self, lazy: bool = False) -> tuple[Network, np.ndarray, np.ndarray]:
+        """The net, and ``x`` and ``y``, both (batch, width): the same in every process, and if the net is ``lazy``."""
+        sizes = [self.width] * (self.depth + 1)
+        net = Network.mlp(sizes, self.activation, seed=self.seed, dtype=self.dtype, lazy=lazy)
         rng = np.random.default_rng(self.seed + 1)
         x, y = (rng.normal(size=(self.batch, self.width)).astype(self.dtype) for _ in range(2))
         return net, x, y

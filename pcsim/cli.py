@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__
+from . import __version__, mpi
 from .algorithms import ALGORITHMS, BP, IPC, OPTIMIZERS, PC, ZIL, Algorithm
 from .errors import InputError
 from .network import ACTIVATIONS
@@ -26,6 +26,16 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if _speaks():  # help, version and errors
+            super()._print_message(message, file)
+
+
+def _speaks() -> bool:
+    """Whether this process may print and write: under an MPI launcher rank 0 alone."""
+    place = mpi.launched()
+    return place is None or place[0] == 0
 
 
 def _count(text: str) -> int:
@@ -105,11 +115,24 @@ def _parser() -> argparse.ArgumentParser:
         type=_workers,
         nargs="+",
         metavar="P",
-        help="threads of PC, Z-IL and iPC: numbers, or auto for the fastest (default: 1, all cores, auto)",
+        help="threads of PC, Z-IL and iPC: numbers, or auto for the fastest (default: 1, all cores, auto); with "
+        "--backend mpi numbers of ranks (default: 1, 2, 4 … and all that were started)",
     )
     bench.add_argument("--oversubscribe", action="store_true", help="allow more workers than cores")
     bench.add_argument(
-        "--backend", choices=["threads"], default="threads", help="who runs the layers (default threads)"
+        "--backend",
+        choices=["threads", "mpi"],
+        default="threads",
+        help="who runs the layers: threads (default), or mpi, started by mpiexec or srun",
+    )
+    bench.add_argument(
+        "--threads", type=_count, default=1, metavar="N", help="threads of each rank in PC, Z-IL and iPC (default 1)"
+    )
+    bench.add_argument(
+        "--scaling",
+        choices=["strong", "weak"],
+        default="strong",
+        help="on ranks: the same net for any number of them (default), or --depths layers for each rank",
     )
     bench.add_argument(
         "--baselines",
@@ -190,10 +213,11 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--format", choices=["text", "markdown", "csv"], default="text")
     report.add_argument(
         "--show",
-        choices=["table", "verdicts", "ladder", "gains", "speedups", "steps", "details"],
+        choices=["table", "verdicts", "ladder", "gains", "speedups", "steps", "ranks", "details"],
         default="table",
         help="ratios (default), the evidence behind them, every BP of each cell, where iPC's gain comes from, its gain "
-        "from more workers, what a step of PC and Z-IL costs against one of iPC, or every row",
+        "from more workers, what a step of PC and Z-IL costs against one of iPC, scaling and exchange of MPI ranks, or "
+        "every row",
     )
     report.set_defaults(run=_report)
 
@@ -204,6 +228,7 @@ def _parser() -> argparse.ArgumentParser:
     shown = plot.add_mutually_exclusive_group()
     shown.add_argument("--times", action="store_true", help="seconds per update in place of the ratio")
     shown.add_argument("--gains", action="store_true", help="where iPC's gain comes from, in place of the ratio")
+    shown.add_argument("--ranks", action="store_true", help="scaling over MPI ranks, in place of the ratio")
     plot.set_defaults(run=_plot)
 
     doctor = verbs.add_parser("doctor", help="what this machine and installation can and cannot do")
@@ -234,6 +259,40 @@ def _kept(out: str | None, rows: bool) -> str:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
+    if arguments.backend == "threads":
+        for flag, default in (("threads", 1), ("scaling", "strong")):
+            if getattr(arguments, flag) != default:
+                raise InputError(f"--{flag} is for --backend mpi")
+        return _measure(arguments, None)
+    from .crew import sign_on
+
+    if arguments.launches > 1:
+        raise InputError("--launches is for --backend threads: a launch of ranks is one; start it again with --resume")
+    crew = sign_on(sys.argv[1:])
+    if crew.rank > 0:
+        return crew.serve()
+    code = BAD_INPUT
+    try:
+        code = _measure(arguments, crew)
+    except InputError:
+        crew.end(code)
+        raise
+    crew.end(code)
+    return code
+
+
+def _rank_counts(arguments: argparse.Namespace, size: int) -> list[int]:
+    """The numbers of ranks to measure."""
+    counts = arguments.workers or [*(2**k for k in range(20) if 2**k < size), size]
+    for count in counts:
+        if count == "auto":
+            raise InputError("--workers auto is for threads; with --backend mpi name numbers of ranks")
+        if count > size:
+            raise InputError(f"--workers: {count} ranks are more than the {size} that were started")
+    return sorted(set(counts))
+
+
+def _measure(arguments: argparse.Namespace, crew: Any) -> int:
     from . import report, sweep
     from .context import capture, usable_cores
     from .display import Display
@@ -246,20 +305,29 @@ def _bench(arguments: argparse.Namespace) -> int:
     for word in arguments.peer_python:
         name, _, python = word.partition("=")
         use_python(name, python)
+    cells = sweep.grid(
+        arguments.depths,
+        arguments.widths,
+        arguments.batches,
+        dtype=arguments.dtype,
+        activation=arguments.activation,
+    )
+    on_ranks: dict[str, Any] = {}
+    if crew:
+        counts = _rank_counts(arguments, crew.size)
+        on_ranks = {"ranks": counts, "threads": arguments.threads}
+        if arguments.scaling == "weak":
+            on_ranks["grown"] = sweep.weak_grid(cells, counts)
+            cells = list(on_ranks["grown"])
     plan = sweep.Sweep(
-        sweep.grid(
-            arguments.depths,
-            arguments.widths,
-            arguments.batches,
-            dtype=arguments.dtype,
-            activation=arguments.activation,
-        ),
+        cells,
         _algorithms(arguments),
-        arguments.workers or [*sorted({1, cores}), "auto"],
-        sweep.resolve_baselines(arguments.baselines),
+        () if crew else arguments.workers or [*sorted({1, cores}), "auto"],
+        sweep.resolve_baselines(arguments.baselines, arguments.backend),
         arguments.seconds,
         not arguments.no_pin,
         arguments.launches,
+        **on_ranks,
     )
     plan.check(arguments.oversubscribe)
     if arguments.trace == "" and not arguments.out:
@@ -275,6 +343,8 @@ def _bench(arguments: argparse.Namespace) -> int:
             display.note("measuring the ceilings of this machine")
             ceilings = plan.ceilings()
             context = {**capture(["pcsim", *sys.argv[1:]]), "ceilings": ceilings.to_json()}
+            if crew:
+                context["mpi"] = crew.describe()
             if arguments.out:
                 writer = Writer(arguments.out, context, arguments.resume)
                 rows = list(writer.rows)
@@ -291,6 +361,8 @@ def _bench(arguments: argparse.Namespace) -> int:
                     _say(f"pcsim bench: {fault}")
     except KeyboardInterrupt:
         _say(f"pcsim bench: interrupted; {_kept(arguments.out, bool(rows))}")
+        if crew:  # the other ranks may be in the middle of a message
+            mpi.abort(INTERRUPTED)
         return INTERRUPTED
     finally:
         if writer:
@@ -304,6 +376,8 @@ def _bench(arguments: argparse.Namespace) -> int:
         print("\n".join(report.summary(results, "best-bp")[1:]))
     else:
         print(report.details(results))
+    if crew and crew.size > 1:
+        print(f"\n{report.ranks(results)}")
     if arguments.out:
         print(f"\nresults file: {arguments.out}")
     if folder:
@@ -413,7 +487,7 @@ def _report(arguments: argparse.Namespace) -> int:
         print(show(results, arguments.denominator, arguments.format))
     else:
         shows = {"ladder": report.rungs, "gains": report.origins, "speedups": report.speedups}
-        shows |= {"steps": report.step_costs, "details": report.details}
+        shows |= {"steps": report.step_costs, "ranks": report.ranks, "details": report.details}
         print(shows[arguments.show](results, arguments.format))
     if arguments.show == "table" and arguments.format != "csv":
         print()
@@ -422,7 +496,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _plot(arguments: argparse.Namespace) -> int:
-    from . import learning, plot, report
+    from . import learning, plot, report, scaling_plot
     from .results import CURVES, latest, read, schema_of
 
     plot.check_suffix(arguments.out)
@@ -437,6 +511,8 @@ def _plot(arguments: argparse.Namespace) -> int:
             figure = plot.times_figure(results)
         elif arguments.gains:
             figure = plot.gains_figure(results)
+        elif arguments.ranks:
+            figure = scaling_plot.ranks_figure(results)
         else:
             found = report.pairs(results, arguments.denominator)
             figure = plot.ratio_figure(found, machine=report.machine(results))
@@ -449,6 +525,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from . import doctor
 
     checks = doctor.examine()
+    if not _speaks():
+        return 0
     if arguments.json:
         _write(doctor.to_json(checks), arguments.json)
     else:
@@ -461,12 +539,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Ended by a scheduler or by hand, a run keeps what it has measured just as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     parsed = _parser().parse_args(arguments)
+    place = mpi.launched()
     try:
+        if place and parsed.verb != "doctor" and getattr(parsed, "backend", "") != "mpi":
+            if place[0] > 0:
+                return 0  # what needs no ranks is done by one
+            if parsed.verb in ("bench", "train"):
+                raise InputError(
+                    f"the launcher started {place[1]} processes, and --backend {parsed.backend} runs in one: "
+                    "start pcsim without it" + (", or add --backend mpi" if parsed.verb == "bench" else "")
+                )
         return parsed.run(parsed)
     except InputError as error:
-        _say(f"pcsim {parsed.verb}: {' '.join(str(error).split())}")
+        if _speaks():
+            _say(f"pcsim {parsed.verb}: {' '.join(str(error).split())}")
         return BAD_INPUT
     except KeyboardInterrupt:
+        if place and mpi.started():
+            mpi.wait_for_root()  # it knows what is kept
+            _say(f"pcsim {parsed.verb}: rank {place[0]}: interrupted by a signal")
+            mpi.abort(INTERRUPTED)
         _say(f"pcsim {parsed.verb}: interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # the reader, `head` say, has seen enough

@@ -6,13 +6,13 @@ fields of :class:`Cell`. It must never measure anything, look at a clock or at t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .errors import InputError
-from .results import Results, bootstrap_interval, key, ratio_interval, samples, significant
+from .results import Results, bootstrap_interval, configuration, ratio_interval, samples, significant
 
 UNDECIDED = "no significant difference"
 VERDICTS = ("iPC faster", "BP faster", UNDECIDED)
@@ -23,12 +23,17 @@ FUSED = ("serial", "layer-parallel")  # the executions that stand for iPC
 UNFUSED = ("serial-unfused", "layer-parallel-unfused")  # iPC with three passes per layer in place of one
 LADDER = ("serial", "intra-layer", "blas", "pipeline", "data-parallel", "numpy", "torch", "jax")  # BP, in TRUST's order
 
-_RATES = ("flop_rate", "bandwidth", "roofline", "tile_rate", "gemm_rate", "drift")
+RANKS = "mpi"  # the backend whose workers are ranks, which share nothing and send messages
+
+_RATES = ("flop_rate", "bandwidth", "roofline", "tile_rate", "gemm_rate", "drift", "latency", "handover_seconds")
 _Row = dict[str, Any]
 
 
 class Cell(NamedTuple):
-    """What two rows must share to be compared. Sorts by kind, net type, batch, depth, width."""
+    """What two rows must share to be compared.
+
+    ``delay`` is the latency, in seconds, that was added to every message on purpose: None where nothing was.
+    """
 
     kind: str
     dtype: str
@@ -36,34 +41,40 @@ class Cell(NamedTuple):
     batch: int
     depth: int
     width: int
+    delay: float | None = None
 
 
 def cell_of(row: Mapping[str, Any]) -> Cell:
     """The cell of a row or of a pair."""
-    return Cell(**{name: row[name] for name in Cell._fields})
+    return Cell(**{name: row[name] for name in Cell._fields[:-1]}, delay=row.get("delay"))
 
 
 def cells(results: Results) -> dict[Cell, list[_Row]]:
-    """The rows of each cell: cells sorted, rows as in the file. Raises :class:`InputError` where there are none."""
+    """The rows of each cell, as in the file; cells sorted by kind, net type, batch, depth, width, delay (None first).
+
+    Raises :class:`InputError` where there are none.
+    """
     found: dict[Cell, list[_Row]] = {}
     for row in results.rows:
         found.setdefault(cell_of(row), []).append(row)
     if not found:
         raise InputError(f"{results.path}: holds no rows; measure something first")
-    return dict(sorted(found.items()))
+    return dict(sorted(found.items(), key=lambda item: (*item[0][:-1], _added(item[0]))))
 
 
 def failed(results: Results) -> list[_Row]:
     """Rows with an error, without those that another row of the same configuration made good."""
-    good = {(key(row), row["kind"]) for row in results.rows if row["error"] is None}
-    return [row for row in results.rows if row["error"] is not None and (key(row), row["kind"]) not in good]
+    good = {(configuration(row), row["kind"]) for row in results.rows if row["error"] is None}
+    broken = [row for row in results.rows if row["error"] is not None]
+    return [row for row in broken if (configuration(row), row["kind"]) not in good]
 
 
 def representative(rows: Iterable[_Row]) -> _Row | None:
     """The row that stands for iPC in a cell: of our fused ones that which ``--workers auto`` chose, else the fastest.
 
     Neither a peer's iPC nor unfused rows ever stand for it. None where the cell has no time of it. Launches are put
-    together (see :func:`merged`).
+    together (see :func:`merged`). Where ``auto`` chose threads, ranks of the same cell do not stand for iPC even if
+    they are faster: :func:`rank_scaling` is about ranks.
     """
     ours = merged(rows, "ipc", FUSED)
     return _fastest([row for row in ours if row["auto"]] or ours)
@@ -80,7 +91,7 @@ def merged(rows: Iterable[_Row], algorithm: str, executions: Iterable[str] | Non
     for row in rows:
         good = row["algorithm"] == algorithm and row["error"] is None and row["median"] is not None
         if good and (wanted is None or row["execution"] in wanted):
-            runs.setdefault(key(row), {})[row.get("launch") or 0] = row
+            runs.setdefault(configuration(row), {})[row.get("launch") or 0] = row
     found = []
     for by_launch in runs.values():
         launches = [by_launch[number] for number in sorted(by_launch)]
@@ -92,6 +103,7 @@ def merged(rows: Iterable[_Row], algorithm: str, executions: Iterable[str] | Non
             for name in _RATES:
                 known = [row[name] for row in launches if row.get(name) is not None]
                 whole |= {name: float(np.median(known))} if known else {}
+            whole["warnings"] = list(dict.fromkeys(text for row in launches for text in row["warnings"]))
             whole["variant"] = ", ".join(sorted({row["variant"] for row in launches if row.get("variant")})) or None
         found.append(whole)
     return found
@@ -117,7 +129,7 @@ def sides(denominator: str) -> tuple[str, str]:
 
 
 def best_bp(results: Results, kind: str, rows: Iterable[_Row]) -> _Row | None:
-    """The fastest BP among the rows of a cell on no more workers than iPC was offered in the file."""
+    """The fastest BP among the rows of a cell on no more workers than iPC was offered in the file, threads or ranks."""
     return _fastest(_allowed(merged(rows, "bp"), _offered(results, kind)))
 
 
@@ -128,14 +140,14 @@ def pairs(results: Results, denominator: str = HEADLINE) -> list[_Row]:
     (``"best-bp"``), BP with execution ``serial`` (``"paper-style"``), one execution of BP by name, the fastest iPC of
     another library (``"peer-ipc"``), or one execution of iPC (``"ipc:pcx"``, ``"ipc:serial-unfused"``). Both sides
     choose among the same workers: the other may use as many as iPC was given anywhere in the file, or with ``auto``
-    all usable cores, also where iPC did better with fewer. Rows of several launches (fresh processes) are put
-    together; of several rows of one launch the last good one counts.
+    all usable cores, also where iPC did better with fewer. Workers are threads or ranks alike, on both sides. Rows of
+    several launches (fresh processes) are put together; of several rows of one launch the last good one counts.
 
     Each pair holds the fields of :class:`Cell`; ``ratio``, its 95 % interval ``low``, ``high`` and the rank test's
     ``p`` (these three are None where there are no raw samples) and ``verdict``; ``execution``, ``variant``,
-    ``backend``, ``workers``, ``median`` (seconds), ``smm``, ``smm_workers`` and ``roofline`` of iPC and, under
-    ``other_…``, of the denominator; the ``denominator`` asked for; ``unsteady``, whether one of the two times is; and
-    ``smm_ratio``, which is counted, not measured.
+    ``backend``, ``workers``, ``ranks``, ``median`` (seconds), ``smm``, ``smm_workers`` and ``roofline`` of iPC and,
+    under ``other_…``, of the denominator; the ``denominator`` asked for; ``unsteady``, whether one of the two times is;
+    and ``smm_ratio``, which is counted, not measured.
 
     Raises :class:`InputError` for an unknown denominator and for results without any pair.
     """
@@ -153,32 +165,36 @@ def pairs(results: Results, denominator: str = HEADLINE) -> list[_Row]:
 
 
 def scaling(results: Results) -> list[_Row]:
-    """What iPC gains by workers: seconds with 1 worker ÷ seconds with P, for each cell and each P > 1.
+    """What iPC gains by workers: seconds with 1 worker ÷ seconds with P, for each cell, backend and each P > 1.
 
-    Each holds the fields of :class:`Cell`, ``workers``, ``speedup``, its interval ``low``, ``high``, ``efficiency``
+    A backend is compared with itself: ranks with one rank, threads with one thread. Each holds the fields of
+    :class:`Cell`, ``backend``, ``workers``, ``speedup``, its interval ``low``, ``high``, ``efficiency``
     (speedup ÷ P) and ``counted``: what the task graph allows, ``smm_workers`` with 1 ÷ with P (None where not counted).
     Raises :class:`InputError` where no cell has both.
     """
     found = []
     for cell, rows in cells(results).items():
-        best = _by_workers(merged(rows, "ipc", FUSED))
-        for count in sorted(best)[1:] if 1 in best else ():
-            speedup, low, high, _ = compared(best[1], best[count])
-            gain = {"workers": count, "speedup": speedup, "low": low, "high": high, "efficiency": speedup / count}
-            counted = quotient(best[1].get("smm_workers"), best[count].get("smm_workers"))
-            found.append(cell._asdict() | gain | {"counted": counted})
+        ours = merged(rows, "ipc", FUSED)
+        for backend in dict.fromkeys(run["backend"] for run in ours):
+            best = _by_workers(run for run in ours if run["backend"] == backend)
+            for count in sorted(best)[1:] if 1 in best else ():
+                speedup, low, high, _ = compared(best[1], best[count])
+                gain = {"backend": backend, "workers": count, "speedup": speedup, "low": low, "high": high}
+                counted = quotient(best[1].get("smm_workers"), best[count].get("smm_workers"))
+                found.append(cell._asdict() | gain | {"efficiency": speedup / count, "counted": counted})
     if not found:
         raise InputError(f"{results.path}: no cell has iPC with 1 worker and with more; measure both with --workers")
     return found
 
 
 def ladder(results: Results) -> list[_Row]:
-    """Every BP of every cell: a rung for each execution in the file, on the workers with which it is fastest.
+    """Every BP of every cell: a rung for each execution in the file, on the workers with which it is fastest, threads
+    or ranks.
 
-    Each holds the fields of :class:`Cell`, ``execution``; ``workers``, ``variant``, ``median``, ``low``, ``high``
-    (seconds; None where it has no time, the interval also without samples); ``best``, whether it is the cell's
-    fastest, that is ``best-bp``; and ``error``, the message where it only failed. Workers beyond those that iPC was
-    offered are left out. Raises :class:`InputError` where there is no BP.
+    Each holds the fields of :class:`Cell`, ``execution``; ``backend``, ``workers``, ``variant``, ``median``, ``low``,
+    ``high`` (seconds; None where it has no time, the interval also without samples); ``best``, whether it is the
+    cell's fastest, that is ``best-bp``; and ``error``, the message where it only failed. Workers beyond those that iPC
+    was offered are left out. Raises :class:`InputError` where there is no BP.
     """
     executions = bp_executions(results)
     if not executions:
@@ -190,7 +206,7 @@ def ladder(results: Results) -> list[_Row]:
         best = _fastest(allowed)
         for execution in executions:
             run = _fastest([run for run in allowed if run["execution"] == execution])
-            rung = {name: run and run.get(name) for name in ("workers", "variant", "median")}
+            rung = {name: run and run.get(name) for name in ("backend", "workers", "variant", "median")}
             low, high = (interval(run) if run else None) or (None, None)
             rung |= {"low": low, "high": high, "best": run is not None and run is best}
             error = None if run else broken.get((cell, execution))
@@ -203,9 +219,10 @@ def gains(results: Results) -> list[_Row]:
 
     Each holds the fields of :class:`Cell`; ``workers``, the largest number P > 1 that iPC ran on, fused and unfused if
     both did (None if neither); median seconds of ``bp_serial``, ``best_bp``, ``serial_unfused``, ``serial``,
-    ``layer_parallel_unfused`` and ``layer_parallel`` (the last two on P workers; None where absent); and three
-    factors of ``serial_unfused`` over another, each with its interval ``…_low``, ``…_high``: ``fusion`` (÷ serial),
-    ``layers`` (÷ layer_parallel_unfused: parallel layers alone) and ``both`` (÷ layer_parallel).
+    ``layer_parallel_unfused`` and ``layer_parallel`` (the last two on P workers; None where absent), of the backend
+    that ran it unfused, ``best_bp`` of any; and three factors of ``serial_unfused`` over another, each with its
+    interval ``…_low``, ``…_high``: ``fusion`` (÷ serial), ``layers`` (÷ layer_parallel_unfused: parallel layers alone)
+    and ``both`` (÷ layer_parallel).
     Raises :class:`InputError` where no cell has iPC unfused.
     """
     found = []
@@ -213,16 +230,17 @@ def gains(results: Results) -> list[_Row]:
         start = _fastest(merged(rows, "ipc", ["serial-unfused"]))
         if start is None:
             continue
+        own = [row for row in rows if row["backend"] == start["backend"]]
         apart, fused = (
-            {count: run for count, run in _by_workers(merged(rows, "ipc", [execution])).items() if count > 1}
+            {count: run for count, run in _by_workers(merged(own, "ipc", [execution])).items() if count > 1}
             for execution in ("layer-parallel-unfused", "layer-parallel")
         )
         P = max(apart.keys() & fused.keys() or apart.keys() | fused.keys(), default=0)
         runs = {
-            "bp_serial": _fastest(merged(rows, "bp", ["serial"])),
+            "bp_serial": _fastest(merged(own, "bp", ["serial"])),
             "best_bp": best_bp(results, cell.kind, rows),
             "serial_unfused": start,
-            "serial": _fastest(merged(rows, "ipc", ["serial"])),
+            "serial": _fastest(merged(own, "ipc", ["serial"])),
             "layer_parallel_unfused": apart.get(P),
             "layer_parallel": fused.get(P),
         }
@@ -239,27 +257,159 @@ def gains(results: Results) -> list[_Row]:
 
 
 def steps(results: Results) -> list[_Row]:
-    """What an inference step of PC and Z-IL costs against a step of iPC with the same execution and workers.
+    """What an inference step of PC and Z-IL costs against a step of iPC with the same execution, backend and workers.
 
     PC takes T + 1 steps for a weight update (T with a value update, and the last), Z-IL takes L (CONTRACT section 1);
     their forward start is inside their time. Each holds the fields of :class:`Cell`, ``algorithm``, ``execution``,
-    ``workers``, ``steps`` (so many), ``seconds`` (per step), ``ipc`` (seconds of an iPC step), ``ratio`` of the two
-    and its interval ``low``, ``high``. Raises :class:`InputError` where no cell has both.
+    ``backend``, ``workers``, ``steps`` (so many), ``seconds`` (per step), ``ipc`` (seconds of an iPC step), ``ratio``
+    of the two and its interval ``low``, ``high``. Raises :class:`InputError` where no cell has both.
     """
     found = []
     for cell, rows in cells(results).items():
-        known = {(row["execution"], row["workers"]): row for row in merged(rows, "ipc", FUSED)}
+        known = {_runner(row): row for row in merged(rows, "ipc", FUSED)}
         for run in [*merged(rows, "pc"), *merged(rows, "zil")]:
-            ipc = known.get((run["execution"], run["workers"]))
+            ipc = known.get(_runner(run))
             if ipc is None or (run["algorithm"] == "pc" and not run["steps"]):
                 continue
-            count = run["steps"] + 1 if run["algorithm"] == "pc" else cell.depth
+            count = _steps_of(run)
             ratio, low, high = (quotient(number, count) for number in compared(run, ipc)[:3])
-            step = {name: run[name] for name in ("algorithm", "execution", "workers")} | {"steps": count}
+            step = {name: run[name] for name in ("algorithm", "execution", "backend", "workers")} | {"steps": count}
             step |= {"seconds": run["median"] / count, "ipc": ipc["median"]}
             found.append(cell._asdict() | step | {"ratio": ratio, "low": low, "high": high})
     if not found:
         raise InputError(f"{results.path}: no cell has PC or Z-IL beside iPC on the same workers")
+    return found
+
+
+def rank_scaling(results: Results) -> list[_Row]:
+    """Strong scaling: the same net on more and more ranks, for iPC and each execution of BP (PC and Z-IL if there).
+
+    Of every cell in which an algorithm ran with MPI on several numbers of workers: a point for each row with MPI. Each
+    holds the fields of :class:`Cell`; ``algorithm``, ``execution``, ``steps``, ``workers``, ``ranks``, ``hosts``;
+    ``oversubscribed``, whether there were more workers than cores; ``median`` and its interval ``low``, ``high``
+    (seconds); ``speedup``, the algorithm's own seconds with 1 worker (of BP: of serial BP) ÷ these, its interval
+    ``speedup_low``, ``speedup_high`` and ``efficiency`` (speedup ÷ workers), None without such a row; and ``counted``,
+    the speedup that the task graph allows (``smm_workers``), None for BP.
+
+    The ratio is seconds of iPC ÷ seconds of BP. A point of BP (``denominator``: its execution) is the denominator of
+    iPC with MPI on the same number of workers, of the same number of ranks if there is one. A point of iPC
+    (``"best-bp"``) is divided by the fastest BP of its cell on no more workers, any execution, threads or ranks. So
+    ``ratio``, its interval ``ratio_low``, ``ratio_high``, the ``verdict``, and ``other_execution``, ``other_backend``,
+    ``other_workers`` and ``other_ranks`` of the BP; None where one of the two is missing.
+
+    Raises :class:`InputError` where there is no such cell.
+    """
+    found = []
+    for cell, rows in cells(results).items():
+        runs = _with_ranks(rows)
+        counts: dict[str, set[int]] = {}
+        for run in runs:
+            counts.setdefault(run["algorithm"], set()).add(run["workers"])
+        if not any(len(several) > 1 for several in counts.values()):
+            continue
+        for run in runs:
+            start = _start(run, [other for other in runs if other["workers"] == 1])
+            speedup, low, high, _ = compared(start, run) if start else (None,) * 4
+            gain = {"speedup": speedup, "speedup_low": low, "speedup_high": high}
+            gain["efficiency"] = quotient(speedup, run["workers"])
+            allowed = None if start is None or run["algorithm"] == "bp" else start.get("smm_workers")
+            gain["counted"] = quotient(allowed, run.get("smm_workers"))
+            found.append(_point(cell, run) | gain | _opposed(run, runs, rows))
+    if not found:
+        raise InputError(f"{results.path}: no cell was measured with MPI on several numbers of workers")
+    return found
+
+
+def weak_scaling(results: Results) -> list[_Row]:
+    """Weak scaling: nets whose depth grows with the ranks, so that every rank keeps as many layers.
+
+    Cells that differ in depth alone are put together by depth ÷ ranks and by the threads of a rank (workers ÷ ranks)
+    where there is one rank and more: without threads inside ranks, by depth ÷ workers. Each point holds what one of
+    :func:`rank_scaling` does, but in place of the speedup ``layers`` and ``threads`` of a rank; ``growth``, these
+    seconds ÷ the algorithm's own on one rank (of BP: of serial BP), 1 where scaling is perfect; its interval
+    ``growth_low``, ``growth_high``; and ``efficiency``, 1 ÷ growth. The ratio is that of one cell, as ever: ``best-bp``
+    is the fastest BP at that depth.
+
+    Raises :class:`InputError` where nothing grows so.
+    """
+    known = {cell: (rows, _with_ranks(rows)) for cell, rows in cells(results).items()}
+    groups: dict[tuple[Cell, int], list[tuple[Cell, _Row]]] = {}
+    for cell, (_, runs) in known.items():
+        for run in runs:
+            layers, more = divmod(cell.depth, _ranks(run))
+            if not more:
+                groups.setdefault((cell._replace(depth=0), layers), []).append((cell, run))
+    found = []
+    for (_, layers), inside in groups.items():
+        for threads in sorted({run["workers"] // _ranks(run) for _, run in inside if _ranks(run) > 1}):
+            alike = [(cell, run) for cell, run in inside if _threads(run) in (threads, None)]
+            alone = [run for _, run in alike if _ranks(run) == 1]
+            points = []
+            for cell, run in alike if alone else ():
+                start = _start(run, alone)
+                growth, low, high, _ = compared(run, start) if start else (None,) * 4
+                grown = {"layers": layers, "threads": threads, "growth": growth, "growth_low": low, "growth_high": high}
+                rows, runs = known[cell]
+                points.append(
+                    _point(cell, run) | grown | {"efficiency": quotient(1, growth)} | _opposed(run, runs, rows)
+                )
+            found += sorted(points, key=_curve)
+    if not found:
+        raise InputError(f"{results.path}: no depth grows with the ranks; measure with --scaling weak")
+    return found
+
+
+def delays(results: Results) -> list[_Row]:
+    """What latency added on purpose does: for each net that was measured with MPI under several delays, its rows there.
+
+    Each point holds the fields of :class:`Cell` (with ``delay``, seconds), those of :func:`rank_scaling` from
+    ``algorithm`` to ``high`` and from ``denominator`` on, and ``latency``. Nothing is divided by what another delay
+    has. Rows without any delay are there unless some have a delay of 0, which is a network's. Raises
+    :class:`InputError` where no net has several.
+    """
+    known = cells(results)
+    there: dict[Cell, set[float | None]] = {}
+    for cell, rows in known.items():
+        if any(run["workers"] > 1 for run in _with_ranks(rows)):
+            there.setdefault(cell._replace(delay=None), set()).add(cell.delay)
+    found = []
+    for cell, rows in known.items():
+        several = there.get(cell._replace(delay=None), set())
+        several = several - {None} if 0 in several else several
+        if len(several) > 1 and cell.delay in several:
+            runs = _with_ranks(rows)
+            found += [
+                _point(cell, run) | {"latency": run.get("latency")} | _opposed(run, runs, rows)
+                for run in runs
+                if run["workers"] > 1
+            ]
+    if not found:
+        raise InputError(f"{results.path}: no cell was measured with MPI under several added latencies")
+    return found
+
+
+def exchanges(results: Results) -> list[_Row]:
+    """What passes between ranks, and what it costs: every row with MPI on more than one worker.
+
+    Each holds the fields of :class:`Cell`; ``algorithm``, ``execution``, ``steps``, ``workers``, ``ranks``, ``hosts``,
+    ``oversubscribed``, ``median``, ``low`` and ``high`` as in :func:`rank_scaling`; per weight update ``messages``,
+    ``counted_messages``, ``message_bytes`` and ``collectives``; ``differs``, whether messages and counted ones are
+    known and not the same; seconds of ``latency`` (a delay, if any, is in it) and ``handover_seconds``, which is what
+    the overlap does not hide; ``handover_latencies``, hand-over ÷ latency; and ``handover_share``, all hand-overs of an
+    update ÷ its seconds. None where the row does not say. Raises :class:`InputError` where there is no such row.
+    """
+    found = []
+    for cell, rows in cells(results).items():
+        for run in (run for run in _with_ranks(rows) if run["workers"] > 1):
+            names = ("messages", "counted_messages", "message_bytes", "collectives", "latency", "handover_seconds")
+            sent = {name: run.get(name) for name in names}
+            share, lost = quotient(sent["messages"], sent["counted_messages"]), sent["handover_seconds"]
+            sent["differs"] = share is not None and abs(share - 1) > 1e-6
+            sent["handover_latencies"] = quotient(lost, sent["latency"])
+            sent["handover_share"] = None if lost is None else lost * _steps_of(run) / run["median"]
+            found.append(_point(cell, run) | sent)
+    if not found:
+        raise InputError(f"{results.path}: no row was measured with MPI on more than one worker")
     return found
 
 
@@ -320,6 +470,81 @@ def _fastest(rows: Iterable[_Row]) -> _Row | None:
     return min(rows, key=lambda row: row["median"], default=None)
 
 
+def _added(cell: Cell) -> tuple[bool, float]:
+    """Delays in order, None before 0."""
+    return cell.delay is not None, cell.delay or 0.0
+
+
+def _ranks(run: Mapping[str, Any]) -> int:
+    """How many processes a row had; a row that does not say had one for each worker."""
+    return int(run.get("ranks") or run["workers"])
+
+
+def _threads(run: Mapping[str, Any]) -> int | None:
+    """Threads of a rank; None of a serial row, which is where curves begin however many threads other rows have."""
+    return None if run["execution"] == "serial" else run["workers"] // _ranks(run)
+
+
+def _runner(run: Mapping[str, Any]) -> tuple[Any, ...]:
+    return run["execution"], run["backend"], run["workers"], run.get("ranks")
+
+
+def _steps_of(run: Mapping[str, Any]) -> int:
+    """Inference steps of a weight update (CONTRACT section 1); 1 of BP, which has none."""
+    return {"pc": (run["steps"] or 0) + 1, "zil": run["depth"]}.get(run["algorithm"], 1)
+
+
+def _with_ranks(rows: Iterable[_Row]) -> list[_Row]:
+    """The merged rows with MPI: iPC first, then BP in the order of ``LADDER``, PC, Z-IL; each by workers and ranks."""
+    rows = [row for row in rows if row["backend"] == RANKS]
+    found = [run for name in ("ipc", "bp", "pc", "zil") for run in merged(rows, name, FUSED if name == "ipc" else None)]
+    return sorted(found, key=_curve)
+
+
+def _curve(run: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Where a row or point stands: points of one scaling curve follow one another."""
+    place, rung = ("ipc", "bp", "pc", "zil").index(run["algorithm"]), 0
+    if run["algorithm"] == "bp":
+        rung = LADDER.index(run["execution"]) if run["execution"] in LADDER else len(LADDER)
+    steps = (run["steps"] or 0) if run["algorithm"] == "pc" else 0
+    return place, steps, rung, run["workers"], _ranks(run), run["execution"]
+
+
+def _start(run: _Row, alone: Iterable[_Row]) -> _Row | None:
+    """What a run is measured against: of those alone its own algorithm's fastest; of BP that of serial BP, if any."""
+    name = run["algorithm"]
+    own = [row for row in alone if row["algorithm"] == name and (name != "pc" or row["steps"] == run["steps"])]
+    serial = [row for row in own if row["execution"] == "serial"]
+    return _fastest((name == "bp" and serial) or own)
+
+
+def _point(cell: Cell, run: _Row) -> _Row:
+    """Who ran where and how long: what every point of a scaling curve begins with."""
+    low, high = interval(run) or (None, None)
+    names = ("algorithm", "execution", "steps", "workers")
+    who = {name: run.get(name) for name in names} | {"ranks": _ranks(run), "hosts": run.get("hosts")}
+    who["oversubscribed"] = any("oversubscribed" in text for text in run["warnings"])
+    return cell._asdict() | who | {"median": run["median"], "low": low, "high": high}
+
+
+def _opposed(run: _Row, runs: Sequence[_Row], rows: Iterable[_Row]) -> _Row:
+    """The ratio that a point of iPC or BP belongs to, as :func:`rank_scaling` says; Nones for other algorithms."""
+    ipc, bp, denominator = None, None, None
+    if run["algorithm"] == "bp":
+        same = [other for other in runs if other["algorithm"] == "ipc" and other["workers"] == run["workers"]]
+        ipc = _fastest([other for other in same if _ranks(other) == _ranks(run)] or same)
+        bp, denominator = run, run["execution"]
+    elif run["algorithm"] == "ipc":
+        ipc, bp, denominator = run, _fastest(_allowed(merged(rows, "bp"), run["workers"])), "best-bp"
+    names = ("denominator", "ratio", "ratio_low", "ratio_high", "verdict")
+    if ipc is None or bp is None:
+        return dict.fromkeys(names) | {f"other_{name}": None for name in ("execution", "backend", "workers", "ranks")}
+    ratio, low, high, p = compared(ipc, bp)
+    numbers = (denominator, ratio, low, high, _verdict(ratio, low, high, p, ("iPC", "BP")))
+    other = {f"other_{name}": bp.get(name) for name in ("execution", "backend", "workers", "ranks")}
+    return dict(zip(names, numbers, strict=True)) | other
+
+
 def _by_workers(rows: Iterable[_Row]) -> dict[int, _Row]:
     """The fastest row of each number of workers."""
     best: dict[int, _Row] = {}
@@ -331,11 +556,16 @@ def _by_workers(rows: Iterable[_Row]) -> dict[int, _Row]:
 
 def _pair(cell: Cell, ipc: _Row, other: _Row, denominator: str) -> _Row:
     ratio, low, high, p = compared(ipc, other)
-    doubtful = low is not None and high is not None and p is not None and (low <= 1 <= high or p >= LEVEL)
-    verdict = UNDECIDED if doubtful or ratio == 1 else f"{sides(denominator)[ratio > 1]} faster"
+    verdict = _verdict(ratio, low, high, p, sides(denominator))
     pair = cell._asdict() | {"ratio": ratio, "low": low, "high": high, "p": p, "verdict": verdict}
     for prefix, row in (("", ipc), ("other_", other)):
-        names = ("execution", "variant", "backend", "workers", "median", "smm", "smm_workers", "roofline")
+        names = ("execution", "variant", "backend", "workers", "ranks", "median", "smm", "smm_workers", "roofline")
         pair |= {prefix + name: row.get(name) for name in names}
     pair["unsteady"] = unsteady(ipc) or unsteady(other)
     return pair | {"denominator": denominator, "smm_ratio": quotient(ipc.get("smm"), other.get("smm"))}
+
+
+def _verdict(ratio: float, low: float | None, high: float | None, p: float | None, names: tuple[str, str]) -> str:
+    """Which side of a ratio is the faster one, or that this is not known."""
+    doubtful = low is not None and high is not None and p is not None and (low <= 1 <= high or p >= LEVEL)
+    return UNDECIDED if doubtful or ratio == 1 else f"{names[ratio > 1]} faster"

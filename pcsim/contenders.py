@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,14 @@ from .algorithms import BP, IPC, PC, ZIL, Algorithm
 from .case import Case
 from .context import usable_cores
 from .engines import BP_EXECUTIONS, make_engine
+from .engines.blocks import balanced_blocks
 from .errors import InputError
 from .peers import PEERS, available, offers
+from .tasks import TaskGraph
 
 OWN_BASELINES = (*BP_EXECUTIONS, "numpy", "unfused")
+# On ranks; ``threads`` is iPC on as many threads of rank 0, which tells what messages cost.
+RANK_BASELINES = ("serial", "intra-layer", "pipeline", "data-parallel", "threads")
 BASELINES = (*OWN_BASELINES, *PEERS)
 MICRO_BATCHES = (2, 4, 8)  # of the pipeline, per worker: the fastest runs
 _UNFUSED = "-unfused"
@@ -25,18 +29,21 @@ _UNFUSED = "-unfused"
 
 @dataclass(frozen=True)
 class Contender:
-    """An algorithm, its execution (CONTRACT section 5), and how many threads it has; ``micro_batches`` of a pipeline.
-    ``auto``: the number of threads is the one that was fastest."""
+    """An algorithm, its execution (CONTRACT section 5), and its threads in all; ``micro_batches`` of a pipeline.
+    ``auto``: the number of threads is the one that was fastest. ``ranks``: of MPI, which share the threads evenly."""
 
     algorithm: Algorithm
     execution: str
     workers: int
     auto: bool = False
     micro_batches: int | None = None
+    ranks: int | None = None
 
     @property
     def backend(self) -> str:
         """Who runs it: the engine, or the peer."""
+        if self.ranks:
+            return "mpi"
         return self.execution if self.execution == "numpy" or self.execution in PEERS else "threads"
 
     @property
@@ -67,6 +74,16 @@ def build(
         return PeerEngine(
             contender.backend, case, contender.algorithm, contender.workers, usable_cores() if pin else None
         )
+    if contender.ranks:
+        from .crew import crew
+
+        options = {"values": values, "pin": pin, "wave": wave, "fused": contender.fused}
+        if isinstance(contender.algorithm, BP):
+            options |= {"execution": contender.execution}
+        if contender.micro_batches:
+            options |= {"micro_batches": contender.micro_batches}
+        threads = contender.workers // contender.ranks
+        return crew().engine(case, contender.algorithm, contender.ranks, threads, **options)
     if contender.backend == "threads":
         options |= {"pin": pin, "wave": wave, "fused": contender.fused}
         if isinstance(contender.algorithm, BP):
@@ -112,11 +129,11 @@ def memory_needed(case: Case, contenders: int) -> int:
     return (contenders + 3) * weights + (contenders * 8 + 6) * values
 
 
-def check_baselines(baselines: Sequence[str]) -> None:
-    """InputError for a name that is none, and for a peer that is not installed."""
+def check_baselines(baselines: Sequence[str], known: Sequence[str] = BASELINES) -> None:
+    """InputError for a name that is not among the ``known``, and for a peer that is not installed."""
     for name in baselines:
-        if name not in BASELINES:
-            raise InputError(f"baseline {name!r} is unknown: choose from {', '.join(BASELINES)}")
+        if name not in known:
+            raise InputError(f"baseline {name!r} is unknown: choose from {', '.join(known)}")
         if name in PEERS and not available(name):
             extra = "pcx" if name == "pcx" else "peers"
             raise InputError(f"{name} is not installed: pip install 'pcsim[{extra}]', or leave it out")
@@ -173,6 +190,48 @@ def contenders(
     return found
 
 
+def on_ranks(
+    case: Case,
+    algorithms: Sequence[Algorithm],
+    counts: Sequence[int],
+    threads: int,
+    baselines: Sequence[str],
+    pin: bool,
+    choose: Choose,
+) -> list[Contender]:
+    """Who runs in a cell on ranks: each algorithm on each of ``counts`` ranks of so many ``threads``, as far as there
+    are layers (BP: as its execution can be shared), for the curves over ranks; see ``contenders``."""
+    found: list[Contender] = []
+    for algorithm in algorithms:
+        if not isinstance(algorithm, BP):
+            for ranks in counts:
+                if ranks * threads <= case.depth:
+                    found.append(replace(_layered(algorithm, ranks * threads), ranks=ranks))
+                if "threads" in baselines and ranks * threads <= min(case.depth, len(usable_cores())):
+                    found.append(_layered(algorithm, ranks * threads))
+            continue
+        for name in baselines:
+            if name == "serial":
+                found.append(Contender(algorithm, name, 1, ranks=1))
+            if name in ("serial", "threads"):
+                continue
+            for ranks in counts:
+                if ranks == 1 or (case.batch == 1 and name != "intra-layer"):
+                    continue
+                if ranks > {"pipeline": case.depth, "data-parallel": case.batch}.get(name, ranks):
+                    continue
+                parts = (
+                    sorted({min(case.batch, ranks * share) for share in MICRO_BATCHES}) if name == "pipeline" else [0]
+                )
+                choice = [Contender(algorithm, name, ranks, micro_batches=part or None, ranks=ranks) for part in parts]
+                found.append(choice[0] if len(choice) == 1 else choose(case, choice, pin))
+    if not found:
+        raise InputError(
+            f"nothing to measure at depth {case.depth} on {counts} ranks: name an algorithm, or fewer ranks"
+        )
+    return found
+
+
 def _layered(algorithm: Algorithm, workers: int, auto: bool = False, unfused: bool = False) -> Contender:
     execution = "serial" if workers == 1 else "layer-parallel"
     return Contender(algorithm, execution + (_UNFUSED if unfused else ""), workers, auto)
@@ -193,3 +252,20 @@ def _backprops(case: Case, algorithm: BP, workers: Sequence[int | str], name: st
         return [Contender(algorithm, name, count) for count in shared]
     parts = sorted({(count, min(case.batch, count * share)) for count in shared for share in MICRO_BATCHES})
     return [Contender(algorithm, name, count, micro_batches=part) for count, part in parts]
+
+
+def messages_counted(contender: Contender, case: Case, graph: TaskGraph) -> int | None:
+    """Messages per weight update that the task graph asks for, on so many ranks; None where ranks sum up gradients.
+
+    Layers on ranks: what one rank's task makes and another's needs, for each micro-batch. Rows of layers on ranks:
+    whatever one product hands to the next goes from every rank to every other.
+    """
+    ranks = contender.ranks or 1
+    if contender.execution == "data-parallel":
+        return None
+    if contender.execution == "intra-layer":
+        return int(graph.mm - 1) * ranks * (ranks - 1)
+    threads = contender.workers // ranks
+    blocks = balanced_blocks([1] * case.depth, contender.workers)
+    owner = [place // threads for place, (lo, hi) in enumerate(blocks) for _ in range(lo, hi)]
+    return graph.messages(owner) * (contender.micro_batches or 1)

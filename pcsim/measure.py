@@ -6,6 +6,7 @@ Contenders take turns (A B C A B C …), so that whatever disturbs the machine d
 """
 
 import math
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -13,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from .algorithms import BP, IPC, PC, ZIL
+from .algorithms import BP, IPC, PC, ZIL, Algorithm
 from .case import TOLERANCE, Case
 from .ceilings import Ceilings, gemm_rate, tile_rate
-from .contenders import Contender, build, memory_needed, work_per_update
+from .contenders import Contender, build, memory_needed, messages_counted, work_per_update
 from .context import usable_cores
 from .engines.cache import LONGEST_WAVE
 from .engines.numpy import NumpyEngine
@@ -52,12 +53,17 @@ class Entry:
     handover: float | None = None
 
 
-def warm_up(dtype: str) -> dict[str, float]:
-    """Compile the serial loops (or load them from Numba's cache); seconds per algorithm name."""
+def warm_up(dtype: str, on_ranks: Sequence[Algorithm] | None = None) -> dict[str, float]:
+    """Compile the serial loops (or load them from Numba's cache); seconds per algorithm name. If these algorithms run
+    ``on_ranks``, also the loops of ranks, while the other ranks sleep: they will find them in the cache."""
     seconds = {}
     for name, algorithm in (("bp", BP(ALPHA)), ("ipc", IPC(ALPHA, GAMMA))):
         begin = time.perf_counter()
         build(Case(2, 8, 1, dtype), Contender(algorithm, "serial", 1)).run(1)
+        if on_ranks is not None:
+            executions = ("intra-layer", "pipeline", "data-parallel") if name == "bp" else ("layer-parallel",)
+            for execution in executions if name in {a.name for a in on_ranks} or name == "ipc" else ():
+                build(Case(2, 8, 2, dtype), Contender(algorithm, execution, 1, ranks=1)).run(1)
         seconds[name] = time.perf_counter() - begin
     return {**seconds, "pc": seconds["ipc"], "zil": seconds["ipc"]}  # one loop serves all three
 
@@ -135,7 +141,7 @@ class Cell:
             return [self._row(entry) for entry in self.entries]
         finally:
             for entry in self.entries:
-                if entry.engine is not None and entry.contender.backend in PEERS:
+                if entry.engine is not None and entry.contender.backend not in ("numpy", "threads"):
                     entry.engine.close()
 
     def _sample(self, entry: Entry) -> None:
@@ -178,8 +184,18 @@ class Cell:
             checked[name] = (list(reference.network.weights), reference.values)
         if contender.backend == "numpy":
             return
-        weights, last = checked[name]
         engine = build(self.case, replace(contender, algorithm=algorithm), values=values)
+        try:
+            self._hold_against(engine, algorithm, net, checked, values)
+        finally:
+            if contender.ranks:
+                engine.close()
+
+    def _hold_against(
+        self, engine: Any, algorithm: Any, net: Any, checked: dict[str, tuple[list, list]], values: list | None
+    ) -> None:
+        name = algorithm.name
+        weights, last = checked[name]
         engine.run(2)
         for l, (mine, its, before) in enumerate(zip(engine.network.weights, weights, net.weights, strict=True)):
             change = float(np.max(np.abs(its - before)))
@@ -218,7 +234,7 @@ class Cell:
             entry.updates *= max(2, min(100, math.ceil(SAMPLE_SECONDS / 2 / max(seconds, 1e-7))))
         each = seconds / entry.updates
         entry.updates = max(1, math.ceil(SAMPLE_SECONDS / each))
-        if entry.contender.backend == "threads":
+        if entry.contender.backend in ("threads", "mpi"):
             several = -(-SAMPLE_STEPS // entry.engine.steps_per_update)
             entry.updates = max(entry.updates, min(several, math.ceil(LONG_SAMPLE_SECONDS / each)))
 
@@ -276,9 +292,28 @@ class Cell:
             "gemm_rate": None,
             "tile_rate": None,
         }
+        if contender.ranks:
+            row |= self._of_ranks(entry, graph)
         if entry.error is None:
             self._add_times(row, entry)
         return row
+
+    def _of_ranks(self, entry: Entry, graph: TaskGraph) -> dict[str, Any]:
+        """What rows of ranks have beside the others: messages, sent and counted, and what one of them takes."""
+        from .crew import crew
+
+        contender, case = entry.contender, self.case
+        ranks = contender.ranks or 1
+        fields: dict[str, Any] = {"ranks": ranks, "hosts": crew().spread(ranks), "counted_messages": None}
+        delay = os.environ.get("PCSIM_DELAY")
+        fields["delay"] = float(delay) if delay else None
+        size = case.batch * case.width * np.dtype(case.dtype).itemsize
+        fields["latency"] = crew().latency(size) if ranks > 1 and entry.error is None else None
+        if entry.error is None:
+            entry.engine.run(2)  # of all runs the count is the same, whatever their length
+            fields |= entry.engine.messages
+        fields["counted_messages"] = messages_counted(contender, case, graph)
+        return fields
 
     def _add_times(self, row: dict, entry: Entry) -> None:
         median = float(np.median(entry.seconds))
@@ -307,7 +342,12 @@ class Cell:
             row["warnings"].append(
                 "short samples: updates are faster than when they were counted out; measure it again"
             )
-        if row["workers"] > len(usable_cores()):
+        if entry.contender.ranks:
+            from .crew import crew
+
+            crowded = crew().crowded(entry.contender.ranks, row["workers"] // entry.contender.ranks)
+            row["warnings"] += [crowded] if crowded else []
+        elif row["workers"] > len(usable_cores()):
             row["warnings"].append(f"oversubscribed: {row['workers']} workers on {len(usable_cores())} cores")
 
     def _rates(self, workers: int) -> dict[str, float]:
@@ -333,7 +373,7 @@ class Cell:
         if entry.contender.backend in PEERS and entry.engine is not None:
             return float(entry.engine.compile_seconds)
         own = self.compile_seconds.get(entry.contender.algorithm.name, 0.0)
-        return own if entry.contender.backend == "threads" else 0.0
+        return own if entry.contender.backend in ("threads", "mpi") else 0.0
 
     def _roofline(self, work: dict[str, float], median: float, row: dict) -> float | None:
         """The least time that the measured ceilings allow for this work ÷ the time taken."""
@@ -359,10 +399,15 @@ def trace(case: Case, contender: Contender, updates: int, pin: bool = True) -> t
 def fastest(case: Case, candidates: Sequence[Contender], pin: bool = True) -> Contender:
     """The one of ``candidates`` with the shortest of nine samples (disturbance only lengthens)."""
     cell = Cell(case, candidates, pin=pin)
-    for entry in cell.entries:
-        entry.engine = build(case, entry.contender, pin)
-        cell._calibrate(entry)
-    for _ in range(9):
+    try:
         for entry in cell.entries:
-            cell._sample(entry)
+            entry.engine = build(case, entry.contender, pin)
+            cell._calibrate(entry)
+        for _ in range(9):
+            for entry in cell.entries:
+                cell._sample(entry)
+    finally:
+        for entry in cell.entries:
+            if entry.contender.ranks and entry.engine is not None:
+                entry.engine.close()
     return min(cell.entries, key=lambda entry: min(entry.seconds)).contender

@@ -102,7 +102,7 @@ _UNITS = ((1.0, "s"), (1e3, "ms"), (1e6, "µs"), (1e9, "ns"))
 def ratio_figure(pairs: Sequence[_Row], title: str | None = None, machine: str = "") -> Figure:
     """The ratio over depth (one line per width) and over width (one line per depth), with 95 % intervals.
 
-    ``pairs`` are those of :func:`pcsim.report.pairs`; each batch size and type of net gets panels of its own.
+    ``pairs`` are those of :func:`pcsim.report.pairs`; each batch size, type of net and delay gets panels of its own.
     Solid lines are measured, dotted ones predicted, dashed ones the counted ratio of SMMs. ``machine`` goes into the
     caption beside the denominator. Raises :class:`InputError` for no pairs and for pairs of several denominators.
     """
@@ -111,7 +111,7 @@ def ratio_figure(pairs: Sequence[_Row], title: str | None = None, machine: str =
         raise InputError(f"a figure of ratios takes pairs of one denominator, not of {len(named)}")
     first, second = sides(named[0])
     title = title or f"{first.replace('our', 'Our')} against {second}: seconds per complete weight update"
-    groups = _grouped(pairs, lambda pair: (pair["batch"], pair["dtype"], pair["activation"]))
+    groups = _grouped(pairs, lambda pair: (pair["batch"], pair["dtype"], pair["activation"], pair.get("delay")))
     # One point per line over width would say no more than the panel over depth: such a group takes half a row.
     wide = {group: len({pair["width"] for pair in inside}) > 1 for group, inside in groups.items()}
     places, row, column = [], 0, 0
@@ -124,8 +124,9 @@ def ratio_figure(pairs: Sequence[_Row], title: str | None = None, machine: str =
     counted = [pair["smm_ratio"] for pair in pairs if pair["smm_ratio"]]
     everything = [1, *counted, *(pair[name] for pair in pairs for name in ("ratio", "low", "high") if pair[name])]
     for group, over, line, at, column in places:
-        batch, dtype, activation = group
-        name = f"over {over}, one line per {line}   (batch {batch}, {dtype}, {activation})"
+        batch, dtype, activation, delay = group
+        added = "" if delay is None else f", {_scaled(delay)} added"
+        name = f"over {over}, one line per {line}   (batch {batch}, {dtype}, {activation}{added})"
         axes = _panel(figure, 0.85 + 5.7 * column, 1.45 + 3.65 * (row - at), 3.85, 2.75, name)
         _log_scale(axes, "y", everything)
         _ratio_lines(axes, groups[group], over, line)
@@ -155,9 +156,11 @@ def times_figure(
 
     The strong lines are iPC and the best BP (``best-bp``) of each cell; every execution of BP has a thin one.
     Drawn are rows of the smallest batch unless ``batch`` says otherwise, measured ones if there are any, else
-    predicted ones, marked. Raises :class:`InputError` where no row fits.
+    predicted ones, marked; without added latency, if there are any. Raises :class:`InputError` where no row fits.
     """
     known = cells(results)
+    delay = min(((cell.delay is not None, cell.delay) for cell in known), default=(False, None))[1]
+    known = {cell: rows for cell, rows in known.items() if cell.delay == delay}
     good = [run for rows in known.values() for name in ALGORITHMS for run in merged(rows, name)]
     kind = "measured" if any(row["kind"] == "measured" for row in good) else "predicted"
     batch = min((row["batch"] for row in good), default=1) if batch is None else batch

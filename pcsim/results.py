@@ -50,6 +50,8 @@ _COUNT: _Check = ("a whole number, 1 or more", lambda v: _whole(v, 1))
 _NUMBER: _Check = ("a finite number or null", lambda v: v is None or _number(v))
 _INDEX: _Check = ("a whole number, 0 or more, or null", lambda v: v is None or _whole(v, 0))
 _FLAG: _Check = ("true or false", lambda v: isinstance(v, bool))
+_MANY: _Check = ("a whole number, 1 or more, or null", lambda v: v is None or _whole(v, 1))
+_AMOUNT: _Check = ("a number, 0 or more, or null", lambda v: v is None or (_number(v) and v >= 0))
 
 
 _REQUIRED: dict[str, _Check] = {
@@ -75,6 +77,11 @@ _OPTIONAL: dict[str, _Check] = {
     **dict.fromkeys(("flop_rate", "bandwidth", "roofline", "compile_seconds", "handover_seconds"), _NUMBER),
     **dict.fromkeys(("core_distance", "drift", "gemm_rate", "tile_rate"), _NUMBER),
     **dict.fromkeys(("rounds", "updates_per_sample", "launch"), _INDEX),
+    # Of rows whose backend is mpi. Messages, their bytes and collectives are per weight update, over all ranks, as the
+    # engine counted them; counted_messages come from the task graph. latency: seconds, one way, of a message of the
+    # cell's size between two neighbouring ranks, measured beside it; delay: seconds added to it on purpose.
+    **dict.fromkeys(("ranks", "hosts"), _MANY),
+    **dict.fromkeys(("messages", "counted_messages", "message_bytes", "collectives", "latency", "delay"), _AMOUNT),
     "variant": ("a text or null", lambda v: v is None or isinstance(v, str)),
     **dict.fromkeys(("auto", "checked"), _FLAG),
 }
@@ -118,6 +125,15 @@ def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(row.get(name) if name == "steps" else row[name] for name in KEY)
 
 
+def configuration(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What tells two rows of one kind apart: :func:`key`, and how many ranks and how much added latency they had.
+
+    Two ranks of one thread and one rank of two threads share the key, as ``workers`` is 2 for both. A delay of 0 is
+    not null: it is that of a network made for the purpose, to which nothing was added.
+    """
+    return *key(row), row.get("ranks"), row.get("delay")
+
+
 def samples(row: Mapping[str, Any]) -> _Floats:
     """The raw samples of a row in seconds, in the order of the rounds; NaN where one is missing."""
     return np.array(row["seconds"], dtype=np.float64)
@@ -142,11 +158,15 @@ def schema_of(path: str | os.PathLike[str]) -> str:
 
 
 def latest(rows: list[_Row]) -> list[_Row]:
-    """The rows that count: where a cell was measured again (its first interrupted, or a failure mended), the later."""
+    """The rows that count: where a cell was measured again (its first interrupted, or a failure mended), the later.
+
+    Ranks measure their cells apart from threads, and a cell with added latency is another one: none displaces another.
+    """
     cells: dict[tuple[Any, ...], dict[tuple[Any, ...], _Row]] = {}
     for row in rows:
         cell = tuple(row[name] for name in ("depth", "width", "batch", "dtype", "activation", "kind"))
-        mine = (*key(row), row.get("launch"))
+        cell += (row["backend"] == "mpi", row.get("delay"))
+        mine = (*configuration(row), row.get("launch"))
         if mine in cells.setdefault(cell, {}):
             cells[cell] = {}
         cells[cell][mine] = row

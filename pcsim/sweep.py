@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,18 @@ import numpy as np
 from .algorithms import Algorithm
 from .case import Case
 from .ceilings import Ceilings, measure_ceilings
-from .contenders import OWN_BASELINES, Choose, Contender, check_baselines, contenders, memory_needed
+from .contenders import (
+    OWN_BASELINES,
+    RANK_BASELINES,
+    Choose,
+    Contender,
+    check_baselines,
+    contenders,
+    memory_needed,
+    on_ranks,
+)
 from .context import usable_cores
+from .crew import crew
 from .errors import InputError
 from .launch import measure_afresh
 from .measure import Cell, fastest, trace, warm_up
@@ -43,8 +53,24 @@ def grid(
     return [Case(depth, width, batch, **common) for batch, depth, width in cells]  # type: ignore[arg-type]
 
 
-def resolve_baselines(names: Sequence[str]) -> list[str]:
+def weak_grid(cases: Sequence[Case], counts: Sequence[int]) -> dict[Case, list[int]]:
+    """Weak scaling: every net grows with the ranks, so that each has as many layers as the net of ``cases`` has; for
+    each cell the numbers of ranks that it is for."""
+    grown: dict[Case, list[int]] = {}
+    for case in cases:
+        for count in counts:
+            grown.setdefault(replace(case, depth=case.depth * count), []).append(count)
+    return grown
+
+
+def resolve_baselines(names: Sequence[str], backend: str = "threads") -> list[str]:
     """The baselines that ``names`` stand for: "own" for all of pcsim's, "all" for these and the peers installed."""
+    if backend == "mpi":
+        spelt = dict.fromkeys(
+            name for word in names for name in (RANK_BASELINES if word in ("own", "all") else (word,))
+        )
+        check_baselines(list(spelt), RANK_BASELINES)
+        return list(spelt)
     lists = {"own": OWN_BASELINES, "all": (*OWN_BASELINES, *filter(available, PEERS))}
     found = dict.fromkeys(name for word in names for name in lists.get(word, (word,)))
     check_baselines(list(found))
@@ -78,6 +104,9 @@ class Sweep:
     budget: float = 2.0  # seconds of timing per cell, after checks and warm-up
     pin: bool = True
     launches: int = 1  # fresh processes that measure each cell, one after the other
+    ranks: Sequence[int] = ()  # on MPI: numbers of ranks to measure, in place of ``workers``
+    threads: int = 1  # of each rank
+    grown: Mapping[Case, Sequence[int]] | None = None  # weak scaling: the numbers of ranks of each case
 
     def check(self, oversubscribe: bool = False) -> None:
         """Raise InputError now for what would fail later: too many workers, too little memory."""
@@ -90,8 +119,12 @@ class Sweep:
                     f"--workers: {count} are more than the {cores} cores this process may use; "
                     "add --oversubscribe if that is meant"
                 )
+        for ranks in self.ranks:
+            crowded = crew().crowded(ranks, self.threads)
+            if crowded and not oversubscribe:
+                raise InputError(f"{crowded}: start fewer ranks, or add --oversubscribe if that is meant")
         for case in self.cases:
-            count = len(self.algorithms) * len(self.workers) + len(self.baselines)
+            count = len(self.algorithms) * len(self.ranks or self.workers) + len(self.baselines)
             require(memory_needed(case, count), f"the cell depth {case.depth}, width {case.width}, batch {case.batch}")
 
     def ceilings(self) -> Ceilings:
@@ -110,7 +143,7 @@ class Sweep:
         for row in done:
             if row.get("error") is None:
                 finished.setdefault(_case(row), []).append(row)
-        compile_seconds = warm_up(self.cases[0].dtype)
+        compile_seconds = warm_up(self.cases[0].dtype, self.algorithms if self.ranks else None)
         for number, case in enumerate(self.cases, 1):
             skipped = self._complete(case, finished.get(case, []))
             on_progress(Progress(number, len(self.cases), case, skipped))
@@ -125,6 +158,9 @@ class Sweep:
                 yield from measure_afresh(case, runners, self.budget, self.pin, ceilings, launch)
 
     def _contenders(self, case: Case, choose: Choose) -> list[Contender]:
+        if self.ranks:
+            counts = self.grown[case] if self.grown else self.ranks
+            return on_ranks(case, self.algorithms, counts, self.threads, self.baselines, self.pin, choose)
         return contenders(case, self.algorithms, self.workers, self.baselines, self.pin, choose)
 
     def trace(self, folder: Path, on_progress: Callable[[Progress], None] = lambda progress: None) -> Iterator[str]:
@@ -133,12 +169,15 @@ class Sweep:
         for number, case in enumerate(self.cases, 1):
             on_progress(Progress(number, len(self.cases), case, False))
             for contender in self._contenders(case, fastest):
-                if contender.backend != "threads" or contender.workers != contender.blocks:
+                if contender.backend not in ("threads", "mpi") or contender.workers != contender.blocks:
                     continue  # nobody notes its tasks, or they are shared among workers
+                if contender.ranks and crew().spread(contender.ranks) > 1:
+                    continue  # several hosts have several clocks
                 timeline, graph = trace(case, contender, TRACED_UPDATES, self.pin)
                 a = contender.algorithm
                 unfused = "" if contender.fused else "-unfused"
-                name = f"{a.name}{unfused}-{contender.workers}w-{case.depth}x{case.width}-b{case.batch}"
+                kind = "r" if contender.ranks else "w"
+                name = f"{a.name}{unfused}-{contender.workers}{kind}-{case.depth}x{case.width}-b{case.batch}"
                 for fault in timeline.violations(graph):
                     yield f"{name}: {fault}"
                 timeline.save_chrome_trace(folder / f"{name}.json")
@@ -147,7 +186,10 @@ class Sweep:
 
     def _complete(self, case: Case, rows: list[dict]) -> bool:
         """Does the cell hold every contender that this sweep would measure?"""
-        have = {(row["algorithm"], row["execution"], row["workers"], row.get("launch") or 0) for row in rows}
+        have = {
+            (row["algorithm"], row["execution"], row["workers"], row.get("ranks"), row.get("launch") or 0)
+            for row in rows
+        }
         # Which number "auto" stands for is not measured again: any row so marked will do; so with the ladder of BP.
         chosen = {(row["algorithm"], row["execution"], row["workers"]) for row in rows}
         marked = {(row["algorithm"], row["execution"], row["workers"]) for row in rows if row.get("auto")}
@@ -161,7 +203,7 @@ class Sweep:
 
         wanted = self._contenders(case, known)
         return all(
-            (w.algorithm.name, w.execution, w.workers, launch) in have
+            (w.algorithm.name, w.execution, w.workers, w.ranks, launch) in have
             for w in wanted
             for launch in range(self.launches)
         )

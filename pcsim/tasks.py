@@ -99,6 +99,25 @@ class TaskGraph:
     def _lookup(self) -> _Lookup:
         return _Lookup(self.kinds, self.layers, self.steps)
 
+    def messages(self, owner: Sequence[int]) -> int:
+        """Messages per weight update (the middle one of this graph) where worker ``owner[l]`` has layer l's products.
+
+        A message is one task's result sent to one worker that needs it. Values between two workers' layers are moved by
+        both (each has a copy, as in the engines), so that these need the other's error or product, but not its values.
+        """
+        indptr, before = self.predecessors
+        after = np.repeat(np.arange(len(self)), np.diff(indptr))
+        own = np.append(np.asarray(owner, np.int64), -1)
+        moved = self.kinds == Kind.VALUE
+        homes = own[self.layers], np.where(moved, own[self.layers - 1], own[self.layers])
+        found = set()
+        middle = self.update_of[before] == self.updates // 2
+        for home in homes:
+            needs = home[after]
+            sent = middle & (needs != homes[0][before]) & (needs != homes[1][before])
+            found |= set(zip(before[sent].tolist(), needs[sent].tolist(), strict=True))
+        return len(found)
+
     def task(self, kind: ArrayLike, step: ArrayLike, layer: ArrayLike) -> NDArray[np.int64]:
         """Ids of tasks, -1 where there is none; the arguments broadcast against one another."""
         return self._lookup(kind, step, layer)

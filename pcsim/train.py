@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -81,14 +82,16 @@ def train(
 ) -> Run:
     """Train a copy of ``network`` on ``x``, (N, n[0]), and ``y``, (N, n[L]), by ``updates`` complete weight updates.
 
-    backend: "numpy" (the oracle) or "threads"; workers: a number, or "auto" for as many as there are usable cores
-    and layers to share. batch_size: None for full batch; else batches are drawn without replacement in an order given
-    by ``seed``, the rest of an epoch that fills no batch left out, and iPC stays on each for ``steps_per_batch``
-    updates. record_every: updates between two records of energy and loss, 0 for none. values: L + 1 arrays (B, n[l])
-    to begin from in place of the first forward pass (not BP). until_loss: stop at the first record at or below it.
-    trace: keep a timeline of the updates since the last record, so of the whole run with record_every=0 (every event of
-    every step: short runs). on_record: called after each record. execution: how BP shares its work among threads:
-    "serial" (default), "intra-layer", "blas", "pipeline" or "data-parallel".
+    backend: "numpy" (the oracle), "threads", or "mpi" (every rank makes the same call; only rank 0 need have the data,
+    and the result is on all ranks, but of a lazy net each rank has only its own layers). workers: a number of threads
+    (of each rank), or "auto" for as many as there are usable cores and layers to share (on ranks: 1). batch_size: None
+    for full batch; else batches are drawn without replacement in an order given by ``seed``, the rest of an epoch that
+    fills no batch left out, and iPC stays on each for ``steps_per_batch`` updates. record_every: updates between two
+    records of energy and loss, 0 for none. values: L + 1 arrays (B, n[l]) to begin from in place of the first forward
+    pass (not BP). until_loss: stop at the first record at or below it. trace: keep a timeline of the updates since the
+    last record, so of the whole run with record_every=0 (every event of every step: short runs). on_record: called
+    after each record. execution: how BP shares its work among threads or ranks: "serial" (default), "intra-layer",
+    "blas" (threads alone), "pipeline" or "data-parallel".
 
     The same call gives the same bits every time, for any number of workers. Raises InputError for arguments that
     do not fit. A run that diverges ends early, and says so in ``diverged``.
@@ -103,13 +106,11 @@ def train(
         raise InputError(f"network must be a pcsim.Network, not {network!r:.60}")
     if not isinstance(algorithm, Algorithm):
         raise InputError(f"algorithm must be one such as pcsim.IPC(), not {algorithm!r}")
-    x, y = _data("x", x, network.sizes[0], network), _data("y", y, network.sizes[-1], network)
-    if len(x) != len(y):
-        raise InputError(f"x has {len(x)} rows, but y has {len(y)}")
+    inputs, targets, count = _given(network, x, y, backend)
     for name, number, least in (("updates", updates, 1), ("record_every", record_every, 0)):
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
             raise InputError(f"{name} must be a whole number of at least {least}, not {number!r}")
-    batch = check_batches(algorithm, len(x), batch_size, steps_per_batch)
+    batch = check_batches(algorithm, count, batch_size, steps_per_batch)
     check_seed(seed)
     if until_loss is not None:
         if isinstance(until_loss, bool) or not isinstance(until_loss, int | float) or math.isnan(until_loss):
@@ -118,16 +119,16 @@ def train(
             raise InputError("until_loss needs record_every of at least 1: without records nobody looks at the loss")
     if values is not None:
         values = _values(values, network, batch, algorithm)
-    if execution is not None and (backend != "threads" or not isinstance(algorithm, BP)):
-        raise InputError("execution says how BP shares its work among threads; nothing else takes one")
+    if execution is not None and (backend == "numpy" or not isinstance(algorithm, BP)):
+        raise InputError("execution says how BP shares its work among threads or ranks; nothing else takes one")
     workers = resolve_workers(workers, algorithm, network.depth, backend, execution)
-    order = _batches(len(x), batch, seed)
+    order = _batches(count, batch, seed)
     engine = make_engine(
         backend,
         network,
         algorithm,
-        x,
-        y,
+        inputs,
+        targets,
         lambda: next(order),
         workers=workers,
         steps_per_batch=steps_per_batch if algorithm.name == "ipc" else None,
@@ -136,18 +137,35 @@ def train(
     )
     run = Run(network, [])
     # NumPy computes the loss. Its threads would spin for a tenth of a second after each product, on the workers' cores.
-    one_thread = blas_threads(1) if backend == "threads" else nullcontext()
+    one_thread = nullcontext() if backend == "numpy" else blas_threads(1)
     with one_thread, np.errstate(all="ignore"):  # divergence is found below, and named
-        _drive(run, engine, x, y, int(updates), int(record_every), until_loss, trace, on_record)
+        net = _Inspector(engine, inputs, targets)
+        _drive(run, engine, net, int(updates), int(record_every), until_loss, trace, on_record)
     run.network, run.values = engine.network, engine.values
+    if backend == "mpi":
+        engine.close()  # type: ignore[attr-defined]
     return run
+
+
+class _Inspector:
+    """What is asked of a net between updates; an engine whose layers are on several ranks answers it itself."""
+
+    def __init__(self, engine: Engine, x: Array, y: Array) -> None:
+        self.engine, self.x, self.y = engine, x, y
+        self.loss = getattr(engine, "loss", self._loss)
+        self.finite = getattr(engine, "finite", self._finite)
+
+    def _loss(self) -> float:
+        return forward_loss(self.engine.network, self.x, self.y)
+
+    def _finite(self) -> bool:
+        return all(np.isfinite(w).all() for w in self.engine.network.weights)
 
 
 def _drive(
     run: Run,
     engine: Engine,
-    x: Array,
-    y: Array,
+    net: _Inspector,
     updates: int,
     record_every: int,
     until_loss: float | None,
@@ -156,7 +174,7 @@ def _drive(
 ) -> None:
     while run.updates < updates:
         chunk = min(record_every or updates, updates - run.updates)
-        loss = forward_loss(engine.network, x, y) if record_every else 0.0
+        loss = net.loss() if record_every else 0.0
         seconds, energy = engine.run(chunk, trace=trace)
         if record_every:
             run.recorded.append(run.updates)
@@ -174,12 +192,30 @@ def _drive(
         if run.diverged is not None or (until_loss is not None and loss <= until_loss):
             break
     if record_every and run.diverged is None:
-        run.final_loss = forward_loss(engine.network, x, y)
+        run.final_loss = net.loss()
     # What came after the last record is seen in the weights alone.
-    if run.diverged is None and not all(np.isfinite(w).all() for w in engine.network.weights):
+    if run.diverged is None and not net.finite():
         run.diverged = run.updates
         if on_record and record_every:
             on_record(run)
+
+
+def _given(network: Network, x: ArrayLike, y: ArrayLike, backend: str) -> tuple[Any, Any, int]:
+    """x and y as arrays, and their number of rows. On ranks those of rank 0 count, and all hear what is wrong."""
+
+    def check() -> tuple[Array, Array, int]:
+        first, second = _data("x", x, network.sizes[0], network), _data("y", y, network.sizes[-1], network)
+        if len(first) != len(second):
+            raise InputError(f"x has {len(first)} rows, but y has {len(second)}")
+        return first, second, len(first)
+
+    if backend != "mpi":
+        return check()
+    from .mpi import from_root, on_root, world
+
+    comm = world().COMM_WORLD
+    found = on_root(comm, check) or (None, None, 0)
+    return found[0], found[1], from_root(comm, found[2])
 
 
 def _data(name: str, value: ArrayLike, width: int, network: Network) -> Array:

@@ -91,6 +91,61 @@ def everything(depths=(2, 4, 8, 16, 32), widths=(32, 64, 128, 256, 512, 1024)):
     return Results(Path("everything.jsonl"), {"cpu_model": "Made-up CPU 2000", "cores": 2}, rows)
 
 
+# Ranks: a made-up machine of two cores, on which a message takes so long and a collective call three times that.
+CORES, LATENCY = 2, 1.5e-6
+
+
+def rank_cell(depth, width, batch, ranks, delay=None, cores=CORES):
+    """All rows of a cell that is measured with MPI on so many ranks: what one launch writes of it."""
+    serial = (1e-6 + 3 * batch * width**2 / 2e10) * depth
+    latency = LATENCY + 4 * batch * width / 5e9 + (delay or 0)
+    shared = serial / min(ranks, cores)
+    fields = {"backend": "mpi", "workers": ranks, "ranks": ranks, "hosts": 1, "delay": delay, "latency": latency}
+    if ranks > cores:
+        fields["warnings"] = [f"oversubscribed: {ranks} workers on {cores} cores"]
+    if ranks == 1:
+        fields |= {"messages": 0, "counted_messages": 0, "message_bytes": 0, "collectives": 0, "latency": None}
+        bp = row("bp", "serial", serial, depth, width, batch, smm_workers=2 * depth - 1, **fields)
+        return [row("ipc", "serial", 0.8 * serial, depth, width, batch, smm_workers=2 * depth - 1, **fields), bp]
+    messages = 2 * (ranks - 1)
+    found = []
+    for algorithm, execution, time, sent, calls, extra in (
+        ("ipc", "layer-parallel", 0.8 * shared + latency / 4, messages, 0, {"handover_seconds": latency / 4}),
+        ("bp", "intra-layer", shared + 3 * depth * latency, 0, 2 * depth - 1, {}),
+        ("bp", "pipeline", 1.3 * shared + messages * latency, 4 * messages, 0, {"variant": "4 micro-batches"}),
+        ("bp", "data-parallel", shared + depth * latency, 0, depth, {}),
+    ):
+        if batch > 1 or execution not in ("pipeline", "data-parallel"):
+            extra |= {"messages": sent, "counted_messages": sent if sent else None, "collectives": calls}
+            extra |= {"message_bytes": 4 * batch * width * sent}
+            extra["smm_workers"] = (2 * depth - 1) / ranks if algorithm == "ipc" else 2 * depth - 1
+            found.append(row(algorithm, execution, time, depth, width, batch, **fields, **extra))
+    return found
+
+
+def of_ranks(cells, name):
+    """Results with MPI: of each of ``cells``, which are arguments of :func:`rank_cell`, all rows."""
+    rows = [made for arguments in cells for made in rank_cell(*arguments)]
+    return Results(Path(name), {"cpu_model": "Made-up CPU 2000", "cores": CORES}, rows)
+
+
+def strong(depths=(8, 32), widths=(64, 256, 1024), batches=(1, 64), ranks=(1, 2, 4)):
+    """The same nets on more and more ranks."""
+    grid = [(d, w, b, P) for b in batches for d in depths for w in widths for P in ranks]
+    return of_ranks(grid, "strong.jsonl")
+
+
+def weak(layers=8, widths=(64, 256), batches=(1, 64), ranks=(1, 2, 4)):
+    """So many layers on every rank."""
+    return of_ranks([(layers * P, w, b, P) for b in batches for w in widths for P in ranks], "weak.jsonl")
+
+
+def delayed(depths=(32,), widths=(256,), batches=(64,), ranks=(1, 2), delays=(0.0, 2e-5, 1e-4, 5e-4)):
+    """The same nets again and again, with latency added to every message."""
+    grid = [(d, w, b, P, t) for b in batches for d in depths for w in widths for t in delays for P in ranks]
+    return of_ranks(grid, "delayed.jsonl")
+
+
 def store(results, path):
     """Writes results as a file."""
     lines = [{"schema": "pcsim-results/1", "context": results.context}, *results.rows]

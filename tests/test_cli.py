@@ -173,7 +173,7 @@ BAD = {
     "existing results": ["bench", "--out", str(FIXTURE)],
     "resume without a file": ["bench", "--resume"],
     "resume another file": ["bench", "--resume", "--out", __file__],
-    "unknown backend": ["bench", "--backend", "mpi"],
+    "unknown backend": ["bench", "--backend", "grid"],
     "negative rate": ["train", "--alpha", "-1"],
     "rate NaN": ["train", "--gamma", "nan"],
     "no such data": ["train", "--data", "nowhere"],

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import synthetic
 from nbclient import NotebookClient
 
 from pcsim.context import usable_cores
@@ -18,6 +19,10 @@ EXPECTED = {
     "01_speed_ratio": (3, ["below 1, iPC is faster", "read-write", "hand-over", "out of order: none"]),
     "02_counting": (6, ["{'iPC': (5, 2), 'BP': (3, 0)}", "gain of iPC"]),
     "03_learning": (5, ["loss 0.1 reached", "diverged at update", "changed"]),
+    "05_cluster": (
+        3,
+        ["more workers than cores", "other than counted", "best-bp", "hand-over ÷ latency", "added latency"],
+    ),
 }
 
 # Runs before the first cell. An audit hook sees every file that Python opens, whoever else is at work in the tree.
@@ -111,6 +116,23 @@ def test_reads_a_results_file_in_place_of_measuring(tmp_path, monkeypatch):
     cell.source = cell.source.replace('RESULTS = ""', f"RESULTS = {str(fixture)!r}")
     execute(notebook, tmp_path, monkeypatch)
     assert "out of order: none" in said(notebook)
+
+
+def test_reads_a_clusters_files_in_place_of_ours(tmp_path, monkeypatch):
+    """The three names stand for files of MPI ranks; each figure and table is then theirs."""
+    notebook = read(ROOT / "notebooks" / "05_cluster.ipynb")
+    given = {"STRONG": synthetic.strong(), "WEAK": synthetic.weak(), "LATENCY": synthetic.delayed()}
+    for name, results in given.items():
+        synthetic.store(results, tmp_path / f"{name}.jsonl")
+    (cell,) = (cell for cell in notebook.cells if 'STRONG, WEAK, LATENCY = "", "", ""' in cell.source)
+    names = ", ".join(repr(str(tmp_path / f"{name}.jsonl")) for name in given)
+    cell.source = cell.source.replace('= "", "", ""', f"= {names}")
+    assert not execute(notebook, tmp_path, monkeypatch)
+    pictures, words = EXPECTED["05_cluster"]
+    text = said(notebook)
+    assert [word for word in [*words, *(f"{name}.jsonl: Made-up CPU" for name in given)] if word not in text] == []
+    assert sum("image/png" in output.get("data", {}) for output in outputs(notebook)) >= pictures
+    assert [output.text for output in outputs(notebook) if output.get("name") == "stderr"] == []
 
 
 def test_the_guard_sees_a_file_written_into_the_repository(tmp_path, monkeypatch):

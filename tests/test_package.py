@@ -34,6 +34,7 @@ FLOORS = {
     "pcsim.learning": 5,
     "pcsim.launch": 5,
     "pcsim.contenders": 4,
+    "pcsim.crew": 4,
     "pcsim.measure": 4,
     "pcsim.train": 4,
     "pcsim.report": 4,
@@ -42,6 +43,8 @@ FLOORS = {
     "pcsim.peers": 3,
     "pcsim.simulate": 3,
     "pcsim.plot": 3,
+    "pcsim.scaling_plot": 3,
+    "pcsim.links": 3,
     "pcsim.ceilings": 3,
     "pcsim.algorithms": 2,
     "pcsim.comparison": 2,
@@ -56,6 +59,7 @@ FLOORS = {
     "pcsim.data": 1,
     "pcsim.errors": 1,
     "pcsim.memory": 1,
+    "pcsim.mpi": 1,
     "pcsim.context": 1,
 }
 

@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 
 from pcsim import results
 from pcsim.errors import InputError
-from pcsim.results import Writer, bootstrap_interval, key, ratio_interval, read, samples, significant
+from pcsim.results import (
+    Writer,
+    bootstrap_interval,
+    configuration,
+    key,
+    latest,
+    ratio_interval,
+    read,
+    samples,
+    significant,
+)
 
 FIXTURE = Path(__file__).parent / "fixtures" / "results-small.jsonl"
 CONTEXT = {"cpu_model": "Made-up CPU", "cores": 2, "versions": {"pcsim": "0.1.0"}}
@@ -292,6 +302,15 @@ def test_each_required_field_is_required(written, field):
         ("auto", 1),
         ("rounds", 1.5),
         ("launch", -1),
+        ("ranks", 0),
+        ("ranks", 1.5),
+        ("hosts", True),
+        ("messages", -1),
+        ("counted_messages", "2"),
+        ("message_bytes", [8]),
+        ("collectives", float("inf")),
+        ("latency", -1e-6),
+        ("delay", False),
         ("mine", {"deep": [1, float("nan")]}),
     ],
 )
@@ -397,6 +416,43 @@ def test_the_key_is_the_cell_and_configuration():
         assert key(ROW | {name: "other"}) != key(ROW)
     with pytest.raises(KeyError):
         key({})
+
+
+RANKED = ROW | {"backend": "mpi", "ranks": 2, "hosts": 1, "messages": 2, "counted_messages": 2, "message_bytes": 512}
+
+
+def test_rows_of_ranks_are_read(path):
+    row = RANKED | {"collectives": 0, "latency": 1.5e-6, "delay": None, "handover_seconds": 4e-7}
+    bare = row | dict.fromkeys(("ranks", "hosts", "counted_messages", "latency"))
+    with Writer(path, CONTEXT) as writer:
+        written = [writer.write(row), writer.write(bare | {"messages": 2.5})]
+    assert read(path).rows == written
+
+
+def test_ranks_and_delays_tell_rows_apart_that_share_the_key():
+    rows = [RANKED, RANKED | {"ranks": 1}, RANKED | {"delay": 0.0}, RANKED | {"delay": 1e-4}]
+    assert len({key(row) for row in rows}) == 1
+    assert len({configuration(row) for row in rows}) == 4
+    assert configuration(ROW) == configuration(ROW | {"ranks": None, "delay": None})
+
+
+def test_the_latest_rows_of_a_cell_count():
+    rows = [ROW | {"median": 1.0}, ROW | {"execution": "serial"}, ROW | {"depth": 16}, ROW | {"median": 2.0}]
+    assert latest(rows) == [rows[3], rows[2]]  # the cell was measured anew, its serial row not again
+    assert latest([ROW | {"launch": 0}, ROW | {"launch": 1}]) == [ROW | {"launch": 0}, ROW | {"launch": 1}]
+
+
+def test_ranks_threads_and_delays_do_not_displace_one_another(monkeypatch):
+    several = [RANKED, RANKED | {"ranks": 1}]  # two ranks of a thread, one rank of two
+    delayed = [row | {"delay": delay} for delay in (0.0, 1e-4) for row in several]
+    rows = [ROW, *several, *delayed]
+    assert latest(rows) == rows
+    assert latest([*rows, ROW | {"median": 1.0}]) == [ROW | {"median": 1.0}, *several, *delayed]
+    again = [row | {"median": 1.0} for row in delayed[2:]]
+    assert latest([*rows, *again]) == [ROW, *several, *delayed[:2], *again]
+    # With the key alone, the second of two rows would make the first one old.
+    monkeypatch.setattr(results, "configuration", key)
+    assert latest(several) == several[1:]
 
 
 # --- statistics ---

@@ -1,4 +1,4 @@
-"""Who executes: the NumPy oracle, and layers on threads. Compiled engines are imported when first asked for."""
+"""Who executes: the NumPy oracle, layers on threads, and on MPI ranks. Compiled engines are imported when asked for."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..network import Network
 from ..timeline import Timeline
 
-BACKENDS = ("numpy", "threads")
+BACKENDS = ("numpy", "threads", "mpi")
 BP_EXECUTIONS = ("serial", "intra-layer", "blas", "pipeline", "data-parallel")  # how BP can share its work
 
 
@@ -49,12 +49,16 @@ def resolve_workers(
     """
     serial = isinstance(algorithm, BP) and execution in (None, "serial")
     limit = 1 if serial or backend == "numpy" else depth
+    if workers == "auto" and backend == "mpi":
+        return 1  # of each rank: who starts ranks says with that how many workers there are
     if workers == "auto":
         return min(limit, len(usable_cores()))
     if isinstance(workers, bool) or not isinstance(workers, int | np.integer) or workers < 1:
         raise InputError(f'workers must be a whole number of at least 1, or "auto", not {workers!r}')
     if backend == "numpy":
         return 1
+    if backend == "mpi":
+        return int(workers)
     if serial and workers > 1:
         raise InputError(
             "BP's layers wait for one another: it runs with workers=1, unless its execution says how to share the work"
@@ -82,4 +86,8 @@ def make_engine(
         from .threads import ThreadsEngine
 
         return ThreadsEngine(network, algorithm, x, y, batches, **options)
+    if backend == "mpi":
+        from .mpi import MpiEngine
+
+        return MpiEngine(network, algorithm, x, y, batches, **options)
     raise InputError(f"backend {backend!r} is unknown: choose from {', '.join(BACKENDS)}")

@@ -20,19 +20,23 @@ from numba import njit
 from ..kernels.clock import nanoseconds
 from ..kernels.dense import BACKPROJECT, PREDICT, UPDATE
 from ..kernels.layers import activate_layer, copy_part, fill, move_values, squares, start_prediction, subtract_from
+from ..kernels.messages import Library
 from ..kernels.simd import pointer
 from ..kernels.sync import load_acquire, meet, publish, wait
 from ..timeline import START, VALUE
+from .edges import Edges, poll, poll_until, settle_edges
 from .steps import layers, load_rows, note, step_layer
 
 EVERY_STEP = -1  # in update_at: the layer's weights change at every step
 
-# One worker's view of a run. progress: two flags of ``sync`` per worker, the steps in which its lowest layer's drive
-# and its highest layer's error are done; stop: raised by whoever wants the run to end.
+# One worker's view of a run. below, above: numbers of its neighbours, -1 where it has none (``workers`` and one more
+# are neighbours on other ranks). progress: two flags of ``sync`` per worker, the steps in which its lowest layer's
+# drive and its highest layer's error are done; started: one, its forward starts; stop: raised by whoever wants the run
+# to end. talks: whether this worker is the one that keeps up the ``edges`` to other ranks.
 Block = namedtuple(
     "Block",
-    "worker workers lo hi depth e h top value_count update_at gamma alpha precision "
-    "progress stop energy energy_step trace room",
+    "worker workers below above lo hi depth e h top value_count update_at gamma alpha precision "
+    "progress started stop energy energy_step trace room talks edges",
 )
 
 
@@ -59,6 +63,14 @@ def _work(b, s, l, work, step, number, count):
 
 
 @njit(nogil=True, cache=True)
+def _await(b, flags, flag, value):
+    """Wait for a flag; False if flag 0 of ``stop`` was raised meanwhile."""
+    if b.talks:
+        return poll_until(b.edges, b.progress, b.started, b.workers, flags, flag, value, b.stop)
+    return wait(flags, flag, value, b.stop)
+
+
+@njit(nogil=True, cache=True)
 def _note_energy(b, s, l, step):
     """Layer l's part of F, at the step that is asked for."""
     if step == b.energy_step:
@@ -75,6 +87,8 @@ def _products(b, s, l, step, t, forward, moving, number, count):
         publish(b.progress, 2 * b.worker, step + 1)
     if l == b.hi - 1:
         publish(b.progress, 2 * b.worker + 1, step + 1)
+    if b.talks and (b.edges.often or l == b.lo or l == b.hi - 1):
+        poll(b.edges, b.progress, b.started, b.workers)
     _note_energy(b, s, l, step)
     return count
 
@@ -90,7 +104,7 @@ def _move(b, s, l, step, count):
 @njit(nogil=True, cache=True)
 def _move_bottom(b, s, step, count):
     """New values at the lower edge, when the error has come from below."""
-    if b.lo == 0 or not wait(b.progress, 2 * (b.worker - 1) + 1, step + 1, b.stop):
+    if b.below < 0 or not _await(b, b.progress, 2 * b.below + 1, step + 1):
         return count
     return _move(b, s, b.lo, step, count)
 
@@ -98,7 +112,7 @@ def _move_bottom(b, s, step, count):
 @njit(nogil=True, cache=True)
 def _move_top(b, s, step, count):
     """New values in the copy at the upper edge, when the drive has come from above."""
-    if b.hi == b.depth or not wait(b.progress, 2 * (b.worker + 1), step + 1, b.stop):
+    if b.above < 0 or not _await(b, b.progress, 2 * b.above, step + 1):
         return count
     begin = nanoseconds() if b.room > 0 else 0
     move_values(s, b.hi, b.top, b.e, b.h, (step & 1) * b.value_count, b.gamma, False)
@@ -134,6 +148,8 @@ def _unfused(b, s, step, t, forward, moving, number, count):
             publish(b.progress, 2 * b.worker + 1, step + 1)
         elif part == BACKPROJECT:
             publish(b.progress, 2 * b.worker, step + 1)
+        if b.talks:
+            poll(b.edges, b.progress, b.started, b.workers)
     for l in range(b.lo, b.hi):
         _note_energy(b, s, l, step)
     return _move_all(b, s, step, count) if moving else count
@@ -174,17 +190,19 @@ def _wave(b, s, steps, upwards, step, t, forward, value_steps, number, count):
 
 
 @njit(nogil=True, cache=True)
-def _forward_start(b, s, rows, data_x, data_y, cycle, step, forward, started, count):
+def _forward_start(b, s, rows, data_x, data_y, cycle, step, forward, count):
     """Load a batch and, if ``forward``, let the values be their predictions: layer by layer, worker by worker."""
     if b.lo == 0:
         load_rows(data_x, rows, cycle, 0, s.batch, s.padded[0], s.x, s.value_at[0])
     if b.hi == b.depth:
         load_rows(data_y, rows, cycle, 0, s.batch, s.padded[b.depth], s.x, s.value_at[b.depth])
-    if b.worker > 0 and forward:
-        if not wait(started, b.worker - 1, cycle + 1, b.stop):
+    if b.below >= 0 and forward:
+        if not _await(b, b.started, b.below, cycle + 1):
             return count
         copy_part(b.top, s.value_at[b.lo], s.batch * s.padded[b.lo], s.x)
     slot = (step & 1) * b.value_count
+    if b.below == b.workers and forward:  # whoever has the layer below is on another rank, and sends no zeros
+        fill(b.e, slot + s.value_at[b.lo], s.batch * s.padded[b.lo], s.zero)
     for l in range(b.lo, b.hi):
         begin = nanoseconds() if b.room > 0 else 0
         activate_layer(s, l)
@@ -198,27 +216,35 @@ def _forward_start(b, s, rows, data_x, data_y, cycle, step, forward, started, co
                 start_prediction(s, l, 0, units, s.x if l + 1 < b.hi else b.top, at)
                 fill(b.e, slot + at, s.batch * units, s.zero)
             count = note(b.trace, b.room, count, START, l, step, begin)
-    publish(started, b.worker, cycle + 1)
+    publish(b.started, b.worker, cycle + 1)
     return count
 
 
 @njit(nogil=True, cache=True)
 def predictive_coding(
-    worker, workers, lo, hi, arrays, layout, options, data_x, data_y, rows, e, h, top, value_count,
+    worker, workers, below, above, place, lo, hi, arrays, layout, options, data_x, data_y, rows, e, h, top, value_count,
     update_at, cycle_steps, value_steps, first_t, given, steps, wave, fused, number, gamma, alpha, precision,
-    progress, started, ready, stop, energy, trace, times,
+    progress, started, ready, stop, energy, trace, times, edges,
 ):  # fmt: skip
     """``steps`` steps of the block ``lo … hi-1``, ``wave`` of them at a time; returns the number of events noted.
 
-    started: flags, the cycles whose forward pass is done; ready: flags, presence at the start. energy[l] receives
-    layer l's part of F at the first step that updates weights.
+    ready: flags, presence at the start. energy[l] receives layer l's part of F at the first step that updates weights.
+    place: this worker's place among those of all ranks, from the lowest layers on. edges: numbers and arrays of
+    ``Edges`` (``no_edges`` without ranks).
     """
     s = layers(arrays, layout, options)
     progress, started, ready, stop = pointer(progress), pointer(started), pointer(ready), pointer(stop)
     energy_step = max(0, update_at.min()) - first_t if update_at.min() >= 0 else 0
+    to_below, to_above, often, cycles, first_start, library, scratch, requests, state = edges
+    talks = worker == 0 and (to_below or to_above)
     b = Block(
-        worker, workers, lo, hi, len(update_at), pointer(e), pointer(h), pointer(top), value_count, pointer(update_at),
-        gamma, alpha, precision, progress, stop, pointer(energy), energy_step, pointer(trace), len(trace),
+        worker, workers, below, above, lo, hi, len(update_at), pointer(e), pointer(h), pointer(top), value_count,
+        pointer(update_at), gamma, alpha, precision, progress, started, stop, pointer(energy), energy_step,
+        pointer(trace), len(trace), talks,
+        Edges(
+            to_below, to_above, often, Library(*library, pointer(scratch)), pointer(requests), pointer(state),
+            first_t, cycle_steps, value_steps, steps, cycles, first_start,
+        ),
     )  # fmt: skip
     if not meet(worker, workers, ready, stop):
         return 0
@@ -228,12 +254,12 @@ def predictive_coding(
         forward = False
         if t == 0:
             # A neighbour may still be reading this half of e and h, where the last step did not wait for it.
-            if worker > 0 and not wait(progress, 2 * (worker - 1) + 1, step, stop):
+            if below >= 0 and not _await(b, progress, 2 * below + 1, step):
                 break
-            if worker < workers - 1 and not wait(progress, 2 * (worker + 1), step, stop):
+            if above >= 0 and not _await(b, progress, 2 * above, step):
                 break
             forward = not given or step > 0
-            count = _forward_start(b, s, rows, data_x, data_y, cycle, step, forward, started, count)
+            count = _forward_start(b, s, rows, data_x, data_y, cycle, step, forward, count)
             cycle += 1
         together = min(wave, steps - step)
         if cycle_steps > 0:
@@ -245,7 +271,7 @@ def predictive_coding(
         elif together == 1:
             count = _edges_first(b, s, step, t, forward, moving, number + 1, count)
         else:
-            count = _wave(b, s, together, (worker + waves) & 1 == 0, step, t, forward, value_steps, number + 1, count)
+            count = _wave(b, s, together, (place + waves) & 1 == 0, step, t, forward, value_steps, number + 1, count)
             waves += 1
         step += together
         t += together
@@ -256,4 +282,6 @@ def predictive_coding(
         elif t == 0:
             number += 1
     times[worker, 1] = nanoseconds()
+    if talks:
+        settle_edges(b.edges, progress, started, workers, stop)
     return count

@@ -77,7 +77,7 @@ class ThreadsEngine:
         execution: str | None = None,
         micro_batches: int = MICRO_BATCHES,
     ) -> None:
-        self.original, self.algorithm, self.batches = network, algorithm, batches
+        self.original, self.algorithm, self.batches, self.sizes = network, algorithm, batches, network.sizes
         self.is_backprop = isinstance(algorithm, BP)
         L, dtype = network.depth, network.dtype
         self.x, self.y = np.ascontiguousarray(x, dtype), np.ascontiguousarray(y, dtype)
@@ -91,9 +91,10 @@ class ThreadsEngine:
             raise InputError("execution says how BP shares its work; PC, Z-IL and iPC have layers on workers")
         elif workers > L:
             raise InputError(f"{workers} workers are more than the {L} layers of the net: use at most {L}")
-        self.pin, self.fused = pin, fused
+        self.pin, self.fused, self.first_core = pin, fused, 0
         # BLAS has threads of its own, which serve one worker.
         self.workers, self.blas_threads = (1, workers) if self.execution == "blas" else (workers, 1)
+        self.all_workers, self.place = self._places()
         self.t = self.number = 0
         self.steps_per_update = 1
         self.given = values is not None
@@ -106,7 +107,7 @@ class ThreadsEngine:
         self.scratch = [_zeros(self.largest if adam else 0, dtype) for _ in range(self.workers)]
         self.values_flat, self.top, self.a, self.d = (_zeros(count, dtype) for _ in range(4))
         self.e = _zeros(2 * count, dtype)
-        self.h = _zeros((self.workers if self.execution == "intra-layer" else 2) * count, dtype)
+        self.h = _zeros((self.all_workers if self.execution == "intra-layer" else 2) * count, dtype)
         vectors = self.execution == "blas" and self.batch == 1
         self.options = (
             self.batch,
@@ -127,37 +128,48 @@ class ThreadsEngine:
             self.steps_per_update = 1 if calendar.updates != 1 else self.cycle_steps
         # Of a layer's values there are x, a, d, its copy at an edge, and two each of e and h.
         lengths = (self.wide[1:] * self.wide[:-1] + (self.batch > 1) * 8 * self.batch * self.wide[1:]) * dtype.itemsize
-        self.wave = wave or wave_length(int(lengths.sum()), int(lengths.max()), workers)
+        lo, hi = self.blocks[0][0], self.blocks[-1][1]
+        self.wave = wave or wave_length(int(lengths[lo:hi].sum()), int(lengths.max()), workers)
         self.blas = ThreadpoolController().select(user_api="blas")
         # The owner touches its weights first, so that their memory is near its core.
-        in_threads(self.workers, lambda worker: self._fill(worker, values), pin=pin)
+        in_threads(self.workers, lambda worker: self._fill(worker, values), pin=pin, first_core=self.first_core)
+
+    def _places(self) -> tuple[int, int]:
+        """How many workers there are in all, and the place of this process's first among them."""
+        return self.workers, 0
 
     def _lay_out(self, micro_batches: int) -> None:
-        """Who owns what, and where it begins in the flat arrays. What a worker writes lies on pages of its own:
-        processors fetch ahead within a page, and what one worker writes must not be fetched by another that is merely
-        passing (it cost up to half the speed of two workers)."""
-        network, dtype, L, P = self.original, self.original.dtype, self.original.depth, self.workers
+        """Who owns what, and where it begins in the flat arrays of this process. What a worker writes lies on pages of
+        its own: processors fetch ahead within a page, and what one worker writes must not be fetched by another that is
+        merely passing (it cost up to half the speed of two workers)."""
+        network, dtype, L, P = self.original, self.original.dtype, self.original.depth, self.all_workers
+        mine = range(self.place, self.place + self.workers)
         page, lanes = PAGE_BYTES // dtype.itemsize, VECTOR_BYTES // dtype.itemsize
         gap = APART // dtype.itemsize
-        sizes = np.array(network.sizes)
+        sizes = np.array(self.sizes)
         wide = self.wide = np.array([padded(n, dtype) for n in sizes])
         lengths = wide[1:] * wide[:-1] + wide[1:]  # weights, then biases
         self.largest = int(lengths.max())
         apart = self.execution == "intra-layer"  # each worker's rows lie together, apart from the others'
         self.by_rows = apart or self.execution == "data-parallel"
-        self.blocks = [(0, L)] * P if self.by_rows else balanced_blocks(lengths.tolist(), P)
+        self.all_blocks = [(0, L)] * P if self.by_rows else balanced_blocks(lengths.tolist(), P)
+        self.blocks = [self.all_blocks[place] for place in mine]
+        lo, hi = self.blocks[0][0], self.blocks[-1][1]  # the layers of this process
+        here = np.arange(L + 1)
+        heights = np.where((lo <= here) & (here <= hi), self.batch * wide, 0)
+        lengths = np.where((lo <= here[:L]) & (here[:L] < hi), lengths, 0)
         shared = [even_parts(int(width) // lanes, P) for width in wide]
         self.firsts = np.array([[parts[worker][0] * lanes for parts in shared] for worker in range(P)])
         self.counts = np.array([[parts[worker][1] * lanes for parts in shared] for worker in range(P)])
 
         edges = [] if self.by_rows else [hi for _, hi in self.blocks[:-1]]
-        at = _offsets(self.batch * wide, [*edges, *(edge + 1 for edge in edges)], page, gap)
+        at = _offsets(heights, [*edges, *(edge + 1 for edge in edges)], page, gap)
         values = np.tile(at[:-1], (P, 1))
         self.value_count = -(-int(at[-1]) // page) * page
         if apart:
             weights, biases = np.zeros((2, P, L), np.int64)
             end = 0
-            for worker in range(P):
+            for worker in mine:
                 end = -(-(end + gap) // page) * page
                 for l in range(L):
                     first, rows = int(self.firsts[worker, l + 1]), int(self.counts[worker, l + 1])
@@ -176,7 +188,7 @@ class ThreadsEngine:
         self.parameters = aligned_empty(end, dtype)
         self.value_at = values
         scale, skip = np.array(network.scale, dtype), np.array(network.skip, np.int64)
-        self.layouts = [(sizes, wide, weights[w], biases[w], values[w], scale, skip) for w in range(P)]
+        self.layouts = [(sizes, wide, weights[w], biases[w], values[w], scale, skip) for w in mine]
 
         samples = even_parts(self.batch, P if self.execution == "data-parallel" else min(micro_batches, self.batch))
         begins = np.array([first for first, _ in samples])
@@ -184,20 +196,26 @@ class ThreadsEngine:
 
     def _fill(self, worker: int, values: list[Array] | None) -> None:
         for l in range(*self.blocks[worker]):
+            given = self.original.weights[l]
             first, rows = self._owned(worker, l)
             weights, biases = self._rows_of_weights(worker, l, padding=True)
             weights[...], biases[...] = 0, 0
             weights, biases = self._rows_of_weights(worker, l)
-            weights[...] = self.original.weights[l][first : first + rows]
+            weights[...] = given[first : first + rows]
             if self.original.biases is not None:
                 biases[...] = self.original.biases[l][first : first + rows]
-            if values is not None and l > 0:
-                for flat in (self.values_flat, self.top):
-                    self._part(flat, l)[...] = values[l]
+        if values is not None:  # with the copies at both edges of the block, of which a neighbour may be elsewhere
+            lo, hi = self.blocks[worker]
+            for l in range(max(lo, 1), hi):
+                self._part(self.values_flat, l)[...] = values[l]
+            self._part(self.top, hi)[...] = values[hi]
 
     def _owned(self, worker: int, l: int) -> tuple[int, int]:
         """The first row of ``W[l]`` that this worker writes, and how many."""
-        return (self.firsts[worker, l + 1], self.counts[worker, l + 1]) if self.by_rows else (0, self.wide[l + 1])
+        if not self.by_rows:
+            return 0, self.wide[l + 1]
+        place = self.place + worker
+        return self.firsts[place, l + 1], self.counts[place, l + 1]
 
     def _rows_of_weights(self, worker: int, l: int, padding: bool = False) -> tuple[Array, Array]:
         """Views of a worker's rows of ``W[l]`` and of their biases."""
@@ -205,14 +223,14 @@ class ThreadsEngine:
         _, wide, weight_at, bias_at, *_ = self.layouts[worker]
         columns, begin, bias = wide[l], weight_at[l] + first * wide[l], bias_at[l] + first
         whole, biases = self.parameters[begin : begin + rows * columns], self.parameters[bias : bias + rows]
-        m, n = max(0, min(rows, self.original.sizes[l + 1] - first)), self.original.sizes[l]
+        m, n = max(0, min(rows, self.sizes[l + 1] - first)), self.sizes[l]
         return (whole, biases) if padding else (whole.reshape(rows, columns)[:m, :n], biases[:m])
 
     def _part(self, flat: Array, l: int, worker: int = 0) -> Array:
         """Layer l's values, (B, n[l]), in a flat array: a view without the padding."""
-        begin, width = self.value_at[worker, l], self.wide[l]
+        begin, width = self.value_at[self.place + worker, l], self.wide[l]
         part = flat[begin : begin + self.batch * width].reshape(self.batch, width)
-        return part[:, : self.original.sizes[l]]
+        return part[:, : self.sizes[l]]
 
     @property
     def network(self) -> Network:
@@ -242,7 +260,7 @@ class ThreadsEngine:
         L = self.original.depth
         steps = updates * self.steps_per_update
         rows = self._rows(steps)
-        stop, energy = make_flags(1), np.zeros(max(L, self.workers))
+        stop, energy = make_flags(1), np.zeros(max(L, self.all_workers))
         times = np.zeros((self.workers, 16), np.int64)  # a cache line and its pair for each worker
         events = 3 * L if self.is_backprop else 4 * (L + 1)
         notes = [np.zeros((steps * events if trace else 0, TRACE_COLUMNS), np.int64) for _ in self.blocks]
@@ -256,12 +274,20 @@ class ThreadsEngine:
 
         # The number of BLAS threads is the process's, so it is set around the run, not for ever.
         with self.blas.limit(limits=self.blas_threads) if self.batch > 1 or self.blas_threads > 1 else nullcontext():
-            in_threads(self.workers, guarded, stop, self.pin)
+            self._start(guarded, stop)
         self.given = False
         self.number += updates
         if trace and any(counts):
             self.timeline = self._timeline(notes, counts)
-        return float(times[:, 1].max() - times[:, 0].min()) * 1e-9, float(energy.sum())
+        return self._together(float(times[:, 1].max() - times[:, 0].min()) * 1e-9, energy)
+
+    def _start(self, work: Callable[[int], None], stop: Array) -> None:
+        """Run ``work(worker)`` for every worker of this process."""
+        in_threads(self.workers, work, stop, self.pin, first_core=self.first_core)
+
+    def _together(self, seconds: float, energy: Array) -> tuple[float, float]:
+        """Seconds and energy of the whole net, of which this process knows its part."""
+        return seconds, float(energy.sum())
 
     def _arrays(self, worker: int) -> tuple:
         values = (self.values_flat, self.a, self.d, self.scratch[worker])
@@ -272,20 +298,30 @@ class ThreadsEngine:
         self, updates: int, steps: int, rows: Array, stop: Array, energy: Array, notes: list[Array], times: Array
     ) -> Callable[[int], int]:
         kind, algorithm = self.original.dtype.type, self.algorithm
-        flags = [make_flags(2 * self.workers), make_flags(self.workers), make_flags(self.workers)]
-        first_t = self.t
+        # Two more than there are workers: for the neighbours on other ranks.
+        flags = [make_flags(2 * self.workers + 4), make_flags(self.workers + 2), make_flags(self.workers)]
+        first_t, P, given = self.t, self.workers, self.given
+        edges = self._edges(self._cycles(steps))
         self.t = (self.t + steps) % self.cycle_steps if self.cycle_steps else self.t + steps
 
         def loop(worker: int) -> int:
+            below = worker - 1 if worker else (P if edges[0] else -1)
+            above = worker + 1 if worker + 1 < P else (P + 1 if edges[1] else -1)
             return loops.predictive_coding(  # type: ignore[call-arg]
-                worker, self.workers, *self.blocks[worker], *self._arrays(worker), self.x, self.y, rows,
+                worker, P, below, above, self.place + worker, *self.blocks[worker],
+                *self._arrays(worker), self.x, self.y, rows,
                 self.e, self.h, self.top, self.value_count, self.update_at, self.cycle_steps, self.value_steps,
-                first_t, self.given, steps, self.wave, self.fused, self.number,
+                first_t, given, steps, self.wave, self.fused, self.number,
                 kind(self.gamma), kind(algorithm.alpha), kind(self.precision),
-                *flags, stop, energy, notes[worker], times,
+                *flags, stop, energy, notes[worker], times, edges,
             )  # fmt: skip
 
         return loop
+
+    def _edges(self, cycles: int) -> tuple:
+        """What ``loops`` is told of other ranks, for a run in which so many batches begin: there are none."""
+        nothing = np.zeros(0, np.int64)
+        return False, False, False, 0, 0, (0, 0, 0), nothing, nothing, nothing
 
     def _backprop(
         self, updates: int, steps: int, rows: Array, stop: Array, energy: Array, notes: list[Array], times: Array
@@ -311,17 +347,17 @@ class ThreadsEngine:
 
         return loop
 
+    def _cycles(self, steps: int) -> int:
+        """How many batches begin within the next ``steps`` steps."""
+        if self.is_backprop:
+            return steps
+        return len(range(-self.t % self.cycle_steps, steps, self.cycle_steps)) if self.cycle_steps else int(self.t == 0)
+
     def _rows(self, steps: int) -> Array:
         """The rows of each batch that begins within the next ``steps`` steps: (cycles, B); one for all if full."""
-        if self.is_backprop:
-            starts = steps
-        elif self.cycle_steps:
-            starts = len(range(-self.t % self.cycle_steps, steps, self.cycle_steps))
-        else:
-            starts = int(self.t == 0)
         if self.full_batch:
             return np.arange(self.batch).reshape(1, -1)
-        rows = np.empty((starts, self.batch), np.int64)
+        rows = np.empty((self._cycles(steps), self.batch), np.int64)
         for row in rows:
             row[:] = self.batches() if self.first_rows is None else self.first_rows
             self.first_rows = None

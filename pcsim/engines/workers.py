@@ -10,13 +10,23 @@ import numpy as np
 from ..context import usable_cores
 
 
-def in_threads(workers: int, work: Callable[[int], None], stop: np.ndarray | None = None, pin: bool = False) -> None:
+def in_threads(
+    workers: int,
+    work: Callable[[int], None],
+    stop: np.ndarray | None = None,
+    pin: bool = False,
+    *,
+    here: bool = False,
+    first_core: int = 0,
+) -> None:
     """Run ``work(worker)`` on a thread for each of ``workers`` and wait for all.
 
     The first exception, or Ctrl-C in the calling thread, raises flag 0 of ``stop``, for which compiled loops look,
-    and is raised again when all threads have ended. ``pin`` binds worker i to the i-th core this process may use.
+    and is raised again when all threads have ended. ``pin`` binds worker i to the core that this process may use
+    ``first_core + i``-th. ``here``: worker 0 runs on the calling thread, after the others have been started.
     """
     cores = usable_cores() if pin and hasattr(os, "sched_setaffinity") else []
+    first_thread = 1 if here else 0
     failures: list[BaseException] = []
     ended: list[int] = []
     all_ended = threading.Event()
@@ -28,7 +38,7 @@ def in_threads(workers: int, work: Callable[[int], None], stop: np.ndarray | Non
     def guarded(worker: int) -> None:
         try:
             if cores:
-                os.sched_setaffinity(0, {cores[worker % len(cores)]})  # of this thread alone
+                os.sched_setaffinity(0, {cores[(first_core + worker) % len(cores)]})  # of this thread alone
             work(worker)
         except BaseException as failure:  # whatever it is, the others must not wait for this worker for ever
             failures.append(failure)
@@ -40,13 +50,17 @@ def in_threads(workers: int, work: Callable[[int], None], stop: np.ndarray | Non
 
     threads = [
         threading.Thread(target=guarded, args=(worker,), name=f"pcsim-worker-{worker}", daemon=True)
-        for worker in range(workers)
+        for worker in range(first_thread, workers)
     ]
     started: list[threading.Thread] = []
     try:
         for thread in threads:
             thread.start()
             started.append(thread)
+        if here:
+            guarded(0)
+            if cores:
+                os.sched_setaffinity(0, cores)
         # Not Thread.join: interrupted by Ctrl-C it takes a running thread for a stopped one (CPython issue 90882).
         while not all_ended.wait(0.1):  # in slices, as an endless wait would hold back Ctrl-C
             pass

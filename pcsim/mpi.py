@@ -1,0 +1,195 @@
+"""MPI as pcsim uses it: started with care, checked against its launcher, and ended as a whole when one rank fails.
+
+mpi4py is imported when the first rank asks for it; without it everything else works. What passes between ranks is
+arrays and JSON, never pickles. Nothing here knows nets.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError
+
+INSTALL = "pip install 'pcsim[mpi]' (brings MPICH), or 'pcsim[cluster]' to use the MPI that is there"
+# What launchers tell a process of its place: number of processes, and which of them it is. Not SLURM_NTASKS, which is
+# set in every shell of an allocation without any launcher.
+LAUNCHERS = (
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+    ("PMI_SIZE", "PMI_RANK"),
+    ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
+    ("MPI_LOCALNRANKS", "MPI_LOCALRANKID"),
+)
+GRACE = 1.0  # seconds in which rank 0 ends an interrupted job itself, before another rank does
+
+
+def launched() -> tuple[int, int, str] | None:
+    """(rank, number of processes, variable that says so) as the launcher told this process; None without a launcher."""
+    for size, rank in LAUNCHERS:
+        told = os.environ.get(size, ""), os.environ.get(rank, "")
+        if all(word.isdigit() for word in told) and int(told[0]) > 1:
+            return int(told[1]), int(told[0]), size
+    return None
+
+
+@lru_cache
+def world() -> Any:
+    """``mpi4py.MPI``, started for one calling thread (``MPI_THREAD_FUNNELED``).
+
+    Raises InputError where mpi4py or the MPI library is missing, and where the launcher started several processes that
+    this library takes for one each.
+    """
+    try:
+        import mpi4py
+
+        if "mpi4py.MPI" not in sys.modules:
+            mpi4py.rc.thread_level = "funneled"
+        from mpi4py import MPI
+    except ImportError as error:
+        raise InputError(f"MPI is not available ({_first_line(error)}): {INSTALL}") from None
+    except RuntimeError as error:  # mpi4py is there, but no library that it can load
+        raise InputError(f"no MPI library could be loaded ({_first_line(error)}): {INSTALL}") from None
+    told = launched()
+    if told and MPI.COMM_WORLD.size == 1:
+        raise InputError(
+            f"the launcher started {told[1]} processes ({told[2]}), but {vendor()} sees one alone: start pcsim with "
+            "that library's own mpiexec, or point mpi4py to the launcher's library (MPI4PY_LIBMPI)"
+        )
+    if MPI.COMM_WORLD.size > 1:
+        sys.excepthook = _end_job
+    return MPI
+
+
+def started() -> bool:
+    """Whether MPI is running in this process."""
+    return world.cache_info().currsize > 0
+
+
+def vendor() -> str:
+    """Name and version of the MPI library in this process."""
+    from mpi4py import MPI
+
+    name, version = MPI.get_vendor()
+    return f"{name} {'.'.join(map(str, version))}"
+
+
+def abort(code: int) -> None:
+    """End all ranks with this exit code."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    world().COMM_WORLD.Abort(code)
+
+
+def _end_job(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What an exception that nobody caught comes to: otherwise the other ranks would wait for this one for ever."""
+    rank = world().COMM_WORLD.rank
+    text = "".join(traceback.format_exception(kind, error, trace))
+    sys.stderr.write("".join(f"[rank {rank}] {line}\n" for line in text.splitlines()))
+    abort(130 if issubclass(kind, KeyboardInterrupt) else 1)
+
+
+def all_to_all(comm: Any, value: Any) -> list[Any]:
+    """The values (JSON) of all ranks, on every rank."""
+    MPI = world()
+    mine = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    counts = np.zeros(comm.size, np.int64)
+    comm.Allgather(np.array([len(mine)]), counts)
+    theirs = np.empty(int(counts.sum()), np.uint8)
+    comm.Allgatherv(mine, [theirs, counts, MPI.BYTE])
+    ends = np.cumsum(counts)
+    return [json.loads(theirs[end - count : end].tobytes()) for count, end in zip(counts, ends, strict=True)]
+
+
+def from_root(comm: Any, value: Any = None) -> Any:
+    """Rank 0's value (JSON), on every rank."""
+    data = json.dumps(value).encode() if comm.rank == 0 else b""
+    length = np.array([len(data)])
+    comm.Bcast(length)
+    buffer = np.frombuffer(data, np.uint8).copy() if comm.rank == 0 else np.empty(int(length[0]), np.uint8)
+    comm.Bcast(buffer)
+    return json.loads(buffer.tobytes())
+
+
+def agree(comm: Any, facts: dict[str, Any]) -> None:
+    """InputError on every rank, naming the first fact in which a rank differs from rank 0."""
+    everybody = all_to_all(comm, facts)
+    for rank, theirs in enumerate(everybody):
+        for name in sorted({*theirs, *everybody[0]}):
+            ours, its = everybody[0].get(name), theirs.get(name)
+            if ours != its:
+                raise InputError(
+                    f"rank {rank} differs from rank 0 in {name}: {its!r:.60} and {ours!r:.60}; "
+                    "all ranks must be started alike"
+                )
+
+
+def on_root(comm: Any, work: Callable[[], Any]) -> Any:
+    """Rank 0's ``work()``, None elsewhere; an InputError there is raised on every rank."""
+    result, told = None, None
+    if comm.rank == 0:
+        try:
+            result = work()
+        except InputError as error:
+            told = str(error)
+    if told := from_root(comm, told):
+        raise InputError(told)
+    return result
+
+
+def hosts(comm: Any) -> list[int]:
+    """For every rank the number of its host; hosts are numbered as they appear."""
+    names = all_to_all(comm, socket.gethostname())
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return [numbers[name] for name in names]
+
+
+@contextlib.contextmanager
+def watched(stop: np.ndarray) -> Iterator[None]:
+    """While compiled code keeps Python's main thread, a signal that has a Python handler raises ``stop``'s flag 0.
+
+    Only the main thread runs handlers, and only between two instructions of Python; but the bytes that the C handler
+    writes (``signal.set_wakeup_fd``) reach a thread that watches. MPI is called by the main thread alone, so the
+    handler acts when the compiled loop, which looks at the flag, has returned.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+
+    def watch() -> None:
+        while byte := ours.recv(1):
+            if byte[0] in (signal.SIGINT, signal.SIGTERM):
+                stop[0] = 1
+
+    watcher = threading.Thread(target=watch, name="pcsim-signals", daemon=True)
+    before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    watcher.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        theirs.close()
+        watcher.join()
+        ours.close()
+
+
+def wait_for_root() -> None:
+    """A moment for rank 0, which knows what is kept, to end an interrupted job with its own words."""
+    if world().COMM_WORLD.rank > 0:
+        time.sleep(GRACE)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
