@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(shell date +%Y%m%d-%H%M%S)
+# What the tests may use beside pcsim: EXTRAS=test,mpi brings MPI, and with it the tests that start ranks.
+EXTRAS ?= test
 RESULTS ?= results/bench-$(STAMP).jsonl
 
 .PHONY: bench benchmarks test check clean
@@ -32,7 +34,7 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	@touch $@
 
 $(VENV)/tested: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
 	@touch $@
 
 $(VENV)/checked: $(VENV)/installed

@@ -6,6 +6,7 @@ and then, and wait for none inside MPI.
 """
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -44,6 +45,15 @@ def sign_on(arguments: Sequence[str]) -> "Crew":
     return _crew
 
 
+def _added_delay() -> float | None:
+    """Seconds that whoever made this network has added to the way of a message (``PCSIM_DELAY``); None for nobody."""
+    told = os.environ.get("PCSIM_DELAY")
+    try:
+        return float(told) if told else None
+    except ValueError:
+        raise InputError(f"PCSIM_DELAY is {told!r}, but must be seconds") from None
+
+
 class Crew:
     """All ranks of a launch: rank 0 gives orders with ``engine`` and ``latency``, the others ``serve``."""
 
@@ -57,6 +67,7 @@ class Crew:
         self.engines: dict[int, MpiEngine] = {}
         self.groups: dict[int, Any] = {}
         self.number = 0
+        self.delay = _added_delay()
 
     def describe(self) -> dict[str, Any]:
         """For the context of a results file."""
@@ -143,8 +154,8 @@ class Crew:
         )
         return self.engines[number]
 
-    def _run(self, number: int, updates: int, trace: bool) -> tuple[float, float]:
-        return self.engines[number].run(updates, trace)
+    def _run(self, number: int, updates: int, trace: bool, clock: bool) -> tuple[float, float]:
+        return self.engines[number].run(updates, trace, clock)
 
     def _gather(self, number: int) -> Network | None:
         return self.engines[number].gather(everywhere=False)
@@ -154,6 +165,9 @@ class Crew:
 
     def _messages(self, number: int) -> dict[str, float]:
         return self.engines[number].messages
+
+    def _exchange_seconds(self, number: int) -> float:
+        return self.engines[number].exchange_seconds
 
     def _close(self, number: int) -> None:
         self.engines.pop(number).close()
@@ -184,9 +198,9 @@ class CrewEngine:
         self.crew.order(self.ranks, {"do": what, "number": self.number, **details})
         return getattr(self.crew, "_" + what)(self.number, **details)
 
-    def run(self, updates: int, trace: bool = False) -> tuple[float, float]:
+    def run(self, updates: int, trace: bool = False, clock: bool = False) -> tuple[float, float]:
         """As ``MpiEngine.run``."""
-        return self._all("run", updates=updates, trace=trace)
+        return self._all("run", updates=updates, trace=trace, clock=clock)
 
     @property
     def network(self) -> Network:
@@ -202,6 +216,11 @@ class CrewEngine:
     def messages(self) -> dict[str, float]:
         """As ``MpiEngine.messages``."""
         return self._all("messages")
+
+    @property
+    def exchange_seconds(self) -> float:
+        """As ``MpiEngine.exchange_seconds``."""
+        return self._all("exchange_seconds")
 
     @property
     def steps_per_update(self) -> int:

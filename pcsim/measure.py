@@ -6,7 +6,6 @@ Contenders take turns (A B C A B C …), so that whatever disturbs the machine d
 """
 
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -242,8 +241,11 @@ class Cell:
         """Seconds per step that the later of two neighbours loses between its tasks: a median over traced steps.
 
         The earlier one waits for the work of the later one, which is imbalance, not hand-over; so of each pair of
-        neighbours the shorter pause counts.
+        neighbours the shorter pause counts. (Ranks keep account of it themselves.)
         """
+        if (entry.contender.ranks or 1) > 1:
+            entry.engine.run(entry.updates, clock=True)
+            return float(entry.engine.exchange_seconds)
         steps = 200 if self.case.depth * self.case.width**2 * self.case.batch < 1 << 22 else 20
         entry.engine.run(max(1, steps // max(1, entry.engine.steps_per_update)), trace=True)
         pauses = entry.engine.timeline.pauses
@@ -305,8 +307,7 @@ class Cell:
         contender, case = entry.contender, self.case
         ranks = contender.ranks or 1
         fields: dict[str, Any] = {"ranks": ranks, "hosts": crew().spread(ranks), "counted_messages": None}
-        delay = os.environ.get("PCSIM_DELAY")
-        fields["delay"] = float(delay) if delay else None
+        fields["delay"] = crew().delay
         size = case.batch * case.width * np.dtype(case.dtype).itemsize
         fields["latency"] = crew().latency(size) if ranks > 1 and entry.error is None else None
         if entry.error is None:

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from types import TracebackType
@@ -53,19 +54,26 @@ def world() -> Any:
     try:
         import mpi4py
 
-        if "mpi4py.MPI" not in sys.modules:
-            mpi4py.rc.thread_level = "funneled"
+        if "mpi4py.MPI" not in sys.modules:  # else somebody has started it already
+            mpi4py.rc.initialize, mpi4py.rc.finalize = False, True
         from mpi4py import MPI
     except ImportError as error:
         raise InputError(f"MPI is not available ({_first_line(error)}): {INSTALL}") from None
     except RuntimeError as error:  # mpi4py is there, but no library that it can load
         raise InputError(f"no MPI library could be loaded ({_first_line(error)}): {INSTALL}") from None
     told = launched()
-    if told and MPI.COMM_WORLD.size == 1:
+    mend = "start pcsim with that library's own mpiexec, or point mpi4py to the launcher's library (MPI4PY_LIBMPI)"
+    if told and told[2].startswith("OMPI") and "MPICH" in vendor():  # which would end the process in its MPI_Init
         raise InputError(
-            f"the launcher started {told[1]} processes ({told[2]}), but {vendor()} sees one alone: start pcsim with "
-            "that library's own mpiexec, or point mpi4py to the launcher's library (MPI4PY_LIBMPI)"
+            f"the launcher started {told[1]} processes ({told[2]}), but it is Open MPI's, and mpi4py has loaded "
+            f"{vendor()}: {mend}"
         )
+    if not MPI.Is_initialized():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that launcher and library do not fit is said below
+            MPI.Init_thread(MPI.THREAD_FUNNELED)
+    if told and MPI.COMM_WORLD.size == 1:
+        raise InputError(f"the launcher started {told[1]} processes ({told[2]}), but {vendor()} sees one alone: {mend}")
     if MPI.COMM_WORLD.size > 1:
         sys.excepthook = _end_job
     return MPI

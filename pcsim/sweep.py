@@ -186,10 +186,8 @@ class Sweep:
 
     def _complete(self, case: Case, rows: list[dict]) -> bool:
         """Does the cell hold every contender that this sweep would measure?"""
-        have = {
-            (row["algorithm"], row["execution"], row["workers"], row.get("ranks"), row.get("launch") or 0)
-            for row in rows
-        }
+        names = ("algorithm", "execution", "workers", "ranks", "delay")
+        have = {(*(row.get(name) for name in names), row.get("launch") or 0) for row in rows}
         # Which number "auto" stands for is not measured again: any row so marked will do; so with the ladder of BP.
         chosen = {(row["algorithm"], row["execution"], row["workers"]) for row in rows}
         marked = {(row["algorithm"], row["execution"], row["workers"]) for row in rows if row.get("auto")}
@@ -203,7 +201,7 @@ class Sweep:
 
         wanted = self._contenders(case, known)
         return all(
-            (w.algorithm.name, w.execution, w.workers, w.ranks, launch) in have
+            (w.algorithm.name, w.execution, w.workers, w.ranks, crew().delay if w.ranks else None, launch) in have
             for w in wanted
             for launch in range(self.launches)
         )

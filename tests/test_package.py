@@ -274,10 +274,10 @@ def blocks(text, language):
 
 
 def commands(text):
-    """The words of each ``$ pcsim …`` in console blocks, without what a shell would take for itself."""
+    """The words of each ``$ pcsim …``, also behind ``mpiexec``, in console blocks, without what a shell would take."""
     for block in blocks(text, "console"):
         for line in block.replace("\\\n", " ").splitlines():
-            if re.match(r"\$ pcsim\b", line):
+            if re.match(r"\$ (mpiexec -n \d+ )?pcsim\b", line):
                 lexer = shlex.shlex(line[2:], posix=True, punctuation_chars=True)
                 lexer.whitespace_split = True
                 words = []
@@ -287,7 +287,7 @@ def commands(text):
                             words.pop()
                         break
                     words.append(word)
-                yield words
+                yield words[words.index("pcsim") :]
 
 
 def test_blocks_and_commands_are_found():

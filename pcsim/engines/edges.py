@@ -12,14 +12,16 @@ from collections import namedtuple
 
 from numba import njit
 
-from ..kernels.messages import done, go_on, send, start
+from ..kernels.clock import nanoseconds
+from ..kernels.messages import SPENT, done, go_on, send, start
 from ..kernels.sync import publish, reached
 
-# below, above: is there a rank? often: poll after every layer, not only at the edges. cycles: how many batches begin;
-# first_start: the first of them that has a forward pass. The other numbers are the calendar's.
+# below, above: is there a rank? often: poll after every layer, not only at the edges; clocked: add up the time that
+# goes into messages and waiting for them. cycles: how many batches begin; first_start: the first of them that has a
+# forward pass. The other numbers are the calendar's.
 Edges = namedtuple(
     "Edges",
-    "below above often library requests state first_t cycle_steps value_steps steps cycles first_start",
+    "below above often clocked library requests state first_t cycle_steps value_steps steps cycles first_start",
 )
 # Words of a side's state: the next step to be sent, received, and posted; the same of messages of forward starts.
 SENT, RECEIVED, POSTED, START_DONE, START_POSTED, SIDE = 0, 1, 2, 3, 4, 8
@@ -154,12 +156,25 @@ def poll(edges, progress, started, workers):
 
 
 @njit(nogil=True, cache=True)
+def poll_once(edges, progress, started, workers):
+    """``poll``, and its time on the account."""
+    if edges.clocked:
+        begin = nanoseconds()
+        poll(edges, progress, started, workers)
+        edges.library.scratch[SPENT] += nanoseconds() - begin
+    else:
+        poll(edges, progress, started, workers)
+
+
+@njit(nogil=True, cache=True)
 def poll_until(edges, progress, started, workers, flags, flag, value, stop):
     """Poll until a flag has reached ``value``; False if flag 0 of ``stop`` was raised meanwhile."""
-    tests = 0
+    tests, begin = 0, nanoseconds() if edges.clocked else 0
     while True:
         poll(edges, progress, started, workers)
         if reached(flags, flag) >= value:
+            if edges.clocked:
+                edges.library.scratch[SPENT] += nanoseconds() - begin
             return True
         tests += 1
         if not go_on(edges.library, tests, stop):

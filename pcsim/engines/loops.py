@@ -24,7 +24,7 @@ from ..kernels.messages import Library
 from ..kernels.simd import pointer
 from ..kernels.sync import load_acquire, meet, publish, wait
 from ..timeline import START, VALUE
-from .edges import Edges, poll, poll_until, settle_edges
+from .edges import Edges, poll_once, poll_until, settle_edges
 from .steps import layers, load_rows, note, step_layer
 
 EVERY_STEP = -1  # in update_at: the layer's weights change at every step
@@ -88,7 +88,7 @@ def _products(b, s, l, step, t, forward, moving, number, count):
     if l == b.hi - 1:
         publish(b.progress, 2 * b.worker + 1, step + 1)
     if b.talks and (b.edges.often or l == b.lo or l == b.hi - 1):
-        poll(b.edges, b.progress, b.started, b.workers)
+        poll_once(b.edges, b.progress, b.started, b.workers)
     _note_energy(b, s, l, step)
     return count
 
@@ -149,7 +149,7 @@ def _unfused(b, s, step, t, forward, moving, number, count):
         elif part == BACKPROJECT:
             publish(b.progress, 2 * b.worker, step + 1)
         if b.talks:
-            poll(b.edges, b.progress, b.started, b.workers)
+            poll_once(b.edges, b.progress, b.started, b.workers)
     for l in range(b.lo, b.hi):
         _note_energy(b, s, l, step)
     return _move_all(b, s, step, count) if moving else count
@@ -235,14 +235,14 @@ def predictive_coding(
     s = layers(arrays, layout, options)
     progress, started, ready, stop = pointer(progress), pointer(started), pointer(ready), pointer(stop)
     energy_step = max(0, update_at.min()) - first_t if update_at.min() >= 0 else 0
-    to_below, to_above, often, cycles, first_start, library, scratch, requests, state = edges
+    to_below, to_above, often, clocked, cycles, first_start, library, scratch, requests, state = edges
     talks = worker == 0 and (to_below or to_above)
     b = Block(
         worker, workers, below, above, lo, hi, len(update_at), pointer(e), pointer(h), pointer(top), value_count,
         pointer(update_at), gamma, alpha, precision, progress, started, stop, pointer(energy), energy_step,
         pointer(trace), len(trace), talks,
         Edges(
-            to_below, to_above, often, Library(*library, pointer(scratch)), pointer(requests), pointer(state),
+            to_below, to_above, often, clocked, Library(*library, pointer(scratch)), pointer(requests), pointer(state),
             first_t, cycle_steps, value_steps, steps, cycles, first_start,
         ),
     )  # fmt: skip
