@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import Any, NamedTuple, NoReturn
 
-from pcsim import report
+from pcsim import comparison, report
 from pcsim.errors import InputError
 from pcsim.results import Results, latest, read
 
@@ -146,6 +146,51 @@ def step(algorithm: str) -> Callable[[Results], Reached | None]:
     return reach
 
 
+def ranks_for_threads(chosen: Chosen) -> Callable[[Results], Reached | None]:
+    """iPC on two ranks ÷ iPC on two threads, in the chosen cells that have both: the worst."""
+
+    def reach(results: Results) -> Reached | None:
+        found = []
+        for cell, rows in report.cells(results).items():
+            two = [row for row in comparison.merged(rows, "ipc", ["layer-parallel"]) if row["workers"] == 2]
+            ranks = [row for row in two if row.get("ranks") == 2]
+            threads = [row for row in two if row["backend"] == "threads"]
+            if cell.kind == "measured" and chosen(cell) and ranks and threads:
+                value, low, high, _ = comparison.compared(ranks[0], threads[0])
+                found.append(Reached(value, low, high, name_of(cell._asdict())))
+        return worst(found)
+
+    return reach
+
+
+def exchange_cost(results: Results) -> Reached | None:
+    """iPC on two ranks that have a core each: what a step's exchange costs ÷ the latency of its message, the worst."""
+    try:
+        points = comparison.exchanges(results)
+    except InputError:
+        return None
+    return worst(
+        Reached(point["handover_latencies"], None, None, name_of(point))
+        for point in points
+        if (point["algorithm"], point["workers"], point["ranks"]) == ("ipc", 2, 2)
+        and not point["oversubscribed"]
+        and point["handover_latencies"] is not None
+    )
+
+
+def messages_per_pair(results: Results) -> Reached | None:
+    """Messages of iPC per weight update and pair of neighbouring ranks, whatever the depth: the most."""
+    try:
+        points = comparison.exchanges(results)
+    except InputError:
+        return None
+    return worst(
+        Reached(point["messages"] / (point["ranks"] - 1), None, None, f"{name_of(point)}, {point['ranks']} ranks")
+        for point in points
+        if point["algorithm"] == "ipc" and point["messages"] is not None and point["ranks"] > 1
+    )
+
+
 PEER = "fastest peer's iPC"
 TARGETS = (
     Target("batch 1, depth ≥ 4, width ≥ 32: iPC ÷ best BP, every cell", 1, None, every_deep, strict=True),
@@ -183,6 +228,10 @@ TARGETS = (
     Target("batch 250, 6 × 64: iPC ÷ best BP", 1, 0.7, ratio("best-bp", at(6, 64, 250)), strict=True),
     Target("PC: an inference step ÷ iPC's", 1.05, 1.0, step("pc")),
     Target("Z-IL: an inference step ÷ iPC's", 1.05, 1.0, step("zil")),
+    Target("batch 1, 32 × 1024: iPC on 2 ranks ÷ on 2 threads", 1.15, 1.0, ranks_for_threads(at(32, 1024))),
+    Target("batch 1, 32 × 256: iPC on 2 ranks ÷ on 2 threads", 1.5, 1.0, ranks_for_threads(at(32, 256))),
+    Target("iPC on 2 ranks: exchange of a step ÷ one-way latency", 2, 1, exchange_cost),
+    Target("iPC: messages per pair of ranks and update", 2, 2, messages_per_pair),
 )
 
 

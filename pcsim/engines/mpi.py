@@ -199,38 +199,39 @@ class MpiEngine(ThreadsEngine):
         self.requests.append(request)
         return int(self.MPI._addressof(request))
 
-    def _to(self, buffer: Any, rank: int, tag: int) -> int:
+    def _to(self, buffer: Array, rank: int, tag: int) -> int:
         address = self._kept(self.comm.Send_init(buffer, rank, tag))
-        self.bytes_of[address] = buffer.nbytes if isinstance(buffer, np.ndarray) else buffer[2].Get_size()
+        self.bytes_of[address] = buffer.nbytes
         return address
 
-    def _from(self, buffer: Any, rank: int, tag: int) -> int:
+    def _from(self, buffer: Array, rank: int, tag: int) -> int:
         return self._kept(self.comm.Recv_init(buffer, rank, tag))
 
     def _row_messages(self) -> tuple[Array, Array]:
-        """For each layer: to receive from and to send to each rank, rows of its values and shares of its errors."""
-        L, R, mine = self.original.depth, self.ranks, self.rank
+        """For each layer: to receive from and to send to each rank, rows of its values and shares of its errors. Of a
+        single sample they go from where they are to where they belong, of a batch through packed copies."""
+        L, R, mine, B = self.original.depth, self.ranks, self.rank, self.batch
         gathers, sums = np.zeros((2, L + 1, 2, R), np.int64)
-        element = self.MPI._typedict[self.original.dtype.char]
+        self.part = B * int(self.counts.max())
+        self.out, self.inbox = (np.zeros(R * self.part if B > 1 else 0, self.original.dtype) for _ in range(2))
         for l in range(1, L):
             for other in range(R):
                 if other == mine:
                     continue
-                kinds = {}
-                for rank in (mine, other):
-                    if count := int(self.counts[rank, l]):
-                        kinds[rank] = element.Create_vector(self.batch, count, int(self.wide[l])).Commit()
-                begins = {rank: int(self.value_at[mine, l] + self.firsts[rank, l]) for rank in (mine, other)}
-                values, share = self.values_flat, self.h[mine * self.value_count :]
-                if other in kinds:  # its rows of the values come, and our share of its errors goes
-                    gathers[l, 0, other] = self._from([values[begins[other] :], 1, kinds[other]], other, l & 1)
-                    sums[l, 1, other] = self._to([share[begins[other] :], 1, kinds[other]], other, 2 + (l & 1))
-                if mine in kinds:
-                    gathers[l, 1, other] = self._to([values[begins[mine] :], 1, kinds[mine]], other, l & 1)
-                    theirs = self.h[other * self.value_count :]
-                    sums[l, 0, other] = self._from([theirs[begins[mine] :], 1, kinds[mine]], other, 2 + (l & 1))
-                for kind in kinds.values():  # the requests keep what they need
-                    kind.Free()
+                ours, theirs = int(self.counts[mine, l]), int(self.counts[other, l])
+                at, to = (int(self.value_at[mine, l] + self.firsts[rank, l]) for rank in (mine, other))
+                values, packed = self.values_flat, slice(other * self.part, other * self.part + B * theirs)
+                share, its_share = (self.h[rank * self.value_count :] for rank in (mine, other))
+                if theirs:  # its rows of the values come, and our share of its errors goes
+                    arriving = values[to : to + theirs] if B == 1 else self.inbox[packed]
+                    leaving = share[to : to + theirs] if B == 1 else self.out[packed]
+                    gathers[l, 0, other] = self._from(arriving, other, l & 1)
+                    sums[l, 1, other] = self._to(leaving, other, 2 + (l & 1))
+                if ours:
+                    arriving = its_share[at : at + ours] if B == 1 else self.inbox[packed.start :][: B * ours]
+                    leaving = values[at : at + ours] if B == 1 else self.out[: B * ours]
+                    gathers[l, 1, other] = self._to(leaving, other, l & 1)
+                    sums[l, 0, other] = self._from(arriving, other, 2 + (l & 1))
         return gathers, sums
 
     def _part_messages(self, lo: int, hi: int) -> Array:
@@ -343,12 +344,12 @@ class MpiEngine(ThreadsEngine):
         alpha, mine = self.original.dtype.type(self.algorithm.alpha), (self.rank, self.ranks)
         arrays, data = self._arrays(0), (self.x, self.y, rows, self.e)
         library, end = (self.functions, self.memory), (updates, self.number, alpha, stop, energy, times)
-        split = (self.firsts[self.rank], self.counts[self.rank])
 
         def loop(worker: int) -> None:
             if self.execution == "intra-layer":
-                messages = (self.gathers, self.sums)
-                ranks.intra_layer(*mine, *split, *arrays, *data, self.h, self.value_count, *library, *messages, *end)  # type: ignore[call-arg]
+                shares = (self.h, self.value_count, self.out, self.inbox, self.part)
+                messages = (*library, self.gathers, self.sums)
+                ranks.intra_layer(*mine, self.firsts, self.counts, *arrays, *data, *shares, *messages, *end)  # type: ignore[call-arg]
             elif self.execution == "data-parallel":
                 sums = (self.sum_arguments, self.pending)
                 ranks.data_parallel(self.rank, *arrays, *self.samples, *data, self.gradient_at, *library, *sums, *end)  # type: ignore[call-arg]
