@@ -19,6 +19,7 @@ from ..algorithms import BP, Algorithm
 from ..context import usable_cores, version
 from ..errors import InputError
 from ..kernels.messages import COUNT, FAILED, SPENT, functions, make_scratch
+from ..links import one_way
 from ..mpi import agree, all_to_all, from_root, hosts, vendor, watched, world
 from ..network import Network
 from ..timeline import Event, Timeline
@@ -31,6 +32,7 @@ Array = np.ndarray
 
 # Of the messages: errors go up, drives (of BP: errors) down; two places each, for odd and even steps.
 UP, DOWN, FIRST = 0, 2, 4
+MEMORY_RATE = 5e10  # bytes per second that a core reads and writes, roughly
 OFTEN = 1 << 15  # weights × batch of a layer above which a poll after it costs nothing to speak of (some 0.2 µs)
 
 
@@ -108,6 +110,8 @@ class MpiEngine(ThreadsEngine):
             micro_batches=micro_batches,
         )
         self.wave = min(all_to_all(self.comm, self.wave))
+        if wave is None and not self.is_backprop and self.wave > 1 and self._messages_are_slow():
+            self.wave = 1
         self.functions, self.memory = functions(self.MPI.__file__), make_scratch()
         self.sent_before = 0
         self.updates_sent = 0
@@ -162,6 +166,17 @@ class MpiEngine(ThreadsEngine):
     def _owned(self, worker: int, l: int) -> tuple[int, int]:
         # Every rank has a copy of the whole net: no memory is shared.
         return (0, self.wide[l + 1]) if self.execution == "data-parallel" else super()._owned(worker, l)
+
+    def _messages_are_slow(self) -> bool:
+        """Whether the slowest message between neighbours takes a tenth of a step, and so more than waves would gain: in
+        a wave the steps meet their neighbour's one right after the other, which no interior layer hides."""
+        size, slowest = self.batch * int(self.wide.max()) * self.original.dtype.itemsize, 0.0
+        for parity in (0, 1):  # all pairs, at two times
+            first = self.rank - (self.rank + parity) % 2
+            if first >= 0 and first + 1 < self.ranks:
+                slowest = max(slowest, one_way(self.comm, first, first + 1, size, budget=0.005) or 0.0)
+        step = 2 * self.parameters.nbytes / self.workers / MEMORY_RATE
+        return max(all_to_all(self.comm, slowest)) > 0.1 * min(all_to_all(self.comm, step))
 
     # Messages
 
