@@ -264,7 +264,11 @@ def messages_counted(contender: Contender, case: Case, graph: TaskGraph) -> int 
     if contender.execution == "data-parallel":
         return None
     if contender.execution == "intra-layer":
-        return int(graph.mm - 1) * ranks * (ranks - 1)
+        # A rank whose part of a narrow layer is empty has no rows to send, and wants none of its errors' shares.
+        from .kernels.simd import VECTOR_BYTES
+
+        vectors = -(-case.width * np.dtype(case.dtype).itemsize // VECTOR_BYTES)
+        return int(graph.mm - 1) * min(ranks, vectors) * (ranks - 1)
     threads = contender.workers // ranks
     blocks = balanced_blocks([1] * case.depth, contender.workers)
     owner = [place // threads for place, (lo, hi) in enumerate(blocks) for _ in range(lo, hi)]

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from .algorithms import BP, Algorithm, whole
 from .engines import Engine, blas_threads, make_engine, resolve_workers
 from .errors import InputError
+from .mpi import agree, from_root, on_root, world
 from .network import Network, as_array, check_seed
 from .timeline import Timeline
 
@@ -122,6 +123,9 @@ def train(
     if execution is not None and (backend == "numpy" or not isinstance(algorithm, BP)):
         raise InputError("execution says how BP shares its work among threads or ranks; nothing else takes one")
     workers = resolve_workers(workers, algorithm, network.depth, backend, execution)
+    if backend == "mpi":
+        told = {"updates": updates, "record_every": record_every, "until_loss": until_loss, "trace": trace}
+        agree(world().COMM_WORLD, told | {"batch_size": batch})
     order = _batches(count, batch, seed)
     engine = make_engine(
         backend,
@@ -211,8 +215,6 @@ def _given(network: Network, x: ArrayLike, y: ArrayLike, backend: str) -> tuple[
 
     if backend != "mpi":
         return check()
-    from .mpi import from_root, on_root, world
-
     comm = world().COMM_WORLD
     found = on_root(comm, check) or (None, None, 0)
     return found[0], found[1], from_root(comm, found[2])

@@ -480,3 +480,71 @@ def test_the_last_period_must_repeat():
 def test_importing_tasks_does_not_import_numba():
     code = "import sys, pcsim.tasks; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+# --- messages ----------------------------------------------------------------------------------------------------
+
+
+def owners(depth, workers):
+    """Layers in contiguous blocks, as even as can be."""
+    return [l * workers // depth for l in range(depth)]
+
+
+def naive_messages(graph, owner, once=True):
+    """Results that leave a worker, each counted ``once`` for every worker that waits for it; read off the edges one by
+    one. Values between two workers' layers are moved by both of them."""
+
+    def homes(task):
+        l = int(graph.layers[task])
+        return {owner[l], owner[l - 1]} if graph.kinds[task] == VALUE else {owner[l]}
+
+    sent = []
+    for u, v in zip(*edge_list(graph), strict=True):
+        if graph.update_of[u] == graph.updates // 2:
+            sent += [(u, worker) for worker in homes(v) - homes(u)]
+    return len(set(sent)) if once else len(sent)
+
+
+@some_examples
+@given(graphs, st.data())
+def test_messages_are_the_edges_between_workers(graph, data):
+    cuts = data.draw(st.lists(st.booleans(), min_size=graph.depth, max_size=graph.depth))
+    owner = [sum(cuts[: l + 1]) for l in range(graph.depth)]
+    assert graph.messages(owner) == naive_messages(graph, owner)
+    assert graph.messages([0] * graph.depth) == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4])
+@pytest.mark.parametrize("depth", [4, 8, 16, 31])
+def test_messages_per_update_of_each_algorithm(depth, workers):
+    """Per pair of neighbours: iPC two whatever the depth, PC 2T, Z-IL 2(L-1), BP two (of each micro-batch)."""
+    owner = owners(depth, workers)
+    pairs = workers - 1
+    assert incremental(depth, 5).messages(owner) == 2 * pairs
+    assert backprop(depth, 3).messages(owner) == 2 * pairs
+    assert zero_divergence(depth, 3).messages(owner) == 2 * (depth - 1) * pairs
+    for T in (1, 4, 7):
+        assert predictive_coding(depth, 3, T).messages(owner) == 2 * T * pairs
+
+
+def test_messages_do_not_depend_on_how_long_the_graph_is():
+    owner = owners(9, 3)
+    for builder in (incremental, backprop, zero_divergence, lambda L, n: predictive_coding(L, n, 3)):
+        assert len({builder(9, updates).messages(owner) for updates in range(2, 7)}) == 1
+
+
+@pytest.mark.parametrize("algorithm", ["pc", "zil"])
+def test_twin_a_message_for_each_edge_is_more(algorithm):
+    """A forward start's values serve two tasks of the worker above, and are sent once."""
+    graph, owner = build(algorithm, 8, 4, 3 if algorithm == "pc" else None), owners(8, 2)
+    assert naive_messages(graph, owner, once=False) > graph.messages(owner)
+
+
+def test_twin_a_missing_edge_is_a_missing_message():
+    graph, owner = incremental(6, 5), owners(6, 2)
+    earlier, later = edge_list(graph)
+    kinds = graph.kinds
+    crossing = (kinds[earlier] == BACKPROJECT) & (kinds[later] == VALUE) & (graph.layers[earlier] == 3)
+    edge = np.flatnonzero(crossing & (graph.update_of[earlier] == 2))
+    assert edge.size == 1
+    assert without_edge(graph, edge[0]).messages(owner) == graph.messages(owner) - 1

@@ -100,13 +100,13 @@ def _sent(edges, side):
 
 
 @njit(nogil=True, cache=True)
-def _poll_side(edges, side, progress, mine, theirs):
+def _poll_side(edges, side, progress, mine, theirs, look):
     state = side * SIDE
     step = edges.state[state + SENT]
     if step < reached(progress, mine):
         _send(edges, side, step)
     step = edges.state[state + RECEIVED]
-    if step < edges.steps:
+    if look and step < edges.steps:
         if _receives(edges, side, step):
             arrived = edges.state[state + POSTED] > step and done(
                 edges.library, edges.requests[side * REQUESTS + RECEIVES + (step & 1)]
@@ -144,26 +144,26 @@ def _poll_starts(edges, started, workers):
 
 
 @njit(nogil=True, cache=True)
-def poll(edges, progress, started, workers):
-    """Send what is there to be sent, and publish what has come; ``workers`` of this rank have flags before the two
-    neighbours."""
+def poll(edges, progress, started, workers, look):
+    """Send what is there to be sent, and publish what has come, if one is to ``look`` for it (a test in vain takes 0.1
+    µs); ``workers`` of this rank have flags before the two neighbours."""
     if edges.cycles > 0:
         _poll_starts(edges, started, workers)
     if edges.below:
-        _poll_side(edges, BELOW, progress, 0, 2 * workers + 1)
+        _poll_side(edges, BELOW, progress, 0, 2 * workers + 1, look)
     if edges.above:
-        _poll_side(edges, ABOVE, progress, 2 * workers - 1, 2 * (workers + 1))
+        _poll_side(edges, ABOVE, progress, 2 * workers - 1, 2 * (workers + 1), look)
 
 
 @njit(nogil=True, cache=True)
 def poll_once(edges, progress, started, workers):
-    """``poll``, and its time on the account."""
+    """``poll`` between layers, and its time on the account. Narrow layers are done before an answer can be there."""
     if edges.clocked:
         begin = nanoseconds()
-        poll(edges, progress, started, workers)
+        poll(edges, progress, started, workers, edges.often)
         edges.library.scratch[SPENT] += nanoseconds() - begin
     else:
-        poll(edges, progress, started, workers)
+        poll(edges, progress, started, workers, edges.often)
 
 
 @njit(nogil=True, cache=True)
@@ -171,7 +171,7 @@ def poll_until(edges, progress, started, workers, flags, flag, value, stop):
     """Poll until a flag has reached ``value``; False if flag 0 of ``stop`` was raised meanwhile."""
     tests, begin = 0, nanoseconds() if edges.clocked else 0
     while True:
-        poll(edges, progress, started, workers)
+        poll(edges, progress, started, workers, True)
         if reached(flags, flag) >= value:
             if edges.clocked:
                 edges.library.scratch[SPENT] += nanoseconds() - begin
@@ -186,7 +186,7 @@ def settle_edges(edges, progress, started, workers, stop):
     """At the end of a run: poll until all has been sent and received, for the other workers of this rank as well."""
     tests = 0
     while True:
-        poll(edges, progress, started, workers)
+        poll(edges, progress, started, workers, True)
         left = False
         for side in range(2):
             if edges.above if side == ABOVE else edges.below:

@@ -82,6 +82,7 @@ class MpiEngine(ThreadsEngine):
                 "activation": network.activation,
                 "scale and skip": [list(network.scale), list(network.skip)],
                 "weights": _sample(network),
+                "bias": network.biases is not None,
                 "algorithm": {"name": algorithm.name, **asdict(algorithm)},
                 "execution": [execution, micro_batches, fused, wave],
                 "threads of a rank": workers,
@@ -515,7 +516,9 @@ class MpiEngine(ThreadsEngine):
 
     def finite(self) -> bool:
         """Whether all weights on all ranks are finite numbers."""
-        return all(all_to_all(self.comm, bool(np.isfinite(self.parameters).all())))
+        lo, hi = self.blocks[0][0], self.blocks[-1][1]
+        mine = all(np.isfinite(part).all() for l in range(lo, hi) for part in self._rows_of_weights(0, l))
+        return all(all_to_all(self.comm, bool(mine)))
 
     def close(self) -> None:
         """Give the requests back to MPI, which has only so many."""
@@ -531,7 +534,7 @@ def _loss(output: Array, target: Array) -> float:
 
 
 def _sample(network: Network) -> int:
-    """A checksum of some rows: of every matrix, or where these are made when asked for, of the smallest alone."""
+    """A checksum of biases and of some rows: of every matrix, or where these are made when asked for, of the smallest."""
     sizes = network.sizes
     layers = range(network.depth)
     if network.lazy:
@@ -539,4 +542,6 @@ def _sample(network: Network) -> int:
     check = 0
     for l in layers:
         check = zlib.crc32(np.ascontiguousarray(network.weights[l][0]).tobytes(), check)
+        if network.biases is not None:
+            check = zlib.crc32(np.ascontiguousarray(network.biases[l]).tobytes(), check)
     return check

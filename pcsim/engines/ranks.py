@@ -62,9 +62,9 @@ def intra_layer(
     """Rank r has ``all_counts[r, l]`` elements of every ``x[l]`` from ``all_firsts[r, l]`` on, and the rows of
     ``W[l-1]`` that make them. ``gathers[l]`` and ``sums[l]``: for ``x[l]`` and for the errors below layer l the
     requests to receive, then to send, from and to each rank (0: none). The shares of rank r lie in part r of
-    ``shares``, ``share_size`` long, and are added up in the order of the ranks. Of a batch above 1 what goes to and comes from rank
-    r is packed in part r of ``out`` and ``inbox``, ``part`` long: MPI's own way with scattered data took 100 µs for 64
-    rows of 32."""
+    ``shares``, ``share_size`` long, and are added up in the order of the ranks. Of a batch above 1 what goes to and
+    comes from rank r is packed in part r of ``out`` and ``inbox``, ``part`` long: MPI's own way with scattered data
+    took 100 µs for 64 rows of 32."""
     s = layers(arrays, layout, options)
     padded, value_at, depth = s.padded, s.value_at, len(layout[0]) - 1
     firsts, counts = all_firsts[rank], all_counts[rank]

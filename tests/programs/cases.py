@@ -1,0 +1,207 @@
+"""Random small cases of every way to train, the same in every process, and what an engine leaves of one."""
+
+import itertools
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from pcsim import BP, IPC, PC, ZIL, Network
+from pcsim.algorithms import Algorithm
+from pcsim.network import ACTIVATIONS
+
+LAYERED = ("ipc", "pc", "zil", "pipeline")  # the same bits for any number of threads and ranks
+SUMMED = ("intra-layer", "data-parallel")  # sums in an order that goes with the number of ranks
+
+
+@dataclass(frozen=True)
+class Case:
+    """A net, data, an algorithm and the options of an engine; ``runs``: updates of consecutive calls of ``run``."""
+
+    name: str
+    way: str
+    sizes: tuple[int, ...]
+    algorithm: Algorithm
+    seed: int
+    rows: int
+    batch: int
+    activation: str = "tanh"
+    bias: bool = False
+    dtype: str = "float64"
+    scaled: bool = False
+    steps_per_batch: int | None = None
+    given: bool = False
+    runs: tuple[int, ...] = (3, 1)
+    wave: int | None = None
+    fused: bool = True
+    threads: int = 1
+    micro_batches: int = 8
+    trace: bool = False
+
+    @property
+    def depth(self):
+        return len(self.sizes) - 1
+
+    @property
+    def is_backprop(self):
+        return isinstance(self.algorithm, BP)
+
+    def fits(self, ranks):
+        """Whether so many ranks can share it."""
+        if self.way == "data-parallel":
+            return ranks <= self.batch
+        return self.way == "intra-layer" or ranks * self.threads <= self.depth
+
+    @cached_property
+    def problem(self):
+        """The net and its data."""
+        rng = np.random.default_rng(self.seed)
+        pairs = list(itertools.pairwise(self.sizes))
+        net = Network.mlp(
+            self.sizes,
+            self.activation,
+            bias=self.bias,
+            seed=self.seed,
+            dtype=self.dtype,
+            scale=list(rng.uniform(0.5, 1.5, self.depth)) if self.scaled else (),
+            skip=[a == b and bool(rng.integers(2)) for a, b in pairs] if self.scaled else (),
+        )
+        x, y = (rng.normal(size=(self.rows, n)).astype(self.dtype) for n in (self.sizes[0], self.sizes[-1]))
+        return net, x, y
+
+    def batches(self):
+        """A function that gives the rows of one batch after another."""
+        rng = np.random.default_rng(self.seed + 1)
+        if self.batch == self.rows:
+            return lambda: np.arange(self.rows)
+        return lambda: rng.permutation(self.rows)[: self.batch]
+
+    def options(self):
+        """Of every engine."""
+        options = {"steps_per_batch": self.steps_per_batch}
+        if self.given:
+            rng = np.random.default_rng(self.seed + 2)
+            options["values"] = [rng.normal(size=(self.batch, n)).astype(self.dtype) for n in self.sizes]
+        return options
+
+    def execution(self):
+        """Of engines that share BP's work."""
+        return {"execution": self.way, "micro_batches": self.micro_batches} if self.is_backprop else {}
+
+    def build(self, engine_class, **options):
+        """An engine."""
+        net, x, y = self.problem
+        return engine_class(net, self.algorithm, x, y, self.batches(), **self.options(), **options)
+
+
+def outcome(engine, case):
+    """Make the runs; a dict of what they leave: arrays."""
+    with np.errstate(all="ignore"):
+        energy = [engine.run(updates, trace=case.trace)[1] for updates in case.runs]
+    return left(engine, energy)
+
+
+def left(engine, energy):
+    """What an engine holds, as arrays by name."""
+    net = engine.network
+    arrays = {f"weights[{l}]": w for l, w in enumerate(net.weights)}
+    arrays |= {f"biases[{l}]": b for l, b in enumerate(net.biases or [])}
+    arrays |= {f"values[{l}]": v for l, v in enumerate(engine.values)}
+    return {**arrays, "energy": np.array(energy)}
+
+
+def _algorithm(way, rng, rate, optimizer):
+    precision = float(rng.choice([1.0, 2.5]))
+    match way:
+        case "ipc":
+            return IPC(rate, float(rng.choice([0.05, 0.3])), optimizer, precision)
+        case "pc":
+            return PC(rate, 0.2, int(rng.integers(1, 7)), optimizer, precision)
+        case "zil":
+            return ZIL(rate, optimizer)
+    return BP(rate, optimizer)
+
+
+def _draw(name, way, rng, dtype):
+    depth = int(rng.integers(1, 10))
+    sizes = rng.integers(1, 38, depth + 1)
+    if rng.integers(3) == 0:
+        sizes[rng.integers(depth + 1)] = 1
+    if rng.integers(2) and depth > 2:
+        sizes[1 : depth // 2 + 2] = sizes[1]  # somewhere for skips to be
+    if way == "intra-layer" and rng.integers(2):
+        sizes = sizes + 40  # rows for every rank
+    batch = int(rng.integers(2 if way == "pipeline" else 1, 18))
+    parts = rng.integers(3) == 0  # batches that are a part of the data
+    adam = rng.integers(3) == 0
+    exact = dtype == "float64" and rng.integers(2)
+    runs = ((3, 1), (1, 2), (1, 1, 2))[rng.integers(3)] if exact else ((1, 5, 2), (12, 5), (2, 7, 3))[rng.integers(3)]
+    return Case(
+        name,
+        way,
+        tuple(map(int, sizes)),
+        _algorithm(way, rng, 0.004, "adam" if adam else "sgd"),
+        int(rng.integers(1 << 16)),
+        rows=batch + (int(rng.integers(1, 9)) if parts else 0),
+        batch=batch,
+        activation=str(rng.choice(list(ACTIVATIONS))),
+        bias=bool(rng.integers(2)),
+        dtype=dtype,
+        # Adam magnifies the rounding of what is nearly zero, which scales and skips make likely.
+        scaled=bool(rng.integers(2)) and not (adam and way in SUMMED),
+        steps_per_batch=int(rng.integers(1, 5)) if way == "ipc" and parts else None,
+        given=way in ("ipc", "pc", "zil") and rng.integers(3) == 0,
+        runs=(1,) if adam and way in SUMMED else (2, 1) if way in SUMMED else runs,
+        wave=(None, 1, 2, 3, 4)[rng.integers(5)],
+        fused=bool(rng.integers(4)),
+        threads=1 + int(way in ("ipc", "pc", "zil") and rng.integers(3) == 0),
+        micro_batches=int(rng.integers(1, 10)),
+    )
+
+
+# How many of each: in float64, in float32 (of sums there is no reference in float32).
+DRAWN = {
+    "ipc": (12, 5),
+    "pc": (9, 4),
+    "zil": (8, 3),
+    "pipeline": (8, 3),
+    "intra-layer": (10, 0),
+    "data-parallel": (10, 0),
+}
+
+
+def drawn():
+    """The random cases."""
+    rng = np.random.default_rng(7)
+    return [
+        _draw(f"{way}-{dtype}-{number}", way, rng, dtype)
+        for way, counts in DRAWN.items()
+        for dtype, count in zip(("float64", "float32"), counts, strict=True)
+        for number in range(count)
+    ]
+
+
+def chosen():
+    """Cases with a purpose: messages at several depths, and traces (of first runs)."""
+    common = {"rows": 4, "batch": 4, "seed": 3}
+    wide = {L: (40,) * (L + 1) for L in (4, 8, 16)}
+    made = []
+    for L, sizes in wide.items():
+        made.append(Case(f"messages-ipc-{L}", "ipc", sizes, IPC(1e-3, 0.1), runs=(6, 5), **common))
+        made.append(Case(f"messages-intra-{L}", "intra-layer", sizes, BP(1e-3), **common))
+    made += [
+        Case("messages-pc-4", "pc", wide[8], PC(1e-3, 0.1, T=4), runs=(2, 3), **common),
+        Case("messages-pc-3", "pc", wide[8], PC(1e-3, 0.1, T=3), runs=(2, 3), **common),
+        Case("messages-zil", "zil", wide[8], ZIL(1e-3), runs=(2, 3), **common),
+        Case("messages-hybrid", "ipc", wide[8], IPC(1e-3, 0.1), threads=2, **common),
+    ]
+    for parts in (1, 2, 4):
+        made.append(Case(f"messages-pipeline-{parts}", "pipeline", wide[8], BP(1e-3), micro_batches=parts, **common))
+    kinds = {"ipc": IPC(1e-3, 0.1), "pc": PC(1e-3, 0.1, T=3), "zil": ZIL(1e-3)}
+    for way, algorithm in kinds.items():
+        made.append(Case(f"trace-{way}", way, wide[8], algorithm, runs=(5,), trace=True, **common))
+        made.append(Case(f"trace-{way}-2", way, wide[8], algorithm, runs=(5,), trace=True, threads=2, **common))
+    return made
+
+
+ALL = {case.name: case for case in (*drawn(), *chosen())}
