@@ -17,10 +17,9 @@ from numba.extending import intrinsic
 from .sync import load_acquire, pause, store_release, yield_core
 
 # Addresses of C functions, and a pointer to int64 memory of SCRATCH words: [0] receives a C int, [1] the first error
-# code, [2] counts messages, [3] the nanoseconds spent on them where that is asked for; from STATUS on there is room for
-# an MPI_Status of any library.
+# code, [2] counts messages; from STATUS on there is room for an MPI_Status of any library.
 Library = namedtuple("Library", "start test all_reduce scratch")
-FLAG, FAILED, COUNT, SPENT, STATUS, SCRATCH = 0, 1, 2, 3, 8, 64
+FLAG, FAILED, COUNT, STATUS, SCRATCH = 0, 1, 2, 8, 64
 TESTS = 50  # some 5 to 10 microseconds of tests before a waiting rank offers its core to others
 
 

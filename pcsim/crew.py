@@ -134,7 +134,15 @@ class Crew:
         return self.groups[ranks]
 
     def _one_way(self, size: int) -> float | None:
-        return one_way(self.group(2), 0, 1, size)
+        cores = usable_cores()
+        if hasattr(os, "sched_setaffinity"):  # as engines do: else both may come to lie on one core
+            own = self.rank if self.hosts[0] == self.hosts[1] else 0
+            os.sched_setaffinity(0, {cores[own % len(cores)]})
+        try:
+            return one_way(self.group(2), 0, 1, size)
+        finally:
+            if hasattr(os, "sched_setaffinity"):
+                os.sched_setaffinity(0, cores)
 
     def _build(
         self, number: int, case: dict, algorithm: dict, ranks: int, values: Any = None, **options: Any

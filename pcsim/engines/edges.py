@@ -13,15 +13,15 @@ from collections import namedtuple
 from numba import njit
 
 from ..kernels.clock import nanoseconds
-from ..kernels.messages import SPENT, done, go_on, send, start
+from ..kernels.messages import done, go_on, send, start
 from ..kernels.sync import publish, reached
 
-# below, above: is there a rank? often: poll after every layer, not only at the edges; clocked: add up the time that
-# goes into messages and waiting for them. cycles: how many batches begin; first_start: the first of them that has a
-# forward pass. The other numbers are the calendar's.
+# below, above: is there a rank? often: poll after every layer, not only at the edges; clocked: of every step note in
+# ``spent`` the nanoseconds that go into messages and waiting for them. cycles: how many batches begin; first_start: the
+# first of them that has a forward pass. The other numbers are the calendar's.
 Edges = namedtuple(
     "Edges",
-    "below above often clocked library requests state first_t cycle_steps value_steps steps cycles first_start",
+    "below above often clocked library requests state spent first_t cycle_steps value_steps steps cycles first_start",
 )
 # Words of a side's state: the next step to be sent, received, and posted; the same of messages of forward starts.
 SENT, RECEIVED, POSTED, START_DONE, START_POSTED, SIDE = 0, 1, 2, 3, 4, 8
@@ -156,25 +156,25 @@ def poll(edges, progress, started, workers, look):
 
 
 @njit(nogil=True, cache=True)
-def poll_once(edges, progress, started, workers):
-    """``poll`` between layers, and its time on the account. Narrow layers are done before an answer can be there."""
+def poll_once(edges, progress, started, workers, step):
+    """``poll`` between layers of a step, its time on the account. Narrow layers are done before an answer can come."""
     if edges.clocked:
         begin = nanoseconds()
         poll(edges, progress, started, workers, edges.often)
-        edges.library.scratch[SPENT] += nanoseconds() - begin
+        edges.spent[step] += nanoseconds() - begin
     else:
         poll(edges, progress, started, workers, edges.often)
 
 
 @njit(nogil=True, cache=True)
-def poll_until(edges, progress, started, workers, flags, flag, value, stop):
-    """Poll until a flag has reached ``value``; False if flag 0 of ``stop`` was raised meanwhile."""
+def poll_until(edges, progress, started, workers, flags, flag, value, step, stop):
+    """Poll until a flag has reached ``value``, in a step; False if flag 0 of ``stop`` was raised meanwhile."""
     tests, begin = 0, nanoseconds() if edges.clocked else 0
     while True:
         poll(edges, progress, started, workers, True)
         if reached(flags, flag) >= value:
             if edges.clocked:
-                edges.library.scratch[SPENT] += nanoseconds() - begin
+                edges.spent[step] += nanoseconds() - begin
             return True
         tests += 1
         if not go_on(edges.library, tests, stop):

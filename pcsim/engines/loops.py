@@ -63,10 +63,10 @@ def _work(b, s, l, work, step, number, count):
 
 
 @njit(nogil=True, cache=True)
-def _await(b, flags, flag, value):
-    """Wait for a flag; False if flag 0 of ``stop`` was raised meanwhile."""
+def _await(b, flags, flag, value, step):
+    """Wait for a flag in a step; False if flag 0 of ``stop`` was raised meanwhile."""
     if b.talks:
-        return poll_until(b.edges, b.progress, b.started, b.workers, flags, flag, value, b.stop)
+        return poll_until(b.edges, b.progress, b.started, b.workers, flags, flag, value, step, b.stop)
     return wait(flags, flag, value, b.stop)
 
 
@@ -88,7 +88,7 @@ def _products(b, s, l, step, t, forward, moving, number, count):
     if l == b.hi - 1:
         publish(b.progress, 2 * b.worker + 1, step + 1)
     if b.talks and (b.edges.often or l == b.lo or l == b.hi - 1):
-        poll_once(b.edges, b.progress, b.started, b.workers)
+        poll_once(b.edges, b.progress, b.started, b.workers, step)
     _note_energy(b, s, l, step)
     return count
 
@@ -104,7 +104,7 @@ def _move(b, s, l, step, count):
 @njit(nogil=True, cache=True)
 def _move_bottom(b, s, step, count):
     """New values at the lower edge, when the error has come from below."""
-    if b.below < 0 or not _await(b, b.progress, 2 * b.below + 1, step + 1):
+    if b.below < 0 or not _await(b, b.progress, 2 * b.below + 1, step + 1, step):
         return count
     return _move(b, s, b.lo, step, count)
 
@@ -112,7 +112,7 @@ def _move_bottom(b, s, step, count):
 @njit(nogil=True, cache=True)
 def _move_top(b, s, step, count):
     """New values in the copy at the upper edge, when the drive has come from above."""
-    if b.above < 0 or not _await(b, b.progress, 2 * b.above, step + 1):
+    if b.above < 0 or not _await(b, b.progress, 2 * b.above, step + 1, step):
         return count
     begin = nanoseconds() if b.room > 0 else 0
     move_values(s, b.hi, b.top, b.e, b.h, (step & 1) * b.value_count, b.gamma, False)
@@ -149,7 +149,7 @@ def _unfused(b, s, step, t, forward, moving, number, count):
         elif part == BACKPROJECT:
             publish(b.progress, 2 * b.worker, step + 1)
         if b.talks:
-            poll_once(b.edges, b.progress, b.started, b.workers)
+            poll_once(b.edges, b.progress, b.started, b.workers, step)
     for l in range(b.lo, b.hi):
         _note_energy(b, s, l, step)
     return _move_all(b, s, step, count) if moving else count
@@ -197,7 +197,7 @@ def _forward_start(b, s, rows, data_x, data_y, cycle, step, forward, count):
     if b.hi == b.depth:
         load_rows(data_y, rows, cycle, 0, s.batch, s.padded[b.depth], s.x, s.value_at[b.depth])
     if b.below >= 0 and forward:
-        if not _await(b, b.started, b.below, cycle + 1):
+        if not _await(b, b.started, b.below, cycle + 1, step):
             return count
         copy_part(b.top, s.value_at[b.lo], s.batch * s.padded[b.lo], s.x)
     slot = (step & 1) * b.value_count
@@ -235,7 +235,7 @@ def predictive_coding(
     s = layers(arrays, layout, options)
     progress, started, ready, stop = pointer(progress), pointer(started), pointer(ready), pointer(stop)
     energy_step = max(0, update_at.min()) - first_t if update_at.min() >= 0 else 0
-    to_below, to_above, often, clocked, cycles, first_start, library, scratch, requests, state = edges
+    to_below, to_above, often, clocked, cycles, first_start, library, scratch, requests, state, spent = edges
     talks = worker == 0 and (to_below or to_above)
     b = Block(
         worker, workers, below, above, lo, hi, len(update_at), pointer(e), pointer(h), pointer(top), value_count,
@@ -243,7 +243,7 @@ def predictive_coding(
         pointer(trace), len(trace), talks,
         Edges(
             to_below, to_above, often, clocked, Library(*library, pointer(scratch)), pointer(requests), pointer(state),
-            first_t, cycle_steps, value_steps, steps, cycles, first_start,
+            pointer(spent), first_t, cycle_steps, value_steps, steps, cycles, first_start,
         ),
     )  # fmt: skip
     if not meet(worker, workers, ready, stop):
@@ -254,9 +254,9 @@ def predictive_coding(
         forward = False
         if t == 0:
             # A neighbour may still be reading this half of e and h, where the last step did not wait for it.
-            if below >= 0 and not _await(b, progress, 2 * below + 1, step):
+            if below >= 0 and not _await(b, progress, 2 * below + 1, step, step):
                 break
-            if above >= 0 and not _await(b, progress, 2 * above, step):
+            if above >= 0 and not _await(b, progress, 2 * above, step, step):
                 break
             forward = not given or step > 0
             count = _forward_start(b, s, rows, data_x, data_y, cycle, step, forward, count)

@@ -18,7 +18,7 @@ from .. import __version__
 from ..algorithms import BP, Algorithm
 from ..context import usable_cores, version
 from ..errors import InputError
-from ..kernels.messages import COUNT, FAILED, SPENT, functions, make_scratch
+from ..kernels.messages import COUNT, FAILED, functions, make_scratch
 from ..links import one_way
 from ..mpi import agree, all_to_all, from_root, hosts, vendor, watched, world
 from ..network import Network
@@ -33,6 +33,7 @@ Array = np.ndarray
 # Of the messages: errors go up, drives (of BP: errors) down; two places each, for odd and even steps.
 UP, DOWN, FIRST = 0, 2, 4
 MEMORY_RATE = 5e10  # bytes per second that a core reads and writes, roughly
+LARGE = 1 << 13  # bytes of a message above which libraries begin to ask the receiver first
 OFTEN = 1 << 15  # weights × batch of a layer above which a poll after it costs nothing to speak of (some 0.2 µs)
 
 
@@ -116,7 +117,7 @@ class MpiEngine(ThreadsEngine):
         self.functions, self.memory = functions(self.MPI.__file__), make_scratch()
         self.sent_before = 0
         self.updates_sent = 0
-        self.clocked = False
+        self.spent = np.zeros(0, np.int64)
         self._make_messages()
 
     def _check(self, network: Network, algorithm: Algorithm, workers: int, execution: str, batch: int) -> None:
@@ -289,9 +290,12 @@ class MpiEngine(ThreadsEngine):
         state = np.zeros(2 * SIDE, np.int64)
         for side in (BELOW, ABOVE):
             state[side * SIDE + START_DONE] = state[side * SIDE + START_POSTED] = first
-        often = self.workers > 1 or int((self.wide[1:] * self.wide[:-1]).max()) * self.batch >= OFTEN
+        # For other threads' messages, and for large ones, which MPI moves in several turns.
+        large = self.batch * int(self.wide.max()) * self.original.dtype.itemsize >= LARGE
+        often = (self.workers > 1 or large) and int((self.wide[1:] * self.wide[:-1]).max()) * self.batch >= OFTEN
         below, above = self.rank > 0, self.rank < self.ranks - 1
-        return below, above, often, self.clocked, cycles, first, self.functions, self.memory, self.addresses, state
+        arrays = (self.memory, self.addresses, state, self.spent)
+        return below, above, often, len(self.spent) > 0, cycles, first, self.functions, *arrays
 
     # A run
 
@@ -319,7 +323,7 @@ class MpiEngine(ThreadsEngine):
         """As ``ThreadsEngine.run``, on all ranks at once: the seconds are those of the slowest rank from a barrier on,
         the energy is the whole net's, and so is the timeline (of several hosts: on their several clocks). ``clock``:
         also take the time for ``exchange_seconds``."""
-        self.clocked, self.memory[SPENT] = clock, 0
+        self.spent = np.zeros(updates * self.steps_per_update if clock else 0, np.int64)
         self.sent_before, self.updates_sent = int(self.memory[COUNT]), updates
         return super().run(updates, trace)
 
@@ -339,11 +343,10 @@ class MpiEngine(ThreadsEngine):
     @property
     def exchange_seconds(self) -> float:
         """Seconds of a step that messages, and waiting for them, took in the last run with ``clock``: of two
-        neighbouring ranks that which lost less (the other waited for its neighbour's layers), the median of all pairs.
-        For PC, Z-IL and iPC."""
-        spent = all_to_all(self.comm, int(self.memory[SPENT]))
-        pairs = [min(pair) for pair in itertools.pairwise(spent)]
-        return float(np.median(pairs)) * 1e-9 / (self.updates_sent * self.steps_per_update) if pairs else 0.0
+        neighbouring ranks that which lost less (the other waited for its neighbour's layers), the median over steps and
+        pairs. For PC, Z-IL and iPC on several ranks."""
+        pairs = itertools.pairwise(np.array(all_to_all(self.comm, self.spent.tolist())))
+        return float(np.median([np.minimum(*pair) for pair in pairs])) * 1e-9
 
     def _exchanged_bytes(self) -> float:
         """Bytes that this rank sends in a weight update: errors and drives where values move, and forward starts."""
@@ -534,7 +537,7 @@ def _loss(output: Array, target: Array) -> float:
 
 
 def _sample(network: Network) -> int:
-    """A checksum of biases and of some rows: of every matrix, or where these are made when asked for, of the smallest."""
+    """A checksum of biases and first rows: of every matrix, or where these are made when asked for, of the smallest."""
     sizes = network.sizes
     layers = range(network.depth)
     if network.lazy:

@@ -321,7 +321,7 @@ class ThreadsEngine:
     def _edges(self, cycles: int) -> tuple:
         """What ``loops`` is told of other ranks, for a run in which so many batches begin: there are none."""
         nothing = np.zeros(0, np.int64)
-        return False, False, False, False, 0, 0, (0, 0, 0), nothing, nothing, nothing
+        return False, False, False, False, 0, 0, (0, 0, 0), nothing, nothing, nothing, nothing
 
     def _backprop(
         self, updates: int, steps: int, rows: Array, stop: Array, energy: Array, notes: list[Array], times: Array
