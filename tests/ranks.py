@@ -24,9 +24,10 @@ _MARK = "PCSIM_TEST_JOB"  # a variable that every process of a job has, with a v
 
 @lru_cache
 def launcher():
-    """The words that start ranks, but for their number; None where there is no launcher."""
+    """The words that start ranks, but for their number; None where there is no launcher. ``PCSIM_TEST_MPIEXEC`` names
+    another than the one beside this Python, or in PATH (with ``MPI4PY_MPIABI=openmpi``, that of Open MPI)."""
     beside = Path(sys.executable).with_name("mpiexec")
-    found = str(beside) if beside.exists() else shutil.which("mpiexec")
+    found = os.environ.get("PCSIM_TEST_MPIEXEC") or (str(beside) if beside.exists() else shutil.which("mpiexec"))
     if found is None:
         return None
     told = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=60, check=False).stdout
