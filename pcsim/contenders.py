@@ -23,7 +23,7 @@ OWN_BASELINES = (*BP_EXECUTIONS, "numpy", "unfused")
 # On ranks; ``threads`` is iPC on as many threads of rank 0, which tells what messages cost.
 RANK_BASELINES = ("serial", "intra-layer", "pipeline", "data-parallel", "threads")
 BASELINES = (*OWN_BASELINES, *PEERS)
-MICRO_BATCHES = (2, 4, 8)  # of the pipeline, per worker: the fastest runs
+MICRO_BATCHES = (1, 2, 4, 8)  # of the pipeline, per worker: the fastest runs
 _UNFUSED = "-unfused"
 
 
