@@ -77,9 +77,53 @@ WANTED = {
 }
 
 
+# Of files with rows of ranks.
+OF_RANKS = {
+    "batch 1, 32 × 1024: iPC on 2 ranks ÷ on 2 threads": ("≤ 1.15", "≤ 1.0", 1.1, "yes", "no"),
+    "batch 1, 32 × 256: iPC on 2 ranks ÷ on 2 threads": ("≤ 1.5", "≤ 1.0", 1.1, "yes", "no"),
+    "iPC on 2 ranks: exchange of a step ÷ one-way latency": ("≤ 2", "≤ 1", 0.25, "yes", "yes"),
+    "iPC: messages per pair of ranks and update": ("≤ 2", "≤ 2", 2, "yes", "yes"),
+}
+
+
+def with_threads(found, factor=1.1):
+    """The same with iPC on two threads, which are so much faster than two ranks."""
+    of_threads = {"backend": "threads", "ranks": None, "hosts": None, "latency": None, "messages": None}
+    rows = [
+        row | of_threads | {"seconds": [s / factor for s in row["seconds"]], "median": row["median"] / factor}
+        for row in found.rows
+        if (row["algorithm"], row["workers"]) == ("ipc", 2)
+    ]
+    return Results(found.path, found.context, [*found.rows, *rows])
+
+
+def test_figures_of_ranks_are_what_the_rows_say():
+    found = lines(with_threads(synthetic.strong()))
+    for name, (must, aim, value, met, hoped) in OF_RANKS.items():
+        line = found[name]
+        assert (line["must"], line["aim"]) == (must, aim), name
+        assert float(line["reached"]) == pytest.approx(value, rel=5e-3), name
+        assert (line["must?"], line["aim?"]) == (met, hoped), name
+
+
+@pytest.mark.parametrize("change", [{"handover_seconds": 1.0}, {"messages": 3}])
+def test_twin_a_dearer_exchange_changes_its_figure(change):
+    made = with_threads(synthetic.strong())
+    worse = [row | change if (row["algorithm"], row["ranks"]) == ("ipc", 2) else row for row in made.rows]
+    found = lines(Results(made.path, made.context, worse))
+    assert [name for name in OF_RANKS if found[name]["must?"] == "no"] == [
+        list(OF_RANKS)[2 if "handover_seconds" in change else 3]
+    ]
+
+
+def test_twin_slower_ranks_change_their_figure():
+    found = lines(with_threads(synthetic.strong(), 2))
+    assert [found[name]["must?"] for name in OF_RANKS] == ["no", "no", "yes", "yes"]
+
+
 def test_every_figure_is_what_the_rows_say(results):
     found = lines(results)
-    assert list(found) == list(WANTED)
+    assert list(found) == [*WANTED, *OF_RANKS]
     for name, (must, aim, value, met, hoped) in WANTED.items():
         line = found[name]
         assert (line["must"], line["aim"]) == (must, aim), name
@@ -185,7 +229,8 @@ def test_whether_a_bound_is_reached(value, more, strict, short, low, high, said)
 
 
 def test_an_interval_stands_beside_every_value(results):
-    for name, line in lines(results).items():
+    for name in WANTED:
+        line = lines(results)[name]
         if name.endswith("median"):
             assert line["95 % interval"] == "-"
         else:
