@@ -460,8 +460,8 @@ class MpiEngine(ThreadsEngine):
 
     @property
     def network(self) -> Network:
-        """The net as it stands, a copy on every rank; if the net was given as one that is made layer by layer, only
-        this rank's layers are here."""
+        """The net as it stands, a copy on every rank. Of a lazy net only this rank's layers are here, and they are as
+        they stand when asked for: a copy of all of them would be as large again."""
         if self.original.lazy and not self.by_rows:
             return self._held(copy=True)
         whole = self.gather()
@@ -483,17 +483,19 @@ class MpiEngine(ThreadsEngine):
         return whole
 
     def _held(self, copy: bool) -> Network:
-        """A net of this rank's layers alone."""
+        """A net of this rank's layers alone, in the memory where they are; if ``copy``, each copied when asked for."""
         lo, hi = self.blocks[0][0], self.blocks[-1][1]
-        weights, biases = {}, {}
-        for l in range(lo, hi):
-            weights[l], biases[l] = (part.copy() if copy else part for part in self._rows_of_weights(0, l))
+        parts = {l: self._rows_of_weights(0, l) for l in range(lo, hi)}
         net = self.original
+
+        def given(l: int, which: int) -> Array:
+            return parts[l][which].copy() if copy else parts[l][which]
+
         return Network.of_layers(
             net.sizes,
             net.dtype,
-            weights.__getitem__,
-            None if net.biases is None else biases.__getitem__,
+            lambda l: given(l, 0),
+            None if net.biases is None else lambda l: given(l, 1),
             activation=net.activation,
             scale=net.scale,
             skip=net.skip,
