@@ -32,6 +32,7 @@ LAUNCHERS = (
     ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
     ("MPI_LOCALNRANKS", "MPI_LOCALRANKID"),
 )
+LAST_WORDS = 0.2  # seconds for the launcher to pass on what was printed: at an abort it may drop what it still holds
 GRACE = 1.0  # seconds in which rank 0 ends an interrupted job itself, before another rank does
 
 
@@ -96,6 +97,7 @@ def abort(code: int) -> None:
     """End all ranks with this exit code."""
     sys.stdout.flush()
     sys.stderr.flush()
+    time.sleep(LAST_WORDS)
     world().COMM_WORLD.Abort(code)
 
 
