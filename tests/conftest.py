@@ -1,6 +1,7 @@
 """What every test gets: a Numba cache of its own, as Numba does not notice edits to a callee in another file."""
 
 import os
+import signal
 import tempfile
 import threading
 
@@ -10,6 +11,8 @@ import pytest
 _cache = tempfile.TemporaryDirectory(prefix="pcsim-numba-", ignore_cleanup_errors=True)
 os.environ["NUMBA_CACHE_DIR"] = _cache.name
 os.environ.setdefault("MPLBACKEND", "Agg")
+# A shell that starts the tests in the background has Ctrl-C ignored, here and in what tests start to interrupt it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
