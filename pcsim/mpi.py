@@ -5,6 +5,7 @@ arrays and JSON, never pickles. Nothing here knows nets.
 """
 
 import contextlib
+import faulthandler
 import json
 import os
 import signal
@@ -33,6 +34,7 @@ LAUNCHERS = (
     ("MPI_LOCALNRANKS", "MPI_LOCALRANKID"),
 )
 LAST_WORDS = 0.2  # seconds for the launcher to pass on what was printed: at an abort it may drop what it still holds
+PATIENCE = 120  # seconds in which all processes of a launch must have come
 GRACE = 1.0  # seconds in which rank 0 ends an interrupted job itself, before another rank does
 
 
@@ -70,14 +72,31 @@ def world() -> Any:
             f"{vendor()}: {mend}"
         )
     if not MPI.Is_initialized():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that launcher and library do not fit is said below
-            MPI.Init_thread(MPI.THREAD_FUNNELED)
+        _come_together_with_all_processes(MPI)
     if told and MPI.COMM_WORLD.size == 1:
         raise InputError(f"the launcher started {told[1]} processes ({told[2]}), but {vendor()} sees one alone: {mend}")
     if MPI.COMM_WORLD.size > 1:
         sys.excepthook = _end_job
     return MPI
+
+
+def _come_together_with_all_processes(MPI: Any) -> None:
+    """Start MPI, which waits for every process of the launch. One that left before (started with other arguments, or
+    without mpi4py) would be waited for for ever: signals end the process meanwhile, and so does too long a wait, with a
+    report that names this function. (Nothing of Python runs until the library returns.)"""
+    mine = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM) if mine}
+    if launched():
+        faulthandler.dump_traceback_later(PATIENCE, exit=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that launcher and library do not fit is said by the caller
+            MPI.Init_thread(MPI.THREAD_FUNNELED)
+    finally:
+        if launched():
+            faulthandler.cancel_dump_traceback_later()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def started() -> bool:
