@@ -350,6 +350,8 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
                 rows = list(writer.rows)
                 for warning in (*writer.warnings, *filter(None, [writer.recovered])):
                     _say(f"pcsim bench: {warning}")
+            if crew:
+                display.note("compiling what is not in the cache yet: up to two minutes, once")
             for row in plan.run(ceilings, rows, display.cell):
                 rows.append(writer.write(row) if writer else row)
                 failed = failed or row["error"] is not None

@@ -133,7 +133,7 @@ def check_baselines(baselines: Sequence[str], known: Sequence[str] = BASELINES) 
     """InputError for a name that is not among the ``known``, and for a peer that is not installed."""
     for name in baselines:
         if name not in known:
-            raise InputError(f"baseline {name!r} is unknown: choose from {', '.join(known)}")
+            raise InputError(f"baseline {name!r} is unknown here: choose from {', '.join(known)}")
         if name in PEERS and not available(name):
             extra = "pcx" if name == "pcx" else "peers"
             raise InputError(f"{name} is not installed: pip install 'pcsim[{extra}]', or leave it out")

@@ -35,7 +35,7 @@ LAUNCHERS = (
 )
 LAST_WORDS = 0.2  # seconds for the launcher to pass on what was printed: at an abort it may drop what it still holds
 PATIENCE = 120  # seconds in which all processes of a launch must have come
-GRACE = 1.0  # seconds in which rank 0 ends an interrupted job itself, before another rank does
+GRACE = 3.0  # seconds in which rank 0 ends an interrupted job itself, before another rank does
 
 
 def launched() -> tuple[int, int, str] | None:
@@ -154,13 +154,24 @@ def agree(comm: Any, facts: dict[str, Any]) -> None:
     """InputError on every rank, naming the first fact in which a rank differs from rank 0."""
     everybody = all_to_all(comm, facts)
     for rank, theirs in enumerate(everybody):
-        for name in sorted({*theirs, *everybody[0]}):
-            ours, its = everybody[0].get(name), theirs.get(name)
-            if ours != its:
+        for name in dict.fromkeys([*everybody[0], *theirs]):
+            if everybody[0].get(name) != theirs.get(name):
+                its, ours = _apart(theirs.get(name), everybody[0].get(name))
                 raise InputError(
                     f"rank {rank} differs from rank 0 in {name}: {its!r:.60} and {ours!r:.60}; "
                     "all ranks must be started alike"
                 )
+
+
+def _apart(one: Any, other: Any) -> tuple[Any, Any]:
+    """Where two values part, if they are dictionaries, or lists of the same length."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        names = [name for name in dict.fromkeys([*one, *other]) if one.get(name) != other.get(name)]
+        return {n: one.get(n) for n in names}, {n: other.get(n) for n in names}
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = [pair for pair in zip(one, other, strict=True) if pair[0] != pair[1]]
+        return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    return one, other
 
 
 def on_root(comm: Any, work: Callable[[], Any]) -> Any:
