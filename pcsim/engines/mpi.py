@@ -509,7 +509,8 @@ class MpiEngine(ThreadsEngine):
             net = self.gather(everywhere=False)
             return float(from_root(self.comm, None if net is None else _loss(net.forward(self.x)[-1], self.y)))
         lo, hi = self.blocks[0][0], self.blocks[-1][1]
-        net, values = self._held(copy=False), self.x
+        # Copies, one layer at a time, as BLAS forms sums in another order where rows are padded.
+        net, values = self._held(copy=True), self.x
         if self.rank > 0:
             values = np.empty((len(self.x), self.sizes[lo]), net.dtype)
             self.comm.Recv(values, self.rank - 1)
