@@ -463,7 +463,7 @@ class MpiEngine(ThreadsEngine):
         """The net as it stands, a copy on every rank. Of a lazy net only this rank's layers are here, and they are as
         they stand when asked for: a copy of all of them would be as large again."""
         if self.original.lazy and not self.by_rows:
-            return self._held(copy=True)
+            return self._held()
         whole = self.gather()
         assert whole is not None
         return whole
@@ -482,20 +482,16 @@ class MpiEngine(ThreadsEngine):
         assert whole is not None
         return whole
 
-    def _held(self, copy: bool) -> Network:
-        """A net of this rank's layers alone, in the memory where they are; if ``copy``, each copied when asked for."""
+    def _held(self) -> Network:
+        """A net of this rank's layers alone, each copied when asked for."""
         lo, hi = self.blocks[0][0], self.blocks[-1][1]
         parts = {l: self._rows_of_weights(0, l) for l in range(lo, hi)}
         net = self.original
-
-        def given(l: int, which: int) -> Array:
-            return parts[l][which].copy() if copy else parts[l][which]
-
         return Network.of_layers(
             net.sizes,
             net.dtype,
-            lambda l: given(l, 0),
-            None if net.biases is None else lambda l: given(l, 1),
+            lambda l: parts[l][0].copy(),
+            None if net.biases is None else lambda l: parts[l][1].copy(),
             activation=net.activation,
             scale=net.scale,
             skip=net.skip,
@@ -510,7 +506,7 @@ class MpiEngine(ThreadsEngine):
             return float(from_root(self.comm, None if net is None else _loss(net.forward(self.x)[-1], self.y)))
         lo, hi = self.blocks[0][0], self.blocks[-1][1]
         # Copies, one layer at a time, as BLAS forms sums in another order where rows are padded.
-        net, values = self._held(copy=True), self.x
+        net, values = self._held(), self.x
         if self.rank > 0:
             values = np.empty((len(self.x), self.sizes[lo]), net.dtype)
             self.comm.Recv(values, self.rank - 1)
