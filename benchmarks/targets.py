@@ -54,12 +54,17 @@ def deep(cell: report.Cell) -> bool:
     return cell.batch == 1 and cell.depth >= 4 and cell.width >= 32
 
 
-def ratios(results: Results, denominator: str, chosen: Chosen) -> list[Row]:
-    """The measured pairs of the chosen cells; none where the file has no such denominator."""
+def rows_of(table: Callable[..., list[Row]], results: Results, *arguments: str) -> list[Row]:
+    """The rows of a table; none where the file has nothing for it."""
     try:
-        found = report.pairs(results, denominator)
+        return table(results, *arguments)
     except InputError:
         return []
+
+
+def ratios(results: Results, denominator: str, chosen: Chosen) -> list[Row]:
+    """The measured pairs of the chosen cells; none where the file has no such denominator."""
+    found = rows_of(report.pairs, results, denominator)
     return [pair for pair in found if pair["kind"] == "measured" and chosen(report.cell_of(pair))]
 
 
@@ -133,13 +138,9 @@ def step(algorithm: str) -> Callable[[Results], Reached | None]:
     """Seconds of an inference step of PC or Z-IL ÷ those of a step of iPC: the worst."""
 
     def reach(results: Results) -> Reached | None:
-        try:
-            found = report.steps(results)
-        except InputError:
-            return None
         return worst(
             Reached(s["ratio"], s["low"], s["high"], f"{name_of(s)}, {s['execution']} on {s['workers']}")
-            for s in found
+            for s in rows_of(report.steps, results)
             if s["algorithm"] == algorithm and s["kind"] == "measured"
         )
 
@@ -165,13 +166,9 @@ def ranks_for_threads(chosen: Chosen) -> Callable[[Results], Reached | None]:
 
 def exchange_cost(results: Results) -> Reached | None:
     """iPC on two ranks that have a core each: what a step's exchange costs ÷ the latency of its message, the worst."""
-    try:
-        points = comparison.exchanges(results)
-    except InputError:
-        return None
     return worst(
         Reached(point["handover_latencies"], None, None, name_of(point))
-        for point in points
+        for point in rows_of(comparison.exchanges, results)
         if (point["algorithm"], point["workers"], point["ranks"]) == ("ipc", 2, 2)
         and not point["oversubscribed"]
         and point["handover_latencies"] is not None
@@ -180,13 +177,9 @@ def exchange_cost(results: Results) -> Reached | None:
 
 def messages_per_pair(results: Results) -> Reached | None:
     """Messages of iPC per weight update and pair of neighbouring ranks, whatever the depth: the most."""
-    try:
-        points = comparison.exchanges(results)
-    except InputError:
-        return None
     return worst(
         Reached(point["messages"] / (point["ranks"] - 1), None, None, f"{name_of(point)}, {point['ranks']} ranks")
-        for point in points
+        for point in rows_of(comparison.exchanges, results)
         if point["algorithm"] == "ipc" and point["messages"] is not None and point["ranks"] > 1
     )
 

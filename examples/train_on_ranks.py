@@ -7,6 +7,7 @@ and pcsim hands them to the ranks that need them (the inputs to the first, the t
 """
 
 import sys
+from pathlib import Path
 
 from mpi4py import rc
 
@@ -17,6 +18,9 @@ import pcsim  # noqa: E402
 from pcsim.data import load  # noqa: E402
 
 comm = MPI.COMM_WORLD
+folder = Path(sys.argv[1] if len(sys.argv) > 1 else "trained")
+if (folder / "network.json").exists():  # before the work, not after it
+    sys.exit(f"{folder} holds a net already: name another folder" if comm.rank == 0 else 1)
 data = load("fashion-mnist", samples=250) if comm.rank == 0 else None
 net = pcsim.Network.mlp([784, *[256] * 7, 10], seed=0, lazy=True)
 run = pcsim.train(
@@ -31,4 +35,4 @@ run = pcsim.train(
 print(f"rank {comm.rank} holds layers {run.network.owned[0]} to {run.network.owned[-1]}", flush=True)
 if comm.rank == 0:
     print(f"loss {run.loss[0]:.1f} → {run.final_loss:.1f} in {run.seconds:.2f} s of training")
-run.network.save(sys.argv[1] if len(sys.argv) > 1 else "trained", wait=comm.Barrier)
+run.network.save(folder, wait=comm.Barrier)

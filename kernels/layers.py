@@ -264,18 +264,17 @@ def descend(s, l, first, rows, at, alpha, number):
     """Move rows of a layer's weights, and their biases, along what ``gradient`` has left at ``at`` of ``scratch``."""
     count = rows * s.padded[l]
     w = s.weight_at[l] + first * s.padded[l]
-    if s.adam:
-        _adam_part(s, w, at, count, alpha, number)
-    else:
-        _add_part(s, w, at, count, alpha)
-    if s.has_bias and s.adam:
-        _adam_part(s, s.bias_at[l] + first, at + count, rows, alpha, number)
-    elif s.has_bias:
-        _add_part(s, s.bias_at[l] + first, at + count, rows, alpha)
+    _descend(s, w, at, count, alpha, number)
+    if s.has_bias:
+        _descend(s, s.bias_at[l] + first, at + count, rows, alpha, number)
 
 
 @njit(nogil=True, cache=True)
-def _add_part(s, w, at, count, alpha):
+def _descend(s, w, at, count, alpha, number):
+    """``count`` parameters from ``w`` on, by their gradients from ``at`` of the scratch on."""
+    if s.adam:
+        _adam_part(s, w, at, count, alpha, number)
+        return
     for j in range(count):
         s.W[w + j] += alpha * s.scratch[at + j]
 

@@ -268,6 +268,8 @@ def _bench(arguments: argparse.Namespace) -> int:
 
     if arguments.launches > 1:
         raise InputError("--launches is for --backend threads: a launch of ranks is one; start it again with --resume")
+    if arguments.peer_python:
+        raise InputError("--peer-python is for --backend threads: on ranks no peer is measured")
     crew = sign_on(sys.argv[1:])
     if crew.rank > 0:
         return crew.serve()

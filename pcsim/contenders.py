@@ -227,7 +227,8 @@ def on_ranks(
                 found.append(choice[0] if len(choice) == 1 else choose(case, choice, pin))
     if not found:
         raise InputError(
-            f"nothing to measure at depth {case.depth} on {counts} ranks: name an algorithm, or fewer ranks"
+            f"nothing to measure at depth {case.depth} and batch {case.batch} on {counts} ranks of {threads} threads: "
+            "name another algorithm or baseline, or fewer ranks"
         )
     return found
 

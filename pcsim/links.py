@@ -76,9 +76,7 @@ def one_way(comm: Any, first: int, second: int, bytes: int, budget: float = 0.05
     and 2002 at most. The calls are the engine's: persistent requests, started and tested in compiled code. ValueError
     for an empty message or two ranks that are one; RuntimeError where MPI fails.
     """
-    if bytes < 1 or first == second:
-        raise ValueError(f"a message of {bytes} bytes from rank {first} to rank {second}")
-    if comm.rank not in (first, second):
+    if not _in_pair(comm, first, second, bytes):
         return None
     MPI = mpi.world()
     other, asks = (second, True) if comm.rank == first else (first, False)
@@ -107,6 +105,13 @@ def one_way(comm: Any, first: int, second: int, bytes: int, budget: float = 0.05
     return _told(comm, first, second, [float(np.median(times[:counted])) / 2e9 if asks else 0.0])[0]
 
 
+def _in_pair(comm: Any, first: int, second: int, bytes: int) -> bool:
+    """Whether this rank is one of the two; ValueError for a pair or a message that is none."""
+    if bytes < 1 or first == second:
+        raise ValueError(f"a message of {bytes} bytes from rank {first} to rank {second}")
+    return comm.rank in (first, second)
+
+
 def ladder(comm: Any, first: int, second: int, budget: float = 0.03) -> list[tuple[int, float]]:
     """(bytes, seconds one way) for each of ``SIZES``, up to the first that is slow; empty on all other ranks.
 
@@ -131,9 +136,7 @@ def overlap(comm: Any, first: int, second: int, bytes: int, budget: float = 0.1)
     the shorter of the two, between 0 and 1. ``seconds`` is the exchange alone. All are medians, as seen by ``first``
     and told to ``second``. ``budget`` is in seconds; three rounds take place whatever they cost.
     """
-    if bytes < 1 or first == second:
-        raise ValueError(f"a message of {bytes} bytes from rank {first} to rank {second}")
-    if comm.rank not in (first, second):
+    if not _in_pair(comm, first, second, bytes):
         return None
     MPI = mpi.world()
     other, leads = (second, True) if comm.rank == first else (first, False)

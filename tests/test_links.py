@@ -1,44 +1,17 @@
 """Messages between two ranks: the arithmetic against a made-up clock, the protocol on real ranks, and how it ends."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ranks import PATIENCE, launch
 
 from pcsim import links, mpi
-
-PATIENCE = 300  # seconds: no test is to fail because the machine is busy
-# Open MPI's launcher wants to be asked twice by root, and once for more ranks than cores.
-OPEN_MPI = {
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "OMPI_MCA_rmaps_base_oversubscribe": "1",
-    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
-}
 
 
 def on_ranks(count, code):
     """Run ``python -c code`` on so many ranks of this machine; skips the test where there is no MPI."""
-    pytest.importorskip("mpi4py", reason="mpi4py is not installed")
-    beside = Path(sys.executable).with_name("mpiexec")
-    mpiexec = str(beside) if beside.exists() else shutil.which("mpiexec")
-    if mpiexec is None:
-        pytest.skip("no mpiexec next to this Python or in PATH")
-    names = {name for names in mpi.LAUNCHERS for name in names}
-    return subprocess.run(
-        [mpiexec, "-n", str(count), sys.executable, "-c", code],
-        env={**{name: value for name, value in os.environ.items() if name not in names}, **OPEN_MPI},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    return launch(count, "-c", code, patience=PATIENCE)
 
 
 def test_nonsense_is_refused():

@@ -40,6 +40,17 @@ def _predict(s, l, depth, first, rows, errors):
 
 
 @njit(nogil=True, cache=True)
+def _forward(s, part, data_x, data_y, rows, update, begin, samples, errors):
+    """``samples`` of the batch from ``begin`` on, which are ``part`` of it, up to the errors of the output."""
+    depth = len(s.padded) - 1
+    load_rows(data_x, rows, update, begin, samples, s.padded[0], s.x, s.value_at[0])
+    load_rows(data_y, rows, update, begin, samples, s.padded[depth], s.x, s.value_at[depth])
+    for l in range(depth):
+        activate_layer(part, l)
+        _predict(part, l, depth, 0, s.padded[l + 1], errors)
+
+
+@njit(nogil=True, cache=True)
 def serial(
     arrays, layout, options, data_x, data_y, rows, e, updates, number, alpha, stop, energy, trace, times
 ):  # fmt: skip
@@ -134,7 +145,7 @@ def data_parallel(
     """Each worker has ``part_count[worker]`` samples of the batch from ``part_first[worker]`` on, whose values begin at
     ``part_at[worker]``, and the rows of each gradient that ``firsts`` and ``counts`` say."""
     s = layers(arrays, layout, options)
-    padded, value_at, depth = s.padded, s.value_at, len(layout[0]) - 1
+    padded, depth = s.padded, len(layout[0]) - 1
     errors, turns, stop = pointer(e), pointer(turns), pointer(stop)
     begin, samples = part_first[worker], part_count[worker]
     mine = part_of_batch(s, samples, offset(pointer(part_at), worker * (depth + 1)))
@@ -145,11 +156,7 @@ def data_parallel(
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
-        load_rows(data_x, rows, update, begin, samples, padded[0], s.x, value_at[0])
-        load_rows(data_y, rows, update, begin, samples, padded[depth], s.x, value_at[depth])
-        for l in range(depth):
-            activate_layer(mine, l)
-            _predict(mine, l, depth, 0, padded[l + 1], errors)
+        _forward(s, mine, data_x, data_y, rows, update, begin, samples, errors)
         if update == 0:
             energy[worker] = 0.5 * squares(mine, depth, 0, padded[depth], errors, 0)
         for l in range(depth - 1, -1, -1):

@@ -22,7 +22,7 @@ from ..kernels.layers import (
 from ..kernels.messages import Library, address_of, done, finish, send, start, sum_over_ranks
 from ..kernels.simd import offset, pointer
 from ..kernels.sync import load_acquire
-from .backprop import _predict
+from .backprop import _forward, _predict
 from .steps import layers, load_rows
 
 
@@ -135,7 +135,7 @@ def data_parallel(
     """This rank has ``part_count[rank]`` samples of the batch from ``part_first[rank]`` on. The gradient of layer l
     lies at ``gradient_at[l]`` of ``scratch`` in ``arrays``, and its sum over the ranks takes its place."""
     s = layers(arrays, layout, options)
-    padded, value_at, depth = s.padded, s.value_at, len(layout[0]) - 1
+    padded, depth = s.padded, len(layout[0]) - 1
     errors, stop, library = pointer(e), pointer(stop), Library(*functions, pointer(scratch))
     in_place, kind, operation, communicator, base, item = sum_arguments
     begin, samples = part_first[rank], part_count[rank]
@@ -145,11 +145,7 @@ def data_parallel(
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
-        load_rows(data_x, rows, update, begin, samples, padded[0], s.x, value_at[0])
-        load_rows(data_y, rows, update, begin, samples, padded[depth], s.x, value_at[depth])
-        for l in range(depth):
-            activate_layer(mine, l)
-            _predict(mine, l, depth, 0, padded[l + 1], errors)
+        _forward(s, mine, data_x, data_y, rows, update, begin, samples, errors)
         if update == 0:
             energy[rank] = 0.5 * squares(mine, depth, 0, padded[depth], errors, 0)
         for l in range(depth - 1, -1, -1):
