@@ -40,9 +40,8 @@ def _predict(s, l, depth, first, rows, errors):
 
 
 @njit(nogil=True, cache=True)
-def _forward(s, part, data_x, data_y, rows, update, begin, samples, errors):
+def _forward(s, part, depth, data_x, data_y, rows, update, begin, samples, errors):
     """``samples`` of the batch from ``begin`` on, which are ``part`` of it, up to the errors of the output."""
-    depth = len(s.padded) - 1
     load_rows(data_x, rows, update, begin, samples, s.padded[0], s.x, s.value_at[0])
     load_rows(data_y, rows, update, begin, samples, s.padded[depth], s.x, s.value_at[depth])
     for l in range(depth):
@@ -156,7 +155,7 @@ def data_parallel(
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
-        _forward(s, mine, data_x, data_y, rows, update, begin, samples, errors)
+        _forward(s, mine, depth, data_x, data_y, rows, update, begin, samples, errors)
         if update == 0:
             energy[worker] = 0.5 * squares(mine, depth, 0, padded[depth], errors, 0)
         for l in range(depth - 1, -1, -1):

@@ -145,7 +145,7 @@ def data_parallel(
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
-        _forward(s, mine, data_x, data_y, rows, update, begin, samples, errors)
+        _forward(s, mine, depth, data_x, data_y, rows, update, begin, samples, errors)
         if update == 0:
             energy[rank] = 0.5 * squares(mine, depth, 0, padded[depth], errors, 0)
         for l in range(depth - 1, -1, -1):
