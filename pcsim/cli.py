@@ -272,7 +272,8 @@ def _bench(arguments: argparse.Namespace) -> int:
         raise InputError("--peer-python is for --backend threads: on ranks no peer is measured")
     crew = sign_on(sys.argv[1:])
     if crew.rank > 0:
-        return crew.serve()
+        with mpi.patient(lambda: _say(f"pcsim bench: rank {crew.rank}: interrupted by a signal")):
+            return crew.serve()
     code = BAD_INPUT
     try:
         code = _measure(arguments, crew)

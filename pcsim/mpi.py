@@ -231,5 +231,28 @@ def wait_for_root() -> None:
         time.sleep(GRACE)
 
 
+@contextlib.contextmanager
+def patient(last_words: Callable[[], None]) -> Iterator[None]:
+    """While a rank serves rank 0, an interrupt does not stop it at once: rank 0, interrupted as well, may be waiting for
+    it in a call that no signal ends, and is the one that knows what is kept. If the job is still there after ``GRACE``,
+    it ends with ``last_words`` of this rank."""
+
+    def end() -> None:
+        last_words()
+        abort(130)
+
+    def later(number: int, frame: Any) -> None:
+        timer = threading.Timer(GRACE, end)
+        timer.daemon = True
+        timer.start()
+
+    before = {number: signal.signal(number, later) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
