@@ -233,9 +233,9 @@ def wait_for_root() -> None:
 
 @contextlib.contextmanager
 def patient(last_words: Callable[[], None]) -> Iterator[None]:
-    """While a rank serves rank 0, an interrupt does not stop it at once: rank 0, interrupted as well, may be waiting for
-    it in a call that no signal ends, and is the one that knows what is kept. If the job is still there after ``GRACE``,
-    it ends with ``last_words`` of this rank."""
+    """While a rank serves rank 0, an interrupt does not stop it at once: rank 0, interrupted as well, may be waiting
+    for it in a call that no signal ends, and is the one that knows what is kept. If the job is still there after
+    ``GRACE``, it ends with ``last_words`` of this rank."""
 
     def end() -> None:
         last_words()
