@@ -53,7 +53,7 @@ def measure_ceilings(workers: Sequence[int], dtype: np.dtype, pin: bool = True, 
         for count in workers:
             for size in WORKING_SETS:
                 for kind, writes in (("read", False), ("read-write", True)):
-                    found.append(Ceiling(kind, count, size, _bandwidth(count, size, writes, dtype, pin, seconds)))
+                    found.append(Ceiling(kind, count, size, bandwidth(count, size, writes, dtype, pin, seconds)))
             found.append(Ceiling("gemm", count, 0, gemm_rate(count, (GEMM_SIZE, GEMM_SIZE), dtype, pin)))
     return Ceilings(found)
 
@@ -71,7 +71,7 @@ def _best(workers: int, pin: bool, samples: int, run) -> float:
     return best
 
 
-def _bandwidth(workers: int, size: int, writes: bool, dtype: np.dtype, pin: bool, seconds: float) -> float:
+def bandwidth(workers: int, size: int, writes: bool, dtype: np.dtype, pin: bool, seconds: float) -> float:
     from .engines.workers import in_threads
     from .kernels.dense import aligned_empty
     from .kernels.stream import sweep_memory

@@ -25,6 +25,7 @@ PRESETS = Path(__file__).with_name("machines")
 
 # What a worker does in one go; the names of the events of a timeline. A pass does several at once.
 PARTS = ("start", "predict", "backproject", "update", "values")
+SPLIT = ("gradient", "descend")  # an update whose gradient is summed over ranks in between
 COLUMNS = ("work", "workers", "batch", "rows", "columns", "distance", "seconds")  # of a measured point
 MODELS = ("constant", "roofline", "measured")
 
@@ -47,7 +48,7 @@ class Task(NamedTuple):
     @property
     def products(self) -> list[str]:
         """The products among the work."""
-        return [part for part in self.work.split("+") if part != "values"]
+        return [part for part in self.work.split("+") if part not in ("values", "descend")]
 
     @property
     def flops(self) -> float:
@@ -58,8 +59,12 @@ class Task(NamedTuple):
     def bytes(self) -> float:
         """Bytes of weights read, and written where they update: once for all products of a batch of one."""
         size, parts = float(self.rows * self.columns * self.item), self.products
+        if self.work == "descend":
+            return 3 * size
         if not parts:
             return 0.0
+        if self.work == "gradient":  # it writes, but reads no weights
+            return size
         passes = 1 if self.batch == 1 else len(parts)
         return size * (passes + ("update" in parts))
 
@@ -165,8 +170,10 @@ class Machine:
         elements = task.columns * task.batch if "values" in parts else 0
         if self.model == "constant":
             times = task.batch if self.serial_batch else 1
-            seconds = sum(self.constants.get(part, 0.0) * times for part in parts if part != "values")
-            return Cost(seconds + self.overhead + elements * self.element + self.constants.get("values", 0.0), 0.0)
+            names = ["update" if part == "gradient" else part for part in parts if part != "descend"]
+            seconds = sum(self.constants.get(part, 0.0) * times for part in names if part != "values")
+            values = self.constants.get("values", 0.0) if "values" in names else 0.0
+            return Cost(seconds + self.overhead + elements * self.element + values, 0.0)
         arithmetic = task.flops / self.flop_rate + elements * self.element
         traffic = self.traffic(task)
         return Cost(self.overhead + max(arithmetic, traffic), max(0.0, traffic - arithmetic))
@@ -577,7 +584,7 @@ def _point(reader: _Reader, number: int, point: Any) -> tuple:
     if not isinstance(point, list) or len(point) != len(COLUMNS):
         reader.fail(where, f"must be a list of {len(COLUMNS)}: {', '.join(COLUMNS)}")
     work, *numbers = point
-    if not isinstance(work, str) or not set(work.split("+")) <= {*PARTS, "gradient", "descend"}:
+    if not isinstance(work, str) or not set(work.split("+")) <= {*PARTS, *SPLIT}:
         reader.fail(where, f"work must be of {', '.join(PARTS)}, joined by '+', not {_short(work)}")
     for name, value in zip(COLUMNS[1:], numbers, strict=True):
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:

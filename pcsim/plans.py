@@ -21,6 +21,7 @@ from .timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE
 
 EXECUTIONS = ("serial", "layer-parallel", "intra-layer", "pipeline", "data-parallel", "batched")
 ORDERS = ("split", "gpipe", "1f1b")  # of a pipeline
+GRADIENT, DESCEND = 32, 64  # of work, beside the bits of ``timeline``: an update whose gradient is summed in between
 NOBODY = -1  # the worker of a meeting
 MEET, GATHER, REDUCE, ALLREDUCE = 1, 2, 3, 4  # what a meeting is
 _BITS = {
@@ -38,7 +39,8 @@ class Plan:
     """Jobs of one period, which repeats for ever; one entry per job in every array.
 
     ``worker``: who does it, NOBODY for a meeting; ``work``: bits of ``timeline``; ``meeting``: what a meeting
-    is, else 0; ``layer``, ``step`` (within the period) and ``part`` (micro-batch); ``rows``, ``columns`` and ``batch``: its size.
+    is, else 0; ``layer``, ``step`` (within the period) and ``part`` (micro-batch); ``rows``, ``columns`` and ``batch``:
+    its size.
     Workers that do the same at the same time may be one: ``alike`` says how many each stands for.
     Job v waits for ``before[at[v]:at[v + 1]]``, of the period before where ``lag`` is 1; ``size``: bytes that come from
     another worker, 0 where nothing has to.
@@ -358,7 +360,7 @@ def data_parallel(net: Net, workers: int, graph: TaskGraph, ranks: bool = False)
         sums, before = [], None
         for l in reversed(range(L)):
             if ranks:
-                last = work(UPDATE, l, net.sizes[l + 1], samples, last)
+                last = work(GRADIENT, l, net.sizes[l + 1], samples, last)
                 sums.append(meet(ALLREDUCE, l, last))
                 if before is not None:  # one after the other on the network
                     draft.tie(before, sums[-1][0])
@@ -368,10 +370,8 @@ def data_parallel(net: Net, workers: int, graph: TaskGraph, ranks: bool = False)
             if not ranks:
                 last = meet(MEET, l, last) if l > 0 or L == 1 else last
                 last = work(UPDATE, l, shares[l + 1], net.batch, last)
-        for there in sums[-1:]:
-            waiting = draft.add(everyone, layer=0, **common)  # until the last sum is there
-            draft.tie(there, waiting)
-            last = waiting
+        for l, there in zip(reversed(range(L)), sums, strict=False):
+            draft.tie(there, last := work(DESCEND, l, net.sizes[l + 1], 1, last))
         if not ranks:
             last = meet(MEET, 0, last)
     return draft.plan("data-parallel", len(alike), 2, 1, alike)

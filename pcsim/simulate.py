@@ -24,8 +24,10 @@ from .errors import InputError
 from .machine import Machine, Messages, Task
 from .plans import (
     ALLREDUCE,
+    DESCEND,
     EXECUTIONS,
     GATHER,
+    GRADIENT,
     MEET,
     REDUCE,
     Net,
@@ -41,7 +43,15 @@ MICRO_BATCHES = 8
 TOLERANCE = 1e-9  # of a period, between two states that are the same
 MOST_JOBS = 40_000_000  # timed in search of a steady state
 LEAST_PERIODS = 8
-_NAMES = {START: "start", PREDICT: "predict", BACKPROJECT: "backproject", UPDATE: "update", VALUE: "values"}
+_NAMES = {
+    START: "start",
+    PREDICT: "predict",
+    BACKPROJECT: "backproject",
+    UPDATE: "update",
+    VALUE: "values",
+    GRADIENT: "gradient",
+    DESCEND: "descend",
+}
 SYNCHRONOUS = ("intra-layer", "data-parallel")
 
 
@@ -398,7 +408,14 @@ def _events(plan: Plan, start: np.ndarray, finish: np.ndarray, turn: int, shift:
     steps = int(plan.step.max()) + 1
     return Timeline(
         [
-            Event(int(w), int(work), int(l), int(step) + turn * steps, float(a) + shift, float(b) + shift)
+            Event(
+                int(w),
+                int(work) if work < GRADIENT else UPDATE,
+                int(l),
+                int(step) + turn * steps,
+                float(a) + shift,
+                float(b) + shift,
+            )
             for w, work, l, step, a, b in zip(plan.worker, plan.work, plan.layer, plan.step, start, finish, strict=True)
             if w >= 0 and work
         ]

@@ -1,0 +1,271 @@
+"""Measures a machine file of this host: what each kernel takes by width, batch and level of memory; what hand-overs,
+meetings and messages cost.
+
+It times the engines' own kernels over rings of layers (``engines.probe``), never whole nets: what the simulator then
+says of nets is a prediction.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .context import caches, capture, usable_cores
+from .errors import InputError
+from .machine import COLUMNS, SCHEMA, Machine, figure, parse
+from .timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE
+
+# Three widths to the octave, multiples of a vector of 16 float32; those of powers of two lie among them.
+WIDTHS = (16, 32, 48, 64, 80, 112, 128, 160, 208, 256, 320, 416, 512, 640, 832, 1024, 1280, 1664, 2048)
+BATCHES = (1, 8, 32, 64)
+SECONDS = 0.004  # of a sample of bandwidth
+SAMPLE = 1.5e-3  # seconds, or one turn of the ring
+SAMPLES = 5  # of each point, of which the median counts
+MOST_BYTES = 192 << 20  # of a ring, for all workers together
+NAMES = {
+    START: "start",
+    PREDICT | BACKPROJECT | UPDATE: "predict+backproject+update",
+    PREDICT | UPDATE: "predict+update",
+    PREDICT | BACKPROJECT: "predict+backproject",
+    BACKPROJECT | UPDATE: "backproject+update",
+    PREDICT: "predict",
+    BACKPROJECT: "backproject",
+    UPDATE: "update",
+    VALUE: "values",
+    32: "gradient",
+    64: "descend",
+}
+PASSES = tuple(work for work in NAMES if work < 32)  # of a batch of one
+SHARED_PASSES = (START, BACKPROJECT | UPDATE, UPDATE)  # BP's, of whose matrices a worker may have some rows
+PRODUCTS = (START, PREDICT, BACKPROJECT, UPDATE, VALUE, 32, 64)
+SHARED_PRODUCTS = (START, BACKPROJECT, UPDATE)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A ring to build, and what to time on it."""
+
+    workers: int
+    batch: int
+    rows: int
+    columns: int
+    depth: int
+    works: tuple[int, ...]
+
+
+def rings(
+    widths: Sequence[int], batches: Sequence[int], workers: Sequence[int], item: int, own: int, last: int
+) -> Iterator[Wanted]:
+    """Which rings tell what a machine with such caches (bytes of a core's own, and of the last) has to tell."""
+    sizes = (own / 64, own / 4, own * 0.7, own * 2, own * 8, last * 0.75, last * 2, last * 5)
+    for batch, width, count in itertools.product(batches, widths, workers):
+        # Of larger batches arithmetic is nearly all; two distances do. Of rows shared out, three.
+        shares: dict[int, tuple[float, ...]] = {width: sizes if batch == 1 else (own / 4, own * 8)}
+        if width >= 32:
+            some = (own / 4, own * 4, last * 2) if batch == 1 else (own / 4,)
+            shares |= dict.fromkeys((width // 2, width // 8), some)
+        for rows, distances in shares.items():
+            rows = max(8, rows // 8 * 8)
+            layer = rows * width * item
+            most = MOST_BYTES // count
+            depths = {max(1, round(size / layer)) for size in distances if size >= layer / 2 and size <= most} or {1}
+            if batch > 1:  # enough layers for their values not to be the same all the time, at least
+                depths = {max(2, depth) for depth in depths}
+            for depth in sorted(depths):
+                full = rows == width
+                works = (PASSES if full else SHARED_PASSES) if batch == 1 else (PRODUCTS if full else SHARED_PRODUCTS)
+                yield Wanted(count, batch, rows, width, depth, works)
+
+
+def measure_points(
+    wanted: Sequence[Wanted], dtype: np.dtype, pin: bool, on_progress: Callable[[int, int], None] = lambda n, of: None
+) -> list[list]:
+    """The rows of a machine file's table of points."""
+    from .engines import blas_threads
+    from .engines.probe import Ring
+
+    points: list[list] = []
+    with blas_threads(1):
+        for number, w in enumerate(wanted):
+            on_progress(number, len(wanted))
+            ring = Ring(w.columns, w.rows, w.depth, w.batch, w.workers, dtype, pin)
+            repeats: dict[int, int] = {}
+            samples: dict[int, list[float]] = {}
+            for work in w.works:  # once for the caches, and to see how many turns make a sample
+                once = ring.seconds(work, 1) * ring.depth
+                repeats[work], samples[work] = max(1, math.ceil(SAMPLE / max(once, 1e-7))), []
+            for _ in range(SAMPLES):  # in turns, so that a disturbance does not fall on one work alone
+                for work in w.works:
+                    samples[work].append(ring.seconds(work, repeats[work]))
+            for work in w.works:
+                rows = 1 if work == VALUE else w.rows
+                seconds = float(np.median(samples[work]))
+                points.append([NAMES[work], w.workers, w.batch, rows, w.columns, ring.bytes, float(f"{seconds:.4g}")])
+    on_progress(len(wanted), len(wanted))
+    return points
+
+
+def calibrate(
+    *,
+    widths: Sequence[int] = WIDTHS,
+    batches: Sequence[int] = BATCHES,
+    workers: Sequence[int] | None = None,
+    dtype: str = "float32",
+    pin: bool = True,
+    comm: Any = None,
+    name: str | None = None,
+    on_progress: Callable[[int, int], None] = lambda number, total: None,
+) -> dict[str, Any]:
+    """The content of a machine file of this host, measured; under MPI (``comm``, called on rank 0 while the others
+    sleep) without the messages, which ``add_messages`` measures. InputError for numbers below 1."""
+    from .ceilings import bandwidth
+    from .engines.probe import barrier_seconds, hand_over_seconds
+
+    kind = np.dtype(dtype)
+    for what, numbers in (("widths", widths), ("batches", batches), ("workers", workers or [1])):
+        if not numbers or min(numbers) < 1:
+            raise InputError(f"--{what}: whole numbers of at least 1 are wanted")
+    cores = len(usable_cores())
+    counts = sorted(set(workers or [2**k for k in range(10) if 2**k < cores] + [cores]))
+    if counts[-1] > cores:
+        raise InputError(f"--workers: {counts[-1]} are more than the {cores} cores this process may use")
+    host = capture()
+    known = (
+        {cache["level"]: cache for cache in caches(usable_cores()[0])}
+        if Path("/sys/devices/system/cpu").exists()
+        else {}
+    )
+    own = known.get(2, {}).get("size", 1 << 20)
+    last = known[max(known)]["size"] if known else 8 << 20
+    wanted = list(rings(sorted(set(widths)), sorted(set(batches)), counts, kind.itemsize, own, last))
+    began = time.time()
+    points = measure_points(wanted, kind, pin, on_progress)
+    source = f"measured by pcsim calibrate, {host['time']}"
+    content: dict[str, Any] = {
+        "schema": SCHEMA,
+        "name": name or f"{host['cpu_model']}, {cores} cores",
+        "title": "This host, measured",
+        "calibrated": {
+            "time": host["time"],
+            "host": {key: host[key] for key in ("cpu_model", "cores", "system", "versions", "commit") if key in host},
+            "widths": [min(widths), max(widths)],
+            "batches": sorted(set(batches)),
+            "workers": counts,
+            "dtype": dtype,
+            "seconds": None,
+        },
+        "topology": {
+            "nodes": figure(1, "nodes", "this host"),
+            "sockets": figure(1, "sockets", "this host: all usable cores count as one socket"),
+            "cores": figure(cores, "cores", "cores that the process may use"),
+        },
+        "products": {"model": "measured", "unit": "s", "source": source, "columns": list(COLUMNS), "points": points},
+        "memory": [],
+    }
+    levels = sorted(known.values(), key=lambda cache: cache["level"]) if known else []
+    sizes = [(f"L{c['level']}", c["size"], min(c["shared_by"], cores), c["size"] / 2) for c in levels]
+    sizes.append(("memory", None, cores, min(max(4 * last, 64 << 20), MOST_BYTES)))
+    for level, size, sharers, probe in sizes:
+        entry: dict[str, Any] = {
+            "level": level,
+            "size": figure(size, "byte", "/sys/devices/system/cpu" if size else "whatever the caches do not hold"),
+            "bandwidth": figure(
+                bandwidth(1, int(probe), True, kind, pin, SECONDS), "byte/s", source + ", read and written"
+            ),
+        }
+        if sharers > 1:
+            together = bandwidth(sharers, int(probe) * (sharers if size is None else 1), True, kind, pin, SECONDS)
+            entry["shared_bandwidth"] = figure(together, "byte/s", f"{source}, by {sharers} cores at once")
+            entry["sharers"] = figure(sharers, "cores", "this host")
+        content["memory"].append(entry)
+    if counts[-1] > 1:
+        latency = _median(lambda: hand_over_seconds(1, kind, pin))
+        many = 2048
+        slope = (_median(lambda: hand_over_seconds(many, kind, pin)) - latency) / (many * kind.itemsize)
+        content["handover"] = {
+            "latency": figure(latency, "s", source + ", one element to and fro"),
+            "bandwidth": figure(1 / max(slope, 1e-12), "byte/s", source + f", {many} elements to and fro"),
+        }
+        pair = _median(lambda: barrier_seconds(2, pin))
+        top = _median(lambda: barrier_seconds(counts[-1], pin)) if counts[-1] > 2 else 2 * pair
+        content["barrier"] = {
+            "pair": figure(pair, "s", source),
+            "doubling": figure(
+                max(0.0, (top - pair) / max(1.0, math.log2(counts[-1]) - 1)),
+                "s",
+                source if counts[-1] > 2 else "estimate: as much as for a pair, as this host has but two cores",
+            ),
+        }
+    content["calibrated"]["seconds"] = round(time.time() - began, 1)
+    return content
+
+
+def add_messages(content: dict[str, Any], comm: Any, across: bool) -> None:
+    """Measure messages between rank 0 and the rank farthest from it, and put them into ``content`` (of rank 0). Every
+    rank makes this call."""
+    from .links import ladder
+
+    found = ladder(comm, 0, comm.size - 1)
+    if comm.rank > 0:
+        return
+    source = f"ping-pong of persistent requests, {content['calibrated']['time']}"
+    # Within a host both ends of a message are the cores' own work: half of the shortest is sending, half receiving.
+    overhead = 0.0 if across else found[0][1] / 2
+    segments = []
+    for number, ((size, seconds), following) in enumerate(itertools.zip_longest(found, found[1:])):
+        gap = (following[1] - seconds) / (following[0] - size) if following else seconds / size
+        gap = max(gap, 0.0)
+        latency = seconds - 2 * overhead - gap * size
+        if latency < 0 and size:
+            latency, gap = 0.0, max(0.0, seconds - 2 * overhead) / size
+        segments.append(
+            {
+                "from": figure(0 if number == 0 else size, "byte", "sizes of the ping-pong"),
+                "latency": figure(latency, "s", source),
+                "gap": figure(gap, "s/byte", source),
+            }
+        )
+    kind = "between" if across else "within"
+    content["messages"] = {
+        kind: {
+            "overhead": figure(
+                overhead, "s", "half of the one-way time of the shortest message" if overhead else source
+            ),
+            "segments": segments,
+        }
+    }
+
+
+def machine_of(content: dict[str, Any]) -> Machine:
+    """The machine that a calibration has found."""
+    return parse(content, Path("calibration"))
+
+
+def write(content: dict[str, Any], path: str | Path) -> None:
+    """A machine file, a point to a line; InputError where it cannot be written."""
+    points = content["products"].get("points", [])
+    shown = {**content, "products": {**content["products"], "points": "POINTS"}}
+    rows = ",\n   ".join(json.dumps(point) for point in points)
+    text = json.dumps(shown, indent=1, ensure_ascii=False).replace('"POINTS"', f"[\n   {rows}\n  ]")
+    target = Path(path)
+    part = target.with_name(target.name + ".part")
+    try:
+        part.write_text(text + "\n", encoding="utf-8")
+        os.replace(part, target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise InputError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _median(measure: Callable[[], float], times: int = 7) -> float:
+    measure()
+    return float(np.median([measure() for _ in range(times)]))
