@@ -324,26 +324,15 @@ def run_plan(
 @numba.njit(cache=True, nogil=True)
 def reuse_distances(workers, worker, layer, layers, size, distances):
     """For each job the bytes that its worker goes through from its last job on the same layer, of this period or the
-    one before, up to this one: those of every layer among them once, its own included (LRU stack distance)."""
-    latest = np.full((workers, layers), -1, np.int64)
-    weight = np.zeros((workers, layers))
-    touched = np.zeros((workers, layers), np.int32)
-    known = np.zeros(workers, np.int32)
-    jobs = worker.size
+    one before, up to this one. All of them, not each layer's once: what caches leave of a walk up and down again was
+    measured to be as little (real ones are not strictly least-recently-used)."""
+    moved, last = np.zeros(workers), np.full((workers, layers), -1.0)
     for turn in range(2):
-        for v in range(jobs):
-            w, l = worker[v], layer[v]
+        for v in range(worker.size):
+            w = worker[v]
             if w < 0 or size[v] == 0:
                 continue
-            if latest[w, l] < 0:
-                touched[w, known[w]] = l
-                known[w] += 1
-            elif turn == 1:
-                total = size[v]
-                for i in range(known[w]):
-                    other = touched[w, i]
-                    if other != l and latest[w, other] > latest[w, l]:
-                        total += weight[w, other]
-                distances[v] = total
-            latest[w, l] = turn * jobs + v
-            weight[w, l] = size[v]
+            if turn == 1:
+                distances[v] = moved[w] - last[w, layer[v]]
+            last[w, layer[v]] = moved[w]
+            moved[w] += size[v]

@@ -28,8 +28,9 @@ from .timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE
 WIDTHS = (16, 32, 48, 64, 80, 112, 128, 160, 208, 256, 320, 416, 512, 640, 832, 1024, 1280, 1664, 2048)
 BATCHES = (1, 8, 32, 64)
 SECONDS = 0.004  # of a sample of bandwidth
-SAMPLE = 1.5e-3  # seconds, or one turn of the ring
-SAMPLES = 5  # of each point, of which the median counts
+SAMPLE = 1e-3  # seconds, or one turn of the ring
+SAMPLES = 3  # of each point in each pass, of which the median counts
+PASSES_OVER = 3  # all points, of which the least counts
 MOST_BYTES = 192 << 20  # of a ring, for all workers together
 NAMES = {
     START: "start",
@@ -66,16 +67,18 @@ def rings(
     widths: Sequence[int], batches: Sequence[int], workers: Sequence[int], item: int, own: int, last: int
 ) -> Iterator[Wanted]:
     """Which rings tell what a machine with such caches (bytes of a core's own, and of the last) has to tell."""
-    sizes = (own / 64, own / 4, own * 0.7, own * 2, own * 8, last * 0.75, last * 2, last * 5)
     for batch, width, count in itertools.product(batches, widths, workers):
-        # Of larger batches arithmetic is nearly all; two distances do. Of rows shared out, three.
-        shares: dict[int, tuple[float, ...]] = {width: sizes if batch == 1 else (own / 4, own * 8)}
+        part = last / count
+        sizes = (own / 64, own / 3, own * 0.8, own * 2, part / 4, part / 2, part * 0.75, part, part * 1.5, part * 4)
+        # Of larger batches arithmetic is nearly all, so that two distances do.
+        shares: dict[int, tuple[float, ...]] = {width: sizes if batch == 1 else (own / 3, part / 2)}
         if width >= 32:
-            some = (own / 4, own * 4, last * 2) if batch == 1 else (own / 4,)
-            shares |= dict.fromkeys((width // 2, width // 8), some)
+            shares[width // 2] = (own / 3, part / 4, part, part * 3) if batch == 1 else (own / 3,)
+        if width >= 64 and batch == 1:
+            shares[width // 8] = (own / 3, part / 4)
         for rows, distances in shares.items():
             rows = max(8, rows // 8 * 8)
-            layer = rows * width * item
+            layer = (rows + (3 * batch if batch > 1 else 0)) * width * item
             most = MOST_BYTES // count
             depths = {max(1, round(size / layer)) for size in distances if size >= layer / 2 and size <= most} or {1}
             if batch > 1:  # enough layers for their values not to be the same all the time, at least
@@ -89,29 +92,28 @@ def rings(
 def measure_points(
     wanted: Sequence[Wanted], dtype: np.dtype, pin: bool, on_progress: Callable[[int, int], None] = lambda n, of: None
 ) -> list[list]:
-    """The rows of a machine file's table of points."""
+    """The rows of a machine file's table of points. All rings are gone through ``PASSES_OVER`` times and the least
+    counts: a disturbance of some tenths of a second falls on all that is timed on a ring, and only lengthens."""
     from .engines import blas_threads
     from .engines.probe import Ring
 
-    points: list[list] = []
+    found: dict[tuple, list] = {}
     with blas_threads(1):
-        for number, w in enumerate(wanted):
-            on_progress(number, len(wanted))
+        for number, w in enumerate([*wanted] * PASSES_OVER):
+            on_progress(number, len(wanted) * PASSES_OVER)
             ring = Ring(w.columns, w.rows, w.depth, w.batch, w.workers, dtype, pin)
-            repeats: dict[int, int] = {}
-            samples: dict[int, list[float]] = {}
-            for work in w.works:  # once for the caches, and to see how many turns make a sample
-                once = ring.seconds(work, 1) * ring.depth
-                repeats[work], samples[work] = max(1, math.ceil(SAMPLE / max(once, 1e-7))), []
-            for _ in range(SAMPLES):  # in turns, so that a disturbance does not fall on one work alone
+            samples: dict[int, list[float]] = {work: [] for work in w.works}
+            turns = {work: max(1, math.ceil(SAMPLE / (ring.seconds(work, 1) * ring.depth))) for work in w.works}
+            for _ in range(SAMPLES):
                 for work in w.works:
-                    samples[work].append(ring.seconds(work, repeats[work]))
+                    samples[work].append(ring.seconds(work, turns[work]))
             for work in w.works:
-                rows = 1 if work == VALUE else w.rows
+                key = (NAMES[work], w.workers, w.batch, 1 if work == VALUE else w.rows, w.columns, ring.bytes)
                 seconds = float(np.median(samples[work]))
-                points.append([NAMES[work], w.workers, w.batch, rows, w.columns, ring.bytes, float(f"{seconds:.4g}")])
-    on_progress(len(wanted), len(wanted))
-    return points
+                if key not in found or seconds < found[key][-1]:
+                    found[key] = [*key, float(f"{seconds:.4g}")]
+    on_progress(len(wanted) * PASSES_OVER, len(wanted) * PASSES_OVER)
+    return list(found.values())
 
 
 def calibrate(

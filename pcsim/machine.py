@@ -33,8 +33,9 @@ MODELS = ("constant", "roofline", "measured")
 class Task(NamedTuple):
     """Work that is priced: ``work`` names what is done, joined by "+", with ``rows`` × ``columns`` weights.
 
-    ``distance``: bytes of other weights and its own that the worker goes through until it comes back to these; what is
-    within a cache's size is found there. ``workers``: how many are at work at the same time.
+    ``distance``: bytes that the worker goes through until it comes back to these weights, which are found in a cache of
+    that size; ``crowd``: how many times as many all go through who have a cache in common with it. ``workers``: how
+    many are at work at the same time; ``together``: whether they do the same, and so share bandwidth all the time.
     """
 
     work: str
@@ -44,6 +45,8 @@ class Task(NamedTuple):
     item: int
     distance: float
     workers: int
+    crowd: float = 1.0
+    together: bool = True
 
     @property
     def products(self) -> list[str]:
@@ -88,6 +91,11 @@ class Level:
     shared: float | None = None
     sharers: int | None = None
     energy: float | None = None
+
+    @property
+    def shared_by(self) -> int:
+        """How many cores have it in common."""
+        return self.sharers or 1
 
     def rate(self, workers: int) -> float:
         """Byte/s for each of so many workers at once."""
@@ -180,13 +188,13 @@ class Machine:
 
     def traffic(self, task: Task) -> float:
         """Seconds to move a task's weights at the bandwidth of the level that holds them."""
-        level = self.level(task.distance)
-        return task.bytes / level.rate(task.workers) if level else 0.0
+        level = self.level(task)
+        return task.bytes / level.rate(task.workers if task.together else 1) if level else 0.0
 
-    def level(self, distance: float) -> Level | None:
-        """The level of memory that holds what is come back to after so many bytes."""
+    def level(self, task: Task) -> Level | None:
+        """The level of memory that a task's weights come from."""
         for level in self.levels:
-            if level.size is None or distance <= level.size:
+            if level.size is None or task.distance * (task.crowd if level.shared_by > 1 else 1) <= level.size:
                 return level
         return self.levels[-1] if self.levels else None
 
@@ -212,7 +220,7 @@ class Machine:
 
     def energy(self, task: Task) -> float | None:
         """Joules of a task: flop and bytes, each times its figure; None where the file has none."""
-        level = self.level(task.distance)
+        level = self.level(task)
         if self.flop_energy is None:
             return None
         moved = task.bytes * (level.energy or 0.0) if level else 0.0
@@ -227,8 +235,10 @@ class Machine:
         levels = tuple(
             replace(
                 level,
-                shared=level.shared * factor if bandwidth and level.shared is not None else level.shared,
-                sharers=None if level.sharers is None else max(level.sharers, cores),
+                shared=level.shared * factor
+                if bandwidth and level.shared is not None and level.sharers == self.cores
+                else level.shared,
+                sharers=cores if level.sharers == self.cores else level.sharers,
             )
             for level in self.levels
         )

@@ -128,14 +128,8 @@ class _Timed:
 
     def _price(self) -> None:
         plan, machine = self.plan, self.machine
-        product = (plan.meeting == 0) & (plan.work & ~VALUE != 0)
-        size = np.where(product, plan.rows.astype(np.float64) * plan.columns * self.net.item, 0.0)
-        self.distances = size.copy()
-        from .kernels import graph
-
-        layers = int(plan.layer.max()) + 1
-        graph.reuse_distances(plan.workers, plan.worker, plan.layer, layers, size, self.distances)
-        keys = np.stack([plan.work, plan.meeting, plan.rows, plan.columns, plan.batch, self.distances], 1)
+        self._walk()
+        keys = np.stack([plan.work, plan.meeting, plan.rows, plan.columns, plan.batch, self.distances, self.crowds], 1)
         keys = np.ascontiguousarray(keys.astype(np.float64))
         _, first, self.kind = np.unique(
             keys.view([("", np.float64)] * keys.shape[1]).ravel(), return_index=True, return_inverse=True
@@ -144,7 +138,7 @@ class _Timed:
         self.count = np.bincount(self.kind, times)
         self.costs: list[tuple[float, float, bool]] = []
         self.tasks: list[Task | None] = []
-        together = self.at_once if machine.model == "measured" or plan.execution in SYNCHRONOUS else 1
+        together = plan.execution in SYNCHRONOUS
         for v in first:
             work = "+".join(name for bit, name in _NAMES.items() if int(plan.work[v]) & bit)
             if work == "predict" and self.is_backprop and machine.model == "measured":
@@ -157,7 +151,7 @@ class _Timed:
                 continue
             task = Task(
                 work, int(plan.rows[v]), int(plan.columns[v]), int(plan.batch[v]), self.net.item,
-                float(self.distances[v]), together,
+                float(self.distances[v]), self.at_once, float(self.crowds[v]), together,
             )  # fmt: skip
             self.tasks.append(task)
             self.costs.append(machine.cost(task))
@@ -165,18 +159,55 @@ class _Timed:
         self.seconds, self.memory = np.array(seconds)[self.kind], np.array(memory)[self.kind]
         self.inside = all(inside)
 
+    def _walk(self) -> None:
+        """What each job's worker goes through before it comes back to the same weights, and how many times as much go
+        all those through with whom it has a cache in common."""
+        plan = self.plan
+        product = (plan.meeting == 0) & (plan.work & ~VALUE != 0)
+        weights = plan.rows.astype(np.float64) * plan.columns
+        # With weights alone the distance of a batch would be too short: there are three vectors to each of its layers.
+        values = np.where(plan.batch > 1, 3.0 * plan.batch * plan.columns, 0.0)
+        size = np.where(product, (weights + values) * self.net.item, 0.0)
+        self.distances, self.crowds = size.copy(), np.ones(len(plan))
+        if plan.execution == "batched":
+            self.distances[:] = sum(self.net.weights()) * self.net.item
+            return
+        from .kernels import graph
+
+        layers = int(plan.layer.max()) + 1
+        graph.reuse_distances(plan.workers, plan.worker, plan.layer, layers, size, self.distances)
+        shared = [level.shared_by for level in self.machine.levels if level.shared_by > 1]
+        if not shared or plan.execution == "data-parallel":  # whose workers read the same weights
+            return
+        own = np.zeros(plan.workers)  # bytes of each worker's weights
+        _, first = np.unique(plan.worker * np.int64(layers) + plan.layer, return_index=True)
+        first = first[plan.worker[first] >= 0]
+        np.add.at(own, plan.worker[first], size[first])
+        if plan.workers < self.all:
+            crowd = np.full(plan.workers, float(min(shared[0], self.all)))
+        else:
+            group = np.arange(plan.workers) // shared[0]
+            crowd = np.bincount(group, own)[group] / np.maximum(own, 1.0)
+        here = plan.worker >= 0
+        self.crowds[here] = crowd[plan.worker[here]]
+
     def _meeting(self, kind: int, columns: int, batch: int) -> float:
         P, machine = self.all, self.machine
         if kind == 0:
             return 0.0
         if kind == MEET and not self.ranks:
             return machine.meeting(P)
-        messages = machine.messages(self.nodes > 1)
-        per_node = -(-P // self.nodes)
         size = columns * batch * self.net.item
-        if kind == ALLREDUCE:  # as reduce-scatter and gather
-            return 2 * _gathered(messages, P, size, per_node)
-        return _gathered(messages, P, size, per_node)
+        here = -(-P // self.nodes)
+        if self.nodes == 1:
+            seconds = _gathered(machine.messages(False), P, size)
+        else:  # between nodes once for all workers of a node, which then share it out
+            seconds = _gathered(machine.messages(True), self.nodes, size)
+            if here > 1 and machine.within:
+                seconds += 2 * _gathered(machine.within, here, size)
+            elif here > 1:
+                seconds += 2 * machine.meeting(here) + machine.handover(size)
+        return 2 * seconds if kind == ALLREDUCE else seconds  # that is reduce-scatter and gather
 
     def _connect(self) -> None:
         plan, machine = self.plan, self.machine
@@ -243,30 +274,32 @@ class _Timed:
             flops += count * task.flops
             moved += count * task.bytes
             energy += count * (self.machine.energy(task) or 0.0)
-            level = self.machine.level(task.distance)
+            level = self.machine.level(task)
             if level and level.shared:
                 shared[level.name] = shared.get(level.name, 0.0) + count * task.bytes
         least = 0.0
+        measured = self.machine.calibrated or {}
+        if self.machine.model == "measured" and self.at_once <= max(measured.get("workers", [0])):
+            shared = {}  # it is in the measured times already
         for level in self.machine.levels:
             if level.name in shared and level.shared:
-                groups = max(1, math.ceil(self.all / level.sharers)) if level.sharers else self.nodes
+                groups = self.nodes * math.ceil(self.at_once / level.shared_by) if level.sharers else self.nodes
                 least = max(least, shared[level.name] / groups / level.shared)
         if known and self.machine.message_energy:
             energy += self.message_bytes * self.machine.message_energy
         return {"flops": flops, "bytes": moved, "energy": energy if known else math.nan, "least": least}
 
 
-def _gathered(messages: Messages, ranks: int, size: float, per_node: int) -> float:
+def _gathered(messages: Messages, ranks: int, size: float) -> float:
     """Seconds for each of ``ranks`` to get all of ``size`` bytes, of which each has its part: everyone sends to
     everyone, or twice as much to ever fewer (recursive doubling; Thakur et al. 2005), whichever is sooner."""
     if ranks < 2:
         return 0.0
     part = size / ranks
-    near, far = messages.segment(part), messages.segment(size / 2)
     rounds = math.ceil(math.log2(ranks))
-    rest = size - part
-    direct = 2 * messages.overhead * (ranks - 1) + near.latency + rest * near.gap * per_node
-    doubling = rounds * (2 * messages.overhead + far.latency) + rest * far.gap * per_node
+    near, far = messages.segment(part), messages.segment(size / 2)
+    direct = 2 * messages.overhead * (ranks - 1) + near.latency + (size - part) * near.gap
+    doubling = rounds * (2 * messages.overhead + far.latency) + (size - part) * far.gap
     return min(direct, doubling)
 
 
@@ -356,12 +389,12 @@ def _timed(
     algorithm: Algorithm, net: Net, machine: Machine, execution: str, workers: int, ranks: int | None,
     micro_batches: int, order: str, wave: int | None,
 ) -> _Timed:  # fmt: skip
+    if machine.batched and execution in ("serial", "layer-parallel"):
+        execution, workers, ranks = "batched", 1, None
     if machine.workers is not None and workers > machine.workers:
         raise InputError(f"{workers} workers are more than the {machine.workers} of machine {machine.name}")
     if ranks is not None and not 1 <= ranks <= workers:
         raise InputError(f"{ranks} ranks for {workers} workers: each rank has at least one")
-    if machine.batched and execution in ("serial", "layer-parallel"):
-        execution, workers = "batched", 1
     if wave is None:
         wave = 1
         if isinstance(algorithm, IPC) and execution in ("serial", "layer-parallel"):

@@ -34,7 +34,7 @@ NEAR = (0.9, 1.1)  # measured ratios between these have no winner
 
 @dataclass(frozen=True)
 class Checked:
-    """One configuration of one cell, predicted and measured, in seconds per weight update; ``ranks``: None on threads."""
+    """One configuration of a cell, predicted and measured: seconds per weight update. ``ranks``: None on threads."""
 
     algorithm: str
     execution: str

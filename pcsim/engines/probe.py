@@ -64,7 +64,8 @@ class Ring:
         self.layout = (sizes, np.full(depth + 1, wide), at, at, values, scale, skip)
         gemm = blas.address("gemm", dtype)
         self.options = (batch, CODES["tanh"], False, False, gemm, 0, 0, self.one)
-        self.bytes = depth * rows * wide * dtype.itemsize
+        # With three vectors to each layer of a batch, as ``simulate`` counts.
+        self.bytes = depth * (rows + (3 * batch if batch > 1 else 0)) * wide * dtype.itemsize
         self.arrays: list[tuple] = [()] * workers
         self.errors: list[tuple] = [()] * workers
 
