@@ -322,17 +322,37 @@ def run_plan(
 
 
 @numba.njit(cache=True, nogil=True)
-def reuse_distances(workers, worker, layer, layers, size, distances):
-    """For each job the bytes that its worker goes through from its last job on the same layer, of this period or the
-    one before, up to this one. All of them, not each layer's once: what caches leave of a walk up and down again was
-    measured to be as little (real ones are not strictly least-recently-used)."""
-    moved, last = np.zeros(workers), np.full((workers, layers), -1.0)
-    for turn in range(2):
-        for v in range(worker.size):
-            w = worker[v]
+def reuse_distances(workers, worker, layer, layers, size, capacity, distances, fetched_since, footprints):
+    """For each job the bytes of the different layers that its worker goes through from its last job on the same layer
+    up to this one, both included (LRU stack distance); of these the ones that did not come from a cache of ``capacity``
+    bytes, counted each time; and for each worker the bytes of all its layers."""
+    latest = np.full((workers, layers), -1, np.int64)
+    weight = np.zeros((workers, layers))
+    touched = np.zeros((workers, layers), np.int32)
+    known = np.zeros(workers, np.int32)
+    fetched, before = np.zeros(workers), np.zeros((workers, layers))
+    jobs = worker.size
+    for turn in range(3):
+        for v in range(jobs):
+            w, l = worker[v], layer[v]
             if w < 0 or size[v] == 0:
                 continue
-            if turn == 1:
-                distances[v] = moved[w] - last[w, layer[v]]
-            last[w, layer[v]] = moved[w]
-            moved[w] += size[v]
+            if latest[w, l] < 0:
+                touched[w, known[w]] = l
+                known[w] += 1
+                distances[v] = np.inf
+            else:
+                total = weight[w, l]
+                for i in range(known[w]):
+                    other = touched[w, i]
+                    if other != l and latest[w, other] > latest[w, l]:
+                        total += weight[w, other]
+                distances[v] = total
+                fetched_since[v] = fetched[w] - before[w, l]
+            before[w, l] = fetched[w]
+            if distances[v] > capacity[w]:
+                fetched[w] += size[v]
+            latest[w, l] = turn * jobs + v
+            weight[w, l] = max(weight[w, l], size[v])
+    for w in range(workers):
+        footprints[w] = weight[w].sum()

@@ -29,8 +29,9 @@ WIDTHS = (16, 32, 48, 64, 80, 112, 128, 160, 208, 256, 320, 416, 512, 640, 832, 
 BATCHES = (1, 8, 32, 64)
 SECONDS = 0.004  # of a sample of bandwidth
 SAMPLE = 1e-3  # seconds, or one turn of the ring
-SAMPLES = 3  # of each point in each pass, of which the median counts
-PASSES_OVER = 3  # all points, of which the least counts
+SAMPLES, PASSES_OVER = 4, 2  # of each point in a pass; passes over all points
+WARM = 0.004, 0.025  # seconds of work before the first sample: on a ring in a core's own cache, on others
+SETTLE = 3  # turns of the ring before the first sample of each work
 MOST_BYTES = 192 << 20  # of a ring, for all workers together
 NAMES = {
     START: "start",
@@ -45,7 +46,8 @@ NAMES = {
     32: "gradient",
     64: "descend",
 }
-PASSES = tuple(work for work in NAMES if work < 32)  # of a batch of one
+RARE_PASSES = (PREDICT | BACKPROJECT, PREDICT, BACKPROJECT)  # of PC and Z-IL: at fewer distances
+PASSES = tuple(work for work in NAMES if work < 32 and work not in RARE_PASSES)  # of a batch of one
 SHARED_PASSES = (START, BACKPROJECT | UPDATE, UPDATE)  # BP's, of whose matrices a worker may have some rows
 PRODUCTS = (START, PREDICT, BACKPROJECT, UPDATE, VALUE, 32, 64)
 SHARED_PRODUCTS = (START, BACKPROJECT, UPDATE)
@@ -69,7 +71,7 @@ def rings(
     """Which rings tell what a machine with such caches (bytes of a core's own, and of the last) has to tell."""
     for batch, width, count in itertools.product(batches, widths, workers):
         part = last / count
-        sizes = (own / 64, own / 3, own * 0.8, own * 2, part / 4, part / 2, part * 0.75, part, part * 1.5, part * 4)
+        sizes = (own / 3, own * 0.8, own * 2, part / 2, part * 0.75, part, part * 2, part * 4)
         # Of larger batches arithmetic is nearly all, so that two distances do.
         shares: dict[int, tuple[float, ...]] = {width: sizes if batch == 1 else (own / 3, part / 2)}
         if width >= 32:
@@ -83,17 +85,23 @@ def rings(
             depths = {max(1, round(size / layer)) for size in distances if size >= layer / 2 and size <= most} or {1}
             if batch > 1:  # enough layers for their values not to be the same all the time, at least
                 depths = {max(2, depth) for depth in depths}
-            for depth in sorted(depths):
+            for turn, depth in enumerate(sorted(depths)):
                 full = rows == width
                 works = (PASSES if full else SHARED_PASSES) if batch == 1 else (PRODUCTS if full else SHARED_PRODUCTS)
+                if full and batch == 1 and turn % 3 == 0:
+                    works += RARE_PASSES
                 yield Wanted(count, batch, rows, width, depth, works)
 
 
 def measure_points(
-    wanted: Sequence[Wanted], dtype: np.dtype, pin: bool, on_progress: Callable[[int, int], None] = lambda n, of: None
+    wanted: Sequence[Wanted],
+    dtype: np.dtype,
+    pin: bool,
+    own: int,
+    on_progress: Callable[[int, int], None] = lambda n, of: None,
 ) -> list[list]:
-    """The rows of a machine file's table of points. All rings are gone through ``PASSES_OVER`` times and the least
-    counts: a disturbance of some tenths of a second falls on all that is timed on a ring, and only lengthens."""
+    """The rows of a machine file's table of points. All rings are gone through ``PASSES_OVER`` times, and the lower
+    quartile of all samples counts: a disturbance falls on all that is timed on a ring just then, and only lengthens."""
     from .engines import blas_threads
     from .engines.probe import Ring
 
@@ -102,18 +110,21 @@ def measure_points(
         for number, w in enumerate([*wanted] * PASSES_OVER):
             on_progress(number, len(wanted) * PASSES_OVER)
             ring = Ring(w.columns, w.rows, w.depth, w.batch, w.workers, dtype, pin)
-            samples: dict[int, list[float]] = {work: [] for work in w.works}
-            turns = {work: max(1, math.ceil(SAMPLE / (ring.seconds(work, 1) * ring.depth))) for work in w.works}
-            for _ in range(SAMPLES):
-                for work in w.works:
-                    samples[work].append(ring.seconds(work, turns[work]))
+            # A core that was idle is slow for some milliseconds, and caches settle over several turns of a ring.
+            begin, warm = time.perf_counter(), WARM[w.workers > 1 or ring.bytes > own]
+            while time.perf_counter() - begin < warm:
+                once = ring.seconds(w.works[0], 1) * ring.depth
+                ring.seconds(w.works[0], max(1, math.ceil(SAMPLE / once)))
+            samples: dict[int, list[float]] = {}
+            for work in w.works:  # one after the other: what one leaves in the caches is not the next one's state
+                once = min(ring.seconds(work, 1) for _ in range(SETTLE)) * ring.depth
+                turns = max(1, math.ceil(SAMPLE / once))
+                samples[work] = [ring.seconds(work, turns) for _ in range(SAMPLES)]
             for work in w.works:
                 key = (NAMES[work], w.workers, w.batch, 1 if work == VALUE else w.rows, w.columns, ring.bytes)
-                seconds = float(np.median(samples[work]))
-                if key not in found or seconds < found[key][-1]:
-                    found[key] = [*key, float(f"{seconds:.4g}")]
+                found.setdefault(key, []).extend(samples[work])
     on_progress(len(wanted) * PASSES_OVER, len(wanted) * PASSES_OVER)
-    return list(found.values())
+    return [[*key, float(f"{np.quantile(seconds, 0.25):.4g}")] for key, seconds in found.items()]
 
 
 def calibrate(
@@ -150,7 +161,7 @@ def calibrate(
     last = known[max(known)]["size"] if known else 8 << 20
     wanted = list(rings(sorted(set(widths)), sorted(set(batches)), counts, kind.itemsize, own, last))
     began = time.time()
-    points = measure_points(wanted, kind, pin, on_progress)
+    points = measure_points(wanted, kind, pin, own, on_progress)
     source = f"measured by pcsim calibrate, {host['time']}"
     content: dict[str, Any] = {
         "schema": SCHEMA,
@@ -173,6 +184,7 @@ def calibrate(
         "products": {"model": "measured", "unit": "s", "source": source, "columns": list(COLUMNS), "points": points},
         "memory": [],
     }
+    content["products"]["overhead"] = figure(loop_overhead(kind, pin), "s", source + ": a step of iPC, 24 layers of 16")
     levels = sorted(known.values(), key=lambda cache: cache["level"]) if known else []
     sizes = [(f"L{c['level']}", c["size"], min(c["shared_by"], cores), c["size"] / 2) for c in levels]
     sizes.append(("memory", None, cores, min(max(4 * last, 64 << 20), MOST_BYTES)))
@@ -209,6 +221,26 @@ def calibrate(
         }
     content["calibrated"]["seconds"] = round(time.time() - began, 1)
     return content
+
+
+def loop_overhead(dtype: np.dtype, pin: bool) -> float:
+    """Seconds that the loop of PC, Z-IL and iPC takes for a layer and step beside its products and new values: what a
+    step takes in a net too small for anything else, less what these take in a ring of the same layers."""
+    from .algorithms import IPC
+    from .case import Case
+    from .contenders import Contender, build
+    from .engines.probe import Ring
+
+    case = Case(24, 16, dtype=dtype.name)
+    engine = build(case, Contender(IPC(), "serial", 1), pin)
+    ring = Ring(case.width, case.width, case.depth, 1, 1, dtype, pin)
+    steps = 2000
+
+    def measure() -> float:
+        step = engine.run(steps)[0] / steps / case.depth
+        return step - ring.seconds(PREDICT | BACKPROJECT | UPDATE, steps) - ring.seconds(VALUE, steps)
+
+    return max(0.0, _median(measure))
 
 
 def add_messages(content: dict[str, Any], comm: Any, across: bool) -> None:

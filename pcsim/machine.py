@@ -147,7 +147,7 @@ class Machine:
     constants: Mapping[str, float] = field(default_factory=dict)  # seconds of each product of a layer
     serial_batch: bool = False  # constants are for one sample
     flop_rate: float = math.inf  # of a worker
-    overhead: float = 0.0  # of each task
+    overhead: float = 0.0  # of each task; measured: of the loop, for each layer and step of PC, Z-IL and iPC
     element: float = 0.0  # seconds for one elementwise update of a value
     points: tuple[tuple, ...] = ()
     levels: tuple[Level, ...] = ()
@@ -173,7 +173,13 @@ class Machine:
     def cost(self, task: Task) -> Cost:
         """What a task takes on one worker while ``task.workers`` are at work."""
         if self.model == "measured":
-            return self._table.cost(task)
+            # Where a cache is shared, a point was measured while all workers went through as much.
+            own = max((level.size or 0 for level in self.levels if level.shared_by == 1), default=0)
+            if task.distance > own:
+                share = task.crowd / min(task.workers, self.levels[-1].shared_by) if self.levels else 1.0
+                task = task._replace(distance=max(own, task.distance * share))
+            found = self._table.cost(task._replace(crowd=1.0, together=True))
+            return found._replace(seconds=found.seconds + self.overhead) if task.work == "values" else found
         parts = task.work.split("+")
         elements = task.columns * task.batch if "values" in parts else 0
         if self.model == "constant":
@@ -571,6 +577,7 @@ def _products(reader: _Reader, batched: bool) -> dict[str, Any]:
         if reader.content["unit"] != "s":
             reader.fail("unit", f"must be 's', not {reader.content['unit']!r}")
         reader.get("source", str)
+        found["overhead"] = reader.figure("overhead", "s", 0.0)
         columns = reader.get("columns", list)
         if columns != list(COLUMNS):
             reader.fail("columns", f"must be {json.dumps(list(COLUMNS))}")

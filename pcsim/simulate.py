@@ -21,7 +21,7 @@ import numpy as np
 from .algorithms import BP, IPC, Algorithm
 from .engines.cache import Caches, wave_length
 from .errors import InputError
-from .machine import Machine, Messages, Task
+from .machine import Cost, Machine, Messages, Task
 from .plans import (
     ALLREDUCE,
     DESCEND,
@@ -52,6 +52,10 @@ _NAMES = {
     GRADIENT: "gradient",
     DESCEND: "descend",
 }
+# Last-level caches do not keep what streams through them: of 24 layers of 2.4 MB that BP walks up and down, a cache of
+# 32 MB gave back a part of the layer that had just been read, and next to nothing of the one before (times of a trace).
+# So of what could still be there a part of 1 - exp(-fetched / (KEPT * size)) is lost, if so much was fetched since.
+KEPT = 0.2
 SYNCHRONOUS = ("intra-layer", "data-parallel")
 
 
@@ -129,7 +133,8 @@ class _Timed:
     def _price(self) -> None:
         plan, machine = self.plan, self.machine
         self._walk()
-        keys = np.stack([plan.work, plan.meeting, plan.rows, plan.columns, plan.batch, self.distances, self.crowds], 1)
+        walk = [self.distances, self.crowds, self.far, self.lost]
+        keys = np.stack([plan.work, plan.meeting, plan.rows, plan.columns, plan.batch, *walk], 1)
         keys = np.ascontiguousarray(keys.astype(np.float64))
         _, first, self.kind = np.unique(
             keys.view([("", np.float64)] * keys.shape[1]).ravel(), return_index=True, return_inverse=True
@@ -154,42 +159,55 @@ class _Timed:
                 float(self.distances[v]), self.at_once, float(self.crowds[v]), together,
             )  # fmt: skip
             self.tasks.append(task)
-            self.costs.append(machine.cost(task))
+            near, lost = machine.cost(task), float(self.lost[v])
+            if lost and self.far[v] > self.distances[v]:
+                far = machine.cost(task._replace(distance=float(self.far[v])))
+                near = Cost(
+                    near.seconds + lost * (far.seconds - near.seconds),
+                    near.memory + lost * (far.memory - near.memory),
+                    near.inside and far.inside,
+                )
+            self.costs.append(near)
         seconds, memory, inside = zip(*self.costs, strict=True)
         self.seconds, self.memory = np.array(seconds)[self.kind], np.array(memory)[self.kind]
         self.inside = all(inside)
 
     def _walk(self) -> None:
-        """What each job's worker goes through before it comes back to the same weights, and how many times as much go
-        all those through with whom it has a cache in common."""
-        plan = self.plan
+        """Where each job's weights come from: how far its worker has gone since it had them last, how much all workers
+        are who have a cache in common, and how likely it is that a cache has not kept them although it could."""
+        from .kernels import graph
+
+        plan, levels = self.plan, self.machine.levels
         product = (plan.meeting == 0) & (plan.work & ~VALUE != 0)
         weights = plan.rows.astype(np.float64) * plan.columns
         # With weights alone the distance of a batch would be too short: there are three vectors to each of its layers.
         values = np.where(plan.batch > 1, 3.0 * plan.batch * plan.columns, 0.0)
         size = np.where(product, (weights + values) * self.net.item, 0.0)
-        self.distances, self.crowds = size.copy(), np.ones(len(plan))
+        self.distances, self.crowds, self.far = size.copy(), np.ones(len(plan)), np.zeros(len(plan))
+        self.lost: np.ndarray = np.zeros(len(plan))
         if plan.execution == "batched":
             self.distances[:] = sum(self.net.weights()) * self.net.item
             return
-        from .kernels import graph
-
         layers = int(plan.layer.max()) + 1
-        graph.reuse_distances(plan.workers, plan.worker, plan.layer, layers, size, self.distances)
-        shared = [level.shared_by for level in self.machine.levels if level.shared_by > 1]
-        if not shared or plan.execution == "data-parallel":  # whose workers read the same weights
-            return
-        own = np.zeros(plan.workers)  # bytes of each worker's weights
-        _, first = np.unique(plan.worker * np.int64(layers) + plan.layer, return_index=True)
-        first = first[plan.worker[first] >= 0]
-        np.add.at(own, plan.worker[first], size[first])
-        if plan.workers < self.all:
-            crowd = np.full(plan.workers, float(min(shared[0], self.all)))
-        else:
-            group = np.arange(plan.workers) // shared[0]
-            crowd = np.bincount(group, own)[group] / np.maximum(own, 1.0)
+        caches = [level for level in levels if level.size is not None]
+        last = float(caches[-1].size or 0) if caches else math.inf
+        together = caches[-1].shared_by if caches else 1
+        own, fetched = np.zeros(plan.workers), np.zeros(len(plan))
+        walk = (plan.workers, plan.worker, plan.layer, layers, size)
+        graph.reuse_distances(*walk, np.full(plan.workers, last), self.distances, fetched, own)
         here = plan.worker >= 0
-        self.crowds[here] = crowd[plan.worker[here]]
+        crowd: np.ndarray = np.ones(plan.workers)
+        if plan.execution == "data-parallel":  # whose workers read the same weights
+            pass
+        elif plan.workers < self.all:
+            crowd[:] = min(together, self.all)
+        else:
+            group = np.arange(plan.workers) // together
+            crowd = np.bincount(group, own)[group] / np.maximum(own, 1.0)
+        # Half a cache's size: from there on, rings that are walked in a circle begin to lose it.
+        graph.reuse_distances(*walk, last / 2 / crowd, self.distances, fetched, own)
+        self.lost = np.round(1 - np.exp(-fetched / (KEPT * last)), 3)
+        self.far[here], self.crowds[here] = own[plan.worker[here]], crowd[plan.worker[here]]
 
     def _meeting(self, kind: int, columns: int, batch: int) -> float:
         P, machine = self.all, self.machine
