@@ -11,55 +11,13 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from . import __version__, mpi
+from . import __version__, cli_machines, mpi
 from .algorithms import ALGORITHMS, BP, IPC, OPTIMIZERS, PC, ZIL, Algorithm
+from .cli_words import BAD_INPUT, CHECK_FAILED, INTERRUPTED, _count, _Parser, _positive, _say, _speaks, _workers, _write
 from .errors import InputError
 from .network import ACTIVATIONS
-
-CHECK_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
-
-
-class _Parser(argparse.ArgumentParser):
-    """Errors are one line: what, and where to read on."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        if _speaks():  # help, version and errors
-            super()._print_message(message, file)
-
-
-def _speaks() -> bool:
-    """Whether this process may print and write: under an MPI launcher rank 0 alone."""
-    place = mpi.launched()
-    return place is None or place[0] == 0
-
-
-def _count(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number
-
-
-def _workers(text: str) -> int | str:
-    return text if text == "auto" else _count(text)
-
-
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no finite number above 0")
-    return number
 
 
 def _knobs(parser: argparse.ArgumentParser, alpha: bool) -> None:
@@ -202,6 +160,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--figure", metavar="FILE.png", help="draw the curves")
     train.set_defaults(run=_train)
 
+    cli_machines.add_verbs(verbs)
+
     report = verbs.add_parser("report", help="ratio tables with intervals and verdicts from a results file")
     report.add_argument("results", metavar="FILE.jsonl")
     report.add_argument(
@@ -235,21 +195,6 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", metavar="FILE", help="write JSON, - for standard output")
     doctor.set_defaults(run=_doctor)
     return parser
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _write(text: str, path: str) -> None:
-    if path == "-":
-        print(text)
-        return
-    try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _kept(out: str | None, rows: bool) -> str:
@@ -546,13 +491,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     place = mpi.launched()
     try:
-        if place and parsed.verb != "doctor" and getattr(parsed, "backend", "") != "mpi":
+        if place and parsed.verb not in ("doctor", "calibrate") and getattr(parsed, "backend", "") != "mpi":
             if place[0] > 0:
                 return 0  # what needs no ranks is done by one
-            if parsed.verb in ("bench", "train"):
+            if parsed.verb in ("bench", "train", "validate"):
                 raise InputError(
                     f"the launcher started {place[1]} processes, and --backend {parsed.backend} runs in one: "
-                    "start pcsim without it" + (", or add --backend mpi" if parsed.verb == "bench" else "")
+                    "start pcsim without it"
+                    + (", or add --backend mpi" if parsed.verb in ("bench", "validate") else "")
                 )
         return parsed.run(parsed)
     except InputError as error:

@@ -14,6 +14,7 @@ class Display:
         self.bar: Any = None
         self.task: Any = None
         self.began = time.monotonic()
+        self.told = -1
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -50,6 +51,18 @@ class Display:
         state = " (already measured)" if progress.skipped else ""
         self._show(f"{progress.name}{state}", done, total)
 
+    def share(self, text: str, done: int, total: int) -> None:
+        """So much of a long measurement is done; without a bar a line for each tenth."""
+        tenth = 10 * done // max(1, total)
+        if not done:
+            self.began, self.told = time.monotonic(), -1
+        if self.bar:
+            self._show(text, done, total)
+        elif tenth > self.told:
+            self.told = tenth
+            left = (time.monotonic() - self.began) / done * (total - done) if done else 0.0
+            self.note(f"{text}: {done} of {total}" + (f", {left:.0f} s left" if left >= 1 else ""))
+
     def run(self, number: int, total: int, plan: Any, updates: int, skipped: bool) -> None:
         """A new training run begins."""
         self.prefix = f"run {number} of {total}: {plan.label}, depth {len(plan.sizes) - 1}"
@@ -70,7 +83,7 @@ class Display:
             self.bar.update(self.task, description=text, completed=done, total=total)
             return
         share = ""
-        if total and self.verb == "bench":
+        if total and self.verb in ("bench", "validate"):
             spent = time.monotonic() - self.began
             left = f", {spent / done * (total - done):.0f} s left" if done else ""
             share = f"[{done + 1}/{total}{left}] "

@@ -173,11 +173,11 @@ class Machine:
     def cost(self, task: Task) -> Cost:
         """What a task takes on one worker while ``task.workers`` are at work."""
         if self.model == "measured":
-            # Where a cache is shared, a point was measured while all workers went through as much.
+            # Where a cache is shared, a point was measured while all who were at work went through as much.
             own = max((level.size or 0 for level in self.levels if level.shared_by == 1), default=0)
-            if task.distance > own:
-                share = task.crowd / min(task.workers, self.levels[-1].shared_by) if self.levels else 1.0
-                task = task._replace(distance=max(own, task.distance * share))
+            if task.distance > own and self.levels:
+                at_work = min(task.workers, self._table.most)
+                task = task._replace(distance=max(own, task.distance * task.crowd / at_work))
             found = self._table.cost(task._replace(crowd=1.0, together=True))
             return found._replace(seconds=found.seconds + self.overhead) if task.work == "values" else found
         parts = task.work.split("+")
@@ -233,22 +233,21 @@ class Machine:
         return task.flops * self.flop_energy + moved
 
     def scaled(self, cores: int, bandwidth: bool = False) -> Machine:
-        """The same with so many cores on each socket: all that is a core's own stays as it is. What cores share grows
-        with them if ``bandwidth``, else it stays too."""
+        """The same with so many cores on each socket; all that is a core's own stays as it is. With ``bandwidth`` the
+        socket is put together of such sockets: each part keeps its caches, and memory has the bandwidth of all. Without,
+        all cores share the caches and the memory of one."""
         if cores < 1:
             raise InputError(f"a socket has at least one core, got {cores}")
         factor = cores / self.cores if self.cores else 1.0
-        levels = tuple(
-            replace(
-                level,
-                shared=level.shared * factor
-                if bandwidth and level.shared is not None and level.sharers == self.cores
-                else level.shared,
-                sharers=cores if level.sharers == self.cores else level.sharers,
-            )
-            for level in self.levels
-        )
-        return replace(self, cores=cores, levels=levels, name=f"{self.name}, {cores} cores")
+        levels = []
+        for level in self.levels:
+            if level.sharers == self.cores and level.sharers and not (bandwidth and level.size is not None):
+                grown = factor if bandwidth else 1.0
+                level = replace(level, sharers=cores, shared=level.shared and level.shared * grown)
+            levels.append(level)
+        parts = "with the memory of all" if bandwidth else "on the memory of one"
+        name = f"{self.name} scaled to {cores} cores {parts}"
+        return replace(self, cores=cores, levels=tuple(levels), name=name)
 
     def with_figure(self, name: str, value: float) -> Machine:
         """The same but for one of ``FIGURES``, for what-if."""
@@ -326,6 +325,7 @@ class _Table:
             part = tree.setdefault(work, {}).setdefault(workers, {}).setdefault(batch, {}).setdefault(columns, {})
             part.setdefault(rows, {})[distance] = seconds
         self.tree = tree
+        self.most = max((point[1] for point in points), default=1)  # workers
         self.found: dict[Task, Cost] = {}
 
     def cost(self, task: Task) -> Cost:

@@ -383,7 +383,8 @@ def simulate(
     start, finish, rate = timed.run(limit)
     plan, work = timed.plan, timed.work
     period = float(rate[0] / rate[1])
-    least = work["least"] if execution not in SYNCHRONOUS else 0.0
+    # Who does the same at the same time has been given its part of the bandwidth; where points are measured, of theirs.
+    least = work["least"] if execution not in SYNCHRONOUS or machine.model == "measured" else 0.0
     bound = least > period
     product = plan.worker >= 0
     busy = float((timed.seconds * timed.plan.alike[plan.worker])[product].sum())
