@@ -24,8 +24,8 @@ from .errors import InputError
 from .machine import COLUMNS, SCHEMA, Machine, figure, parse
 from .timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE
 
-# Three widths to the octave, multiples of a vector of 16 float32; those of powers of two lie among them.
-WIDTHS = (16, 32, 48, 64, 80, 112, 128, 160, 208, 256, 320, 416, 512, 640, 832, 1024, 1280, 1664, 2048)
+# Two or three widths to the octave, multiples of a vector of 16 float32.
+WIDTHS = (16, 32, 64, 80, 112, 160, 208, 256, 320, 416, 640, 832, 1024, 1280, 1664, 2048)
 BATCHES = (1, 8, 32, 64)
 SECONDS = 0.004  # of a sample of bandwidth
 SAMPLE = 1e-3  # seconds, or one turn of the ring

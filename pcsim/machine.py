@@ -234,8 +234,8 @@ class Machine:
 
     def scaled(self, cores: int, bandwidth: bool = False) -> Machine:
         """The same with so many cores on each socket; all that is a core's own stays as it is. With ``bandwidth`` the
-        socket is put together of such sockets: each part keeps its caches, and memory has the bandwidth of all. Without,
-        all cores share the caches and the memory of one."""
+        socket is put together of such sockets: each part keeps its caches, and memory has the bandwidth of all.
+        Without, all cores share the caches and the memory of one."""
         if cores < 1:
             raise InputError(f"a socket has at least one core, got {cores}")
         factor = cores / self.cores if self.cores else 1.0
