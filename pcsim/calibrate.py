@@ -21,7 +21,8 @@ import numpy as np
 
 from .context import caches, capture, usable_cores
 from .errors import InputError
-from .machine import COLUMNS, SCHEMA, Machine, figure, parse
+from .machine import COLUMNS, SCHEMA, Machine, Messages, Segment, figure, parse
+from .simulate import gathered
 from .timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE
 
 # Two or three widths to the octave, multiples of a vector of 16 float32.
@@ -33,6 +34,7 @@ SAMPLES, PASSES_OVER = 4, 2  # of each point in a pass; passes over all points
 WARM = 0.004, 0.025  # seconds of work before the first sample: on a ring in a core's own cache, on others
 SETTLE = 3  # turns of the ring before the first sample of each work
 MOST_BYTES = 192 << 20  # of a ring, for all workers together
+SUM_BYTES = 16 << 20  # of a sum over ranks
 NAMES = {
     START: "start",
     PREDICT | BACKPROJECT | UPDATE: "predict+backproject+update",
@@ -249,6 +251,7 @@ def add_messages(content: dict[str, Any], comm: Any, across: bool) -> None:
     from .links import ladder
 
     found = ladder(comm, 0, comm.size - 1)
+    summed = _sum_seconds(comm)
     if comm.rank > 0:
         return
     source = f"ping-pong of persistent requests, {content['calibrated']['time']}"
@@ -269,14 +272,38 @@ def add_messages(content: dict[str, Any], comm: Any, across: bool) -> None:
             }
         )
     kind = "between" if across else "within"
+    messages = Messages(
+        overhead, tuple(Segment(*(s[n]["value"] for n in ("from", "latency", "gap"))) for s in segments)
+    )
+    rest = summed - 2 * gathered(messages, comm.size, SUM_BYTES)
     content["messages"] = {
         kind: {
+            "reduction": figure(
+                max(0.0, rest / SUM_BYTES), "s/byte", f"MPI_Iallreduce of {SUM_BYTES} bytes less its messages, {source}"
+            ),
             "overhead": figure(
                 overhead, "s", "half of the one-way time of the shortest message" if overhead else source
             ),
             "segments": segments,
         }
     }
+
+
+def _sum_seconds(comm: Any) -> float:
+    """Of a sum over all ranks of ``SUM_BYTES``, started and then tested, as data-parallel BP does."""
+    array = np.ones(SUM_BYTES // 4, np.float32)
+
+    def measure() -> float:
+        comm.Barrier()
+        begin = time.perf_counter()
+        request = comm.Iallreduce(IN_PLACE, array)
+        while not request.Test():
+            pass
+        return time.perf_counter() - begin
+
+    from mpi4py.MPI import IN_PLACE
+
+    return _median(measure)
 
 
 def machine_of(content: dict[str, Any]) -> Machine:

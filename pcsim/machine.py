@@ -118,10 +118,12 @@ class Segment:
 
 @dataclass(frozen=True)
 class Messages:
-    """What messages cost. ``overhead``: seconds that a core spends on sending one, and on receiving one (LogGP's o)."""
+    """What messages cost. ``overhead``: seconds that a core spends on sending one, and on receiving one (LogGP's o);
+    ``reduction``: seconds for each byte of a sum over ranks, beside its messages."""
 
     overhead: float
     segments: tuple[Segment, ...]
+    reduction: float = 0.0
 
     def segment(self, size: float) -> Segment:
         """That of a message of so many bytes."""
@@ -638,7 +640,7 @@ def _check_levels(top: _Reader, levels: Sequence[Level]) -> None:
 def _read_messages(reader: _Reader | None) -> Messages | None:
     if reader is None:
         return None
-    overhead = reader.figure("overhead", "s", 0.0)
+    overhead, reduction = reader.figure("overhead", "s", 0.0), reader.figure("reduction", "s/byte", 0.0)
     segments = []
     for inner in reader.each("segments"):
         segments.append(
@@ -655,7 +657,7 @@ def _read_messages(reader: _Reader | None) -> Messages | None:
     if not segments or segments[0].begin != 0:
         reader.fail("segments", "must begin with one from 0 bytes on")
     reader.close()
-    return Messages(overhead, tuple(segments))
+    return Messages(overhead, tuple(segments), reduction)
 
 
 def figure(value: float | None, unit: str, source: str) -> dict[str, Any]:

@@ -371,7 +371,7 @@ def data_parallel(net: Net, workers: int, graph: TaskGraph, ranks: bool = False)
                 last = meet(MEET, l, last) if l > 0 or L == 1 else last
                 last = work(UPDATE, l, shares[l + 1], net.batch, last)
         for l, there in zip(reversed(range(L)), sums, strict=False):
-            draft.tie(there, last := work(DESCEND, l, net.sizes[l + 1], 1, last))
+            draft.tie(there, last := work(DESCEND, l, net.sizes[l + 1], samples, last))
         if not ranks:
             last = meet(MEET, 0, last)
     return draft.plan("data-parallel", len(alike), 2, 1, alike)

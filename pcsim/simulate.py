@@ -218,17 +218,25 @@ class _Timed:
         size = columns * batch * self.net.item
         here = -(-P // self.nodes)
         if self.nodes == 1:
-            seconds = _gathered(machine.messages(False), P, size)
+            seconds = gathered(machine.messages(False), P, size)
         else:  # between nodes once for all workers of a node, which then share it out
-            seconds = _gathered(machine.messages(True), self.nodes, size)
+            seconds = gathered(machine.messages(True), self.nodes, size)
             if here > 1 and machine.within:
-                seconds += 2 * _gathered(machine.within, here, size)
+                seconds += 2 * gathered(machine.within, here, size)
             elif here > 1:
                 seconds += 2 * machine.meeting(here) + machine.handover(size)
-        return 2 * seconds if kind == ALLREDUCE else seconds  # that is reduce-scatter and gather
+        if kind == ALLREDUCE:  # reduce-scatter and gather, and the sums
+            return 2 * seconds + size * machine.messages(self.nodes > 1).reduction
+        return seconds
 
     def _connect(self) -> None:
         plan, machine = self.plan, self.machine
+        for v in np.flatnonzero((plan.meeting == ALLREDUCE) & (self.nodes == 1)):
+            # On one host it is the cores that sum up, with nothing to hide behind.
+            for edge in range(plan.at[v], plan.at[v + 1]):
+                if plan.worker[plan.before[edge]] >= 0:
+                    self.seconds[plan.before[edge]] += self.seconds[v]
+            self.seconds[v] = 0.0
         after = np.repeat(np.arange(len(plan)), np.diff(plan.at))
         crossing = plan.size > 0
         delay, message = np.zeros(len(plan.before)), np.full(len(plan.before), -1, np.int32)
@@ -308,7 +316,7 @@ class _Timed:
         return {"flops": flops, "bytes": moved, "energy": energy if known else math.nan, "least": least}
 
 
-def _gathered(messages: Messages, ranks: int, size: float) -> float:
+def gathered(messages: Messages, ranks: int, size: float) -> float:
     """Seconds for each of ``ranks`` to get all of ``size`` bytes, of which each has its part: everyone sends to
     everyone, or twice as much to ever fewer (recursive doubling; Thakur et al. 2005), whichever is sooner."""
     if ranks < 2:
