@@ -52,13 +52,13 @@ class Display:
         self._show(f"{progress.name}{state}", done, total)
 
     def share(self, text: str, done: int, total: int) -> None:
-        """So much of a long measurement is done; without a bar a line for each tenth."""
+        """So much of something is done; without a bar a line for each tenth, and none of what takes no second."""
         tenth = 10 * done // max(1, total)
         if not done:
             self.began, self.told = time.monotonic(), -1
         if self.bar:
             self._show(text, done, total)
-        elif tenth > self.told:
+        elif tenth > self.told and time.monotonic() - self.began > 1:
             self.told = tenth
             left = (time.monotonic() - self.began) / done * (total - done) if done else 0.0
             self.note(f"{text}: {done} of {total}" + (f", {left:.0f} s left" if left >= 1 else ""))

@@ -11,7 +11,20 @@ from .errors import InputError
 
 FORMATS = ("text", "markdown", "csv")
 
-_LEFT = {"kind", "type", "algorithm", "execution", "verdict", "notes", "iPC by", "BP by", "figure", "cell"}
+_LEFT = {
+    "kind",
+    "type",
+    "algorithm",
+    "execution",
+    "verdict",
+    "notes",
+    "iPC by",
+    "BP by",
+    "by",
+    "figure",
+    "cell",
+    "critical path",
+}
 
 
 def layout(header: Sequence[str], body: Iterable[Sequence[Any]], format: str) -> str:

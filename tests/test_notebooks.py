@@ -19,6 +19,10 @@ EXPECTED = {
     "01_speed_ratio": (3, ["below 1, iPC is faster", "read-write", "hand-over", "out of order: none"]),
     "02_counting": (6, ["{'iPC': (5, 2), 'BP': (3, 0)}", "gain of iPC"]),
     "03_learning": (5, ["loss 0.1 reached", "diverged at update", "changed"]),
+    "04_projection": (
+        8,
+        ["below 1", "predicted", "out of order: none", "a glimpse of this host", "outside the calibrated range"],
+    ),
     "05_cluster": (
         3,
         ["more workers than cores", "other than counted", "best-bp", "hand-over ÷ latency", "added latency"],

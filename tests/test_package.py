@@ -117,8 +117,8 @@ def test_the_package_runs_as_a_module(tmp_path):
     answer = python(["-m", "pcsim", "--help"], tmp_path)
     assert (answer.returncode, answer.stderr) == (0, "")
     assert answer.stdout.startswith("usage: pcsim ")
-    for verb in ("bench", "count", "train", "report", "plot", "doctor"):
-        assert re.search(rf"^ +{verb} ", answer.stdout, re.MULTILINE), verb
+    for verb in ("bench", "count", "train", "calibrate", "simulate", "validate", "report", "plot", "doctor"):
+        assert re.search(rf"^ +{verb}( |$)", answer.stdout, re.MULTILINE), verb
     assert list(tmp_path.iterdir()) == []
 
 
