@@ -322,10 +322,11 @@ def run_plan(
 
 
 @numba.njit(cache=True, nogil=True)
-def reuse_distances(workers, worker, layer, layers, size, capacity, distances, fetched_since, footprints):
-    """For each job the bytes of the different layers that its worker goes through from its last job on the same layer
-    up to this one, both included (LRU stack distance); of these the ones that did not come from a cache of ``capacity``
-    bytes, counted each time; and for each worker the bytes of all its layers."""
+def reuse_distances(workers, worker, layer, layers, size, capacity, kept, distances, lost, footprints):
+    """For each job the bytes of the layers that its worker goes through from its last job on the same layer
+    up to this one, both included (LRU stack distance); how likely it is that a cache of ``capacity`` bytes has lost
+    them although it could have them, 1 - exp(-b / ``kept``) after b bytes were fetched from beyond it; and for each
+    worker the bytes of all its layers."""
     latest = np.full((workers, layers), -1, np.int64)
     weight = np.zeros((workers, layers))
     touched = np.zeros((workers, layers), np.int32)
@@ -348,10 +349,9 @@ def reuse_distances(workers, worker, layer, layers, size, capacity, distances, f
                     if other != l and latest[w, other] > latest[w, l]:
                         total += weight[w, other]
                 distances[v] = total
-                fetched_since[v] = fetched[w] - before[w, l]
+                lost[v] = 1.0 - np.exp(-(fetched[w] - before[w, l]) / kept)
             before[w, l] = fetched[w]
-            if distances[v] > capacity[w]:
-                fetched[w] += size[v]
+            fetched[w] += size[v] if distances[v] > capacity[w] else size[v] * lost[v]
             latest[w, l] = turn * jobs + v
             weight[w, l] = max(weight[w, l], size[v])
     for w in range(workers):

@@ -74,10 +74,12 @@ def rings(
     for batch, width, count in itertools.product(batches, widths, workers):
         part = last / count
         sizes = (own / 3, own * 0.8, own * 2, part / 2, part * 0.75, part, part * 2, part * 4)
-        # Of larger batches arithmetic is nearly all, so that two distances do.
-        shares: dict[int, tuple[float, ...]] = {width: sizes if batch == 1 else (own / 3, part / 2)}
+        # Of larger batches arithmetic is most, so that fewer distances do, and fewer of the wide.
+        if batch > 1 and width > 208 and width in widths[1::2]:
+            continue
+        shares: dict[int, tuple[float, ...]] = {width: sizes if batch == 1 else (own / 3, part / 2, part * 2)}
         if width >= 32:
-            shares[width // 2] = (own / 3, part / 4, part, part * 3) if batch == 1 else (own / 3,)
+            shares[width // 2] = (own / 3, part / 4, part, part * 3) if batch == 1 else (own / 3, part * 1.5)
         if width >= 64 and batch == 1:
             shares[width // 8] = (own / 3, part / 4)
         for rows, distances in shares.items():
@@ -102,8 +104,9 @@ def measure_points(
     own: int,
     on_progress: Callable[[int, int], None] = lambda n, of: None,
 ) -> list[list]:
-    """The rows of a machine file's table of points. All rings are gone through ``PASSES_OVER`` times, and the lower
-    quartile of all samples counts: a disturbance falls on all that is timed on a ring just then, and only lengthens."""
+    """The rows of a machine file's table of points. All rings are gone through ``PASSES_OVER`` times. In a core's own
+    cache the lower quartile of all samples counts, as a disturbance only lengthens; beyond it the median, as the
+    bandwidth that virtual machines get of what they share moves up and down."""
     from .engines import blas_threads
     from .engines.probe import Ring
 
@@ -126,7 +129,9 @@ def measure_points(
                 key = (NAMES[work], w.workers, w.batch, 1 if work == VALUE else w.rows, w.columns, ring.bytes)
                 found.setdefault(key, []).extend(samples[work])
     on_progress(len(wanted) * PASSES_OVER, len(wanted) * PASSES_OVER)
-    return [[*key, float(f"{np.quantile(seconds, 0.25):.4g}")] for key, seconds in found.items()]
+    return [
+        [*key, float(f"{np.quantile(seconds, 0.25 if key[-1] <= own else 0.5):.4g}")] for key, seconds in found.items()
+    ]
 
 
 def calibrate(
@@ -186,7 +191,9 @@ def calibrate(
         "products": {"model": "measured", "unit": "s", "source": source, "columns": list(COLUMNS), "points": points},
         "memory": [],
     }
-    content["products"]["overhead"] = figure(loop_overhead(kind, pin), "s", source + ": a step of iPC, 24 layers of 16")
+    layer, step = loop_overhead(kind, pin)
+    content["products"]["overhead"] = figure(layer, "s", source + ": iPC in nets of 3 and 24 layers of 16")
+    content["products"]["step_overhead"] = figure(step, "s", source + ": iPC in nets of 3 and 24 layers of 16")
     levels = sorted(known.values(), key=lambda cache: cache["level"]) if known else []
     sizes = [(f"L{c['level']}", c["size"], min(c["shared_by"], cores), c["size"] / 2) for c in levels]
     sizes.append(("memory", None, cores, min(max(4 * last, 64 << 20), MOST_BYTES)))
@@ -225,24 +232,25 @@ def calibrate(
     return content
 
 
-def loop_overhead(dtype: np.dtype, pin: bool) -> float:
-    """Seconds that the loop of PC, Z-IL and iPC takes for a layer and step beside its products and new values: what a
-    step takes in a net too small for anything else, less what these take in a ring of the same layers."""
+def loop_overhead(dtype: np.dtype, pin: bool) -> tuple[float, float]:
+    """Seconds that the loop of PC, Z-IL and iPC takes beside products and new values, for each layer and for each step:
+    what a step takes in nets too small for anything else, less what the same layers take in a ring."""
     from .algorithms import IPC
     from .case import Case
     from .contenders import Contender, build
     from .engines.probe import Ring
 
-    case = Case(24, 16, dtype=dtype.name)
-    engine = build(case, Contender(IPC(), "serial", 1), pin)
-    ring = Ring(case.width, case.width, case.depth, 1, 1, dtype, pin)
-    steps = 2000
-
-    def measure() -> float:
-        step = engine.run(steps)[0] / steps / case.depth
-        return step - ring.seconds(PREDICT | BACKPROJECT | UPDATE, steps) - ring.seconds(VALUE, steps)
-
-    return max(0.0, _median(measure))
+    steps, depths, found = 2000, (3, 24), []
+    for depth in depths:
+        case = Case(depth, 16, dtype=dtype.name)
+        engine = build(case, Contender(IPC(), "serial", 1), pin)
+        ring = Ring(case.width, case.width, depth, 1, 1, dtype, pin)
+        taken = _median(lambda: engine.run(steps)[0] / steps)  # noqa: B023 - called at once
+        layer = _median(lambda: ring.seconds(PREDICT | BACKPROJECT | UPDATE, steps))  # noqa: B023
+        values = _median(lambda: ring.seconds(VALUE, steps))  # noqa: B023
+        found.append(taken - depth * layer - (depth - 1) * values)
+    each = max(0.0, (found[1] - found[0]) / (depths[1] - depths[0]))
+    return each, max(0.0, found[0] - (depths[0] - 1) * each)
 
 
 def add_messages(content: dict[str, Any], comm: Any, across: bool) -> None:

@@ -414,16 +414,31 @@ def _check(arguments: argparse.Namespace, crew: Any) -> int:
         for depth in sorted(set(arguments.depths))
         for width in sorted(set(arguments.widths))
     ]
-    missing = 0
+    failed: list[str] = []
+
+    def failure(text: str) -> None:
+        failed.append(text)
+        _say(f"pcsim validate: failed: {text}")
+
     try:
         with Display("validate") as display:
             display.note("compiling what is not in the cache yet: up to two minutes, once")
-            for case, found in _cell_by_cell(validate, machine, cases, counts, arguments, crew, rows, display):
-                wanted = _wanted(validate, case, counts, bool(crew), rows)
-                missing += max(0, wanted - len(found))
-                if len(found) < wanted:
-                    name = f"depth {case.depth}, width {case.width}, batch {case.batch}"
-                    _say(f"pcsim validate: {wanted - len(found)} of {wanted} failed at {name}")
+
+            def show(number: int, total: int, case: Any, skipped: bool) -> None:
+                name = f"depth {case.depth}, width {case.width}, batch {case.batch}"
+                display.cell(argparse.Namespace(number=number, total=total, name=name, skipped=skipped))
+
+            for found in validate.check_cells(
+                machine,
+                cases,
+                counts,
+                on_ranks=bool(crew),
+                budget=arguments.seconds,
+                pin=not arguments.no_pin,
+                done=tuple(rows),
+                on_progress=show,
+                on_error=failure,
+            ):
                 rows += found
                 if rows:
                     validate.write(rows, machine, arguments.out)
@@ -442,49 +457,7 @@ def _check(arguments: argparse.Namespace, crew: Any) -> int:
     print(validate.table(card, arguments.format))
     if arguments.format != "csv":
         print(f"\n{validate.summary(card)}\nreport card: {arguments.out}")
-    return CHECK_FAILED if missing else 0
-
-
-def _cell_by_cell(
-    validate: Any,
-    machine: Any,
-    cases: list[Any],
-    counts: list[int],
-    arguments: Any,
-    crew: Any,
-    rows: list,
-    display: Any,
-) -> Any:
-    """(case, what was checked in it)."""
-    current: list[Any] = []
-
-    def show(number: int, total: int, case: Any, skipped: bool) -> None:
-        current[:] = [case]
-        name = f"depth {case.depth}, width {case.width}, batch {case.batch}"
-        display.cell(argparse.Namespace(number=number, total=total, name=name, skipped=skipped))
-
-    for found in validate.check_cells(
-        machine,
-        cases,
-        counts,
-        on_ranks=bool(crew),
-        budget=arguments.seconds,
-        pin=not arguments.no_pin,
-        done=tuple(rows),
-        on_progress=show,
-    ):
-        yield current[0], found
-
-
-def _wanted(validate: Any, case: Any, counts: list[int], on_ranks: bool, rows: list[Any]) -> int:
-    """How many configurations of a cell had to be measured."""
-    known = {(row.cell, row.workers) for row in rows}
-    found = 0
-    for count in counts:
-        ranks = count if on_ranks else None
-        if count <= case.depth and ((ranks, case.depth, case.width, case.batch), count) not in known:
-            found += len(validate.contenders(case, count, ranks))
-    return found
+    return CHECK_FAILED if failed else 0
 
 
 def _known_rows(path: str, machine: Any) -> list[Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -150,6 +151,7 @@ class Machine:
     serial_batch: bool = False  # constants are for one sample
     flop_rate: float = math.inf  # of a worker
     overhead: float = 0.0  # of each task; measured: of the loop, for each layer and step of PC, Z-IL and iPC
+    step_overhead: float = 0.0  # measured: of the loop, for each worker and step
     element: float = 0.0  # seconds for one elementwise update of a value
     points: tuple[tuple, ...] = ()
     levels: tuple[Level, ...] = ()
@@ -403,9 +405,7 @@ class _Table:
             if count >= known[-1]:
                 return found[-1] * count / known[-1]
             return float(np.interp(count, known, found))
-        # Below the fewest rows measured: along the line of the first two, which is a fixed cost and one for each row.
-        slope = (found[1] - found[0]) / (known[1] - known[0])
-        return max(found[0] * count / known[0], found[0] - slope * (known[0] - count))
+        return found[0] * count / known[0]
 
     def _of_rows(self, distances: Mapping[float, float], distance: float) -> float:
         known = sorted(distances)
@@ -460,7 +460,7 @@ class _Reader:
         if value is None and none:
             inner.close()
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not _finite(value):
             inner.fail("value", "is missing" if value is ... else f"must be a finite number, not {_short(value)}")
         if value < least:
             inner.fail("value", f"must be at least {least:g}, not {value!r}")
@@ -490,7 +490,10 @@ class _Reader:
         """Every field must have been asked for."""
         for name in self.content:
             if name not in self.asked:
-                self.fail(name, f"is unknown: known here are {', '.join(sorted(self.asked))}")
+                self.fail(
+                    name.encode("unicode_escape").decode(),
+                    f"is unknown: known here are {', '.join(sorted(self.asked))}",
+                )
 
 
 _KINDS = {
@@ -501,6 +504,10 @@ _KINDS = {
     dict: "an object",
     bool: "true or false",
 }
+
+
+def _finite(value: float) -> bool:
+    return abs(value) <= sys.float_info.max  # also of whole numbers that no float holds
 
 
 def _short(value: Any) -> str:
@@ -580,6 +587,7 @@ def _products(reader: _Reader, batched: bool) -> dict[str, Any]:
             reader.fail("unit", f"must be 's', not {reader.content['unit']!r}")
         reader.get("source", str)
         found["overhead"] = reader.figure("overhead", "s", 0.0)
+        found["step_overhead"] = reader.figure("step_overhead", "s", 0.0)
         columns = reader.get("columns", list)
         if columns != list(COLUMNS):
             reader.fail("columns", f"must be {json.dumps(list(COLUMNS))}")
@@ -606,7 +614,7 @@ def _point(reader: _Reader, number: int, point: Any) -> tuple:
     if not isinstance(work, str) or not set(work.split("+")) <= {*PARTS, *SPLIT}:
         reader.fail(where, f"work must be of {', '.join(PARTS)}, joined by '+', not {_short(work)}")
     for name, value in zip(COLUMNS[1:], numbers, strict=True):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not _finite(value) or value < 0:
             reader.fail(where, f"{name} must be a number of at least 0, not {_short(value)}")
         if value <= 0 and name != "distance":
             reader.fail(where, f"{name} must be above 0, not {value!r}")

@@ -381,8 +381,8 @@ def pipeline(net: Net, workers: int, graph: TaskGraph, micro_batches: int, order
     """BP with blocks of layers on workers and micro-batches that pass through them.
 
     ``order``: "gpipe", all forwards and then all backwards (Huang et al. 2019); "1f1b", forwards and backwards in turn
-    (Narayanan et al. 2019); "split", errors first and all weight gradients together at the end, as pcsim's engines do
-    (the split is that of zero-bubble schedules, Qi et al. 2023).
+    (Narayanan et al. 2019), a backward being both products, as published; "split", errors first and all weight
+    gradients together at the end, as pcsim's engines do (the split is that of zero-bubble schedules, Qi et al. 2023).
     """
     if order not in ORDERS:
         raise InputError(f"order {order!r} of a pipeline is unknown: choose from {', '.join(ORDERS)}")
@@ -399,7 +399,7 @@ def pipeline(net: Net, workers: int, graph: TaskGraph, micro_batches: int, order
                 works = {
                     "F": [PREDICT],
                     "W": [UPDATE],
-                    "B": [BACKPROJECT] if order == "split" else [BACKPROJECT, UPDATE],
+                    "B": [BACKPROJECT] if order == "split" else [UPDATE, BACKPROJECT],
                 }
                 work = np.tile(works[what], len(l))
                 l = np.repeat(l, len(works[what]))

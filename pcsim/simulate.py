@@ -55,7 +55,7 @@ _NAMES = {
 # Last-level caches do not keep what streams through them: of 24 layers of 2.4 MB that BP walks up and down, a cache of
 # 32 MB gave back a part of the layer that had just been read, and next to nothing of the one before (times of a trace).
 # So of what could still be there a part of 1 - exp(-fetched / (KEPT * size)) is lost, if so much was fetched since.
-KEPT = 0.2
+KEPT = 0.3
 SYNCHRONOUS = ("intra-layer", "data-parallel")
 
 
@@ -170,6 +170,12 @@ class _Timed:
             self.costs.append(near)
         seconds, memory, inside = zip(*self.costs, strict=True)
         self.seconds, self.memory = np.array(seconds)[self.kind], np.array(memory)[self.kind]
+        if machine.step_overhead and not self.is_backprop:  # of each worker's loop: with its lowest layer's products
+            product = (plan.work & ~VALUE != 0) & (plan.worker >= 0)
+            lowest = np.full(plan.workers, np.iinfo(np.int32).max)
+            np.minimum.at(lowest, plan.worker[product], plan.layer[product])
+            first_of = product & (plan.layer == lowest[plan.worker])
+            self.seconds[first_of] += machine.step_overhead
         self.inside = all(inside)
 
     def _walk(self) -> None:
@@ -192,9 +198,9 @@ class _Timed:
         caches = [level for level in levels if level.size is not None]
         last = float(caches[-1].size or 0) if caches else math.inf
         together = caches[-1].shared_by if caches else 1
-        own, fetched = np.zeros(plan.workers), np.zeros(len(plan))
+        own = np.zeros(plan.workers)
         walk = (plan.workers, plan.worker, plan.layer, layers, size)
-        graph.reuse_distances(*walk, np.full(plan.workers, last), self.distances, fetched, own)
+        graph.reuse_distances(*walk, np.full(plan.workers, last), math.inf, self.distances, self.lost, own)
         here = plan.worker >= 0
         crowd: np.ndarray = np.ones(plan.workers)
         if plan.execution == "data-parallel":  # whose workers read the same weights
@@ -205,8 +211,8 @@ class _Timed:
             group = np.arange(plan.workers) // together
             crowd = np.bincount(group, own)[group] / np.maximum(own, 1.0)
         # Half a cache's size: from there on, rings that are walked in a circle begin to lose it.
-        graph.reuse_distances(*walk, last / 2 / crowd, self.distances, fetched, own)
-        self.lost = np.round(1 - np.exp(-fetched / (KEPT * last)), 3)
+        graph.reuse_distances(*walk, last / 2 / crowd, KEPT * last, self.distances, self.lost, own)
+        self.lost = np.round(self.lost, 3)
         self.far[here], self.crowds[here] = own[plan.worker[here]], crowd[plan.worker[here]]
 
     def _meeting(self, kind: int, columns: int, batch: int) -> float:

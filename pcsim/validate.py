@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -91,22 +92,28 @@ def check_cells(
     pin: bool = True,
     done: Sequence[Checked] = (),
     on_progress: Callable[[int, int, Case, bool], None] = lambda *progress: None,
+    on_error: Callable[[str], None] = lambda text: None,
 ) -> Iterator[list[Checked]]:
-    """Predict every cell, then measure it; yields what was checked in a cell. What ``done`` holds is left out."""
-    known = {(row.cell, row.workers) for row in done}
+    """Predict every cell, then measure it; yields what was checked in a cell. What ``done`` holds is left out; what
+    could not be measured goes to ``on_error`` in words."""
+    known = {(row.cell, row.workers, row.algorithm, row.execution) for row in done}
     for number, case in enumerate(cases, 1):
-        counts = [
-            count
+        runners = [
+            c
             for count in workers
             if count <= case.depth
-            and ((count if on_ranks else None, case.depth, case.width, case.batch), count) not in known
+            for c in contenders(case, count, count if on_ranks else None)
+            if ((c.ranks, case.depth, case.width, case.batch), count, c.algorithm.name, c.execution) not in known
         ]
-        on_progress(number, len(cases), case, not counts)
-        if not counts:
+        on_progress(number, len(cases), case, not runners)
+        if not runners:
             continue
-        runners = [c for count in counts for c in contenders(case, count, count if on_ranks else None)]
         told = [predict(machine, case, c) for c in runners]
         rows = Cell(case, runners, budget=budget, pin=pin).measure(oracle=False)
+        for c, row in zip(runners, rows, strict=True):
+            if row["error"] is not None:
+                name = f"depth {case.depth}, width {case.width}, batch {case.batch}"
+                on_error(f"{name}: {c.algorithm.name} {c.execution}: {row['error']}")
         yield [
             Checked(
                 p.algorithm,
@@ -120,7 +127,7 @@ def check_cells(
                 row["median"],
                 (row["ci95"][0], row["ci95"][1]),
                 p.inside,
-            )  # fmt: skip
+            )
             for c, p, row in zip(runners, told, rows, strict=True)
             if row["error"] is None
         ]
@@ -274,6 +281,24 @@ def write(rows: Sequence[Checked], machine: Machine, path: str | Path) -> None:
         raise InputError(f"cannot write {path}: {error.strerror}") from None
 
 
+def _seconds(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= sys.float_info.max
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    **dict.fromkeys(("algorithm", "execution"), ("a text", lambda v: isinstance(v, str))),
+    **dict.fromkeys(("workers", "depth", "width", "batch"), ("a whole number, 1 or more", _count)),
+    "ranks": ("a whole number, 1 or more, or null", lambda v: v is None or _count(v)),
+    **dict.fromkeys(("predicted", "measured"), ("seconds above 0", _seconds)),
+    "ci95": ("[low, high] in seconds", lambda v: isinstance(v, list) and len(v) == 2 and all(map(_seconds, v))),
+    "inside": ("true or false", lambda v: isinstance(v, bool)),
+}
+
+
 def read(path: str | Path, machine: Machine | None = None) -> list[Checked]:
     """What was checked, by a file; InputError where it is no such file, or of another machine than ``machine``."""
     try:
@@ -294,9 +319,8 @@ def read(path: str | Path, machine: Machine | None = None) -> list[Checked]:
     for number, row in enumerate(rows):
         if not isinstance(row, dict) or sorted(row) != sorted(names):
             raise InputError(f"{path}: rows[{number}]: must have the fields {', '.join(names)}")
-        for name in ("predicted", "measured"):
-            value = row[name]
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise InputError(f"{path}: rows[{number}].{name}: must be seconds above 0, not {value!r}")
+        for name, (what, good) in _FIELDS.items():
+            if not good(row[name]):
+                raise InputError(f"{path}: rows[{number}].{name}: must be {what}, not {json.dumps(row[name])[:40]}")
         found.append(Checked(**{**row, "ci95": tuple(row["ci95"])}))
     return found

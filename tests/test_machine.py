@@ -137,6 +137,7 @@ def test_there_are_presets():
         ("ideal", "name", ..., "name: is missing"),
         ("ideal", "name", None, "name: must be a text, not null"),
         ("ideal", "colour", "blue", "colour: is unknown"),
+        ("ideal", "two\nlines", 1, "two"),
         ("ideal", "notes", "none", "notes: must be a list"),
         ("ideal", "topology", ..., "topology: is missing"),
         ("ideal", "topology", [], "topology: must be an object, not []"),

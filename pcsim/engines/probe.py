@@ -19,6 +19,7 @@ from .steps import layers
 from .workers import in_threads
 
 GRADIENT, DESCEND = 32, 64  # beside the bits of ``timeline``: data-parallel BP on ranks sums gradients in between
+HUGE = 5 << 20  # bytes: from 4 MiB on NumPy asks for huge pages
 TINY = 1e-12  # rate of updates and moves: the work is done, and the numbers stay
 
 
@@ -71,7 +72,10 @@ class Ring:
 
         def fill(worker: int) -> None:
             rng = np.random.default_rng(worker)
-            weights = aligned_empty(depth * rows * wide, dtype)
+            count = depth * rows * wide
+            # Nets of such layers are large enough for huge pages, and so is the ring, whatever its size.
+            least = HUGE // dtype.itemsize if rows * wide * dtype.itemsize >= HUGE // 8 else 0
+            weights = aligned_empty(max(count, least), dtype)[:count]
             row = rng.normal(0, columns**-0.5, wide).astype(dtype)
             row[columns:] = 0
             weights.reshape(-1, wide)[:] = row  # the same everywhere: drawing millions would take longer than timing
