@@ -271,7 +271,7 @@ def test_a_row_that_failed_is_exit_code_1(pcsim, calibrated, tmp_path, monkeypat
     monkeypatch.setattr(validate, "Cell", Broken)
     code, _, err = pcsim("validate", calibrated[0], *VALIDATE, "--out", tmp_path / "card.json")
     assert code == 1
-    assert "1 of 2 failed at depth 2, width 32, batch 1" in err
+    assert "failed: depth 2, width 32, batch 1: bp serial: no" in err
 
 
 # What is refused
