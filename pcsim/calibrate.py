@@ -30,7 +30,7 @@ WIDTHS = (16, 32, 64, 80, 112, 160, 208, 256, 320, 416, 640, 832, 1024, 1280, 16
 BATCHES = (1, 8, 32, 64)
 SECONDS = 0.004  # of a sample of bandwidth
 SAMPLE = 1e-3  # seconds, or one turn of the ring
-SAMPLES, PASSES_OVER = 4, 2  # of each point in a pass; passes over all points
+SAMPLES, PASSES_OVER = 3, 2  # of each point in a pass; passes over all points
 WARM = 0.004, 0.025  # seconds of work before the first sample: on a ring in a core's own cache, on others
 SETTLE = 3  # turns of the ring before the first sample of each work
 MOST_BYTES = 192 << 20  # of a ring, for all workers together
@@ -74,8 +74,9 @@ def rings(
     for batch, width, count in itertools.product(batches, widths, workers):
         part = last / count
         sizes = (own / 3, own * 0.8, own * 2, part / 2, part * 0.75, part, part * 2, part * 4)
-        # Of larger batches arithmetic is most, so that fewer distances do, and fewer of the wide.
-        if batch > 1 and width > 208 and width in widths[1::2]:
+        # Of larger batches arithmetic is most, so that fewer distances do. Wide powers of two, whose rows fall on one
+        # another in caches, say nothing of the widths between them.
+        if batch > 1 and width >= 256 and width & (width - 1) == 0 and len(widths) > 4:
             continue
         shares: dict[int, tuple[float, ...]] = {width: sizes if batch == 1 else (own / 3, part / 2, part * 2)}
         if width >= 32:
