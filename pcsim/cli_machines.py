@@ -244,6 +244,8 @@ def _simulate(arguments: argparse.Namespace) -> int:
     for flag in ("sensitivity", "trace", "gantt"):
         if getattr(arguments, flag) and not single:
             raise InputError(f"--{flag} is of one case: give one depth, width, batch and number of workers")
+        if getattr(arguments, flag) and factors != [[1.0], [1.0]]:
+            raise InputError(f"--{flag} is of one machine: change its figures with --set")
     for path in (arguments.gantt, arguments.figure):
         if path:
             plot.check_suffix(path)

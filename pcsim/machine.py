@@ -27,6 +27,8 @@ PRESETS = Path(__file__).with_name("machines")
 # What a worker does in one go; the names of the events of a timeline. A pass does several at once.
 PARTS = ("start", "predict", "backproject", "update", "values")
 SPLIT = ("gradient", "descend")  # an update whose gradient is summed over ranks in between
+ITEMS = {"float32": 4, "float64": 8}  # bytes
+MOST = 2**31 - 1  # workers, units of a layer
 COLUMNS = ("work", "workers", "batch", "rows", "columns", "distance", "seconds")  # of a measured point
 MODELS = ("constant", "roofline", "measured")
 
@@ -176,6 +178,8 @@ class Machine:
 
     def cost(self, task: Task) -> Cost:
         """What a task takes on one worker while ``task.workers`` are at work."""
+        if task.rows == 0 or task.batch == 0:  # there are more workers than rows, or samples
+            return Cost(0.0, 0.0)
         if self.model == "measured":
             # Where a cache is shared, a point was measured while all who were at work went through as much.
             own = max((level.size or 0 for level in self.levels if level.shared_by == 1), default=0)
@@ -352,7 +356,8 @@ class _Table:
 
     def _known(self, task: Task) -> list[str]:
         """Measured works that make up this one: itself, or its parts one by one."""
-        for works in ([task.work], task.work.split("+")):
+        split = task.work in SPLIT and not (task.work in self.tree and self._has_batch(task.work, task.batch))
+        for works in (["update"],) if split else ([task.work], task.work.split("+")):
             if all(work in self.tree and self._has_batch(work, task.batch) for work in works):
                 return works
         raise InputError(
@@ -470,6 +475,8 @@ class _Reader:
     def count(self, name: str, unit: str, none: bool = True) -> int | None:
         """A whole figure of at least 1."""
         value = self.figure(name, unit, least=1, none=none)
+        if value is not None and value > MOST:
+            self.fail(name + ".value", f"must be at most {MOST}, not {value!r}")
         if value is not None and value != int(value):
             self.fail(name + ".value", f"must be a whole number, not {value!r}")
         return None if value is None else int(value)
@@ -546,6 +553,8 @@ def parse(content: Any, path: Path) -> Machine:
     name, title = top.get("name", str), top.get("title", str, "")
     top.get("notes", list, [])
     calibrated = top.get("calibrated", dict, None)
+    if calibrated is not None:
+        _check_calibrated(top.inside("calibrated"))
     topology = top.inside("topology")
     nodes, sockets, cores = (topology.count(part, part) for part in ("nodes", "sockets", "cores"))
     batched = topology.get("batched", bool, False)
@@ -574,6 +583,17 @@ def parse(content: Any, path: Path) -> Machine:
     return Machine(
         name, title, nodes=nodes, sockets=sockets or 1, cores=cores, calibrated=calibrated, source=content, **fields
     )
+
+
+def _check_calibrated(reader: _Reader) -> None:
+    """When a calibration was, and its range; other fields are for people."""
+    reader.get("time", str)
+    if reader.get("dtype", str) not in ITEMS:
+        reader.fail("dtype", f"must be one of {', '.join(ITEMS)}")
+    for name in ("widths", "batches", "workers"):
+        numbers = reader.get(name, list)
+        if not numbers or not all(isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= MOST for n in numbers):
+            reader.fail(name, "must be a list of whole numbers of at least 1")
 
 
 def _products(reader: _Reader, batched: bool) -> dict[str, Any]:

@@ -95,7 +95,10 @@ class Case:
     def best(self) -> Prediction:
         """The fastest BP of the executions that count (``best-bp``)."""
         counted = [bp for bp in self.bps if bp.execution in self.executions]
-        return min(counted or self.bps, key=lambda bp: bp.seconds)
+        if not counted:
+            names = ", ".join(self.executions)
+            raise InputError(f"BP by {names} does not fit {self.name} on {self.workers} workers: add an execution")
+        return min(counted, key=lambda bp: bp.seconds)
 
     @property
     def ratio(self) -> float:

@@ -21,7 +21,7 @@ import numpy as np
 from .algorithms import BP, IPC, Algorithm
 from .engines.cache import Caches, wave_length
 from .errors import InputError
-from .machine import Cost, Machine, Messages, Task
+from .machine import ITEMS, MOST, Cost, Machine, Messages, Task
 from .plans import (
     ALLREDUCE,
     DESCEND,
@@ -168,6 +168,7 @@ class _Timed:
                     near.inside and far.inside,
                 )
             self.costs.append(near)
+        self._count_collectives(first)
         seconds, memory, inside = zip(*self.costs, strict=True)
         self.seconds, self.memory = np.array(seconds)[self.kind], np.array(memory)[self.kind]
         if machine.step_overhead and not self.is_backprop:  # of each worker's loop: with its lowest layer's products
@@ -176,7 +177,20 @@ class _Timed:
             np.minimum.at(lowest, plan.worker[product], plan.layer[product])
             first_of = product & (plan.layer == lowest[plan.worker])
             self.seconds[first_of] += machine.step_overhead
-        self.inside = all(inside)
+        kind = (machine.calibrated or {}).get("dtype", "")
+        self.inside = all(inside) and ITEMS.get(kind, self.net.item) == self.net.item
+
+    def _count_collectives(self, first: np.ndarray) -> None:
+        """Messages of meetings of ranks and their bytes, in a period: everyone's part to everyone else (between nodes
+        once for each pair of nodes), and twice for sums."""
+        parties = self.nodes if self.nodes > 1 else self.all
+        self.collectives = self.collective_bytes = 0.0
+        for v, count in zip(first, self.count, strict=True):
+            kind = int(self.plan.meeting[v])
+            if kind in (GATHER, REDUCE, ALLREDUCE) or (kind == MEET and self.nodes > 1):
+                times = int(count) * (2 if kind == ALLREDUCE else 1) * (parties - 1)
+                self.collectives += times * parties
+                self.collective_bytes += times * int(self.plan.columns[v]) * int(self.plan.batch[v]) * self.net.item
 
     def _walk(self) -> None:
         """Where each job's weights come from: how far its worker has gone since it had them last, how much all workers
@@ -318,7 +332,7 @@ class _Timed:
                 groups = self.nodes * math.ceil(self.at_once / level.shared_by) if level.sharers else self.nodes
                 least = max(least, shared[level.name] / groups / level.shared)
         if known and self.machine.message_energy:
-            energy += self.message_bytes * self.machine.message_energy
+            energy += (self.message_bytes + self.collective_bytes) * self.machine.message_energy
         return {"flops": flops, "bytes": moved, "energy": energy if known else math.nan, "least": least}
 
 
@@ -411,10 +425,10 @@ def simulate(
         algorithm.name, execution, workers, timed.ranks if timed.ranks and timed.ranks > 1 else ranks, net,
         machine.name, seconds, bool(rate[2]), machine.calibrated is not None, timed.inside,
         min(1.0, busy / (timed.all * seconds * updates)) if seconds else 0.0,
-        work["flops"] / updates, work["bytes"] / updates, len(timed.occupied) / updates,
-        timed.message_bytes / updates, None if math.isnan(work["energy"]) else work["energy"] / updates,
-        shares, _waits(timed, start, finish, period), slowest,
-        min(micro_batches, net.batch) if execution == "pipeline" else None,
+        work["flops"] / updates, work["bytes"] / updates,
+        (len(timed.occupied) + timed.collectives) / updates, (timed.message_bytes + timed.collective_bytes) / updates,
+        None if math.isnan(work["energy"]) else work["energy"] / updates, shares, _waits(timed, start, finish, period),
+        slowest, min(micro_batches, net.batch) if execution == "pipeline" else None,
     )  # fmt: skip
 
 
@@ -422,6 +436,8 @@ def _timed(
     algorithm: Algorithm, net: Net, machine: Machine, execution: str, workers: int, ranks: int | None,
     micro_batches: int, order: str, wave: int | None,
 ) -> _Timed:  # fmt: skip
+    if max(net.sizes) > MOST or min(net.sizes) < 1 or net.batch > MOST:
+        raise InputError(f"layers of {max(net.sizes)} units, batch {net.batch}: numbers from 1 to {MOST} are simulated")
     if machine.batched and execution in ("serial", "layer-parallel"):
         execution, workers, ranks = "batched", 1, None
     if machine.workers is not None and workers > machine.workers:

@@ -321,6 +321,8 @@ def read(path: str | Path, machine: Machine | None = None) -> list[Checked]:
         raise InputError(f"{path}: schema: must be {SCHEMA!r}")
     if machine is not None and content.get("machine") != machine.name:
         raise InputError(f"{path}: is of machine {content.get('machine')!r}, not of {machine.name!r}")
+    if machine is not None and content.get("calibrated") != machine.calibrated:
+        raise InputError(f"{path}: is of another calibration of {machine.name!r}: validate anew")
     rows = content.get("rows")
     names = list(Checked.__dataclass_fields__)
     if not isinstance(rows, list):
