@@ -24,7 +24,7 @@ def add_verbs(verbs: Any) -> None:
     calibrate = verbs.add_parser("calibrate", help="measure this machine into a machine file (about two minutes)")
     calibrate.add_argument("--out", required=True, metavar="FILE.json", help="machine file, which must not exist yet")
     calibrate.add_argument(
-        "--widths", type=_count, nargs="+", metavar="N", help="of layers (default: 19 from 16 to 2048)"
+        "--widths", type=_count, nargs="+", metavar="N", help="of layers (default: 16 from 16 to 2048)"
     )
     calibrate.add_argument("--batches", type=_count, nargs="+", metavar="B", help="default 1 8 32 64")
     calibrate.add_argument("--workers", type=_count, nargs="+", metavar="P", help="default 1, 2, 4 … and all cores")

@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pcsim import machine as machine_module
+from pcsim.algorithms import IPC
 from pcsim.errors import InputError
 from pcsim.machine import (
     COLUMNS,
@@ -29,6 +30,8 @@ from pcsim.machine import (
     parse,
     presets,
 )
+from pcsim.plans import Net
+from pcsim.simulate import simulate
 
 SERVER = json.loads((PRESETS / "server-64.json").read_text())
 CLUSTER = json.loads((PRESETS / "cluster-ethernet.json").read_text())
@@ -471,3 +474,22 @@ def test_an_unknown_figure_is_refused():
 def test_the_reader_knows_every_field_it_documents():
     assert machine_module.MODELS == ("constant", "roofline", "measured")
     assert load(str(PRESETS / "ideal.json")).constants["predict"] == 1
+
+
+def test_another_element_size_is_outside_the_calibrated_range():
+    marks = [simulate(IPC(), Net((32,) * 3, 1, item), measured).mark for item in (4, 8)]
+    assert marks == ["", "outside the calibrated range"]
+
+
+def test_a_gradient_of_one_sample_costs_what_its_update_does():
+    points = [p for p in MEASURED["products"]["points"] if p[0] not in SPLIT or p[2] > 1]
+    machine = parse(put(MEASURED, "products.points", points), Path("machine.json"))
+    cost = [machine.cost(Task(work, 32, 32, 1, 4, 1000.0, 2)) for work in ("gradient", "descend", "update")]
+    assert cost[0] == cost[1] == cost[2]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("workers", []), ("workers", [0]), ("dtype", "float16"), ("widths", "x"), ("time", 3)]
+)
+def test_a_calibration_says_when_and_over_which_range(field, value):
+    assert f"calibrated.{field}: must be" in refused(put(MEASURED, f"calibrated.{field}", value))

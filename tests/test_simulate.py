@@ -603,3 +603,25 @@ def test_waves_are_chosen_by_the_machines_caches():
     found = caches_of(load("server-64"))
     levels = [level for level in load("server-64").levels if level.size is not None]
     assert found.last == levels[-1].size and found.sharing == (levels[-1].sharers or 1)
+
+
+def test_collectives_are_messages_with_bytes_and_joules():
+    net, cluster = square(4, 64), load("cluster-ethernet")
+    apart = simulate(BP(), net, cluster, "intra-layer", 4, ranks=4)
+    together = simulate(BP(), net, cluster, "intra-layer", 4)
+    meetings = 2 * 4 - 2  # after each layer but the last up, but the first down
+    assert (together.messages, together.message_bytes) == (0, 0)
+    assert apart.messages == meetings * 4 * 3
+    assert apart.message_bytes == meetings * 3 * 64 * 4  # each rank gets all of a layer but its own part
+    assert apart.energy > together.energy
+
+
+def test_more_workers_than_rows_or_samples_have_nothing_to_do():
+    for width, batch in ((1, 1), (3, 2)):
+        for found in backprops(square(2, width, batch), load("server-64"), 8):
+            assert 0 < found.seconds < math.inf
+
+
+def test_what_no_array_can_hold_is_refused():
+    with pytest.raises(InputError, match="2147483647"):
+        simulate(IPC(), square(2, 10**20), load("server-64"))

@@ -201,3 +201,14 @@ def test_contenders_of_a_cell_are_predicted_as_they_are_measured():
     assert all(c.ranks == 2 for c in on_ranks)
     assert predict(load("cluster-ethernet"), one, on_ranks[0]).messages > 0
     assert predict(MACHINE, one, Contender(BP(), "serial", 1)) != predict(MACHINE, one, Contender(IPC(), "serial", 1))
+
+
+def test_a_card_of_another_calibration_is_refused(tmp_path):
+    path = tmp_path / "card.json"
+    write(ROWS, MACHINE, path)
+    content = json.loads(path.read_text())
+    content["calibrated"] = {"time": "another day"}
+    path.write_text(json.dumps(content))
+    assert read(path)
+    with pytest.raises(InputError, match="another calibration"):
+        read(path, MACHINE)
