@@ -21,7 +21,7 @@ FACTORS = (0.1, 1.0, 10.0, 100.0, 1000.0)  # of latency, in a map over it
 
 def add_verbs(verbs: Any) -> None:
     """Put the three into the command line."""
-    calibrate = verbs.add_parser("calibrate", help="measure this machine into a machine file (about two minutes)")
+    calibrate = verbs.add_parser("calibrate", help="measure this machine into a machine file (about three minutes)")
     calibrate.add_argument("--out", required=True, metavar="FILE.json", help="machine file, which must not exist yet")
     calibrate.add_argument(
         "--widths", type=_count, nargs="+", metavar="N", help="of layers (default: 16 from 16 to 2048)"
@@ -174,7 +174,7 @@ def _measure_machine(verb: str, options: dict[str, Any]) -> dict[str, Any]:
     from .display import Display
 
     with Display(verb) as display:
-        display.note("compiling what is not in the cache yet, then measuring kernels: about two minutes")
+        display.note("compiling what is not in the cache yet, then measuring kernels: about three minutes")
         return calibrate.calibrate(**options, on_progress=lambda done, total: display.share("calibrating", done, total))
 
 
