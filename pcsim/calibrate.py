@@ -142,12 +142,11 @@ def calibrate(
     workers: Sequence[int] | None = None,
     dtype: str = "float32",
     pin: bool = True,
-    comm: Any = None,
     name: str | None = None,
     on_progress: Callable[[int, int], None] = lambda number, total: None,
 ) -> dict[str, Any]:
-    """The content of a machine file of this host, measured; under MPI (``comm``, called on rank 0 while the others
-    sleep) without the messages, which ``add_messages`` measures. InputError for numbers below 1."""
+    """The content of a machine file of this host, measured, without messages between ranks (``add_messages``).
+    InputError for numbers below 1."""
     from .ceilings import bandwidth
     from .engines.probe import barrier_seconds, hand_over_seconds
 

@@ -15,7 +15,19 @@ from typing import Any
 
 from . import __version__, cli_machines, mpi
 from .algorithms import ALGORITHMS, BP, IPC, OPTIMIZERS, PC, ZIL, Algorithm
-from .cli_words import BAD_INPUT, CHECK_FAILED, INTERRUPTED, _count, _Parser, _positive, _say, _speaks, _workers, _write
+from .cli_words import (
+    BAD_INPUT,
+    CHECK_FAILED,
+    INTERRUPTED,
+    _count,
+    _Parser,
+    _positive,
+    _say,
+    _speaks,
+    _with_crew,
+    _workers,
+    _write,
+)
 from .errors import InputError
 from .network import ACTIVATIONS
 
@@ -209,24 +221,11 @@ def _bench(arguments: argparse.Namespace) -> int:
             if getattr(arguments, flag) != default:
                 raise InputError(f"--{flag} is for --backend mpi")
         return _measure(arguments, None)
-    from .crew import sign_on
-
     if arguments.launches > 1:
         raise InputError("--launches is for --backend threads: a launch of ranks is one; start it again with --resume")
     if arguments.peer_python:
         raise InputError("--peer-python is for --backend threads: on ranks no peer is measured")
-    crew = sign_on(sys.argv[1:])
-    if crew.rank > 0:
-        with mpi.patient(lambda: _say(f"pcsim bench: rank {crew.rank}: interrupted by a signal")):
-            return crew.serve()
-    code = BAD_INPUT
-    try:
-        code = _measure(arguments, crew)
-    except InputError:
-        crew.end(code)
-        raise
-    crew.end(code)
-    return code
+    return _with_crew("bench", lambda crew: _measure(arguments, crew))
 
 
 def _rank_counts(arguments: argparse.Namespace, size: int) -> list[int]:

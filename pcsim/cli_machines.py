@@ -13,7 +13,7 @@ from typing import Any
 
 from . import mpi
 from .algorithms import ALGORITHMS, IPC, PC, ZIL, Algorithm
-from .cli_words import BAD_INPUT, CHECK_FAILED, INTERRUPTED, _count, _positive, _say, _write
+from .cli_words import CHECK_FAILED, INTERRUPTED, _count, _positive, _say, _with_crew, _write
 from .errors import InputError
 
 FACTORS = (0.1, 1.0, 10.0, 100.0, 1000.0)  # of latency, in a map over it
@@ -346,20 +346,7 @@ def _write_files(
 def _validate(arguments: argparse.Namespace) -> int:
     if arguments.backend == "threads":
         return _check(arguments, None)
-    from .crew import sign_on
-
-    crew = sign_on(sys.argv[1:])
-    if crew.rank > 0:
-        with mpi.patient(lambda: _say(f"pcsim validate: rank {crew.rank}: interrupted by a signal")):
-            return crew.serve()
-    code = BAD_INPUT
-    try:
-        code = _check(arguments, crew)
-    except InputError:
-        crew.end(code)
-        raise
-    crew.end(code)
-    return code
+    return _with_crew("validate", lambda crew: _check(arguments, crew))
 
 
 def _machine_to_check(arguments: argparse.Namespace) -> Any:

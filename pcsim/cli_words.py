@@ -5,6 +5,7 @@ Nothing slow is imported here, and no verb is known.
 
 import argparse
 import sys
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from . import mpi
@@ -67,3 +68,21 @@ def _write(text: str, path: str) -> None:
             file.write(text + "\n")
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _with_crew(verb: str, work: Callable[[Any], int]) -> int:
+    """Run ``work(crew)`` on rank 0 while the other ranks do what it orders; the exit code of all."""
+    from .crew import sign_on
+
+    crew = sign_on(sys.argv[1:])
+    if crew.rank > 0:
+        with mpi.patient(lambda: _say(f"pcsim {verb}: rank {crew.rank}: interrupted by a signal")):
+            return crew.serve()
+    code = BAD_INPUT
+    try:
+        code = work(crew)
+    except InputError:
+        crew.end(code)
+        raise
+    crew.end(code)
+    return code

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import tempfile
 import threading
 
@@ -20,3 +21,23 @@ def no_thread_left_behind():
     yield
     left = [thread.name for thread in threading.enumerate() if thread.name.startswith("pcsim-worker")]
     assert not left, f"threads left running: {left}"
+
+
+@pytest.fixture
+def pcsim(capsys, monkeypatch):
+    """Run a command in this process: (exit code, standard output, standard error)."""
+    from pcsim import cli  # not before the folder of its cache is named
+
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["pcsim", *map(str, words)])
+        try:
+            code = cli.main([str(word) for word in words])
+        except SystemExit as ending:
+            code = ending.code
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    yield run
+    signal.signal(signal.SIGTERM, before)

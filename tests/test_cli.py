@@ -11,31 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pcsim import cli
 from pcsim.results import CURVES, read
 
 FIXTURE = Path(__file__).parent / "fixtures" / "results-small.jsonl"
 BENCH = ["bench", "--depths", "2", "3", "--widths", "8", "--batches", "1", "--seconds", "0.02", "--baselines", "serial"]
 BENCH += ["--workers", "1", "--no-pin"]
 TRAIN = ["train", "--samples", "20", "--updates", "5", "--hidden", "6", "--algorithms", "bp", "ipc", "--workers", "1"]
-
-
-@pytest.fixture
-def pcsim(capsys, monkeypatch):
-    """Run a command in this process: (exit code, standard output, standard error)."""
-    before = signal.getsignal(signal.SIGTERM)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["pcsim", *map(str, words)])
-        try:
-            code = cli.main([str(word) for word in words])
-        except SystemExit as ending:
-            code = ending.code
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    yield run
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="module")

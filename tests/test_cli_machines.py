@@ -10,7 +10,7 @@ import time
 import pytest
 import ranks
 
-from pcsim import calibrate, cli, validate
+from pcsim import calibrate, validate
 from pcsim.context import usable_cores
 from pcsim.machine import load
 from pcsim.results import read
@@ -18,24 +18,6 @@ from pcsim.results import read
 CALIBRATE = ["calibrate", "--widths", "16", "64", "--batches", "1", "8", "--workers", "1", "--no-pin"]
 VALIDATE = ["--depths", "2", "--widths", "32", "--batches", "1", "--workers", "1", "--seconds", "0.05", "--no-pin"]
 ONE = ["--depths", "4", "--widths", "64", "--workers", "2"]
-
-
-@pytest.fixture
-def pcsim(capsys, monkeypatch):
-    """Run a command in this process: (exit code, standard output, standard error)."""
-    before = signal.getsignal(signal.SIGTERM)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["pcsim", *map(str, words)])
-        try:
-            code = cli.main([str(word) for word in words])
-        except SystemExit as ending:
-            code = ending.code
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    yield run
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="module")
