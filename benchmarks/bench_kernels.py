@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from numba import njit
-from pcsim.kernels import activations, dense
-from pcsim.kernels.simd import pointer
-from pcsim.kernels.sync import make_flags, ping_pong
+from pcsim.kernels.layers import activations, dense
+from pcsim.kernels.machine.simd import pointer
+from pcsim.kernels.machine.sync import make_flags, ping_pong
 
-from pcsim.ceilings import gemm_rate, tile_rate
-from pcsim.context import usable_cores
-from pcsim.engines.workers import in_threads
+from pcsim.bench.ceilings import gemm_rate, tile_rate
+from pcsim.host.context import usable_cores
+from pcsim.host.threads import in_threads
 
 PASSES = {
     "fused": dense.PREDICT | dense.BACKPROJECT | dense.UPDATE,

@@ -10,11 +10,12 @@ import pytest
 
 import pcsim
 from pcsim.algorithms import BP, IPC, PC, ZIL
-from pcsim.case import Case
-from pcsim.contenders import OWN_BASELINES, build, contenders
-from pcsim.context import usable_cores
-from pcsim.data import load
-from pcsim.engines.workers import settle
+from pcsim.bench.build import build
+from pcsim.bench.case import Case
+from pcsim.bench.contenders import OWN_BASELINES, contenders
+from pcsim.host.context import usable_cores
+from pcsim.host.threads import settle
+from pcsim.training.data import load
 
 CORES = len(usable_cores())
 ALGORITHMS = (IPC(1e-7), PC(1e-7, 0.5, 8), ZIL(1e-7), BP(1e-7))

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pcsim.case import Case
-from pcsim.ceilings import Ceilings, gemm_rate, measure_ceilings
-from pcsim.contenders import Contender, work_per_update
-from pcsim.context import usable_cores
+from pcsim.bench.case import Case
+from pcsim.bench.ceilings import Ceilings, gemm_rate, measure_ceilings
+from pcsim.bench.contenders import Contender
+from pcsim.bench.work import work_per_update
+from pcsim.host.context import usable_cores
 
 CORES = len(usable_cores())
 

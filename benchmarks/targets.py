@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import Any, NamedTuple, NoReturn
 
-from pcsim import comparison, report
+from pcsim import tables
 from pcsim.errors import InputError
-from pcsim.results import Results, latest, read
+from pcsim.report import words
+from pcsim.results import pairs, ranks
+from pcsim.results.files import Results, latest, read
 
 Row = dict[str, Any]
-Chosen = Callable[[report.Cell], bool]
+Chosen = Callable[[pairs.Cell], bool]
 
 
 class Reached(NamedTuple):
@@ -49,7 +51,7 @@ def at(depth: int, width: int, batch: int = 1) -> Chosen:
     return lambda cell: (cell.depth, cell.width, cell.batch) == (depth, width, batch)
 
 
-def deep(cell: report.Cell) -> bool:
+def deep(cell: pairs.Cell) -> bool:
     """The cells in which iPC is to be faster than any BP."""
     return cell.batch == 1 and cell.depth >= 4 and cell.width >= 32
 
@@ -64,8 +66,8 @@ def rows_of(table: Callable[..., list[Row]], results: Results, *arguments: str) 
 
 def ratios(results: Results, denominator: str, chosen: Chosen) -> list[Row]:
     """The measured pairs of the chosen cells; none where the file has no such denominator."""
-    found = rows_of(report.pairs, results, denominator)
-    return [pair for pair in found if pair["kind"] == "measured" and chosen(report.cell_of(pair))]
+    found = rows_of(pairs.pairs, results, denominator)
+    return [pair for pair in found if pair["kind"] == "measured" and chosen(pairs.cell_of(pair))]
 
 
 def name_of(row: Row) -> str:
@@ -99,7 +101,7 @@ def ratio(denominator: str, chosen: Chosen) -> Callable[[Results], Reached | Non
 def every_deep(results: Results) -> Reached | None:
     """The worst ratio to the best BP, and in how many cells it is below 1: one without a ratio counts as not."""
     found = ratios(results, "best-bp", deep)
-    cells = [cell for cell in report.cells(results) if cell.kind == "measured" and deep(cell)]
+    cells = [cell for cell in pairs.cells(results) if cell.kind == "measured" and deep(cell)]
     if not found:
         return None
     pair = max(found, key=lambda pair: pair["ratio"])
@@ -120,13 +122,13 @@ def share(above: str, below: str | None, chosen: Chosen) -> Callable[[Results], 
 
     def reach(results: Results) -> Reached | None:
         found = []
-        for cell, rows in report.cells(results).items():
-            row = report.representative(rows) if cell.kind == "measured" and chosen(cell) else None
+        for cell, rows in pairs.cells(results).items():
+            row = pairs.representative(rows) if cell.kind == "measured" and chosen(cell) else None
             if row is None or row.get(above) is None or (below and not row.get(below)):
                 continue
             value = row[above] / (row[below] if below else 1)
             # What is counted per update is fixed, so the share is as uncertain as the time.
-            ends = report.interval(row)
+            ends = pairs.interval(row)
             low, high = (value * row["median"] / end for end in reversed(ends)) if ends else (None, None)
             found.append(Reached(value, low, high, name_of(row)))
         return worst(found, more=True)
@@ -140,7 +142,7 @@ def step(algorithm: str) -> Callable[[Results], Reached | None]:
     def reach(results: Results) -> Reached | None:
         return worst(
             Reached(s["ratio"], s["low"], s["high"], f"{name_of(s)}, {s['execution']} on {s['workers']}")
-            for s in rows_of(report.steps, results)
+            for s in rows_of(pairs.steps, results)
             if s["algorithm"] == algorithm and s["kind"] == "measured"
         )
 
@@ -152,12 +154,12 @@ def ranks_for_threads(chosen: Chosen) -> Callable[[Results], Reached | None]:
 
     def reach(results: Results) -> Reached | None:
         found = []
-        for cell, rows in report.cells(results).items():
-            two = [row for row in comparison.merged(rows, "ipc", ["layer-parallel"]) if row["workers"] == 2]
+        for cell, rows in pairs.cells(results).items():
+            two = [row for row in pairs.merged(rows, "ipc", ["layer-parallel"]) if row["workers"] == 2]
             ranks = [row for row in two if row.get("ranks") == 2]
             threads = [row for row in two if row["backend"] == "threads"]
             if cell.kind == "measured" and chosen(cell) and ranks and threads:
-                value, low, high, _ = comparison.compared(ranks[0], threads[0])
+                value, low, high, _ = pairs.compared(ranks[0], threads[0])
                 found.append(Reached(value, low, high, name_of(cell._asdict())))
         return worst(found)
 
@@ -168,7 +170,7 @@ def exchange_cost(results: Results) -> Reached | None:
     """iPC on two ranks that have a core each: what a step's exchange costs ÷ the latency of its message, the worst."""
     return worst(
         Reached(point["handover_latencies"], None, None, name_of(point))
-        for point in rows_of(comparison.exchanges, results)
+        for point in rows_of(ranks.exchanges, results)
         if (point["algorithm"], point["workers"], point["ranks"]) == ("ipc", 2, 2)
         and not point["oversubscribed"]
         and point["handover_latencies"] is not None
@@ -179,7 +181,7 @@ def messages_per_pair(results: Results) -> Reached | None:
     """Messages of iPC per weight update and pair of neighbouring ranks, whatever the depth: the most."""
     return worst(
         Reached(point["messages"] / (point["ranks"] - 1), None, None, f"{name_of(point)}, {point['ranks']} ranks")
-        for point in rows_of(comparison.exchanges, results)
+        for point in rows_of(ranks.exchanges, results)
         if point["algorithm"] == "ipc" and point["messages"] is not None and point["ranks"] > 1
     )
 
@@ -254,10 +256,10 @@ def table(results: Results, format: str = "text") -> str:
         else:
             ends = "-" if reached.low is None else f"{reached.low:.3g} to {reached.high:.3g}"
             body.append([target.name, *bounds, f"{reached.value:.3g}", ends, *answers, reached.where])
-    text = report.layout(header, body, format)
+    text = tables.layout(header, body, format)
     if format == "csv":
         return text
-    return f"{text}\n\n~ the 95 % interval holds the bound\n{report.machine(results)}"
+    return f"{text}\n\n~ the 95 % interval holds the bound\n{words.machine(results)}"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -269,7 +271,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table; returns the exit code."""
     parser = _Parser(prog="targets.py", description="the figures this benchmark is held to, and which are reached")
     parser.add_argument("results", metavar="FILE.jsonl")
-    parser.add_argument("--format", choices=report.FORMATS, default="text")
+    parser.add_argument("--format", choices=tables.FORMATS, default="text")
     given = parser.parse_args(arguments)
     try:
         results = read(given.results)

@@ -15,7 +15,7 @@ rc.thread_level = "funneled"  # one thread of a process calls MPI, which spares 
 from mpi4py import MPI  # noqa: E402 - after the line above
 
 import pcsim  # noqa: E402
-from pcsim.data import load  # noqa: E402
+from pcsim.training.data import load  # noqa: E402
 
 comm = MPI.COMM_WORLD
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "trained")

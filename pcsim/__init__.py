@@ -10,15 +10,28 @@ from pathlib import Path as _Path
 # Run from a source tree, as ``python -m pcsim`` in a clone is, this package finds no kernels inside itself: they stand
 # beside it and become ``pcsim.kernels`` only at installation.
 _root = _Path(__file__).resolve().parents[1]
-if not (_root / "pcsim" / "kernels").exists() and (_root / "kernels" / "dense.py").exists():
+if not (_root / "pcsim" / "kernels").exists() and (_root / "kernels" / "layers" / "dense.py").exists():
     __path__.append(str(_root))
 
 from .algorithms import BP, IPC, PC, ZIL
 from .errors import InputError
-from .network import Network
-from .tasks import TaskGraph
-from .timeline import Event, Timeline
-from .train import Run, train
+from .net.network import Network
+from .schedule.tasks import TaskGraph
+from .schedule.timeline import Event, Timeline
+from .training.train import Run, train
+from .version import __version__
 
-__version__ = "0.1.0"
-__all__ = ["BP", "IPC", "PC", "ZIL", "Event", "InputError", "Network", "Run", "TaskGraph", "Timeline", "train"]
+__all__ = [
+    "BP",
+    "IPC",
+    "PC",
+    "ZIL",
+    "Event",
+    "InputError",
+    "Network",
+    "Run",
+    "TaskGraph",
+    "Timeline",
+    "__version__",
+    "train",
+]

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pcsim import mpi
+from pcsim.host import mpi
 
 PROGRAMS = Path(__file__).with_name("programs")
 PATIENCE = 300  # seconds: no test is to fail because the machine is busy
@@ -183,3 +183,8 @@ def program(count, name, *words, **options):
 def pcsim(count, *words, **options):
     """Run ``python -m pcsim`` on so many ranks."""
     return launch(count, "-m", "pcsim", *words, **options)
+
+
+def on_ranks(count, code):
+    """Run ``python -c code`` on so many ranks of this machine; skips the test where there is no MPI."""
+    return launch(count, "-c", code, patience=PATIENCE)

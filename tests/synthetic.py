@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pcsim.results import Results
+from pcsim.results.files import Results
 
 # How many times as long as the serial BP of the cell each contender takes: at batch 1, and in larger batches.
 BP = {

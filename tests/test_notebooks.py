@@ -8,7 +8,7 @@ import pytest
 import synthetic
 from nbclient import NotebookClient
 
-from pcsim.context import usable_cores
+from pcsim.host.context import usable_cores
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

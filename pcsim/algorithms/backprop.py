@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..tasks import TaskGraph, backprop
+from ..schedule.builders import backprop
+from ..schedule.tasks import TaskGraph
 from .common import Algorithm
+
+BP_EXECUTIONS = ("serial", "intra-layer", "blas", "pipeline", "data-parallel")  # how BP can share its work
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,10 @@ Z-IL     L                           t < L - 1                t = L - 1 - l
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..tasks import TaskGraph, incremental, predictive_coding, zero_divergence
-from .common import Calendar, PredictiveCoding, whole
+from ..schedule.builders import incremental, predictive_coding, zero_divergence
+from ..schedule.calendar import Calendar
+from ..schedule.tasks import TaskGraph
+from .common import PredictiveCoding, whole
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..algorithms import BP, Algorithm
-from ..context import usable_cores
 from ..errors import InputError
-from ..network import Network
-from ..timeline import Timeline
+from ..host.context import usable_cores
+from ..net.network import Network
+from ..schedule.timeline import Timeline
 
 BACKENDS = ("numpy", "threads", "mpi")
-BP_EXECUTIONS = ("serial", "intra-layer", "blas", "pipeline", "data-parallel")  # how BP can share its work
 
 
 class Engine(Protocol):

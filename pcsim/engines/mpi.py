@@ -2,7 +2,7 @@
 
 Every rank makes the engine with the same arguments and calls the same methods. The workers of a rank are those of
 ``threads.py``; this file says which part of the net is here, makes the messages, and puts together what is asked for.
-What a rank exchanges in a step is in ``edges.py``; BP's loops are in ``ranks.py``.
+What a rank exchanges in a step is in ``loops/edges.py``; BP's loops are in ``loops/backprop_ranks.py``.
 """
 
 import itertools
@@ -14,27 +14,24 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__
 from ..algorithms import BP, Algorithm
-from ..context import usable_cores, version
 from ..errors import InputError
-from ..kernels.messages import COUNT, FAILED, functions, make_scratch
-from ..links import one_way
-from ..mpi import agree, all_to_all, from_root, hosts, vendor, watched, world
-from ..network import Network
-from ..timeline import Event, Timeline
-from . import ranks
-from .edges import ABOVE, BELOW, RECEIVES, REQUESTS, SENDS, SIDE, START, START_DONE, START_POSTED
+from ..host.context import usable_cores, version
+from ..host.links import one_way
+from ..host.mpi import agree, all_to_all, from_root, hosts, vendor, watched, world
+from ..host.threads import in_threads
+from ..kernels.machine.messages import COUNT, FAILED, functions, make_scratch
+from ..net.network import Network
+from ..schedule.timeline import Event, Timeline
+from ..version import __version__
+from .loops import backprop_ranks
+from .loops.edges import ABOVE, BELOW, RECEIVES, REQUESTS, SENDS, SIDE, START, START_DONE, START_POSTED
+from .messages import DOWN, FIRST, LARGE, OFTEN, UP
 from .threads import MICRO_BATCHES, ThreadsEngine, check_execution
-from .workers import in_threads
 
 Array = np.ndarray
 
-# Of the messages: errors go up, drives (of BP: errors) down; two places each, for odd and even steps.
-UP, DOWN, FIRST = 0, 2, 4
 MEMORY_RATE = 5e10  # bytes per second that a core reads and writes, roughly
-LARGE = 1 << 13  # bytes of a message above which libraries begin to ask the receiver first
-OFTEN = 1 << 15  # weights × batch of a layer above which a poll after it costs nothing to speak of (some 0.2 µs)
 
 
 class MpiEngine(ThreadsEngine):
@@ -368,12 +365,14 @@ class MpiEngine(ThreadsEngine):
             if self.execution == "intra-layer":
                 shares = (self.h, self.value_count, self.out, self.inbox, self.part)
                 messages = (*library, self.gathers, self.sums)
-                ranks.intra_layer(*mine, self.firsts, self.counts, *arrays, *data, *shares, *messages, *end)  # type: ignore[call-arg]
+                backprop_ranks.intra_layer(*mine, self.firsts, self.counts, *arrays, *data, *shares, *messages, *end)  # type: ignore[call-arg]
             elif self.execution == "data-parallel":
                 sums = (self.sum_arguments, self.pending)
-                ranks.data_parallel(self.rank, *arrays, *self.samples, *data, self.gradient_at, *library, *sums, *end)  # type: ignore[call-arg]
+                backprop_ranks.data_parallel(
+                    self.rank, *arrays, *self.samples, *data, self.gradient_at, *library, *sums, *end
+                )  # type: ignore[call-arg]
             else:
-                ranks.pipeline(*self.blocks[0], *arrays, *self.samples, *data, *library, self.parts, *end)  # type: ignore[call-arg]
+                backprop_ranks.pipeline(*self.blocks[0], *arrays, *self.samples, *data, *library, self.parts, *end)  # type: ignore[call-arg]
 
         return loop
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ..algorithms import BP, Algorithm, PredictiveCoding
-from ..network import Network
-from ..timeline import Timeline
+from ..net.network import Network
+from ..schedule.timeline import Timeline
 
 Array = np.ndarray
 

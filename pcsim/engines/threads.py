@@ -1,33 +1,34 @@
 """Layers on threads: workers that run compiled loops without Python's global lock.
 
 This file lays out memory, starts and ends threads, and turns what they noted into a timeline. What a worker does in
-a step is in ``loops.py`` and ``backprop.py``; it never enters Python between the steps of a run.
+a step is in ``loops/``; it never enters Python between the steps of a run.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from ..algorithms import BP, Algorithm, PredictiveCoding
+from ..algorithms.backprop import BP_EXECUTIONS
 from ..errors import InputError
-from ..kernels import blas
-from ..kernels.activations import CODES
-from ..kernels.dense import PAGE_BYTES, aligned_empty, padded
-from ..kernels.simd import VECTOR_BYTES
-from ..kernels.sync import make_flags
-from ..network import Network
-from ..timeline import Event, Timeline
-from . import BP_EXECUTIONS, backprop, loops
-from .blocks import balanced_blocks, even_parts
-from .cache import wave_length
-from .steps import TRACE_COLUMNS
-from .workers import in_threads
+from ..host.threads import in_threads
+from ..kernels.layers.activations import CODES
+from ..kernels.layers.dense import PAGE_BYTES, aligned_empty, padded
+from ..kernels.machine import blas
+from ..kernels.machine.simd import VECTOR_BYTES
+from ..kernels.machine.sync import make_flags
+from ..net.network import Network
+from ..schedule.blocks import balanced_blocks, even_parts
+from ..schedule.timeline import Event, Timeline
+from ..schedule.waves import wave_length
+from .layout import APART, offsets_of, zeros
+from .loops import backprop, predictive_coding
+from .loops.steps import TRACE_COLUMNS
 
 Array = np.ndarray
 
-APART = 16 << 10  # bytes between what two workers write, at least
 MICRO_BATCHES = 8  # of the pipeline, unless told otherwise: the same for any number of workers, so that the bits are
 
 
@@ -103,11 +104,11 @@ class ThreadsEngine:
 
         adam = algorithm.optimizer == "adam"
         moments, count = (len(self.parameters) if adam else 0), self.value_count
-        self.mean, self.square = _zeros(moments, dtype), _zeros(moments, dtype)
-        self.scratch = [_zeros(self.largest if adam else 0, dtype) for _ in range(self.workers)]
-        self.values_flat, self.top, self.a, self.d = (_zeros(count, dtype) for _ in range(4))
-        self.e = _zeros(2 * count, dtype)
-        self.h = _zeros((self.all_workers if self.execution == "intra-layer" else 2) * count, dtype)
+        self.mean, self.square = zeros(moments, dtype), zeros(moments, dtype)
+        self.scratch = [zeros(self.largest if adam else 0, dtype) for _ in range(self.workers)]
+        self.values_flat, self.top, self.a, self.d = (zeros(count, dtype) for _ in range(4))
+        self.e = zeros(2 * count, dtype)
+        self.h = zeros((self.all_workers if self.execution == "intra-layer" else 2) * count, dtype)
         vectors = self.execution == "blas" and self.batch == 1
         self.options = (
             self.batch,
@@ -124,7 +125,7 @@ class ThreadsEngine:
             calendar = algorithm.calendar(L, steps_per_batch)
             self.cycle_steps = calendar.steps or 0
             self.value_steps = -1 if calendar.value_steps is None else calendar.value_steps
-            self.update_at = np.array([loops.EVERY_STEP if at is None else at for at in calendar.update_at])
+            self.update_at = np.array([predictive_coding.EVERY_STEP if at is None else at for at in calendar.update_at])
             self.steps_per_update = 1 if calendar.updates != 1 else self.cycle_steps
         # Of a layer's values there are x, a, d, its copy at an edge, and two each of e and h.
         lengths = (self.wide[1:] * self.wide[:-1] + (self.batch > 1) * 8 * self.batch * self.wide[1:]) * dtype.itemsize
@@ -163,7 +164,7 @@ class ThreadsEngine:
         self.counts = np.array([[parts[worker][1] * lanes for parts in shared] for worker in range(P)])
 
         edges = [] if self.by_rows else [hi for _, hi in self.blocks[:-1]]
-        at = _offsets(heights, [*edges, *(edge + 1 for edge in edges)], page, gap)
+        at = offsets_of(heights, [*edges, *(edge + 1 for edge in edges)], page, gap)
         values = np.tile(at[:-1], (P, 1))
         self.value_count = -(-int(at[-1]) // page) * page
         if apart:
@@ -181,7 +182,7 @@ class ThreadsEngine:
                         values[worker, l] = self.value_count
                         self.value_count += -(-int(self.batch * wide[l]) // page) * page
         else:
-            at = _offsets(lengths, edges, page, gap)
+            at = offsets_of(lengths, edges, page, gap)
             end = int(at[-1])
             weights = np.tile(at[:-1], (P, 1))
             biases = weights + wide[1:] * wide[:-1]
@@ -307,7 +308,7 @@ class ThreadsEngine:
         def loop(worker: int) -> int:
             below = worker - 1 if worker else (P if edges[0] else -1)
             above = worker + 1 if worker + 1 < P else (P + 1 if edges[1] else -1)
-            return loops.predictive_coding(  # type: ignore[call-arg]
+            return predictive_coding.predictive_coding(  # type: ignore[call-arg]
                 worker, P, below, above, self.place + worker, *self.blocks[worker],
                 *self._arrays(worker), self.x, self.y, rows,
                 self.e, self.h, self.top, self.value_count, self.update_at, self.cycle_steps, self.value_steps,
@@ -371,20 +372,3 @@ class ThreadsEngine:
                 for work, l, step, begin, end in note[:count]
             ]
         )
-
-
-def _offsets(lengths: Array, cuts: Sequence[int], page: int, gap: int) -> Array:
-    """Where each layer's part begins in a flat array, and where the last ends; a part in ``cuts`` on a page of its
-    own, ``gap`` elements or more behind the one before."""
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    for l, length in enumerate(lengths):
-        if l in cuts:
-            offsets[l] = -(-(offsets[l] + gap) // page) * page
-        offsets[l + 1] = offsets[l] + length
-    return offsets
-
-
-def _zeros(count: int, dtype: np.dtype) -> Array:
-    array = aligned_empty(int(count), dtype)
-    array[:] = 0
-    return array

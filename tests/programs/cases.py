@@ -8,7 +8,7 @@ import numpy as np
 
 from pcsim import BP, IPC, PC, ZIL, Network
 from pcsim.algorithms import Algorithm
-from pcsim.network import ACTIVATIONS
+from pcsim.net.activations import ACTIVATIONS
 
 LAYERED = ("ipc", "pc", "zil", "pipeline")  # the same bits for any number of threads and ranks
 SUMMED = ("intra-layer", "data-parallel")  # sums in an order that goes with the number of ranks

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 from cases import ALL, left
-from pcsim.kernels.messages import COUNT
+from pcsim.kernels.machine.messages import COUNT
 
-from pcsim import mpi
 from pcsim.engines.mpi import MpiEngine
+from pcsim.host import mpi
 
 
 def spoil(engine, case):

@@ -5,15 +5,16 @@ import time
 
 import numpy as np
 
-from pcsim import BP, IPC, Network, mpi
-from pcsim.engines import mpi as engines
+from pcsim import BP, IPC, Network
+from pcsim.engines.mpi import MpiEngine
+from pcsim.host import mpi
 
 comm = mpi.world().COMM_WORLD
 net = Network.mlp([6] * 9, seed=1, dtype="float64")
 data = np.ones((4, 6))
 options = {"execution": "pipeline"} if sys.argv[1] == "pipeline" else {}
 algorithm = BP(1e-6) if options else IPC(1e-6, 0.1)
-engine = engines.MpiEngine(net, algorithm, data, data, lambda: np.arange(4), **options)
+engine = MpiEngine(net, algorithm, data, data, lambda: np.arange(4), **options)
 engine.run(10)
 if comm.rank == 1:
     work = engine._backprop if options else engine._predictive_coding

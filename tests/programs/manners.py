@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pcsim import BP, IPC, PC, ZIL, InputError, Network, mpi, train
+from pcsim import BP, IPC, PC, ZIL, InputError, Network, train
 from pcsim.engines.mpi import MpiEngine
+from pcsim.host import mpi
 
 folder = Path(sys.argv[1])
 comm = mpi.world().COMM_WORLD

@@ -2,7 +2,7 @@
 
 import time
 
-from pcsim import mpi
+from pcsim.host import mpi
 
 mpi.world()
 time.sleep(600)

@@ -1,0 +1,1 @@
+"""Compiled passes over graphs of tasks and jobs."""

@@ -1,0 +1,1 @@
+"""Compiled kernels of layers: activations, products, errors, values and weights."""

@@ -1,0 +1,20 @@
+"""Value updates of one layer."""
+
+from numba import njit
+
+from ..machine.simd import lanes, load, multiply_add, splat, store
+from .activations import activate as activate_part
+
+
+@njit(nogil=True, cache=True)
+def move_values(s, l, x, e, h, slot, gamma, activate):
+    """``x[l] += gamma * (h[l] - e[l])``: Eq. 6 for a hidden layer, whose precision is 1; and if ``activate``, ``a[l]``
+    and ``d[l]``, sample by sample while its values are at hand."""
+    plus, minus = splat(gamma), splat(-gamma)
+    for row in range(s.batch):
+        at = s.value_at[l] + row * s.padded[l]
+        for j in range(at, at + s.padded[l], lanes(x)):
+            moved = multiply_add(minus, load(e, slot + j), load(x, j))
+            store(x, j, multiply_add(plus, load(h, slot + j), moved))
+        if activate:
+            activate_part(s.activation, x, at, s.sizes[l], s.scale[l], s.a, s.d)

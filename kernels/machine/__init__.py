@@ -1,0 +1,1 @@
+"""Compiled access to the machine: vectors, atomic flags, clocks, BLAS, MPI, memory."""

@@ -1,0 +1,1 @@
+"""Times one weight update of every algorithm over depths, widths and batches."""

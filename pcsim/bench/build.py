@@ -1,0 +1,44 @@
+"""From a contender to the engine that runs it."""
+
+from typing import Any
+
+import numpy as np
+
+from ..algorithms import BP
+from ..engines import make_engine
+from ..host.context import usable_cores
+from .case import Case
+from .contenders import Contender
+from .peers import PEERS
+
+
+def build(
+    case: Case, contender: Contender, pin: bool = False, values: list | None = None, wave: int | None = None
+) -> Any:
+    """The engine of a contender: a process of its own for a peer."""
+    rows = np.arange(case.batch)
+    options: dict[str, Any] = {"workers": contender.workers, "values": values}
+    if contender.backend in PEERS:
+        from .peers.process import PeerEngine
+
+        return PeerEngine(
+            contender.backend, case, contender.algorithm, contender.workers, usable_cores() if pin else None
+        )
+    if contender.ranks:
+        from .crew import crew
+
+        options = {"values": values, "pin": pin, "wave": wave, "fused": contender.fused}
+        if isinstance(contender.algorithm, BP):
+            options |= {"execution": contender.execution}
+        if contender.micro_batches:
+            options |= {"micro_batches": contender.micro_batches}
+        threads = contender.workers // contender.ranks
+        return crew().engine(case, contender.algorithm, contender.ranks, threads, **options)
+    if contender.backend == "threads":
+        options |= {"pin": pin, "wave": wave, "fused": contender.fused}
+        if isinstance(contender.algorithm, BP):
+            options |= {"execution": contender.execution}
+        if contender.micro_batches:
+            options |= {"micro_batches": contender.micro_batches}
+    net, x, y = case.problem()
+    return make_engine(contender.backend, net, contender.algorithm, x, y, lambda: rows, **options)

@@ -1,0 +1,56 @@
+"""The grids of cells: the default one, and those of weak scaling."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..errors import InputError
+from .case import Case
+from .contenders import OWN_BASELINES, RANK_BASELINES, check_baselines
+from .peers import PEERS, available
+
+# The paper's Fig. 6 with 32 to 1024 units and 2 to 32 layers, one data point; and its Fig. 2 nets, full batch.
+DEPTHS = (2, 4, 8, 16, 32)
+
+WIDTHS = (32, 64, 128, 256, 512, 1024)
+
+FULL_BATCH, FULL_BATCH_WIDTH = 250, 64
+
+
+def grid(
+    depths: Sequence[int] | None, widths: Sequence[int] | None, batches: Sequence[int] | None, **common: object
+) -> list[Case]:
+    """Cells of a sweep, small nets first. Without ``batches``: batch 1, and one row of full-batch cells of width 64."""
+    for name, numbers in (("depths", depths), ("widths", widths), ("batches", batches)):
+        for number in numbers or ():
+            if number < 1:
+                raise InputError(f"--{name}: {number} is less than 1")
+    depths, widths = sorted(set(depths or DEPTHS)), sorted(set(widths or WIDTHS))
+    cells = list(itertools.product(sorted(set(batches or (1,))), depths, widths))
+    if batches is None and FULL_BATCH_WIDTH in widths:
+        cells += [(FULL_BATCH, depth, FULL_BATCH_WIDTH) for depth in depths]
+    return [Case(depth, width, batch, **common) for batch, depth, width in cells]  # type: ignore[arg-type]
+
+
+def weak_grid(cases: Sequence[Case], counts: Sequence[int]) -> dict[Case, list[int]]:
+    """Weak scaling: every net grows with the ranks, so that each has as many layers as the net of ``cases`` has; for
+    each cell the numbers of ranks that it is for."""
+    grown: dict[Case, list[int]] = {}
+    for case in cases:
+        for count in counts:
+            grown.setdefault(replace(case, depth=case.depth * count), []).append(count)
+    return grown
+
+
+def resolve_baselines(names: Sequence[str], backend: str = "threads") -> list[str]:
+    """The baselines that ``names`` stand for: "own" for all of pcsim's, "all" for these and the peers installed."""
+    if backend == "mpi":
+        spelt = dict.fromkeys(
+            name for word in names for name in (RANK_BASELINES if word in ("own", "all") else (word,))
+        )
+        check_baselines(list(spelt), RANK_BASELINES)
+        return list(spelt)
+    lists = {"own": OWN_BASELINES, "all": (*OWN_BASELINES, *filter(available, PEERS))}
+    found = dict.fromkeys(name for word in names for name in lists.get(word, (word,)))
+    check_baselines(list(found))
+    return list(found)

@@ -1,0 +1,1 @@
+"""Measures this machine into a machine file, and holds predictions against measurements."""

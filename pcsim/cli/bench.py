@@ -1,0 +1,136 @@
+"""The verb ``bench``."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..host import mpi
+from .words import CHECK_FAILED, INTERRUPTED, algorithms_of, say, with_crew
+
+
+def kept(out: str | None, rows: bool) -> str:
+    if not rows:
+        return "nothing was finished yet"
+    return f"what was finished is kept in {out}; go on with --resume" if out else "nothing is kept: no --out was given"
+
+
+def run_bench(arguments: argparse.Namespace) -> int:
+    if arguments.backend == "threads":
+        for flag, default in (("threads", 1), ("scaling", "strong")):
+            if getattr(arguments, flag) != default:
+                raise InputError(f"--{flag} is for --backend mpi")
+        return _measure(arguments, None)
+    if arguments.launches > 1:
+        raise InputError("--launches is for --backend threads: a launch of ranks is one; start it again with --resume")
+    if arguments.peer_python:
+        raise InputError("--peer-python is for --backend threads: on ranks no peer is measured")
+    return with_crew("bench", lambda crew: _measure(arguments, crew))
+
+
+def _rank_counts(arguments: argparse.Namespace, size: int) -> list[int]:
+    """The numbers of ranks to measure."""
+    counts = arguments.workers or [*(2**k for k in range(20) if 2**k < size), size]
+    for count in counts:
+        if count == "auto":
+            raise InputError("--workers auto is for threads; with --backend mpi name numbers of ranks")
+        if count > size:
+            raise InputError(f"--workers: {count} ranks are more than the {size} that were started")
+    return sorted(set(counts))
+
+
+def _measure(arguments: argparse.Namespace, crew: Any) -> int:
+    from ..bench import grid, sweep, traces
+    from ..bench.peers import use_python
+    from ..host.context import capture, usable_cores
+    from ..report import ranks, ratios
+    from ..results.files import Results, Writer, check_target, latest
+    from .display import Display
+
+    if arguments.resume and not arguments.out:
+        raise InputError("--resume needs --out: the results file to go on with")
+    cores = len(usable_cores())
+    for word in arguments.peer_python:
+        name, _, python = word.partition("=")
+        use_python(name, python)
+    cells = grid.grid(
+        arguments.depths,
+        arguments.widths,
+        arguments.batches,
+        dtype=arguments.dtype,
+        activation=arguments.activation,
+    )
+    on_ranks: dict[str, Any] = {}
+    if crew:
+        counts = _rank_counts(arguments, crew.size)
+        on_ranks = {"ranks": counts, "threads": arguments.threads}
+        if arguments.scaling == "weak":
+            on_ranks["grown"] = grid.weak_grid(cells, counts)
+            cells = list(on_ranks["grown"])
+    plan = sweep.Sweep(
+        cells,
+        algorithms_of(arguments),
+        () if crew else arguments.workers or [*sorted({1, cores}), "auto"],
+        grid.resolve_baselines(arguments.baselines, arguments.backend),
+        arguments.seconds,
+        not arguments.no_pin,
+        arguments.launches,
+        **on_ranks,
+    )
+    plan.check(arguments.oversubscribe)
+    if arguments.trace == "" and not arguments.out:
+        raise InputError("--trace needs a folder, or --out beside which to make one")
+    folder = None
+    if arguments.trace is not None:
+        folder = traces.trace_folder(arguments.trace or str(Path(arguments.out).with_suffix("")) + "-traces")
+    failed, rows, writer = False, [], None
+    if arguments.out:
+        check_target(arguments.out, arguments.resume)
+    try:
+        with Display("bench") as display:
+            display.note("measuring the ceilings of this machine")
+            ceilings = plan.ceilings()
+            context = {**capture(["pcsim", *sys.argv[1:]]), "ceilings": ceilings.to_json()}
+            if crew:
+                context["mpi"] = crew.describe()
+            if arguments.out:
+                writer = Writer(arguments.out, context, arguments.resume)
+                rows = list(writer.rows)
+                for warning in (*writer.warnings, *filter(None, [writer.recovered])):
+                    say(f"pcsim bench: {warning}")
+            if crew:
+                display.note("compiling what is not in the cache yet: up to two minutes, once")
+            for row in plan.run(ceilings, rows, display.cell):
+                rows.append(writer.write(row) if writer else row)
+                failed = failed or row["error"] is not None
+                if row["error"]:
+                    say(f"pcsim bench: {row['algorithm']} {row['execution']} failed: {row['error']}")
+            if folder:
+                for fault in plan.trace(folder, display.cell):
+                    failed = True
+                    say(f"pcsim bench: {fault}")
+    except KeyboardInterrupt:
+        say(f"pcsim bench: interrupted; {kept(arguments.out, bool(rows))}")
+        if crew:  # the other ranks may be in the middle of a message
+            mpi.abort(INTERRUPTED)
+        return INTERRUPTED
+    finally:
+        if writer:
+            writer.close()
+    rows = latest(rows)
+    results = Results(Path(arguments.out or "(not written)"), context, rows)
+    if {"ipc", "bp"} <= {row["algorithm"] for row in rows if row["error"] is None}:
+        print(ratios.table(results, "best-bp"), end="\n\n")
+        if "serial" in plan.baselines:
+            print(ratios.table(results, "paper-style"), end="\n\n")
+        print("\n".join(ratios.summary(results, "best-bp")[1:]))
+    else:
+        print(ratios.details(results))
+    if crew and crew.size > 1:
+        print(f"\n{ranks.ranks(results)}")
+    if arguments.out:
+        print(f"\nresults file: {arguments.out}")
+    if folder:
+        print(f"traces: {folder}")
+    return CHECK_FAILED if failed else 0

@@ -1,0 +1,205 @@
+"""The verbs ``calibrate`` and ``validate``."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..host import mpi
+from .words import CHECK_FAILED, INTERRUPTED, check_new, say, with_crew
+
+# calibrate
+
+
+def run_calibrate(arguments: argparse.Namespace) -> int:
+    from ..calibration import calibrate
+
+    options = {
+        "widths": arguments.widths or calibrate.WIDTHS,
+        "batches": arguments.batches or calibrate.BATCHES,
+        "workers": arguments.workers,
+        "dtype": arguments.dtype,
+        "pin": not arguments.no_pin,
+        "name": arguments.name,
+    }
+    place = mpi.launched()
+    comm = mpi.world().COMM_WORLD.Dup() if place else None
+    try:
+        if comm:
+            content = _calibrate_on_ranks(arguments.out, options, comm)
+            if comm.rank > 0:
+                return 0
+        else:
+            check_new(arguments.out)
+            content = _measure_machine("calibrate", options)
+        calibrate.write(content, arguments.out)
+    except KeyboardInterrupt:
+        if comm and comm.rank > 0:
+            raise
+        say("pcsim calibrate: interrupted; nothing was written")
+        if comm:  # the other ranks may be in the middle of a message
+            mpi.abort(INTERRUPTED)
+        return INTERRUPTED
+    machine = calibrate.machine_of(content)
+    points = len(content["products"]["points"])
+    print(f"machine {machine.name}: {points} points, {content['calibrated']['seconds']:g} s")
+    print(f"machine file: {arguments.out}")
+    return 0
+
+
+def _measure_machine(verb: str, options: dict[str, Any]) -> dict[str, Any]:
+    from ..calibration import calibrate
+    from .display import Display
+
+    with Display(verb) as display:
+        display.note("compiling what is not in the cache yet, then measuring kernels: about three minutes")
+        return calibrate.calibrate(**options, on_progress=lambda done, total: display.share("calibrating", done, total))
+
+
+def _calibrate_on_ranks(out: str, options: dict[str, Any], comm: Any) -> dict[str, Any]:
+    """Every rank makes this call: rank 0 calibrates while the others sleep, then all of them measure messages."""
+    from ..calibration import calibrate
+    from ..host import mpi
+    from ..version import __version__
+
+    mpi.agree(comm, {"version": __version__, "MPI library": mpi.vendor(), "arguments": sys.argv[1:]})
+    mpi.on_root(comm, lambda: check_new(out))
+    content: dict[str, Any] = {}
+    told = None
+    if comm.rank == 0:
+        try:
+            content = _measure_machine("calibrate", options)
+        except InputError as error:
+            told = str(error)
+    mpi.asleep(comm)
+    if told := mpi.from_root(comm, told):
+        raise InputError(told)
+    where = mpi.hosts(comm)
+    if comm.rank == 0:
+        say(f"pcsim calibrate: measuring messages between rank 0 and rank {comm.size - 1}")
+    calibrate.add_messages(content, comm, across=where[0] != where[-1])
+    return content
+
+
+# validate
+
+
+def run_validate(arguments: argparse.Namespace) -> int:
+    if arguments.backend == "threads":
+        return _check(arguments, None)
+    return with_crew("validate", lambda crew: _check(arguments, crew))
+
+
+def _machine_to_check(arguments: argparse.Namespace) -> Any:
+    from ..calibration import calibrate
+    from ..predict import machine_files
+
+    if not arguments.calibrate:
+        if not arguments.machine:
+            raise InputError("name a machine file of this host, or add --calibrate")
+        found = machine_files.load(arguments.machine)
+        if not found.calibrated:
+            raise InputError(
+                f"machine {found.name} was not calibrated, so no measurement of this host can validate it: "
+                "make a machine file with pcsim calibrate"
+            )
+        return found
+    if arguments.resume:
+        raise InputError("--resume goes on with a card of the same machine: name its file in place of --calibrate")
+    check_new(arguments.machine)
+    options = {"pin": not arguments.no_pin}
+    content = _measure_machine("validate", options)
+    if arguments.machine:
+        calibrate.write(content, arguments.machine)
+    else:
+        say("pcsim validate: the machine is not kept: no file was named")
+    return calibrate.machine_of(content)
+
+
+def _check(arguments: argparse.Namespace, crew: Any) -> int:
+    from ..bench.case import Case
+    from ..calibration import validate
+    from ..host.context import usable_cores
+    from .display import Display
+
+    here = crew.size if crew else len(usable_cores())
+    counts = sorted(set(arguments.workers or [1, here]))
+    if counts[-1] > here:
+        raise InputError(
+            f"--workers: {counts[-1]} are more than the {here} {'ranks' if crew else 'cores'} that are here"
+        )
+    if not arguments.resume:
+        check_new(arguments.out)
+    try:
+        machine = _machine_to_check(arguments)
+    except KeyboardInterrupt:
+        say("pcsim validate: interrupted; nothing was written")
+        if crew:
+            mpi.abort(INTERRUPTED)
+        return INTERRUPTED
+    rows = _known_rows(arguments.out, machine) if arguments.resume and Path(arguments.out).exists() else []
+    dtype = str((machine.calibrated or {}).get("dtype", "float32"))
+    cases = [
+        Case(depth, width, batch, dtype)
+        for batch in sorted(set(arguments.batches))
+        for depth in sorted(set(arguments.depths))
+        for width in sorted(set(arguments.widths))
+    ]
+    failed: list[str] = []
+
+    def failure(text: str) -> None:
+        failed.append(text)
+        say(f"pcsim validate: failed: {text}")
+
+    try:
+        with Display("validate") as display:
+            display.note("compiling what is not in the cache yet: up to two minutes, once")
+
+            def show(number: int, total: int, case: Any, skipped: bool) -> None:
+                name = f"depth {case.depth}, width {case.width}, batch {case.batch}"
+                display.cell(argparse.Namespace(number=number, total=total, name=name, skipped=skipped))
+
+            for found in validate.check_cells(
+                machine,
+                cases,
+                counts,
+                on_ranks=bool(crew),
+                budget=arguments.seconds,
+                pin=not arguments.no_pin,
+                done=tuple(rows),
+                on_progress=show,
+                on_error=failure,
+            ):
+                rows += found
+                if rows:
+                    validate.write(rows, machine, arguments.out)
+    except KeyboardInterrupt:
+        kept = (
+            f"what was checked is kept in {arguments.out}; go on with --resume" if rows else "nothing was checked yet"
+        )
+        say(f"pcsim validate: interrupted; {kept}")
+        if crew:
+            mpi.abort(INTERRUPTED)
+        return INTERRUPTED
+    if not rows:
+        raise InputError("nothing was checked: every measurement failed, or no cell has as many layers as workers")
+    card = validate.card(rows)
+    print(f"machine {machine.name}\n" if arguments.format != "csv" else f"# machine {machine.name}")
+    print(validate.table(card, arguments.format))
+    if arguments.format != "csv":
+        print(f"\n{validate.summary(card)}\nreport card: {arguments.out}")
+    return CHECK_FAILED if failed else 0
+
+
+def _known_rows(path: str, machine: Any) -> list[Any]:
+    """Rows of a card of this very calibration: the name alone is that of every calibration of a host."""
+    from ..calibration import validate
+
+    rows = validate.read(path, machine)
+    told = (json.loads(Path(path).read_text(encoding="utf-8")).get("calibrated") or {}).get("time")
+    mine = (machine.calibrated or {}).get("time")
+    if told != mine:
+        raise InputError(f"{path}: is of a calibration of {told}, not of {mine}: give another --out")
+    return rows

@@ -1,0 +1,223 @@
+"""The command line: verbs, arguments and exit codes; no logic.
+
+argparse rather than typer: the contract's ``--depths 2 4 8`` (one flag, several values) is not to be had there, and
+``pcsim --help`` answers in a tenth of a second. Everything slow is imported by the verb that needs it.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from ..algorithms import ALGORITHMS
+from ..errors import InputError
+from ..host import mpi
+from ..version import __version__
+from . import predict
+from .bench import run_bench
+from .show import run_count, run_doctor, run_plot, run_report
+from .train import run_train
+from .words import (
+    BAD_INPUT,
+    INTERRUPTED,
+    Parser,
+    add_algorithm_flags,
+    number_of_workers,
+    positive_number,
+    say,
+    speaks,
+    whole_number,
+)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="pcsim",
+        description="How fast is predictive coding against backprop when layers learn in parallel? "
+        "Times one weight update, counts its matrix products, and shows what learning costs.",
+    )
+    parser.add_argument("--version", action="version", version=f"pcsim {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Parser)
+
+    bench = verbs.add_parser("bench", help="time one weight update per algorithm over depths, widths and batches")
+    bench.add_argument("--depths", type=whole_number, nargs="+", metavar="L", help="default 2 4 8 16 32")
+    bench.add_argument("--widths", type=whole_number, nargs="+", metavar="N", help="default 32 64 128 256 512 1024")
+    bench.add_argument(
+        "--batches", type=whole_number, nargs="+", metavar="B", help="default 1, and 250 (full batch) at width 64"
+    )
+    bench.add_argument(
+        "--algorithms", choices=list(ALGORITHMS), nargs="+", default=["ipc", "bp"], help="default ipc bp"
+    )
+    bench.add_argument(
+        "--workers",
+        type=number_of_workers,
+        nargs="+",
+        metavar="P",
+        help="threads of PC, Z-IL and iPC: numbers, or auto for the fastest (default: 1, all cores, auto); with "
+        "--backend mpi numbers of ranks (default: 1, 2, 4 … and all that were started)",
+    )
+    bench.add_argument("--oversubscribe", action="store_true", help="allow more workers than cores")
+    bench.add_argument(
+        "--backend",
+        choices=["threads", "mpi"],
+        default="threads",
+        help="who runs the layers: threads (default), or mpi, started by mpiexec or srun",
+    )
+    bench.add_argument(
+        "--threads",
+        type=whole_number,
+        default=1,
+        metavar="N",
+        help="threads of each rank in PC, Z-IL and iPC (default 1)",
+    )
+    bench.add_argument(
+        "--scaling",
+        choices=["strong", "weak"],
+        default="strong",
+        help="on ranks: the same net for any number of them (default), or --depths layers for each rank",
+    )
+    bench.add_argument(
+        "--baselines",
+        nargs="+",
+        default=["own"],
+        metavar="NAME",
+        help="what iPC is held against: executions of BP (serial intra-layer blas pipeline data-parallel numpy), "
+        "unfused (iPC that reads the weights anew for each product), peers where installed (torch jax pcx); own "
+        "(default) and all stand for lists of them",
+    )
+    bench.add_argument(
+        "--peer-python",
+        nargs="+",
+        default=[],
+        metavar="NAME=PYTHON",
+        help="run a peer with another interpreter, which has it and pcsim installed (pcx holds jax at an old version)",
+    )
+    bench.add_argument(
+        "--launches",
+        type=whole_number,
+        default=1,
+        metavar="N",
+        help="fresh processes that measure each cell (default 1)",
+    )
+    add_algorithm_flags(bench, alpha=False)
+    bench.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="default float32")
+    bench.add_argument(
+        "--seconds", type=positive_number, default=1.5, help="timing per cell, beside checks and warm-up (default 1.5)"
+    )
+    bench.add_argument("--no-pin", action="store_true", help="do not bind workers to cores")
+    bench.add_argument("--out", metavar="FILE.jsonl", help="results file, written as cells end")
+    bench.add_argument("--resume", action="store_true", help="go on with the results file, skipping finished cells")
+    bench.add_argument(
+        "--trace",
+        nargs="?",
+        const="",
+        metavar="FOLDER",
+        help="also write a Chrome trace and a Gantt picture per cell, checked for order (default folder: beside --out)",
+    )
+    bench.set_defaults(run=run_bench)
+
+    count = verbs.add_parser("count", help="MMs and SMMs per weight update, from the task graphs (Table 4)")
+    count.add_argument("--depths", type=whole_number, nargs="+", metavar="L", default=[2, 4, 8, 16, 32])
+    count.add_argument("--algorithms", choices=list(ALGORITHMS), nargs="+", default=list(ALGORITHMS))
+    count.add_argument("--steps", type=whole_number, nargs="+", metavar="T", default=[8], help="T of PC (default 8)")
+    count.add_argument(
+        "--workers", type=whole_number, nargs="+", metavar="P", default=[1, 2, 4, 8], help="default 1 2 4 8"
+    )
+    count.add_argument("--json", metavar="FILE", help="write JSON, - for standard output")
+    count.set_defaults(run=run_count)
+
+    train = verbs.add_parser("train", help="train on data; loss against updates, MMs, SMMs and seconds")
+    train.add_argument("--data", default="fashion-mnist", metavar="NAME|PATH", help="default fashion-mnist (a subset)")
+    train.add_argument("--samples", type=whole_number, default=250, metavar="N", help="the first N (default 250)")
+    train.add_argument("--algorithms", choices=list(ALGORITHMS), nargs="+", default=["bp", "pc", "ipc"])
+    train.add_argument("--depths", type=whole_number, nargs="+", metavar="L", help="depths of nets (default 3)")
+    train.add_argument(
+        "--hidden", type=whole_number, default=64, metavar="N", help="units of each hidden layer (default 64)"
+    )
+    train.add_argument(
+        "--sizes", type=whole_number, nargs="+", metavar="N", help="hidden sizes, in place of --depths and --hidden"
+    )
+    train.add_argument("--updates", type=whole_number, default=500, help="complete weight updates (default 500)")
+    train.add_argument("--until-loss", type=positive_number, metavar="X", help="stop a run at mean loss per sample X")
+    add_algorithm_flags(train, alpha=True)
+    train.add_argument("--batch-size", type=whole_number, metavar="B", help="default: full batch")
+    train.add_argument("--steps-per-batch", type=whole_number, metavar="T", help="updates of iPC on one batch")
+    train.add_argument(
+        "--record-every", type=whole_number, default=1, metavar="N", help="updates between records (default 1)"
+    )
+    train.add_argument("--backend", choices=["threads", "numpy"], default="threads")
+    train.add_argument("--workers", type=number_of_workers, default="auto", metavar="P", help="threads (default auto)")
+    train.add_argument("--out", metavar="FILE.jsonl", help="curves file, written as runs end")
+    train.add_argument("--resume", action="store_true", help="go on with the curves file, skipping finished runs")
+    train.add_argument("--figure", metavar="FILE.png", help="draw the curves")
+    train.set_defaults(run=run_train)
+
+    predict.add_verbs(verbs)
+
+    report = verbs.add_parser("report", help="ratio tables with intervals and verdicts from a results file")
+    report.add_argument("results", metavar="FILE.jsonl")
+    report.add_argument(
+        "--denominator",
+        default="best-bp",
+        metavar="NAME",
+        help="what iPC is divided by: best-bp (default), paper-style, an execution of BP, peer-ipc or ipc:EXECUTION",
+    )
+    report.add_argument("--format", choices=["text", "markdown", "csv"], default="text")
+    report.add_argument(
+        "--show",
+        choices=["table", "verdicts", "ladder", "gains", "speedups", "steps", "ranks", "details"],
+        default="table",
+        help="ratios (default), the evidence behind them, every BP of each cell, where iPC's gain comes from, its gain "
+        "from more workers, what a step of PC and Z-IL costs against one of iPC, scaling and exchange of MPI ranks, or "
+        "every row",
+    )
+    report.set_defaults(run=run_report)
+
+    plot = verbs.add_parser("plot", help="figures from a results or curves file")
+    plot.add_argument("results", metavar="FILE.jsonl")
+    plot.add_argument("--out", required=True, metavar="FILE.png", help=".png, .svg or .pdf")
+    plot.add_argument("--denominator", default="best-bp", metavar="NAME", help="as for report (default best-bp)")
+    shown = plot.add_mutually_exclusive_group()
+    shown.add_argument("--times", action="store_true", help="seconds per update in place of the ratio")
+    shown.add_argument("--gains", action="store_true", help="where iPC's gain comes from, in place of the ratio")
+    shown.add_argument("--ranks", action="store_true", help="scaling over MPI ranks, in place of the ratio")
+    plot.set_defaults(run=run_plot)
+
+    doctor = verbs.add_parser("doctor", help="what this machine and installation can and cannot do")
+    doctor.add_argument("--json", metavar="FILE", help="write JSON, - for standard output")
+    doctor.set_defaults(run=run_doctor)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb; returns the exit code of CONTRACT section 4."""
+    # Ended by a scheduler or by hand, a run keeps what it has measured just as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    parsed = _parser().parse_args(arguments)
+    place = mpi.launched()
+    try:
+        if place and parsed.verb not in ("doctor", "calibrate") and getattr(parsed, "backend", "") != "mpi":
+            if place[0] > 0:
+                return 0  # what needs no ranks is done by one
+            if parsed.verb in ("bench", "train", "validate"):
+                raise InputError(
+                    f"the launcher started {place[1]} processes, and --backend {parsed.backend} runs in one: "
+                    "start pcsim without it"
+                    + (", or add --backend mpi" if parsed.verb in ("bench", "validate") else "")
+                )
+        return parsed.run(parsed)
+    except InputError as error:
+        if speaks():
+            say(f"pcsim {parsed.verb}: {' '.join(str(error).split())}")
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        if place and mpi.started():
+            mpi.wait_for_root()  # it knows what is kept
+            say(f"pcsim {parsed.verb}: rank {place[0]}: interrupted by a signal")
+            mpi.abort(INTERRUPTED)
+        say(f"pcsim {parsed.verb}: interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

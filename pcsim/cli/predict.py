@@ -1,0 +1,265 @@
+"""The verbs of machine files: ``calibrate`` measures one, ``simulate`` predicts on it, ``validate`` says how well.
+
+Arguments and what is shown; no logic. Everything slow is imported by the verb that needs it.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from ..algorithms import ALGORITHMS, IPC, PC, ZIL, Algorithm
+from ..errors import InputError
+from .calibration import run_calibrate, run_validate
+from .words import positive_number, whole_number, write
+
+FACTORS = (0.1, 1.0, 10.0, 100.0, 1000.0)  # of latency, in a map over it
+
+
+def add_verbs(verbs: Any) -> None:
+    """Put the three into the command line."""
+    calibrate = verbs.add_parser("calibrate", help="measure this machine into a machine file (about three minutes)")
+    calibrate.add_argument("--out", required=True, metavar="FILE.json", help="machine file, which must not exist yet")
+    calibrate.add_argument(
+        "--widths", type=whole_number, nargs="+", metavar="N", help="of layers (default: 16 from 16 to 2048)"
+    )
+    calibrate.add_argument("--batches", type=whole_number, nargs="+", metavar="B", help="default 1 8 32 64")
+    calibrate.add_argument(
+        "--workers", type=whole_number, nargs="+", metavar="P", help="default 1, 2, 4 … and all cores"
+    )
+    calibrate.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="default float32")
+    calibrate.add_argument("--no-pin", action="store_true", help="do not bind workers to cores")
+    calibrate.add_argument("--name", help="of the machine (default: its CPU model and cores)")
+    calibrate.set_defaults(run=run_calibrate)
+
+    simulate = verbs.add_parser("simulate", help="predict a sweep, or one case with its timeline, on a machine")
+    simulate.add_argument("machine", metavar="MACHINE", help="a machine file, or a preset such as server-64")
+    _sizes(simulate, "2 4 8 16 32", "64 256 1024", "1")
+    simulate.add_argument("--workers", type=whole_number, nargs="+", metavar="P", help="default: all cores, at most 64")
+    simulate.add_argument("--ranks", type=whole_number, metavar="N", help="processes that the workers are spread over")
+    simulate.add_argument(
+        "--algorithms",
+        choices=list(ALGORITHMS),
+        nargs="+",
+        default=["ipc"],
+        help="what is held against BP (default ipc); bp lists every BP of each case",
+    )
+    simulate.add_argument("--steps", type=whole_number, nargs="+", default=[8], metavar="T", help="of PC (default 8)")
+    simulate.add_argument(
+        "--executions", nargs="+", metavar="NAME", help="of BP: serial intra-layer pipeline data-parallel (default all)"
+    )
+    simulate.add_argument(
+        "--micro-batches", type=whole_number, metavar="M", help="of a pipeline (default: the best number)"
+    )
+    simulate.add_argument("--order", choices=["split", "gpipe", "1f1b"], default="split", help="of a pipeline")
+    simulate.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="default float32")
+    simulate.add_argument(
+        "--cores", type=whole_number, metavar="N", help="the same machine with so many cores to a socket"
+    )
+    simulate.add_argument(
+        "--bandwidth",
+        choices=["scaled", "fixed"],
+        default="fixed",
+        help="with --cores: whether what all cores share grows with them (default fixed)",
+    )
+    simulate.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FIGURE=FACTOR",
+        help="change figures of the machine, as in 'memory bandwidth=2' 'message latency=10'",
+    )
+    simulate.add_argument(
+        "--latency-factors",
+        type=positive_number,
+        nargs="+",
+        metavar="X",
+        help="predict with all latencies times each of these",
+    )
+    simulate.add_argument(
+        "--bandwidth-factors", type=positive_number, nargs="+", metavar="X", help="the same of the bandwidth of memory"
+    )
+    simulate.add_argument(
+        "--map", choices=["depth-width", "workers-latency"], help="crossover map in place of a line for each case"
+    )
+    simulate.add_argument("--sensitivity", action="store_true", help="which figures the ratio depends on (of one case)")
+    simulate.add_argument("--trace", metavar="FILE.json", help="Chrome trace of one case's first updates")
+    simulate.add_argument("--gantt", metavar="FILE.png", help="the same as a picture")
+    simulate.add_argument("--figure", metavar="FILE.png", help="curves over workers (or depth), or the map")
+    simulate.add_argument("--out", metavar="FILE.jsonl", help="results file of rows of kind predicted")
+    simulate.add_argument("--validation", metavar="CARD.json", help="report card of this machine, to stand beside")
+    simulate.add_argument("--format", choices=["text", "markdown", "csv"], default="text")
+    simulate.set_defaults(run=_simulate)
+
+    validate = verbs.add_parser("validate", help="predictions against measurements, cell by cell, with the error")
+    validate.add_argument("machine", nargs="?", metavar="MACHINE", help="a machine file of this host")
+    validate.add_argument(
+        "--calibrate", action="store_true", help="measure the machine first, into MACHINE if that is named"
+    )
+    validate.add_argument("--out", required=True, metavar="CARD.json", help="report card, written cell by cell")
+    _sizes(validate, "3 6 12 24", "96 192 384 768 1536", "1 64")
+    validate.add_argument(
+        "--workers", type=whole_number, nargs="+", metavar="P", help="default 1 and all cores (or ranks)"
+    )
+    validate.add_argument(
+        "--backend", choices=["threads", "mpi"], default="threads", help="who runs the layers (default threads)"
+    )
+    validate.add_argument("--seconds", type=positive_number, default=1.0, help="timing per cell (default 1)")
+    validate.add_argument("--no-pin", action="store_true", help="do not bind workers to cores")
+    validate.add_argument("--resume", action="store_true", help="go on with the card, skipping finished cells")
+    validate.add_argument("--format", choices=["text", "markdown", "csv"], default="text")
+    validate.set_defaults(run=run_validate)
+
+
+def _sizes(parser: argparse.ArgumentParser, depths: str, widths: str, batches: str) -> None:
+    told = (("depths", "L", depths), ("widths", "N", widths), ("batches", "B", batches))
+    for name, letter, default in told:
+        numbers = [int(word) for word in default.split()]
+        parser.add_argument(
+            f"--{name}", type=whole_number, nargs="+", metavar=letter, default=numbers, help=f"default {default}"
+        )
+
+
+# simulate
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What must stand beside everything that is shown."""
+
+    machine: Any
+    card: str
+    format: str
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    from ..calibration import validate
+    from ..figures import style
+    from ..predict import machine_files, sweep
+    from ..results import files
+    from .display import Display
+
+    one = machine_files.load(arguments.machine)
+    card = ""
+    if arguments.validation:
+        card = f"report card: {validate.summary(validate.card(validate.read(arguments.validation, one)))}"
+    if arguments.cores:
+        one = one.scaled(arguments.cores, arguments.bandwidth == "scaled")
+    elif arguments.bandwidth == "scaled":
+        raise InputError("--bandwidth scaled is for --cores")
+    one = sweep.changed(one, arguments.set)
+    latencies = arguments.latency_factors or (FACTORS if arguments.map == "workers-latency" else (1.0,))
+    bandwidths = arguments.bandwidth_factors or (1.0,)
+    workers = arguments.workers or sweep.default_workers(one)
+    sweep.check_workers(one, workers, arguments.ranks)
+    how = sweep.How(
+        tuple(_against(arguments)),
+        tuple(arguments.executions or sweep.EXECUTIONS),
+        arguments.ranks,
+        arguments.micro_batches,
+        arguments.order,
+    )
+    sizes = [sorted(set(n)) for n in (arguments.depths, arguments.widths, arguments.batches, workers)]
+    factors = [sorted(set(n)) for n in (latencies, bandwidths)]
+    single = all(len(n) == 1 for n in sizes + factors)
+    for flag in ("sensitivity", "trace", "gantt"):
+        if getattr(arguments, flag) and not single:
+            raise InputError(f"--{flag} is of one case: give one depth, width, batch and number of workers")
+        if getattr(arguments, flag) and factors != [[1.0], [1.0]]:
+            raise InputError(f"--{flag} is of one machine: change its figures with --set")
+    for path in (arguments.gantt, arguments.figure):
+        if path:
+            style.check_suffix(path)
+    if arguments.out:
+        files.check_target(arguments.out)
+        if factors != [[1.0], [1.0]]:
+            raise InputError("--out is of one machine: change its figures with --set, a file for each")
+    cases = []
+    with Display("simulate") as display:
+        for case in sweep.sweep(
+            one,
+            *sizes,
+            how=how,
+            latencies=factors[0],
+            bandwidths=factors[1],
+            item=4 if arguments.dtype == "float32" else 8,
+            on_progress=lambda name, done, total: display.share("predicting", done, total) if total > 1 else None,
+        ):
+            cases.append(case)
+    shown = _Shown(one, card, arguments.format)
+    _show_cases(arguments, cases, shown, how, single)
+    return 0
+
+
+def _against(arguments: argparse.Namespace) -> list[Algorithm]:
+    """Who is held against BP, iPC first where it is among them."""
+    made: dict[str, list[Algorithm]] = {"ipc": [IPC()], "pc": [PC(T=T) for T in arguments.steps], "zil": [ZIL()]}
+    wanted = [name for name in made if name in arguments.algorithms] or ["ipc"]
+    return [algorithm for name in wanted for algorithm in made[name]]
+
+
+def _show_cases(arguments: argparse.Namespace, cases: list[Any], shown: _Shown, how: Any, single: bool) -> None:
+    from ..predict import rows, sweep
+    from ..report import predicted
+
+    maps = sweep.maps(cases, sweep.MAPS[arguments.map]) if arguments.map else []
+    source, comment = rows.source(shown.machine, shown.card), "# " if shown.format == "csv" else ""
+    if maps:
+        print("\n".join(f"{comment}{line}" for line in (source, predicted.RATIO)), end="\n\n")
+        print("\n\n".join(predicted.map_table(one, shown.format) for one in maps))
+    else:
+        print(predicted.table(cases, shown.machine, shown.format, shown.card))
+    if single and not maps and shown.format != "csv":
+        print(f"\ncritical path of {cases[0].runs[0].algorithm}: {cases[0].runs[0].words}")
+        print(f"critical path of the best BP: {cases[0].best.words}")
+    if "bp" in arguments.algorithms and shown.format != "csv":
+        for case in cases:
+            print(f"\nevery BP, {case.name}, {case.workers} workers\n\n{predicted.ladder(case, shown.format)}")
+    if arguments.sensitivity:
+        _show_sensitivity(arguments, cases[0], shown)
+    _write_files(arguments, cases, maps, shown, how, source)
+
+
+def _show_sensitivity(arguments: argparse.Namespace, case: Any, shown: _Shown) -> None:
+    from ..predict.rivals import sensitivity
+    from ..tables import layout, short
+
+    found = sensitivity(case.net, shown.machine, case.workers, ranks=arguments.ranks)
+    body = [[name, short(change), f"{change - 1:+.1%}"] for name, change in found]
+    print("\nwhat the ratio depends on: each figure doubled, the others as they are\n")
+    print(layout(["figure", "ratio ×", "change"], body, shown.format))
+
+
+def _write_files(
+    arguments: argparse.Namespace, cases: list[Any], maps: list[Any], shown: _Shown, how: Any, source: str
+) -> None:
+    from ..figures import predicted, schedules, style
+    from ..predict import rows, sweep
+    from ..results.files import Writer
+
+    said = []
+    if arguments.figure:
+        if maps:
+            figure = predicted.map_figure(maps, source)
+        else:
+            figure = predicted.curves_figure(cases, source, predicted.longest(cases))
+        style.save(figure, arguments.figure)
+        said.append(f"figure: {arguments.figure}")
+    if arguments.gantt or arguments.trace:
+        timeline, title = sweep.timeline_of(cases[0], shown.machine, arguments.algorithms == ["bp"], how)
+        if arguments.gantt:
+            style.save(schedules.gantt(timeline.events, title), arguments.gantt)
+            said.append(f"Gantt picture: {arguments.gantt}")
+        if arguments.trace:
+            write(json.dumps(sweep.trace(timeline, title, source)), arguments.trace)
+            said.append(f"trace: {arguments.trace}")
+    if arguments.out:
+        with Writer(arguments.out, rows.context(shown.machine, shown.card, ["pcsim", *sys.argv[1:]])) as writer:
+            for row in rows.rows(cases):
+                writer.write(row)
+        said.append(f"results file: {arguments.out}")
+    comment = "# " if shown.format == "csv" else ""
+    if said:
+        print("\n" + "\n".join(comment + line for line in said))

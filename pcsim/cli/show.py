@@ -1,0 +1,95 @@
+"""The verbs that show what is known without measuring anew: ``count``, ``report``, ``plot``, ``doctor``."""
+
+import argparse
+import json
+
+from ..algorithms import ALGORITHMS
+from .words import CHECK_FAILED, say, speaks, write
+
+
+def run_count(arguments: argparse.Namespace) -> int:
+    from ..schedule.counts import table4
+
+    wanted = set(arguments.algorithms)
+    rows = [r for r in table4(arguments.depths, arguments.steps, arguments.workers) if r["algorithm"] in wanted]
+    if arguments.json:
+        write(json.dumps(rows, indent=2), arguments.json)
+        return 0
+    heads = ["algorithm", "depth", "T", "MM", "SMM", "MM full", "SMM full"]
+    heads += [f"{P} worker{'s' if P > 1 else ''}" for P in arguments.workers]
+    lines = []
+    for row in rows:
+        cells = [ALGORITHMS[row["algorithm"]].title, row["depth"], row["steps"] or ""]
+        cells += [row[name] for name in ("mm", "smm", "mm_full", "smm_full")] + list(row["smm_workers"].values())
+        lines.append([f"{cell:g}" if isinstance(cell, float) else str(cell) for cell in cells])
+    widths = [max(len(line[i]) for line in [heads, *lines]) for i in range(len(heads))]
+    print("Matrix products per complete weight update, counted on the task graphs (paper convention: Table 4;")
+    print("full: with weight gradients and forward start). Right: makespan in products on so many workers.\n")
+    for line in [heads, *lines]:
+        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+    return 0
+
+
+def run_report(arguments: argparse.Namespace) -> int:
+    from ..report import ranks, ratios
+    from ..results.files import latest, read
+
+    results = read(arguments.results)
+    results.rows[:] = latest(results.rows)
+    for warning in results.warnings:
+        say(f"pcsim report: {warning}")
+    if arguments.show in ("table", "verdicts"):
+        show = {"table": ratios.table, "verdicts": ratios.verdicts}[arguments.show]
+        print(show(results, arguments.denominator, arguments.format))
+    else:
+        shows = {"ladder": ratios.ladder_table, "gains": ratios.gains_table, "speedups": ratios.speedups}
+        shows |= {"steps": ratios.step_costs, "ranks": ranks.ranks, "details": ratios.details}
+        print(shows[arguments.show](results, arguments.format))
+    if arguments.show == "table" and arguments.format != "csv":
+        print()
+        print("\n".join(ratios.summary(results, arguments.denominator)[1:]))
+    return 0
+
+
+def run_plot(arguments: argparse.Namespace) -> int:
+    from ..figures import learning, ranks, ratios, style
+    from ..report import words
+    from ..results import pairs
+    from ..results.fields import CURVES
+    from ..results.files import latest, read, schema_of
+    from ..training import curves
+
+    style.check_suffix(arguments.out)
+    if schema_of(arguments.results) == CURVES:
+        figure = learning.learning_figure(curves.for_figure(curves.latest(read(arguments.results, CURVES).rows)))
+    else:
+        results = read(arguments.results)
+        results.rows[:] = latest(results.rows)
+        for warning in results.warnings:
+            say(f"pcsim plot: {warning}")
+        if arguments.times:
+            figure = ratios.times_figure(results)
+        elif arguments.gains:
+            figure = ratios.gains_figure(results)
+        elif arguments.ranks:
+            figure = ranks.ranks_figure(results)
+        else:
+            found = pairs.pairs(results, arguments.denominator)
+            figure = ratios.ratio_figure(found, machine=words.machine(results))
+    style.save(figure, arguments.out)
+    print(f"figure: {arguments.out}")
+    return 0
+
+
+def run_doctor(arguments: argparse.Namespace) -> int:
+    from ..doctor.checks import report, to_json
+    from ..doctor.here import examine
+
+    checks = examine()
+    if not speaks():
+        return 0
+    if arguments.json:
+        write(to_json(checks), arguments.json)
+    else:
+        print(report(checks))
+    return CHECK_FAILED if any(check.status == "fail" for check in checks) else 0

@@ -1,0 +1,76 @@
+"""The verb ``train``."""
+
+import argparse
+import sys
+
+from ..errors import InputError
+from .bench import kept
+from .words import INTERRUPTED, algorithms_of, say
+
+
+def run_train(arguments: argparse.Namespace) -> int:
+    from ..host.context import capture
+    from ..results.fields import CURVES
+    from ..results.files import Writer
+    from ..training import curves
+    from ..training.data import load
+    from .display import Display
+
+    if arguments.resume and not arguments.out:
+        raise InputError("--resume needs --out: the curves file to go on with")
+    if arguments.sizes and arguments.depths:
+        raise InputError("give either --sizes or --depths, not both")
+    data = load(arguments.data, samples=arguments.samples)
+    inputs, outputs = data.x.shape[1], data.y.shape[1]
+    hidden = [arguments.sizes] if arguments.sizes else [[arguments.hidden] * (L - 1) for L in arguments.depths or [3]]
+    plans = [
+        curves.Study(algorithm, (inputs, *sizes, outputs), arguments.activation, arguments.seed)
+        for sizes in hidden
+        for algorithm in algorithms_of(arguments)
+    ]
+    if arguments.figure:
+        from ..figures.style import check_suffix
+
+        check_suffix(arguments.figure)
+    writer = (
+        Writer(arguments.out, capture(["pcsim", *sys.argv[1:]]), arguments.resume, CURVES) if arguments.out else None
+    )
+    rows = list(writer.rows) if writer else []
+    try:
+        with Display("train") as display:
+            made = curves.curves(
+                plans,
+                data,
+                updates=arguments.updates,
+                done=rows,
+                on_start=lambda number, plan, skipped: display.run(
+                    number, len(plans), plan, arguments.updates, skipped
+                ),
+                on_record=display.record,
+                workers=arguments.workers,
+                batch_size=arguments.batch_size,
+                steps_per_batch=arguments.steps_per_batch,
+                record_every=arguments.record_every,
+                until_loss=arguments.until_loss and arguments.until_loss * len(data.x),
+                backend=arguments.backend,
+                seed=arguments.seed,
+            )
+            for row in made:
+                rows.append(writer.write(row) if writer else row)
+    except KeyboardInterrupt:
+        say(f"pcsim train: interrupted; {kept(arguments.out, bool(rows))}")
+        return INTERRUPTED
+    finally:
+        if writer:
+            writer.close()
+    rows = curves.latest(rows)
+    print(curves.table(rows, arguments.until_loss))
+    if arguments.out:
+        print(f"\ncurves file: {arguments.out}")
+    if arguments.figure:
+        from ..figures.learning import learning_figure
+        from ..figures.style import save
+
+        save(learning_figure(curves.for_figure(rows)), arguments.figure)
+        print(f"figure: {arguments.figure}")
+    return 0

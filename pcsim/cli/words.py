@@ -1,0 +1,141 @@
+"""What all verbs have in common: exit codes, how words become numbers, errors of one line, and who may speak.
+
+Nothing slow is imported here, and no verb is known.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ..algorithms import BP, IPC, OPTIMIZERS, PC, ZIL, Algorithm
+from ..errors import InputError
+from ..host import mpi
+from ..net.activations import ACTIVATIONS
+
+CHECK_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors are one line: what, and where to read on."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if speaks():  # help, version and errors
+            super()._print_message(message, file)
+
+
+def speaks() -> bool:
+    """Whether this process may print and write: under an MPI launcher rank 0 alone."""
+    place = mpi.launched()
+    return place is None or place[0] == 0
+
+
+def whole_number(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
+def number_of_workers(text: str) -> int | str:
+    return text if text == "auto" else whole_number(text)
+
+
+def positive_number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no finite number above 0")
+    return number
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def write(text: str, path: str) -> None:
+    if path == "-":
+        print(text)
+        return
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from None
+
+
+def with_crew(verb: str, work: Callable[[Any], int]) -> int:
+    """Run ``work(crew)`` on rank 0 while the other ranks do what it orders; the exit code of all."""
+    from ..bench.crew import sign_on
+
+    crew = sign_on(sys.argv[1:])
+    if crew.rank > 0:
+        with mpi.patient(lambda: say(f"pcsim {verb}: rank {crew.rank}: interrupted by a signal")):
+            return crew.serve()
+    code = BAD_INPUT
+    try:
+        code = work(crew)
+    except InputError:
+        crew.end(code)
+        raise
+    crew.end(code)
+    return code
+
+
+def add_algorithm_flags(parser: argparse.ArgumentParser, alpha: bool) -> None:
+    if alpha:
+        parser.add_argument("--alpha", type=positive_number, default=1e-4, help="rate of weight updates (default 1e-4)")
+        parser.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd", help="default sgd")
+        parser.add_argument(
+            "--precision",
+            type=positive_number,
+            default=1.0,
+            help="weight of the output's error in PC and iPC (default 1)",
+        )
+    parser.add_argument("--gamma", type=positive_number, default=0.5, help="rate of value updates (default 0.5)")
+    parser.add_argument(
+        "--steps", type=whole_number, nargs="+", default=[8], help="T of PC, one or several (default 8)"
+    )
+    parser.add_argument("--activation", choices=list(ACTIVATIONS), default="tanh", help="default tanh")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, data and batches (default 0)")
+
+
+def algorithms_of(arguments: argparse.Namespace) -> list[Algorithm]:
+    """The algorithms asked for, one PC for each T."""
+    rates: dict[str, Any] = {}
+    if hasattr(arguments, "alpha"):
+        rates = {"alpha": arguments.alpha, "optimizer": arguments.optimizer}
+    weighted = {**rates, "gamma": arguments.gamma}
+    if hasattr(arguments, "precision"):
+        weighted["precision"] = arguments.precision
+    made: dict[str, list[Algorithm]] = {
+        "bp": [BP(**rates)],
+        "pc": [PC(**weighted, T=T) for T in arguments.steps],
+        "zil": [ZIL(**rates)],
+        "ipc": [IPC(**weighted)],
+    }
+    return [algorithm for name in dict.fromkeys(arguments.algorithms) for algorithm in made[name]]
+
+
+def check_new(path: str | None, suffixes: tuple[str, ...] = ()) -> None:
+    """InputError at once where a file could not be made later."""
+    if path is None:
+        return
+    target = Path(path)
+    if target.exists():
+        raise InputError(f"{path}: exists already; give another name")
+    if suffixes and target.suffix.lower() not in suffixes:
+        raise InputError(f"{path}: end the name in {' or '.join(suffixes)}")
+    if not os.access(target.parent, os.W_OK):
+        why = "no permission" if target.parent.is_dir() else "no such folder"
+        raise InputError(f"{path}: cannot be written ({why}); give another place")

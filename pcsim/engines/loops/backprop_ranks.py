@@ -1,0 +1,240 @@
+"""The compiled loops of one rank in backprop: as ``loops/backprop.py``, with messages in place of shared memory.
+
+*Row-split*: each rank has some rows of every matrix; after each layer it hands its rows of the new values to all
+others, and on the way back its shares of the errors to those whose rows they are. *Pipeline*: each rank has some layers
+and passes micro-batches on. *Data-parallel*: each rank has all layers and some samples, and the gradients are summed
+(``MPI_Iallreduce``) while the errors of the layers below are computed.
+"""
+
+from numba import njit
+
+from ...kernels.layers.dense import BACKPROJECT, UPDATE
+from ...kernels.layers.step import activate_layer, layer_step
+from ...kernels.layers.vectors import squares, sum_shares
+from ...kernels.layers.view import part_of_batch
+from ...kernels.layers.weights import descend, gradient
+from ...kernels.machine.clock import nanoseconds
+from ...kernels.machine.messages import Library, address_of, done, finish, send, start, sum_over_ranks
+from ...kernels.machine.simd import offset, pointer
+from ...kernels.machine.sync import load_acquire
+from .backprop import forward, predict
+from .steps import layers, load_rows
+
+
+@njit(nogil=True, cache=True)
+def _start_all(library, requests, first, count, sends):
+    """Start the requests ``first … first + count - 1``; 0 stands for none."""
+    for i in range(first, first + count):
+        if requests[i] != 0:
+            if sends:
+                send(library, requests[i])
+            else:
+                start(library, requests[i])
+
+
+@njit(nogil=True, cache=True)
+def _finish_all(library, requests, first, count, stop):
+    """Wait for them; False if flag 0 of ``stop`` was raised meanwhile."""
+    for i in range(first, first + count):  # noqa: SIM110 - compiled code has no generators
+        if requests[i] != 0 and not finish(library, requests[i], stop):
+            return False
+    return True
+
+
+@njit(nogil=True, cache=True)
+def _copy_rows(samples, count, source, i, step, target, k, stride):
+    """``count`` elements of every sample, which lie ``step`` apart from i of ``source`` on, and go ``stride`` apart."""
+    for sample in range(samples):
+        for j in range(count):
+            target[k + sample * stride + j] = source[i + sample * step + j]
+
+
+@njit(nogil=True, cache=True)
+def intra_layer(
+    rank, ranks, all_firsts, all_counts, arrays, layout, options, data_x, data_y, rows, e, shares, share_size,
+    out, inbox, part, functions, scratch, gathers, sums, updates, number, alpha, stop, energy, times,
+):  # fmt: skip
+    """Rank r has ``all_counts[r, l]`` elements of every ``x[l]`` from ``all_firsts[r, l]`` on, and the rows of
+    ``W[l-1]`` that make them. ``gathers[l]`` and ``sums[l]``: for ``x[l]`` and for the errors below layer l the
+    requests to receive, then to send, from and to each rank (0: none). The shares of rank r lie in part r of
+    ``shares``, ``share_size`` long, and are added up in the order of the ranks. Of a batch above 1 what goes to and
+    comes from rank r is packed in part r of ``out`` and ``inbox``, ``part`` long: MPI's own way with scattered data
+    took 100 µs for 64 rows of 32."""
+    s = layers(arrays, layout, options)
+    padded, value_at, depth = s.padded, s.value_at, len(layout[0]) - 1
+    firsts, counts = all_firsts[rank], all_counts[rank]
+    errors, stop, library = pointer(e), pointer(stop), Library(*functions, pointer(scratch))
+    gathers, sums, out, inbox = pointer(gathers), pointer(sums), pointer(out), pointer(inbox)
+    share_of_all, packed = pointer(shares), s.batch > 1
+    share = offset(pointer(shares), rank * share_size)
+    times[0, 0] = nanoseconds()
+    for update in range(updates):
+        if load_acquire(stop, 0) != 0:
+            break
+        load_rows(data_x, rows, update, 0, s.batch, padded[0], s.x, value_at[0])
+        load_rows(data_y, rows, update, 0, s.batch, padded[depth], s.x, value_at[depth])
+        activate_layer(s, 0)
+        for l in range(depth):
+            hand = 2 * ranks * (l + 1)
+            if l + 1 < depth:
+                _start_all(library, gathers, hand, ranks, False)
+            predict(s, l, depth, firsts[l + 1], counts[l + 1], errors)
+            if l + 1 < depth:
+                at, wide = value_at[l + 1], padded[l + 1]
+                if packed:  # the same for all
+                    count = counts[l + 1]
+                    _copy_rows(s.batch, count, s.x, at + firsts[l + 1], wide, out, 0, count)
+                _start_all(library, gathers, hand + ranks, ranks, True)
+                if not _finish_all(library, gathers, hand, 2 * ranks, stop):
+                    return
+                for other in range(ranks if packed else 0):
+                    if other != rank:
+                        count = all_counts[other, l + 1]
+                        _copy_rows(s.batch, count, inbox, other * part, count, s.x, at + all_firsts[other, l + 1], wide)
+                activate_layer(s, l + 1)
+        if update == 0:
+            energy[rank] = 0.5 * squares(s, depth, firsts[depth], counts[depth], errors, 0)
+        for l in range(depth - 1, -1, -1):
+            first, count, hand = firsts[l + 1], counts[l + 1], 2 * ranks * l
+            if l == 0:
+                layer_step(UPDATE, s, l, first, count, s.x, errors, share, 0, s.one, alpha, number + update + 1)
+                continue
+            _start_all(library, sums, hand, ranks, False)
+            # One pass over the weights where the batch is one; else the update's product covers the messages.
+            fused = s.batch == 1
+            work = BACKPROJECT | (UPDATE if fused else 0)
+            layer_step(work, s, l, first, count, s.x, errors, share, 0, s.one, alpha, number + update + 1)
+            at, wide = value_at[l], padded[l]
+            for other in range(ranks if packed else 0):
+                if other != rank:
+                    theirs = all_counts[other, l]
+                    _copy_rows(s.batch, theirs, share, at + all_firsts[other, l], wide, out, other * part, theirs)
+            _start_all(library, sums, hand + ranks, ranks, True)
+            if not fused:
+                layer_step(UPDATE, s, l, first, count, s.x, errors, share, 0, s.one, alpha, number + update + 1)
+            if not _finish_all(library, sums, hand, 2 * ranks, stop):
+                return
+            for other in range(ranks if packed else 0):
+                if other != rank:
+                    to = other * share_size + at + firsts[l]
+                    _copy_rows(s.batch, counts[l], inbox, other * part, counts[l], share_of_all, to, wide)
+            sum_shares(s, l, firsts[l], counts[l], shares, share_size, ranks, errors)
+    times[0, 1] = nanoseconds()
+
+
+@njit(nogil=True, cache=True)
+def data_parallel(
+    rank, arrays, layout, options, part_at, part_first, part_count, data_x, data_y, rows, e, gradient_at,
+    functions, scratch, sum_arguments, requests, updates, number, alpha, stop, energy, times,
+):  # fmt: skip
+    """This rank has ``part_count[rank]`` samples of the batch from ``part_first[rank]`` on. The gradient of layer l
+    lies at ``gradient_at[l]`` of ``scratch`` in ``arrays``, and its sum over the ranks takes its place."""
+    s = layers(arrays, layout, options)
+    padded, depth = s.padded, len(layout[0]) - 1
+    errors, stop, library = pointer(e), pointer(stop), Library(*functions, pointer(scratch))
+    in_place, kind, operation, communicator, base, item = sum_arguments
+    begin, samples = part_first[rank], part_count[rank]
+    mine = part_of_batch(s, samples, offset(pointer(part_at), rank * (depth + 1)))
+    pending = pointer(requests)
+    times[0, 0] = nanoseconds()
+    for update in range(updates):
+        if load_acquire(stop, 0) != 0:
+            break
+        forward(s, mine, depth, data_x, data_y, rows, update, begin, samples, errors)
+        if update == 0:
+            energy[rank] = 0.5 * squares(mine, depth, 0, padded[depth], errors, 0)
+        for l in range(depth - 1, -1, -1):
+            at = gradient_at[l]
+            gradient(mine, l, 0, padded[l + 1], errors, mine.value_at[l + 1], s.one, at)
+            count = padded[l + 1] * (padded[l] + (1 if s.has_bias else 0))
+            sum_over_ranks(
+                library, in_place, base + at * item, count, kind, operation, communicator, address_of(pending, l)
+            )
+            if l > 0:
+                layer_step(BACKPROJECT, mine, l, 0, padded[l + 1], s.x, errors, errors, 0, s.one, alpha, 0)
+            for above in range(depth - 1, l - 1, -1):
+                if not done(library, address_of(pending, above)):
+                    break
+        for l in range(depth - 1, -1, -1):
+            if not finish(library, address_of(pending, l), stop):
+                return
+            descend(s, l, 0, padded[l + 1], gradient_at[l], alpha, number + update + 1)
+    times[0, 1] = nanoseconds()
+
+
+@njit(nogil=True, cache=True)
+def _backward(part, lo, hi, errors, library, poked):
+    """Errors of one micro-batch below each layer of a block; between layers the library may move what is under way."""
+    for l in range(hi - 1, lo - 1, -1):
+        if l > 0:
+            layer_step(BACKPROJECT, part, l, 0, part.padded[l + 1], part.x, errors, errors, 0, part.one, part.zero, 0)
+        if poked != 0:
+            done(library, poked)
+
+
+@njit(nogil=True, cache=True)
+def pipeline(
+    lo, hi, arrays, layout, options, part_at, part_first, part_count, data_x, data_y, rows, e,
+    functions, scratch, requests, updates, number, alpha, stop, energy, times,
+):  # fmt: skip
+    """This rank has the layers ``lo … hi-1``. ``requests[m]``: of micro-batch m, to receive values from below, to send
+    them above, to receive errors from above, to send them below (0: no such rank)."""
+    s = layers(arrays, layout, options)
+    padded, value_at, depth, parts = s.padded, s.value_at, len(layout[0]) - 1, len(part_first)
+    errors, stop, library = pointer(e), pointer(stop), Library(*functions, pointer(scratch))
+    begins, requests = pointer(part_at), pointer(requests)
+    times[0, 0] = nanoseconds()
+    for update in range(updates):
+        if load_acquire(stop, 0) != 0:
+            break
+        # Values from below and errors from above have been used when the weights were updated.
+        for m in range(parts):
+            for i in (4 * m, 4 * m + 2):
+                if requests[i] != 0:
+                    start(library, requests[i])
+        if lo == 0:
+            load_rows(data_x, rows, update, 0, s.batch, padded[0], s.x, value_at[0])
+        if hi == depth:
+            load_rows(data_y, rows, update, 0, s.batch, padded[depth], s.x, value_at[depth])
+        for m in range(parts):
+            from_below, to_above, to_below = requests[4 * m], requests[4 * m + 1], requests[4 * m + 3]
+            if from_below != 0 and not finish(library, from_below, stop):
+                return
+            # The last update's message must have gone before its place is written.
+            if to_above != 0 and not finish(library, to_above, stop):
+                return
+            part = part_of_batch(s, part_count[m], offset(begins, m * (depth + 1)))
+            for l in range(lo, hi):
+                activate_layer(part, l)
+                predict(part, l, depth, 0, padded[l + 1], errors)
+                if m > 0 and requests[4 * m - 3] != 0:
+                    done(library, requests[4 * m - 3])
+            if to_above != 0:
+                send(library, to_above)
+            if hi == depth:
+                if to_below != 0 and not finish(library, to_below, stop):
+                    return
+                _backward(part, lo, hi, errors, library, from_below)
+                if to_below != 0:
+                    send(library, to_below)
+        if hi == depth:
+            if update == 0:
+                energy[0] = 0.5 * squares(s, depth, 0, padded[depth], errors, 0)
+        else:
+            for m in range(parts):
+                if not finish(library, requests[4 * m + 2], stop):
+                    return
+                to_below = requests[4 * m + 3]
+                if to_below != 0 and not finish(library, to_below, stop):
+                    return
+                part = part_of_batch(s, part_count[m], offset(begins, m * (depth + 1)))
+                following = requests[4 * m + 6] if m + 1 < parts else 0
+                _backward(part, lo, hi, errors, library, following)
+                if to_below != 0:
+                    send(library, to_below)
+        for l in range(hi - 1, lo - 1, -1):
+            layer_step(UPDATE, s, l, 0, padded[l + 1], s.x, errors, errors, 0, s.one, alpha, number + update + 1)
+    times[0, 1] = nanoseconds()
+    for i in range(4 * parts):
+        if requests[i] != 0 and not finish(library, requests[i], stop):
+            return

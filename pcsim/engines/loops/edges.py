@@ -1,0 +1,205 @@
+"""The edges of a rank: what its lowest and highest layer exchange with the ranks below and above, in compiled code.
+
+To the workers of a rank its neighbours look like two more workers, with flags of their own. Worker 0 runs on the thread
+that may call MPI: whenever it has nothing else to do, and between layers, it *polls*. It sends what an edge has
+published, and publishes in the neighbour's name what has arrived. So the loop is the same with and without ranks.
+
+Every message has two places, one for each half of the steps (``slot``), as values are double-buffered; a receive is
+started before the step that it belongs to, which is when the data of two steps ago have been used.
+"""
+
+from collections import namedtuple
+
+from numba import njit
+
+from ...kernels.machine.clock import nanoseconds
+from ...kernels.machine.messages import done, go_on, send, start
+from ...kernels.machine.sync import publish, reached
+
+# below, above: is there a rank? often: poll after every layer, not only at the edges; clocked: of every step note in
+# ``spent`` the nanoseconds that go into messages and waiting for them. cycles: how many batches begin; first_start: the
+# first of them that has a forward pass. The other numbers are the calendar's.
+Edges = namedtuple(
+    "Edges",
+    "below above often clocked library requests state spent first_t cycle_steps value_steps steps cycles first_start",
+)
+
+# Words of a side's state: the next step to be sent, received, and posted; the same of messages of forward starts.
+SENT, RECEIVED, POSTED, START_DONE, START_POSTED, SIDE = 0, 1, 2, 3, 4, 8
+
+# Requests of a side: sends and receives for either slot, and the forward start's (comes from below, goes above).
+SENDS, RECEIVES, START, REQUESTS = 0, 2, 4, 5
+
+BELOW, ABOVE = 0, 1
+
+
+@njit(nogil=True, cache=True)
+def exchanges(edges, step):
+    """Whether values move in a step, so that errors and drives are exchanged."""
+    t = edges.first_t + step
+    if edges.cycle_steps > 0:
+        t %= edges.cycle_steps
+    return edges.value_steps < 0 or t < edges.value_steps
+
+
+@njit(nogil=True, cache=True)
+def _errors_known(edges, step):
+    """Whether a step begins with a forward pass, which leaves no error in a hidden layer: none is sent up."""
+    t = edges.first_t + step
+    if edges.cycle_steps > 0:
+        t %= edges.cycle_steps
+    return t == 0 and (step > 0 or edges.first_start == 0)
+
+
+@njit(nogil=True, cache=True)
+def _sends(edges, side, step):
+    """Whether a message leaves at this side in a step: drives go down, errors up."""
+    return exchanges(edges, step) and (side == BELOW or not _errors_known(edges, step))
+
+
+@njit(nogil=True, cache=True)
+def _receives(edges, side, step):
+    """Whether a message comes at this side in a step."""
+    return exchanges(edges, step) and (side == ABOVE or not _errors_known(edges, step))
+
+
+@njit(nogil=True, cache=True)
+def _post(edges, side, step):
+    """Start the receive of a step, unless that is done."""
+    state, request = side * SIDE, side * REQUESTS
+    if edges.state[state + POSTED] <= step:
+        start(edges.library, edges.requests[request + RECEIVES + (step & 1)])
+        edges.state[state + POSTED] = step + 1
+
+
+@njit(nogil=True, cache=True)
+def _send(edges, side, step):
+    """The message of a step whose products at this edge are there, after the receives that may now be started: of this
+    step, and of the next that exchanges, if it has the other slot. False if the last send from here is not yet done."""
+    state, request = side * SIDE, side * REQUESTS
+    if _receives(edges, side, step):
+        _post(edges, side, step)
+    after = step + 1
+    while after < edges.steps and not _receives(edges, side, after):
+        after += 1
+    if after < edges.steps and (after - step) & 1:
+        _post(edges, side, after)
+    if _sends(edges, side, step):
+        mine = edges.requests[request + SENDS + (step & 1)]
+        if not done(edges.library, mine):
+            return False
+        send(edges.library, mine)
+    edges.state[state + SENT] = step + 1
+    return True
+
+
+@njit(nogil=True, cache=True)
+def _sent(edges, side):
+    """Whether both sends of a side are through."""
+    request = side * REQUESTS
+    return done(edges.library, edges.requests[request + SENDS]) and done(
+        edges.library, edges.requests[request + SENDS + 1]
+    )
+
+
+@njit(nogil=True, cache=True)
+def _poll_side(edges, side, progress, mine, theirs, look):
+    state = side * SIDE
+    step = edges.state[state + SENT]
+    if step < reached(progress, mine):
+        _send(edges, side, step)
+    step = edges.state[state + RECEIVED]
+    if look and step < edges.steps:
+        if _receives(edges, side, step):
+            arrived = edges.state[state + POSTED] > step and done(
+                edges.library, edges.requests[side * REQUESTS + RECEIVES + (step & 1)]
+            )
+        else:  # nothing comes; the flag says that the places of earlier steps may be written again
+            arrived = edges.state[state + SENT] > step and _sent(edges, side)
+        if arrived:
+            edges.state[state + RECEIVED] = step + 1
+            publish(progress, theirs, step + 1)
+
+
+@njit(nogil=True, cache=True)
+def _poll_starts(edges, started, workers):
+    """Values of the forward start: they come from below, and go above when the highest worker has made them."""
+    if edges.above:
+        state = SIDE + START_DONE
+        cycle = edges.state[state]
+        if cycle < edges.cycles and reached(started, workers - 1) > cycle:
+            request = edges.requests[REQUESTS + START]
+            if done(edges.library, request):
+                send(edges.library, request)
+                edges.state[state] = cycle + 1
+    if edges.below:
+        request = edges.requests[START]
+        cycle = edges.state[START_DONE]
+        if cycle < edges.cycles:
+            if edges.state[START_POSTED] <= cycle:
+                if cycle > edges.first_start and reached(started, 0) < cycle:
+                    return  # the one before has not been used
+                start(edges.library, request)
+                edges.state[START_POSTED] = cycle + 1
+            if done(edges.library, request):
+                edges.state[START_DONE] = cycle + 1
+                publish(started, workers, cycle + 1)
+
+
+@njit(nogil=True, cache=True)
+def poll(edges, progress, started, workers, look):
+    """Send what is there to be sent, and publish what has come, if one is to ``look`` for it (a test in vain takes 0.1
+    µs); ``workers`` of this rank have flags before the two neighbours."""
+    if edges.cycles > 0:
+        _poll_starts(edges, started, workers)
+    if edges.below:
+        _poll_side(edges, BELOW, progress, 0, 2 * workers + 1, look)
+    if edges.above:
+        _poll_side(edges, ABOVE, progress, 2 * workers - 1, 2 * (workers + 1), look)
+
+
+@njit(nogil=True, cache=True)
+def poll_once(edges, progress, started, workers, step):
+    """``poll`` between layers of a step, its time on the account. Narrow layers are done before an answer can come."""
+    if edges.clocked:
+        begin = nanoseconds()
+        poll(edges, progress, started, workers, edges.often)
+        edges.spent[step] += nanoseconds() - begin
+    else:
+        poll(edges, progress, started, workers, edges.often)
+
+
+@njit(nogil=True, cache=True)
+def poll_until(edges, progress, started, workers, flags, flag, value, step, stop):
+    """Poll until a flag has reached ``value``, in a step; False if flag 0 of ``stop`` was raised meanwhile."""
+    tests, begin = 0, nanoseconds() if edges.clocked else 0
+    while True:
+        poll(edges, progress, started, workers, True)
+        if reached(flags, flag) >= value:
+            if edges.clocked:
+                edges.spent[step] += nanoseconds() - begin
+            return True
+        tests += 1
+        if not go_on(edges.library, tests, stop):
+            return False
+
+
+@njit(nogil=True, cache=True)
+def settle_edges(edges, progress, started, workers, stop):
+    """At the end of a run: poll until all has been sent and received, for the other workers of this rank as well."""
+    tests = 0
+    while True:
+        poll(edges, progress, started, workers, True)
+        left = False
+        for side in range(2):
+            if edges.above if side == ABOVE else edges.below:
+                state = side * SIDE
+                left = left or edges.state[state + SENT] < edges.steps or edges.state[state + RECEIVED] < edges.steps
+                left = left or edges.state[state + START_DONE] < edges.cycles or not _sent(edges, side)
+        if edges.above and not done(edges.library, edges.requests[REQUESTS + START]):
+            left = True
+        if not left:
+            return True
+        tests += 1
+        if not go_on(edges.library, tests, stop):
+            return False

@@ -1,0 +1,65 @@
+"""What the compiled loops of all algorithms share: arrays as pointers, batches loaded, events noted."""
+
+from numba import njit
+
+from ...kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
+from ...kernels.layers.step import layer_step
+from ...kernels.layers.view import LayersView
+from ...kernels.machine.clock import nanoseconds
+from ...kernels.machine.simd import pointer
+
+# Columns of a trace: what was done (bits of ``timeline``), layer, step, start and end in nanoseconds.
+TRACE_COLUMNS = 5
+
+
+@njit(nogil=True, cache=True)
+def note(trace, room, count, work, l, step, begin):
+    """Write down one event, if there is room for it (none: no trace); the number of events so far."""
+    if count < room:
+        at = count * TRACE_COLUMNS
+        trace[at] = work
+        trace[at + 1] = l
+        trace[at + 2] = step
+        trace[at + 3] = begin
+        trace[at + 4] = nanoseconds()
+        count += 1
+    return count
+
+
+@njit(nogil=True, cache=True)
+def step_layer(s, l, work, target, e, h, slot, precision, alpha, number, step, trace, room, count):
+    """One layer's products, noted as one event where they are one pass, else one event each."""
+    if s.batch == 1 or room == 0:
+        begin = nanoseconds() if room > 0 else 0
+        layer_step(work, s, l, 0, s.padded[l + 1], target, e, h, slot, precision, alpha, number)
+        return note(trace, room, count, work, l, step, begin)
+    for part in (PREDICT, BACKPROJECT, UPDATE):
+        if work & part:
+            begin = nanoseconds()
+            layer_step(part, s, l, 0, s.padded[l + 1], target, e, h, slot, precision, alpha, number)
+            count = note(trace, room, count, part, l, step, begin)
+    return count
+
+
+@njit(nogil=True, cache=True)
+def load_rows(data, rows, cycle, first, count, padded, out, at):
+    """Copy ``count`` samples of a batch, from its ``first`` on, into padded rows of ``out``, where the whole batch
+    begins at ``at``; the last batch serves all further cycles."""
+    cycle = min(cycle, rows.shape[0] - 1)
+    for i in range(first, first + count):
+        row = rows[cycle, i]
+        for j in range(data.shape[1]):
+            out[at + i * padded + j] = data[row, j]
+
+
+@njit(nogil=True, cache=True)
+def layers(arrays, layout, options):
+    """Arrays and offsets as the pointers that the kernels work with."""
+    parameters, x, a, d, scratch, mean, square = arrays
+    sizes, padded, weight_at, bias_at, value_at, scale, skip = layout
+    batch, activation, has_bias, adam, gemm, gemv, ger, one = options
+    return LayersView(
+        batch, pointer(sizes), pointer(padded), pointer(weight_at), pointer(bias_at), pointer(value_at),
+        pointer(scale), pointer(skip), activation, has_bias, adam, gemm, gemv, ger, one, one - one,
+        pointer(parameters), pointer(x), pointer(a), pointer(d), pointer(scratch), pointer(mean), pointer(square),
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""This machine: its cores, caches and memory, its threads, its MPI library and links."""

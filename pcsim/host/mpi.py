@@ -1,0 +1,271 @@
+"""MPI as pcsim uses it: started with care, checked against its launcher, and ended as a whole when one rank fails.
+
+mpi4py is imported when the first rank asks for it; without it everything else works. What passes between ranks is
+arrays and JSON, never pickles. Nothing here knows nets.
+"""
+
+import contextlib
+import faulthandler
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+
+NAP = 0.005  # seconds between two looks of a sleeping rank
+
+INSTALL = "pip install 'pcsim[mpi]' (brings MPICH), or 'pcsim[cluster]' to use the MPI that is there"
+
+# What launchers tell a process of its place: number of processes, and which of them it is. Not SLURM_NTASKS, which is
+# set in every shell of an allocation without any launcher.
+LAUNCHERS = (
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+    ("PMI_SIZE", "PMI_RANK"),
+    ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),
+    ("MPI_LOCALNRANKS", "MPI_LOCALRANKID"),
+)
+
+LAST_WORDS = 0.2  # seconds for the launcher to pass on what was printed: at an abort it may drop what it still holds
+
+PATIENCE = 120  # seconds in which all processes of a launch must have come
+
+GRACE = 3.0  # seconds in which rank 0 ends an interrupted job itself, before another rank does
+
+
+def launched() -> tuple[int, int, str] | None:
+    """(rank, number of processes, variable that says so) as the launcher told this process; None without a launcher."""
+    for size, rank in LAUNCHERS:
+        told = os.environ.get(size, ""), os.environ.get(rank, "")
+        if all(word.isdigit() for word in told) and int(told[0]) > 1:
+            return int(told[1]), int(told[0]), size
+    return None
+
+
+@lru_cache
+def world() -> Any:
+    """``mpi4py.MPI``, started for one calling thread (``MPI_THREAD_FUNNELED``).
+
+    Raises InputError where mpi4py or the MPI library is missing, and where the launcher started several processes that
+    this library takes for one each.
+    """
+    try:
+        import mpi4py
+
+        if "mpi4py.MPI" not in sys.modules:  # else somebody has started it already
+            mpi4py.rc.initialize, mpi4py.rc.finalize = False, True
+        from mpi4py import MPI
+    except ImportError as error:
+        raise InputError(f"MPI is not available ({_first_line(error)}): {INSTALL}") from None
+    except RuntimeError as error:  # mpi4py is there, but no library that it can load
+        raise InputError(f"no MPI library could be loaded ({_first_line(error)}): {INSTALL}") from None
+    told = launched()
+    mend = "start pcsim with that library's own mpiexec, or point mpi4py to the launcher's library (MPI4PY_LIBMPI)"
+    if told and told[2].startswith("OMPI") and "MPICH" in vendor():  # which would end the process in its MPI_Init
+        raise InputError(
+            f"the launcher started {told[1]} processes ({told[2]}), but it is Open MPI's, and mpi4py has loaded "
+            f"{vendor()}: {mend}"
+        )
+    if not MPI.Is_initialized():
+        _come_together_with_all_processes(MPI)
+    if told and MPI.COMM_WORLD.size == 1:
+        raise InputError(f"the launcher started {told[1]} processes ({told[2]}), but {vendor()} sees one alone: {mend}")
+    if MPI.COMM_WORLD.size > 1:
+        sys.excepthook = _end_job
+    return MPI
+
+
+def _come_together_with_all_processes(MPI: Any) -> None:
+    """Start MPI, which waits for every process of the launch. One that left before (started with other arguments, or
+    without mpi4py) would be waited for for ever: signals end the process meanwhile, and so does too long a wait, with a
+    report that names this function. (Nothing of Python runs until the library returns.)"""
+    mine = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM) if mine}
+    if launched():
+        faulthandler.dump_traceback_later(PATIENCE, exit=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that launcher and library do not fit is said by the caller
+            MPI.Init_thread(MPI.THREAD_FUNNELED)
+    finally:
+        if launched():
+            faulthandler.cancel_dump_traceback_later()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def started() -> bool:
+    """Whether MPI is running in this process."""
+    return world.cache_info().currsize > 0
+
+
+def vendor() -> str:
+    """Name and version of the MPI library in this process."""
+    from mpi4py import MPI
+
+    name, version = MPI.get_vendor()
+    return f"{name} {'.'.join(map(str, version))}"
+
+
+def abort(code: int) -> None:
+    """End all ranks with this exit code."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    time.sleep(LAST_WORDS)
+    world().COMM_WORLD.Abort(code)
+
+
+def _end_job(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What an exception that nobody caught comes to: otherwise the other ranks would wait for this one for ever."""
+    rank = world().COMM_WORLD.rank
+    text = "".join(traceback.format_exception(kind, error, trace))
+    sys.stderr.write("".join(f"[rank {rank}] {line}\n" for line in text.splitlines()))
+    abort(130 if issubclass(kind, KeyboardInterrupt) else 1)
+
+
+def all_to_all(comm: Any, value: Any) -> list[Any]:
+    """The values (JSON) of all ranks, on every rank."""
+    MPI = world()
+    mine = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    counts = np.zeros(comm.size, np.int64)
+    comm.Allgather(np.array([len(mine)]), counts)
+    theirs = np.empty(int(counts.sum()), np.uint8)
+    comm.Allgatherv(mine, [theirs, counts, MPI.BYTE])
+    ends = np.cumsum(counts)
+    return [json.loads(theirs[end - count : end].tobytes()) for count, end in zip(counts, ends, strict=True)]
+
+
+def from_root(comm: Any, value: Any = None) -> Any:
+    """Rank 0's value (JSON), on every rank."""
+    data = json.dumps(value).encode() if comm.rank == 0 else b""
+    length = np.array([len(data)])
+    comm.Bcast(length)
+    buffer = np.frombuffer(data, np.uint8).copy() if comm.rank == 0 else np.empty(int(length[0]), np.uint8)
+    comm.Bcast(buffer)
+    return json.loads(buffer.tobytes())
+
+
+def agree(comm: Any, facts: dict[str, Any]) -> None:
+    """InputError on every rank, naming the first fact in which a rank differs from rank 0."""
+    everybody = all_to_all(comm, facts)
+    for rank, theirs in enumerate(everybody):
+        for name in dict.fromkeys([*everybody[0], *theirs]):
+            if everybody[0].get(name) != theirs.get(name):
+                its, ours = _apart(theirs.get(name), everybody[0].get(name))
+                raise InputError(
+                    f"rank {rank} differs from rank 0 in {name}: {its!r:.60} and {ours!r:.60}; "
+                    "all ranks must be started alike"
+                )
+
+
+def _apart(one: Any, other: Any) -> tuple[Any, Any]:
+    """Where two values part, if they are dictionaries, or lists of the same length."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        names = [name for name in dict.fromkeys([*one, *other]) if one.get(name) != other.get(name)]
+        return {n: one.get(n) for n in names}, {n: other.get(n) for n in names}
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = [pair for pair in zip(one, other, strict=True) if pair[0] != pair[1]]
+        return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    return one, other
+
+
+def on_root(comm: Any, work: Callable[[], Any]) -> Any:
+    """Rank 0's ``work()``, None elsewhere; an InputError there is raised on every rank."""
+    result, told = None, None
+    if comm.rank == 0:
+        try:
+            result = work()
+        except InputError as error:
+            told = str(error)
+    if told := from_root(comm, told):
+        raise InputError(told)
+    return result
+
+
+def hosts(comm: Any) -> list[int]:
+    """For every rank the number of its host; hosts are numbered as they appear."""
+    names = all_to_all(comm, socket.gethostname())
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return [numbers[name] for name in names]
+
+
+@contextlib.contextmanager
+def watched(stop: np.ndarray) -> Iterator[None]:
+    """While compiled code keeps Python's main thread, a signal that has a Python handler raises ``stop``'s flag 0.
+
+    Only the main thread runs handlers, and only between two instructions of Python; but the bytes that the C handler
+    writes (``signal.set_wakeup_fd``) reach a thread that watches. MPI is called by the main thread alone, so the
+    handler acts when the compiled loop, which looks at the flag, has returned.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+
+    def watch() -> None:
+        while byte := ours.recv(1):
+            if byte[0] in (signal.SIGINT, signal.SIGTERM):
+                stop[0] = 1
+
+    watcher = threading.Thread(target=watch, name="pcsim-signals", daemon=True)
+    before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    watcher.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        theirs.close()
+        watcher.join()
+        ours.close()
+
+
+def wait_for_root() -> None:
+    """A moment for rank 0, which knows what is kept, to end an interrupted job with its own words."""
+    if world().COMM_WORLD.rank > 0:
+        time.sleep(GRACE)
+
+
+@contextlib.contextmanager
+def patient(last_words: Callable[[], None]) -> Iterator[None]:
+    """While a rank serves rank 0, an interrupt does not stop it at once: rank 0, interrupted as well, may be waiting
+    for it in a call that no signal ends, and is the one that knows what is kept. If the job is still there after
+    ``GRACE``, it ends with ``last_words`` of this rank."""
+
+    def end() -> None:
+        last_words()
+        abort(130)
+
+    def later(number: int, frame: Any) -> None:
+        timer = threading.Timer(GRACE, end)
+        timer.daemon = True
+        timer.start()
+
+    before = {number: signal.signal(number, later) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def asleep(comm: Any) -> None:
+    """A barrier that leaves the cores to others: every rank looks once in ``NAP`` seconds whether all have come."""
+    request = comm.Ibarrier()
+    while not request.Test():
+        time.sleep(NAP)

@@ -1,0 +1,1 @@
+"""What is trained: nets, their layers and activations, and their files."""

@@ -1,0 +1,170 @@
+"""A net in a folder: one ``.npy`` file per layer and a ``network.json``."""
+
+import json
+import os
+import reprlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ..errors import InputError
+from .activations import ACTIVATIONS
+
+Array = np.ndarray
+
+SCHEMA = "pcsim-network/1"
+SHEET = "network.json"
+DTYPES = ("float32", "float64")
+
+
+def _list_of(entry: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda v: isinstance(v, list) and all(map(entry, v))
+
+
+def _whole(v: Any) -> bool:
+    return isinstance(v, int) and not isinstance(v, bool) and v > 0
+
+
+def _finite(v: Any) -> bool:
+    # One comparison refuses NaN, infinities and integers beyond what a float holds.
+    return isinstance(v, int | float) and not isinstance(v, bool) and abs(v) <= sys.float_info.max
+
+
+# What a net's network.json holds.
+_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "schema": (repr(SCHEMA), lambda v: v == SCHEMA),
+    "sizes": ("a list of two or more whole numbers, each 1 or more", lambda v: _list_of(_whole)(v) and len(v) > 1),
+    "activation": ("one of " + ", ".join(ACTIVATIONS), lambda v: isinstance(v, str) and v in ACTIVATIONS),
+    "dtype": (" or ".join(DTYPES), lambda v: v in DTYPES),
+    "bias": ("true or false", lambda v: isinstance(v, bool)),
+    "scale": ("a list of finite numbers", _list_of(_finite)),
+    "skip": ("a list of truth values", _list_of(lambda s: isinstance(s, bool))),
+}
+
+
+def _file(folder: Path, name: str, l: int) -> Path:
+    return folder / f"{name}-{l:05}.npy"
+
+
+def _reason(error: Exception) -> str:
+    """The system's own words alone where it has some, otherwise the first line."""
+    return getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
+
+
+def _write_array(file: Path, write: Callable[[BinaryIO], object]) -> None:
+    """``file`` as a whole or not at all: written under another name beside it, then renamed."""
+    part = file.with_name(file.name + ".part")
+    try:
+        try:
+            with open(part, "wb") as opened:
+                write(opened)
+            os.replace(part, file)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise InputError(f"{file} cannot be written: {_reason(error)}") from None
+
+
+def _read_sheet(file: Path) -> dict[str, Any]:
+    """A network.json whose fields are all there and, each for itself, right."""
+    try:
+        sheet = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{file} is missing: no net was saved there, or not to the end") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{file} cannot be read: {_reason(error)}") from None
+    if not isinstance(sheet, dict) or "schema" not in sheet:
+        raise InputError(f"{file}: schema is missing, so this is no net")
+    for name, (expected, fits) in _FIELDS.items():
+        if name not in sheet:
+            raise InputError(f"{file}: field {name} is missing")
+        if not fits(sheet[name]):
+            raise InputError(f"{file}: {name} is {reprlib.repr(sheet[name])}; expected {expected}")
+    for name in sorted(sheet.keys() - _FIELDS.keys()):
+        raise InputError(f"{file}: field {reprlib.repr(name)} is unknown")
+    depth = len(sheet["sizes"]) - 1
+    for name in ("scale", "skip"):
+        if len(sheet[name]) != depth:
+            raise InputError(f"{file}: {name} has {len(sheet[name])} entries; expected {depth}, one a layer")
+    return sheet
+
+
+def _stored(file: Path, shape: tuple[int, ...], dtype: np.dtype, read: bool) -> Array:
+    """The array in ``file``, its data read, or else only mapped, which looks at the file's header and length."""
+    try:
+        array = np.lib.format.open_memmap(file, mode="r")
+        if (array.shape, array.dtype) == (shape, dtype):
+            return np.ascontiguousarray(np.load(file, allow_pickle=False)) if read else array
+    except FileNotFoundError:
+        raise InputError(f"{file} is missing") from None
+    except Exception as error:  # bytes that are no header take NumPy, and the parser that it asks, to many errors
+        raise InputError(f"{file} cannot be read: {_reason(error)}") from None
+    raise InputError(f"{file} holds {array.shape} of {array.dtype}; {SHEET} says {shape} of {dtype}")
+
+
+class Stored:
+    """The net in a folder: the fields of its network.json, and its layers' arrays, each read when it is asked for.
+
+    Raises InputError with the name of the file or field that is wrong.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder).absolute()  # layers are read later, perhaps from another working directory
+        self.sheet = self.folder / SHEET
+        fields = _read_sheet(self.sheet)
+        self.sizes, self.activation, self.bias = fields["sizes"], fields["activation"], fields["bias"]
+        self.scale, self.skip = fields["scale"], fields["skip"]
+        self.dtype = np.dtype(fields["dtype"])
+
+    def weights(self, l: int, read: bool = True) -> Array:
+        """``W[l]``, ``(n[l+1], n[l])``; with ``read=False`` only its file is looked at."""
+        return _stored(_file(self.folder, "weights", l), (self.sizes[l + 1], self.sizes[l]), self.dtype, read)
+
+    def biases(self, l: int, read: bool = True) -> Array:
+        """``b[l]``, ``(n[l+1],)``; with ``read=False`` only its file is looked at."""
+        return _stored(_file(self.folder, "biases", l), (self.sizes[l + 1],), self.dtype, read)
+
+    def look_at_all(self) -> None:
+        """Look at every layer's file without reading its data."""
+        for l in range(len(self.sizes) - 1):
+            self.weights(l, read=False)
+            if self.bias:
+                self.biases(l, read=False)
+
+
+def write(net: Any, folder: str | os.PathLike[str], wait: Callable[[], object] | None = None) -> None:
+    """What :meth:`pcsim.Network.save` does."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = os.path.lexists(folder / SHEET)
+    except (OSError, ValueError) as error:  # ValueError: a path that no system can have
+        raise InputError(f"{folder} cannot be written: {_reason(error)}") from None
+    if taken:
+        raise InputError(f"{folder / SHEET} is there already: save into another folder, or remove that net")
+
+    def write_layer(name: str, arrays: Sequence[Array], l: int) -> None:
+        array = np.ascontiguousarray(arrays[l], net.dtype)
+        _write_array(_file(folder, name, l), lambda file: np.save(file, array, allow_pickle=False))
+
+    for l in net.owned:
+        write_layer("weights", net.weights, l)
+        if net.biases is not None:
+            write_layer("biases", net.biases, l)
+    if wait:
+        wait()
+    if 0 in net.owned:
+        sheet = {
+            "schema": SCHEMA,
+            "sizes": net.sizes,
+            "activation": net.activation,
+            "dtype": net.dtype.name,
+            "bias": net.biases is not None,
+            "scale": net.scale,
+            "skip": net.skip,
+        }
+        _write_array(folder / SHEET, lambda file: file.write(json.dumps(sheet).encode() + b"\n"))

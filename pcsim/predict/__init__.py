@@ -1,0 +1,1 @@
+"""Predicts times on machines described by a file: plans, their timing, sweeps."""

@@ -1,0 +1,457 @@
+"""Who does what, in which order: a task graph laid out on workers under an execution, ready to be timed.
+
+A plan lists *jobs*: what a worker does in one go (a pass over one layer's weights, the new values of one layer, or for
+several workers their meeting). Each worker takes its jobs in the order of their numbers, as the engines' loops do, and
+waits where one is not ready. What a job waits for is read off the task graph. Nothing here knows seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..algorithms import BP, Algorithm
+from ..errors import InputError
+from ..schedule.blocks import balanced_blocks, even_parts
+from ..schedule.tasks import Kind, TaskGraph
+from ..schedule.timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE
+
+EXECUTIONS = ("serial", "layer-parallel", "intra-layer", "pipeline", "data-parallel", "batched")
+
+ORDERS = ("split", "gpipe", "1f1b")  # of a pipeline
+
+GRADIENT, DESCEND = 32, 64  # of work, beside the bits of ``timeline``: an update whose gradient is summed in between
+
+NOBODY = -1  # the worker of a meeting
+
+MEET, GATHER, REDUCE, ALLREDUCE = 1, 2, 3, 4  # what a meeting is
+
+_BITS = {
+    Kind.START: START,
+    Kind.PREDICT: PREDICT,
+    Kind.BACKPROJECT: BACKPROJECT,
+    Kind.UPDATE: UPDATE,
+    Kind.VALUE: VALUE,
+}
+
+_Ints = np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Jobs of one period, which repeats for ever; one entry per job in every array.
+
+    ``worker``: who does it, NOBODY for a meeting; ``work``: bits of ``timeline``; ``meeting``: what a meeting
+    is, else 0; ``layer``, ``step`` (within the period) and ``part`` (micro-batch); ``rows``, ``columns`` and ``batch``:
+    its size.
+    Workers that do the same at the same time may be one: ``alike`` says how many each stands for.
+    Job v waits for ``before[at[v]:at[v + 1]]``, of the period before where ``lag`` is 1; ``size``: bytes that come from
+    another worker, 0 where nothing has to.
+    """
+
+    execution: str
+    workers: int
+    updates: int  # complete weight updates in the period
+    worker: _Ints
+    work: _Ints
+    meeting: _Ints
+    layer: _Ints
+    step: _Ints
+    part: _Ints
+    rows: _Ints
+    columns: _Ints
+    batch: _Ints
+    at: _Ints
+    before: _Ints
+    lag: _Ints
+    size: _Ints
+    alike: _Ints
+
+    def __len__(self) -> int:
+        return len(self.worker)
+
+
+@dataclass(frozen=True)
+class Net:
+    """What a plan needs to know of a net: ``sizes``, n[0] … n[L]; the batch; bytes of an element."""
+
+    sizes: tuple[int, ...]
+    batch: int = 1
+    item: int = 4
+
+    @property
+    def depth(self) -> int:
+        """L, the number of weight matrices."""
+        return len(self.sizes) - 1
+
+    def weights(self) -> list[int]:
+        """Of each layer."""
+        return [below * above for below, above in zip(self.sizes, self.sizes[1:], strict=False)]
+
+
+class _Draft:
+    """Jobs and edges as they are found."""
+
+    FIELDS = ("worker", "work", "meeting", "layer", "step", "part", "rows", "columns", "batch", "update")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.jobs: list[list[_Ints]] = [[] for _ in self.FIELDS]
+        self.edges: list[tuple[_Ints, _Ints, _Ints]] = []
+
+    def add(self, worker: Any, **fields: Any) -> _Ints:
+        """Jobs, one for each worker; their numbers."""
+        worker = np.atleast_1d(np.asarray(worker, np.int64))
+        for place, name in zip(self.jobs, self.FIELDS, strict=True):
+            value = worker if name == "worker" else fields.pop(name, 0)
+            place.append(np.broadcast_to(np.asarray(value, np.int64), worker.shape))
+        if fields:
+            raise TypeError(f"a job has no {', '.join(fields)}")
+        self.count += worker.size
+        return np.arange(self.count - worker.size, self.count)
+
+    def tie(self, before: Any, after: Any, size: Any = 0) -> None:
+        """``after`` waits for ``before``; of -1 there is none."""
+        pair = np.broadcast_arrays(
+            np.asarray(before, np.int64), np.asarray(after, np.int64), np.asarray(size, np.int64)
+        )
+        keep = (pair[0] >= 0) & (pair[1] >= 0)
+        self.edges.append((pair[0][keep], pair[1][keep], pair[2][keep]))
+
+    def plan(self, execution: str, workers: int, first: int, updates: int, alike: _Ints | None = None) -> Plan:
+        """The period of so many updates from update ``first`` on; the one before must be the same."""
+        jobs = {name: np.concatenate(parts) for name, parts in zip(self.FIELDS, self.jobs, strict=True)}
+        before, after, size = (np.concatenate(parts) for parts in zip(*self.edges, strict=True))
+        begin, end = np.searchsorted(jobs["update"], [first, first + updates])
+        if np.any(np.diff(jobs["update"]) < 0):
+            raise AssertionError("jobs are numbered update by update")
+        count = int(end - begin)
+        mine = (after >= begin) & (after < end)
+        before, after, size = before[mine] - begin, after[mine] - begin, size[mine]
+        lag = before < 0
+        before = np.where(lag, before + count, before)
+        if first > 0 and np.any(before < 0):
+            raise AssertionError("a job waits for more than the period before")
+        if first == 0:  # from the very beginning: nothing came before
+            before, after, size, lag = (array[~lag] for array in (before, after, size, lag))
+        order = np.argsort(after, kind="stable")
+        at = np.zeros(count + 1, np.int64)
+        np.cumsum(np.bincount(after, minlength=count), out=at[1:])
+        found = {name: array[begin:end] for name, array in jobs.items() if name != "update"}
+        found["step"] = found["step"] - (found["step"].min() if count else 0)
+        return Plan(
+            execution, workers, updates, **{name: array.astype(np.int32) for name, array in found.items()},
+            at=at, before=before[order].astype(np.int32), lag=lag[order].astype(np.int8),
+            size=size[order].astype(np.float64), alike=np.ones(workers, np.int64) if alike is None else alike,
+        )  # fmt: skip
+
+
+def layered(algorithm: Algorithm, net: Net, workers: int, wave: int = 1, whole: int = 0, batched: bool = False) -> Plan:
+    """Layers on workers (one worker: serial), each with a contiguous block; of BP one worker.
+
+    ``wave``: steps taken together (``engines.loops.predictive_coding``); ``whole``: in place of a period, the whole run
+    of so many updates from its forward start. ``batched``: all that need not wait for one another is one job of one
+    worker.
+    """
+    is_backprop = isinstance(algorithm, BP)
+    steps_per_update = (int(algorithm.tasks(net.depth, 2).steps[-1]) + 1) // 2
+    several = 2 * wave if wave > 1 and workers > 1 else wave  # neighbours' directions alternate
+    period = several if steps_per_update == 1 else 1
+    graph = algorithm.tasks(net.depth, whole or 3 * period)
+    blocks = balanced_blocks(net.weights(), workers)
+    owner = np.concatenate([np.full(hi - lo, w) for w, (lo, hi) in enumerate(blocks)])
+    if batched:
+        draft = _grouped(graph, net, is_backprop)
+    else:
+        draft = _contracted(graph, net, owner, blocks, wave, is_backprop, period)
+    execution = "batched" if batched else "serial" if workers == 1 else "layer-parallel"
+    return draft.plan(execution, workers, 0 if whole else 2 * period, whole or period)
+
+
+def _contracted(
+    graph: TaskGraph,
+    net: Net,
+    owner: _Ints,
+    blocks: Sequence[tuple[int, int]],
+    wave: int,
+    is_backprop: bool,
+    period: int = 1,
+) -> _Draft:
+    """Tasks become jobs: all products of a layer in a step are one pass; BP's forward and backward products are two.
+    The values between two workers' layers are moved by both, each in its copy."""
+    kinds, layers, steps = graph.kinds, graph.layers.astype(np.int64), graph.steps.astype(np.int64)
+    L, S = net.depth, int(graph.steps[-1]) + 1
+    lo = np.array([block[0] for block in blocks])[owner]
+    hi = np.array([block[1] for block in blocks])[owner]
+    # A job is (step, class, layer); classes: starts or forward passes, passes, values, values in a lower worker's copy.
+    group = np.select([kinds == Kind.START, kinds == Kind.VALUE], [0, 2], 1)
+    if is_backprop:
+        group = np.where(kinds == Kind.PREDICT, 0, 1)
+    place = (steps * 4 + group) * (L + 1) + layers
+    bits = np.zeros(S * 4 * (L + 1), np.int64)
+    np.bitwise_or.at(bits, place, np.array([_BITS[kind] for kind in Kind])[kinds])
+    if is_backprop:
+        forward = group == 0
+        bits[place[forward]] = PREDICT
+    copied = (kinds == Kind.VALUE) & (owner[layers] != owner[np.maximum(layers, 1) - 1])
+    copy = place[copied] + (L + 1)
+    bits[copy] = VALUE
+    cells = np.flatnonzero(bits)
+    step, rest = np.divmod(cells, 4 * (L + 1))
+    kind, layer = np.divmod(rest, L + 1)
+    worker = np.where(kind == 3, owner[layer - 1], owner[layer])
+    home = np.where(kind == 3, layer - 1, layer)
+    key = _program(kind, layer, step, lo[home], hi[home], worker, wave, is_backprop)
+    update = np.zeros(len(bits), np.int64)
+    update[place] = graph.update_of
+    update[copy] = graph.update_of[copied]
+    begins = update[cells] // period * period
+    order = np.lexsort((*key, begins))
+    begins, cells, worker, layer, step, kind = (
+        begins[order], cells[order], worker[order], layer[order], step[order], kind[order]
+    )  # fmt: skip
+    number = np.full(len(bits), -1, np.int64)
+    number[cells] = np.arange(len(cells))
+    sizes = np.array(net.sizes)
+    draft = _Draft()
+    value = kind >= 2
+    draft.add(
+        worker, work=bits[cells], layer=layer, step=step, rows=np.where(value, 1, sizes[np.minimum(layer + 1, L)]),
+        columns=sizes[layer], batch=net.batch, update=begins,
+    )  # fmt: skip
+    # Edges of tasks become edges of jobs, each time to the copy that lies with whoever needs it.
+    indptr, before = graph.predecessors
+    after = np.repeat(np.arange(len(graph)), np.diff(indptr))
+    for consumer in (place, np.where(copied, place + L + 1, -1)):
+        target = np.where(consumer[after] >= 0, number[consumer[after]], -1)
+        here = worker[target]
+        source = number[place[before]]
+        far = copied[before] & (worker[source] != here)
+        source = np.where(far & (number[place[before] + L + 1] >= 0), number[place[before] + L + 1], source)
+        good = (target >= 0) & (source != target)
+        a, b = source[good], target[good]
+        crossing = worker[a] != worker[b]
+        boundary = np.maximum(layer[a], layer[b])
+        draft.tie(a, b, np.where(crossing, sizes[boundary] * net.batch * net.item, 0))
+    return draft
+
+
+def _program(
+    kind: _Ints, layer: _Ints, step: _Ints, lo: _Ints, hi: _Ints, worker: _Ints, wave: int, is_backprop: bool
+) -> tuple[_Ints, ...]:
+    """Keys for ``lexsort``, last first, by which each worker takes its jobs: those of
+    ``engines.loops.predictive_coding``."""
+    if is_backprop:
+        return np.where(kind == 0, layer, -layer), kind, step
+    value = kind >= 2
+    if wave == 1:
+        # Edges first; then the interior; new values of the interior, of the lower edge, of the upper one.
+        turn = np.where(layer == lo, 0, np.where(layer == hi - 1, 1, layer - lo + 1))
+        turn = np.where(kind == 0, layer, turn)
+        edge = np.where(kind == 3, hi + 1, np.where(layer == lo, hi, layer))
+        return np.where(value, edge, turn), np.where(value, 2, kind), step
+    k, number = step % wave, step // wave
+    upwards = (worker + number) % 2 == 0
+    late = np.iinfo(np.int64).max // 2
+
+    def turn_of(l: _Ints) -> _Ints:
+        return np.where(upwards, l - lo, hi - 1 - l)
+
+    inner = turn_of(np.where(upwards, layer, layer - 1)) + k
+    at_edge = value & ((kind == 3) | (layer == lo))
+    edge = turn_of(np.where(kind == 3, hi - 1, lo)) + k + 1
+    last = at_edge & (k == wave - 1)
+    front = np.where(at_edge, edge, np.where(value, inner, turn_of(layer) + k))
+    front = np.where(last, late + (kind == 3), np.where(kind == 0, -1, front))
+    turn = np.where(at_edge & ~last, k + 1, k)
+    sub = np.where(at_edge, 0, np.where(value, 2, 1))
+    return layer, sub, turn, front, number
+
+
+def _grouped(graph: TaskGraph, net: Net, is_backprop: bool) -> _Draft:
+    """One job for all tasks of one kind in a step; of BP, whose layers wait for one another, one for each task."""
+    L = net.depth
+    kinds, layers, steps = graph.kinds.astype(np.int64), graph.layers.astype(np.int64), graph.steps.astype(np.int64)
+    chain = (kinds == Kind.START) | (is_backprop & (kinds != Kind.UPDATE))
+    key = (steps * len(Kind) + kinds) * (L + 1) + np.where(chain, layers, L)
+    # In the order of the tasks, which is a topological one.
+    _, first, job = np.unique(key, return_index=True, return_inverse=True)
+    rank = np.argsort(first)
+    place = np.empty_like(rank)
+    place[rank] = np.arange(len(rank))
+    job = place[job]
+    first = np.sort(first)
+    sizes = np.array(net.sizes)
+    weights = np.bincount(
+        job, np.where(kinds == Kind.VALUE, sizes[layers], sizes[layers] * sizes[np.minimum(layers + 1, L)])
+    )
+    value = kinds[first] == Kind.VALUE
+    # A batch of products has the rows of all of them, at the mean number of columns.
+    columns = np.where(value, weights, np.bincount(job, sizes[layers]) / np.bincount(job)).astype(np.int64)
+    rows = np.where(value, 1, np.rint(weights / columns)).astype(np.int64)
+    draft = _Draft()
+    bits = np.array([_BITS[kind] for kind in Kind])[kinds[first]]
+    draft.add(
+        np.zeros(len(first)), work=bits, layer=np.where(chain[first], layers[first], 0), step=steps[first],
+        rows=rows, columns=columns, batch=net.batch, update=graph.update_of[first],
+    )  # fmt: skip
+    indptr, before = graph.predecessors
+    after = np.repeat(np.arange(len(graph)), np.diff(indptr))
+    a, b = job[before], job[after]
+    pairs = np.unique(np.stack([a[a != b], b[a != b]]), axis=1)
+    draft.tie(pairs[0], pairs[1])
+    return draft
+
+
+def _alike(parts: Sequence[Sequence[int]]) -> tuple[list[_Ints], _Ints]:
+    """The shares of those workers that differ from one another, and how many there are of each."""
+    different, alike = np.unique(np.array(parts), axis=1, return_counts=True)
+    return list(different), alike
+
+
+def by_rows(net: Net, workers: int, graph: TaskGraph, ranks: bool = False) -> Plan:
+    """BP with the rows of every matrix shared out: all workers meet after each layer, up and down."""
+    L = net.depth
+    shares, alike = _alike([[count for _, count in even_parts(n, workers)] for n in net.sizes])
+    everyone = np.arange(len(alike))
+    chain = _contracted(graph, net, np.zeros(L, int), [(0, L)], 1, True)
+    fields = dict(zip(chain.FIELDS, (np.concatenate(parts) for parts in chain.jobs), strict=True))
+    draft, last = _Draft(), np.full(len(alike), -1)
+    for work, l, update in zip(fields["work"], fields["layer"], fields["update"], strict=True):
+        common = {"layer": l, "step": update, "batch": net.batch, "update": update}
+        jobs = draft.add(everyone, work=work, rows=shares[l + 1], columns=net.sizes[l], **common)
+        draft.tie(last, jobs)
+        last = jobs
+        hand = 0 if work == PREDICT and l + 1 < L else 1 if work != PREDICT and l > 0 else None
+        if hand is not None and workers > 1:
+            kind = MEET if not ranks else (GATHER, REDUCE)[hand]
+            size = net.sizes[l + 1] if hand == 0 else net.sizes[l]
+            meeting = draft.add(NOBODY, meeting=kind, rows=workers, columns=size, **common)
+            draft.tie(jobs, meeting[0])
+            last = np.full(len(alike), meeting[0])
+            if hand == 1:  # the shares of the errors are added up, each worker for its rows
+                jobs = draft.add(everyone, work=VALUE, rows=1, columns=np.maximum(1, shares[l]), **common)
+                draft.tie(last, jobs)
+                last = jobs
+    return draft.plan("intra-layer", len(alike), 2, 1, alike)
+
+
+def data_parallel(net: Net, workers: int, graph: TaskGraph, ranks: bool = False) -> Plan:
+    """BP with the samples shared out. On threads each worker updates its rows of every matrix from all samples, once
+    all errors are there; on ranks each has all weights, and the gradients are summed while the errors go on down."""
+    L = net.depth
+    parts = [[count for _, count in even_parts(n, workers)] for n in (*net.sizes, net.batch)]
+    (*shares, samples), alike = _alike(parts)
+    everyone = np.arange(len(alike))
+    draft, last = _Draft(), np.full(len(alike), -1)
+    for update in range(graph.updates):
+        common = {"step": update, "update": update}
+
+        def work(kind: int, l: int, rows: Any, batch: Any, after: _Ints, common: dict = common) -> _Ints:
+            jobs = draft.add(everyone, work=kind, layer=l, rows=rows, columns=net.sizes[l], batch=batch, **common)
+            draft.tie(after, jobs)
+            return jobs
+
+        def meet(kind: int, l: int, jobs: _Ints, common: dict = common) -> _Ints:
+            if workers == 1:
+                return jobs
+            size = net.sizes[l] * net.sizes[l + 1]
+            meeting = draft.add(NOBODY, meeting=kind, layer=l, rows=workers, columns=size, batch=1, **common)
+            draft.tie(jobs, meeting[0])
+            return np.full(len(alike), meeting[0])
+
+        for l in range(L):
+            last = work(PREDICT, l, net.sizes[l + 1], samples, last)
+        sums, before = [], None
+        for l in reversed(range(L)):
+            if ranks:
+                last = work(GRADIENT, l, net.sizes[l + 1], samples, last)
+                sums.append(meet(ALLREDUCE, l, last))
+                if before is not None:  # one after the other on the network
+                    draft.tie(before, sums[-1][0])
+                before = sums[-1][0]
+            if l > 0:
+                last = work(BACKPROJECT, l, net.sizes[l + 1], samples, last)
+            if not ranks:
+                last = meet(MEET, l, last) if l > 0 or L == 1 else last
+                last = work(UPDATE, l, shares[l + 1], net.batch, last)
+        for l, there in zip(reversed(range(L)), sums, strict=False):
+            draft.tie(there, last := work(DESCEND, l, net.sizes[l + 1], samples, last))
+        if not ranks:
+            last = meet(MEET, 0, last)
+    return draft.plan("data-parallel", len(alike), 2, 1, alike)
+
+
+def pipeline(net: Net, workers: int, graph: TaskGraph, micro_batches: int, order: str = "split") -> Plan:
+    """BP with blocks of layers on workers and micro-batches that pass through them.
+
+    ``order``: "gpipe", all forwards and then all backwards (Huang et al. 2019); "1f1b", forwards and backwards in turn
+    (Narayanan et al. 2019), a backward being both products, as published; "split", errors first and all weight
+    gradients together at the end, as pcsim's engines do (the split is that of zero-bubble schedules, Qi et al. 2023).
+    """
+    if order not in ORDERS:
+        raise InputError(f"order {order!r} of a pipeline is unknown: choose from {', '.join(ORDERS)}")
+    L, M = net.depth, micro_batches
+    blocks = balanced_blocks(net.weights(), workers)
+    owner = np.concatenate([np.full(hi - lo, w) for w, (lo, hi) in enumerate(blocks)])
+    samples, sizes, here = np.array([count for _, count in even_parts(net.batch, M)]), np.array(net.sizes), np.arange(L)
+    draft, updated = _Draft(), np.full(L, -1)
+    for update in range(graph.updates):
+        jobs = np.full((3, L, M), -1)  # forwards, backwards, weights
+        for stage, (lo, hi) in enumerate(blocks):
+            for what, m in _stage(order, stage, workers, M):
+                l = here[lo:hi] if what == "F" else here[lo:hi][::-1]
+                works = {
+                    "F": [PREDICT],
+                    "W": [UPDATE],
+                    "B": [BACKPROJECT] if order == "split" else [UPDATE, BACKPROJECT],
+                }
+                work = np.tile(works[what], len(l))
+                l = np.repeat(l, len(works[what]))
+                some = (work != BACKPROJECT) | (l > 0)
+                l, work = l[some], work[some]
+                batch = net.batch if what == "W" else samples[m]
+                found = draft.add(
+                    np.full(len(l), stage), work=work, layer=l, rows=sizes[l + 1], columns=sizes[l], batch=batch,
+                    step=update, update=update, part=m,
+                )  # fmt: skip
+                jobs[np.select([work == PREDICT, work == BACKPROJECT], [0, 1], 2), l, m] = found
+
+        def hand(a: _Ints, b: _Ints, la: _Ints, lb: _Ints, parts: _Ints = samples) -> None:
+            """Edges between two layers' jobs, one for each micro-batch: what is x[l] of the upper one goes over."""
+            size = np.where(owner[la] != owner[lb], sizes[np.maximum(la, lb)] * net.item, 0)[:, None] * parts
+            draft.tie(a, b, size)
+
+        forward, backward, weights = jobs
+        draft.tie(updated[:, None], forward)
+        hand(forward[:-1], forward[1:], here[:-1], here[1:])
+        errors = np.concatenate([backward[1:], forward[-1:]])  # above each layer
+        above = np.minimum(here + 1, L - 1)
+        hand(errors, backward, above, here)
+        hand(errors, weights if order != "split" else weights[:, :1], above, here)
+        updated = weights[:, -1 if order != "split" else 0]
+    return draft.plan("pipeline", workers, 2, 1)
+
+
+def _stage(order: str, stage: int, stages: int, M: int) -> list[tuple[str, int]]:
+    """What a stage of a pipeline does, in order: forwards (F), backwards (B), and weights alone (W), with the number of
+    the micro-batch."""
+    last = stage == stages - 1
+    if order == "gpipe":
+        return [("F", m) for m in range(M)] + [("B", m) for m in range(M)]
+    if order == "1f1b":
+        ahead = min(M, stages - stage)
+        program = [("F", m) for m in range(ahead)]
+        for m in range(M):
+            program.append(("B", m))
+            if ahead + m < M:
+                program.append(("F", ahead + m))
+        return program
+    if last:
+        program = [(what, m) for m in range(M) for what in "FB"]
+    else:
+        program = [("F", m) for m in range(M)] + [("B", m) for m in range(M)]
+    return [*program, ("W", 0)]

@@ -1,0 +1,64 @@
+"""What is priced: one task of the kernels, and its cost in seconds."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+# What a worker does in one go; the names of the events of a timeline. A pass does several at once.
+PARTS = ("start", "predict", "backproject", "update", "values")
+
+SPLIT = ("gradient", "descend")  # an update whose gradient is summed over ranks in between
+
+ITEMS = {"float32": 4, "float64": 8}  # bytes
+
+MOST = 2**31 - 1  # workers, units of a layer
+
+
+class Task(NamedTuple):
+    """Work that is priced: ``work`` names what is done, joined by "+", with ``rows`` × ``columns`` weights.
+
+    ``distance``: bytes that the worker goes through until it comes back to these weights, which are found in a cache of
+    that size; ``crowd``: how many times as many all go through who have a cache in common with it. ``workers``: how
+    many are at work at the same time; ``together``: whether they do the same, and so share bandwidth all the time.
+    """
+
+    work: str
+    rows: int
+    columns: int
+    batch: int
+    item: int
+    distance: float
+    workers: int
+    crowd: float = 1.0
+    together: bool = True
+
+    @property
+    def products(self) -> list[str]:
+        """The products among the work."""
+        return [part for part in self.work.split("+") if part not in ("values", "descend")]
+
+    @property
+    def flops(self) -> float:
+        """Flop of the products; elementwise work is left out."""
+        return 2.0 * len(self.products) * self.rows * self.columns * self.batch
+
+    @property
+    def bytes(self) -> float:
+        """Bytes of weights read, and written where they update: once for all products of a batch of one."""
+        size, parts = float(self.rows * self.columns * self.item), self.products
+        if self.work == "descend":
+            return 3 * size
+        if not parts:
+            return 0.0
+        if self.work == "gradient":  # it writes, but reads no weights
+            return size
+        passes = 1 if self.batch == 1 else len(parts)
+        return size * (passes + ("update" in parts))
+
+
+class Cost(NamedTuple):
+    """Seconds, and how many of them are spent on getting weights from memory; ``inside``: of the calibrated range."""
+
+    seconds: float
+    memory: float
+    inside: bool = True

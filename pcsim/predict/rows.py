@@ -1,0 +1,116 @@
+"""Predictions as rows of a results file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+from ..algorithms import BP, PC, Algorithm
+from ..errors import InputError
+from ..host.context import capture
+from ..schedule.tasks import TaskGraph
+from .machine import Machine
+from .simulate import Prediction
+from .sweep import Projection
+
+_ITEMS = {4: "float32", 8: "float64"}
+
+# What is shown
+
+
+def source(machine: Machine, validation: str = "") -> str:
+    """The line that stands over every table and under every figure: machine, mark, report card."""
+    text = f"machine {machine.name} ({_state(machine)}), predicted"
+    return f"{text}; {_card(machine, validation)}" if validation else text
+
+
+def _as_measured(machine: Machine) -> bool:
+    """Whether the machine is that of its file, not scaled in cores and with its own figures."""
+    return machine.name == machine.source.get("name", machine.name)
+
+
+def _state(machine: Machine) -> str:
+    if not machine.calibrated:
+        return "not calibrated"
+    return "calibrated" if _as_measured(machine) else "calibrated, then changed"
+
+
+def _card(machine: Machine, validation: str) -> str:
+    return validation if _as_measured(machine) else f"{validation}, of the machine as it was measured"
+
+
+# Rows of a results file
+
+
+def context(machine: Machine, validation: str = "", command: Sequence[str] | None = None) -> dict[str, Any]:
+    """For the header of a results file. What the file is of is the machine that was predicted, not this host, which
+    stands under ``host``."""
+    host = capture(list(command) if command else None)
+    card = _card(machine, validation) if validation else None
+    return {
+        **{name: host[name] for name in ("time", "versions", "commit", "command") if name in host},
+        "cpu_model": f"machine {machine.name}, predicted, {_state(machine)}",
+        "cores": machine.workers,
+        "note": card,
+        "machine": machine.name,
+        "model": machine.model,
+        "calibrated": dict(machine.calibrated) if machine.calibrated else None,
+        "validation": card,
+        "host": host,
+    }
+
+
+def rows(cases: Iterable[Projection]) -> Iterator[dict[str, Any]]:
+    """The predictions of a sweep as rows of ``pcsim-results/1``, each once. InputError for several machines: their
+    rows could not be told apart."""
+    seen: set[tuple] = set()
+    for one in cases:
+        if (one.latency, one.bandwidth) != (1, 1):
+            raise InputError("a results file is of one machine: change its figures with --set, a file for each")
+        everybody = [*zip(one.algorithms, one.runs, strict=True), *((BP(), bp) for bp in one.bps)]
+        for algorithm, run in everybody:
+            key = (algorithm, run.execution, run.workers, run.ranks, one.net)
+            if key not in seen:
+                seen.add(key)
+                yield _row(one, algorithm, run)
+
+
+@lru_cache(maxsize=64)
+def _counted(algorithm: Algorithm, depth: int) -> tuple[TaskGraph, dict[str, float]]:
+    graph = algorithm.tasks(depth, 3)
+    return graph, {name: getattr(graph, name) for name in ("mm", "smm", "mm_full", "smm_full")}
+
+
+def _row(one: Projection, algorithm: Algorithm, run: Prediction) -> dict[str, Any]:
+    graph, counts = _counted(algorithm, one.depth)
+    return {
+        "algorithm": run.algorithm,
+        "execution": run.execution,
+        "backend": "mpi" if run.ranks and run.ranks > 1 else "threads",
+        "workers": run.workers,
+        "depth": one.depth,
+        "width": one.width,
+        "batch": one.batch,
+        "steps": algorithm.T if isinstance(algorithm, PC) else 1,
+        "dtype": _ITEMS.get(one.net.item, f"{one.net.item} bytes"),
+        "activation": "tanh",
+        "kind": "predicted",
+        "seconds": [],
+        "median": run.seconds,
+        "ci95": None,
+        **counts,
+        "smm_workers": graph.makespan(run.workers if run.execution == "layer-parallel" else 1),
+        "flops": run.flops,
+        "bytes": run.bytes,
+        "flop_rate": run.flops / run.seconds,
+        "bandwidth": run.bytes / run.seconds,
+        "variant": f"{run.micro_batches} parts" if run.micro_batches else None,
+        **({"ranks": run.ranks, "messages": run.messages} if run.ranks and run.ranks > 1 else {}),
+        "machine": run.machine,
+        "utilisation": run.utilisation,
+        "joules": run.energy,
+        "critical_path": run.words,
+        "warnings": [run.mark] if run.mark else [],
+        "error": None,
+    }

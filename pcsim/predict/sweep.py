@@ -1,0 +1,298 @@
+"""Sweeps of predictions: iPC against every BP over depths, widths, batches, workers, and figures of the machine.
+
+What comes out are cases and maps of them, tables, and rows of kind "predicted" for a results file. Each says which
+machine it is of, and whether that was calibrated. Nothing here prices a job, measures, or draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise, product
+from typing import Any
+
+from ..algorithms import BP, IPC, PC, Algorithm
+from ..errors import InputError
+from ..schedule.timeline import Timeline
+from .machine import Machine
+from .plans import ORDERS, Net
+from .rivals import backprops, layers_on_workers
+from .simulate import MICRO_BATCHES, Prediction, simulate, timeline
+from .what_if import FIGURES, with_figure
+
+EXECUTIONS = ("serial", "intra-layer", "pipeline", "data-parallel")  # of BP
+
+# What a factor of latency changes: the ways from worker to worker, whichever the machine has.
+LATENCY = ("hand-over latency", "barrier", "message latency", "message overhead")
+
+BANDWIDTH = ("memory bandwidth",)
+
+MAPS = {"depth-width": ("depth", "width"), "workers-latency": ("workers", "latency")}
+
+
+@dataclass(frozen=True)
+class How:
+    """What a sweep is about beside sizes: who is set against BP, which BPs there are, and how a pipeline goes.
+
+    ``micro_batches``: None for the best number of them.
+    """
+
+    algorithms: tuple[Algorithm, ...] = (IPC(),)
+    executions: tuple[str, ...] = EXECUTIONS
+    ranks: int | None = None
+    micro_batches: int | None = None
+    order: str = "split"
+
+    def __post_init__(self) -> None:
+        for name in self.executions:
+            if name not in EXECUTIONS:
+                raise InputError(f"execution {name!r} of BP is unknown: choose from {', '.join(EXECUTIONS)}")
+        if self.order not in ORDERS:
+            raise InputError(f"order {self.order!r} is unknown: choose from {', '.join(ORDERS)}")
+        if not self.algorithms or not self.executions:
+            raise InputError("a sweep needs an algorithm, and an execution of BP to hold it against")
+
+
+@dataclass(frozen=True)
+class Projection:
+    """One net on no more than so many workers: ``runs`` of those who are set against BP, and ``bps``, the fastest of
+    each execution, of which the first is serial (the paper's setting). ``latency`` and ``bandwidth`` are the factors by
+    which the machine was changed.
+    """
+
+    net: Net
+    workers: int
+    machine: str
+    runs: tuple[Prediction, ...]
+    bps: tuple[Prediction, ...]
+    algorithms: tuple[Algorithm, ...] = (IPC(),)  # of the runs
+    executions: tuple[str, ...] = EXECUTIONS  # of BP, that count
+    latency: float = 1.0
+    bandwidth: float = 1.0
+
+    @property
+    def depth(self) -> int:
+        """L."""
+        return self.net.depth
+
+    @property
+    def width(self) -> int:
+        """Of all layers."""
+        return self.net.sizes[-1]
+
+    @property
+    def batch(self) -> int:
+        """Data points in an update."""
+        return self.net.batch
+
+    @property
+    def name(self) -> str:
+        """The net in words."""
+        return f"{self.depth} × {self.width}, batch {self.batch}"
+
+    @property
+    def best(self) -> Prediction:
+        """The fastest BP of the executions that count (``best-bp``)."""
+        counted = [bp for bp in self.bps if bp.execution in self.executions]
+        if not counted:
+            names = ", ".join(self.executions)
+            raise InputError(f"BP by {names} does not fit {self.name} on {self.workers} workers: add an execution")
+        return min(counted, key=lambda bp: bp.seconds)
+
+    @property
+    def ratio(self) -> float:
+        """Of the first of ``runs`` to ``best``."""
+        return self.runs[0].seconds / self.best.seconds
+
+    @property
+    def paper_style(self) -> float:
+        """The same to serial BP."""
+        return self.runs[0].seconds / self.bps[0].seconds
+
+    @property
+    def mark(self) -> str:
+        """What must stand beside the ratio: see ``Prediction.mark``."""
+        return next((p.mark for p in (self.runs[0], self.best) if p.mark), "")
+
+
+def changed(machine: Machine, words: Iterable[str]) -> Machine:
+    """The machine with figures changed, each said as ``"memory bandwidth=2"``; its name says so."""
+    for word in words:
+        name, sign, text = word.rpartition("=")
+        try:
+            factor = float(text)
+        except ValueError:
+            sign = ""
+        if not sign or not 0 < factor < float("inf"):
+            raise InputError(f"{word!r}: say which figure and by what factor, as in 'memory bandwidth=2'")
+        name = name.strip()
+        machine = replace(with_figure(machine, name, factor), name=f"{machine.name}, {name} × {factor:g}")
+    return machine
+
+
+def with_factors(machine: Machine, latency: float = 1.0, bandwidth: float = 1.0) -> Machine:
+    """The machine with all its latencies, and the bandwidth of its memory, times a factor."""
+    for names, factor in ((LATENCY, latency), (BANDWIDTH, bandwidth)):
+        for name in names if factor != 1 else ():
+            machine = FIGURES[name](machine, factor)
+    return machine
+
+
+def check_workers(machine: Machine, workers: Iterable[int], ranks: int | None = None) -> None:
+    """InputError where the machine has fewer workers, or ranks would have none."""
+    for count in workers:
+        if machine.workers is not None and count > machine.workers:
+            raise InputError(f"--workers: {count} are more than the {machine.workers} of machine {machine.name}")
+        if ranks is not None and ranks > count:
+            raise InputError(f"--ranks: {ranks} ranks for {count} workers: each rank has at least one")
+
+
+def default_workers(machine: Machine, most: int = 64) -> list[int]:
+    """All that the machine has; ``most`` where it has no end."""
+    return [min(machine.workers or most, most)]
+
+
+def case(
+    machine: Machine, net: Net, workers: int, how: How | None = None, fewer: Iterable[int] = (), known: Any = None
+) -> Projection:
+    """Predict one net on no more than so many workers: who does better with fewer takes fewer, on both sides.
+
+    Looked at are all of them, one, a node's, and ``fewer``. ``known``: a dictionary of what was predicted before.
+    """
+    how = how or How()
+    node = machine.sockets * machine.cores if machine.cores else workers
+    counts = sorted({count for count in (1, node, *fewer, workers) if count <= workers})
+    known = {} if known is None else known
+    for count in counts:
+        if (machine.name, net, count) not in known:
+            known[machine.name, net, count] = _on(machine, net, count, how)
+    found = [known[machine.name, net, count] for count in counts]
+    runs = [min(alike, key=lambda run: run.seconds) for alike in zip(*(runs for runs, _ in found), strict=True)]
+    bps: dict[str, Prediction] = {}
+    for bp in (bp for _, several in found for bp in several):
+        if bp.execution not in bps or bp.seconds < bps[bp.execution].seconds:
+            bps[bp.execution] = bp
+    return Projection(net, workers, machine.name, tuple(runs), tuple(bps.values()), how.algorithms, how.executions)
+
+
+def _on(machine: Machine, net: Net, workers: int, how: How) -> tuple[list[Prediction], list[Prediction]]:
+    """Who is held against BP, and every BP, on so many workers."""
+    ranks = how.ranks and min(how.ranks, workers)
+    runs = [layers_on_workers(algorithm, net, machine, workers, ranks) for algorithm in how.algorithms]
+    bps = backprops(net, machine, workers, ranks)
+    if how.micro_batches or how.order != "split":
+        for number, bp in enumerate(bps):
+            if bp.execution == "pipeline":
+                bps[number] = simulate(
+                    BP(), net, machine, "pipeline", bp.workers, ranks=ranks and min(ranks, bp.workers),
+                    micro_batches=how.micro_batches or bp.micro_batches or MICRO_BATCHES, order=how.order,
+                )  # fmt: skip
+    return runs, bps
+
+
+def sweep(
+    machine: Machine,
+    depths: Sequence[int],
+    widths: Sequence[int],
+    batches: Sequence[int] = (1,),
+    workers: Sequence[int] = (),
+    *,
+    how: How | None = None,
+    latencies: Sequence[float] = (1.0,),
+    bandwidths: Sequence[float] = (1.0,),
+    item: int = 4,
+    on_progress: Callable[[str, int, int], None] = lambda name, done, total: None,
+) -> Iterator[Projection]:
+    """Predict every combination; ``item``: bytes of an element. ``workers``: none for ``default_workers``."""
+    workers = list(workers) or default_workers(machine)
+    check_workers(machine, workers, how.ranks if how else None)
+    machines = {(a, b): with_factors(machine, a, b) for a in latencies for b in bandwidths}
+    all_of_them = list(product(batches, depths, widths, latencies, bandwidths, sorted(workers)))
+    known: dict[tuple[float, float], dict] = {factors: {} for factors in machines}
+    for number, (batch, depth, width, latency, bandwidth, count) in enumerate(all_of_them):
+        on_progress(f"depth {depth}, width {width}, batch {batch}, {count} workers", number, len(all_of_them))
+        net = Net((width,) * (depth + 1), batch, item)
+        factors = latency, bandwidth
+        found = case(machines[factors], net, count, how, workers, known[factors])
+        yield replace(found, latency=latency, bandwidth=bandwidth)
+
+
+@dataclass(frozen=True)
+class Map:
+    """Ratios over two sizes: ``at[row, column]`` is the case there. ``title`` says what all of them share."""
+
+    title: str
+    over: tuple[str, str]
+    rows: tuple[float, ...]
+    columns: tuple[float, ...]
+    at: Mapping[tuple[float, float], Projection] = field(repr=False)
+
+    def crossings(self) -> list[tuple[float, float, float]]:
+        """(row, column before, column after) between which the ratio goes through 1."""
+        found = []
+        for row in self.rows:
+            there = [column for column in self.columns if (row, column) in self.at]
+            for before, after in pairwise(there):
+                if (self.at[row, before].ratio < 1) != (self.at[row, after].ratio < 1):
+                    found.append((row, before, after))
+        return found
+
+
+def maps(cases: Sequence[Projection], over: tuple[str, str] = MAPS["depth-width"]) -> list[Map]:
+    """Crossover maps of a sweep: one for each combination of what is not ``over``."""
+    names = [name for name in ("depth", "width", "batch", "workers", "latency", "bandwidth") if name not in over]
+    groups: dict[tuple, list[Projection]] = {}
+    for one in cases:
+        groups.setdefault(tuple(getattr(one, name) for name in names), []).append(one)
+    found = []
+    for values, inside in groups.items():
+        axes = [tuple(sorted({getattr(one, name) for one in inside})) for name in over]
+        place = {(getattr(one, over[0]), getattr(one, over[1])): one for one in inside}
+        plain = zip(names, values, strict=True)
+        told = [f"{n} × {v:g}" if n in ("latency", "bandwidth") else _told(n, v) for n, v in plain if _worth(n, v)]
+        found.append(Map(", ".join(told), over, axes[0], axes[1], place))
+    return found
+
+
+def _worth(name: str, value: float) -> bool:
+    return name not in ("latency", "bandwidth") or value != 1
+
+
+def _told(name: str, value: float) -> str:
+    return f"{value:g} workers" if name == "workers" else f"{name} {value:g}"
+
+
+def by(run: Prediction) -> str:
+    """Who did it: ``"pipeline on 4 (8 parts)"``."""
+    ranks = f" in {run.ranks} ranks" if run.ranks and run.ranks > 1 else ""
+    parts = f" ({run.micro_batches} parts)" if run.micro_batches else ""
+    return f"{run.execution} on {run.workers}{ranks}{parts}"
+
+
+def title_of(algorithm: Algorithm) -> str:
+    return f"{algorithm.title}, T = {algorithm.T}" if isinstance(algorithm, PC) else algorithm.title
+
+
+# One case over time
+
+
+def timeline_of(
+    one: Projection, machine: Machine, backprop: bool = False, how: How | None = None, updates: int = 3
+) -> tuple[Timeline, str]:
+    """The first updates of a case's first algorithm, or of the best BP, with a title that says the machine."""
+    how = how or How()
+    run, algorithm = (one.best, BP()) if backprop else (one.runs[0], one.algorithms[0])
+    found = timeline(
+        algorithm, one.net, machine, run.execution, run.workers, updates=updates,
+        ranks=how.ranks and min(how.ranks, run.workers), micro_batches=run.micro_batches or MICRO_BATCHES,
+        order=how.order,
+    )  # fmt: skip
+    mark = f", {run.mark}" if run.mark else ""
+    return found, f"{title_of(algorithm)} {by(run)}, {one.name}: predicted for {machine.name}{mark}"
+
+
+def trace(found: Timeline, title: str, told: str) -> dict[str, Any]:
+    """A Chrome trace that says what it is of."""
+    made = found.chrome_trace()
+    made["traceEvents"].insert(0, {"ph": "M", "name": "process_name", "pid": 0, "args": {"name": title}})
+    return made | {"otherData": {"kind": "predicted", "source": told}}

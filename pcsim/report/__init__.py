@@ -1,0 +1,1 @@
+"""Results in words: tables as text, Markdown or CSV."""

@@ -1,0 +1,286 @@
+"""What a results file says in words: tables, the evidence behind them, a summary in sentences.
+
+Pure functions of :class:`pcsim.results.files.Results`: the same file gives the same text. It must never decide what is
+compared with what (that is :mod:`pcsim.results.pairs`), measure anything, look at a clock or at this machine. ``ratio``
+always means seconds per complete weight update of iPC ÷ those of BP, or of what else is named; below 1, iPC is faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..results.files import KEY, Results
+from ..results.pairs import (
+    HEADLINE,
+    LEVEL,
+    UNDECIDED,
+    Cell,
+    bp_executions,
+    cell_of,
+    cells,
+    failed,
+    gains,
+    ladder,
+    pairs,
+    quotient,
+    scaling,
+    sides,
+    steps,
+    unsteady,
+)
+from ..tables import between, layout, listing, records, scaled, short
+from .words import (
+    by_whom,
+    case_cells,
+    definition,
+    factor,
+    first_few,
+    latency_words,
+    machine,
+    notes_of,
+    place_words,
+    team,
+    who,
+)
+
+
+def table(results: Results, denominator: str = HEADLINE, format: str = "text") -> str:
+    """Ratios over depth (rows) and width (columns), a table for each kind, net type, batch and delay that has any.
+
+    The definition stands first. Where the denominator is the fastest of several, a second table says which it was
+    and on how many workers. ``~`` marks a ratio that may as well be 1, ``!`` one with an unsteady time, ``error`` a
+    failed cell, ``-`` one without measurement. The last column, the ratio of the SMMs, is counted. CSV is one table
+    of ratios, the definition its first line, beginning with ``#``.
+    """
+    found = {cell_of(pair): pair for pair in pairs(results, denominator)}
+    broken = {cell_of(row) for row in failed(results)}
+    known = cells(results)
+    texts, lines = [], []
+    every = sorted({cell.width for cell in known})
+    delayed = any(cell.delay is not None for cell in known)
+    for group in dict.fromkeys((*cell[:4], cell.delay) for cell in known):
+        inside = [cell for cell in known if (*cell[:4], cell.delay) == group]
+        kind, dtype, activation, batch, delay = group
+        widths = every if format == "csv" else sorted({cell.width for cell in inside})
+        body, others = [], []
+        for depth in sorted({cell.depth for cell in inside}):
+            row = [Cell(kind, dtype, activation, batch, depth, width, delay) for width in widths]
+            counted = next((found[cell]["smm_ratio"] for cell in row if cell in found), None)
+            body.append([depth, *(_shown(found.get(cell), cell in broken) for cell in row), short(counted)])
+            others.append([depth, *(_fastest_of(found.get(cell)) for cell in row)])
+        lines += [[*group[: 4 + delayed], *row] for row in body]
+        if not any(cell in found or cell in broken for cell in inside):
+            continue
+        header = ["depth", *(f"width {width}" for width in widths)]
+        texts.append(f"{kind}, batch {batch}, {dtype}, {activation}{latency_words(delay)}")
+        texts.append(layout([*header, "SMMs (counted)"], body, format))
+        if denominator in ("best-bp", "peer-ipc"):
+            name = "BP" if denominator == "best-bp" else "peer's iPC"
+            texts += [f"the fastest {name}, and on how many workers", layout(header, others, format)]
+    if format == "csv":
+        header = [*Cell._fields[:4], *(["delay"] if delayed else []), "depth"]
+        header += [*(f"width {width}" for width in every), "SMMs (counted)"]
+        return f"# {definition(denominator, results)}\n{layout(header, lines, format)}"
+    marked = any(pair["verdict"] == UNDECIDED for pair in found.values())
+    notes = [f"~ {UNDECIDED}: the 95 % interval holds 1, or p ≥ {LEVEL}"] if marked else []
+    if any(pair["unsteady"] for pair in found.values()):
+        notes.append("! one of the two times is unsteady: measure again on a quieter machine, or for longer")
+    return "\n\n".join([definition(denominator, results), *texts, *notes])
+
+
+def verdicts(results: Results, denominator: str = HEADLINE, format: str = "text") -> str:
+    """The evidence behind :func:`table`, a line for each pair: ratio, interval, p, verdict, who ran, times, SMMs."""
+    found = pairs(results, denominator)
+    if format == "csv":
+        return records(found)
+    other = "BP by" if sides(denominator)[1] == "BP" else "other by"
+    header = ["ratio", "95 % interval", "p", "verdict", "iPC by", "seconds", other, "seconds", "SMMs (counted)"]
+    body = [
+        [
+            *case_cells(pair),
+            short(pair["ratio"]),
+            between(pair["low"], pair["high"]),
+            "-" if pair["p"] is None else f"{pair['p']:.2g}",
+            pair["verdict"],
+            by_whom(pair["execution"], team(pair), pair["variant"]),
+            scaled(pair["median"]),
+            by_whom(pair["other_execution"], team(pair, "other_"), pair["other_variant"]),
+            scaled(pair["other_median"]),
+            short(pair["smm_ratio"]),
+        ]
+        for pair in found
+    ]
+    return f"{definition(denominator, results)}\n\n{listing(header, body, format)}"
+
+
+def details(results: Results, format: str = "text") -> str:
+    """A line for each row of the file, by cell. CSV has plain seconds and bytes per second, the others scaled units."""
+    rows = [row for inside in cells(results).values() for row in inside]
+    if format == "csv":
+        names = [*KEY, "kind", "median", "low", "high", "mm", "smm", "smm_workers", "bandwidth", "roofline"]
+        names += ["variant", "launch", "flop_rate", "tile_rate", "gemm_rate", "drift", "ranks", "hosts", "delay"]
+        names += ["messages", "counted_messages", "message_bytes", "collectives", "latency", "handover_seconds"]
+        ends = [dict(zip(("low", "high"), row["ci95"] or (None, None), strict=True)) for row in rows]
+        body = [[*map((row | end).get, names), notes_of(row)] for row, end in zip(rows, ends, strict=True)]
+        return layout([*names, "notes"], body, format)
+    header = ["algorithm", "execution", "workers", "seconds"]
+    header += ["95 % interval", "MM", "SMM", "SMM on workers", "GB/s", "roofline", "notes"]
+    body = [
+        [
+            *case_cells(row),
+            row["algorithm"],
+            row["execution"] + (f" ({row['variant']})" if row.get("variant") else ""),
+            f"{team(row)} (auto)" if row.get("auto") else team(row),
+            scaled(row["median"]),
+            " to ".join(map(scaled, row["ci95"] or (None,))),
+            *(short(row.get(name), whole=True) for name in ("mm", "smm", "smm_workers")),
+            short(quotient(row.get("bandwidth"), 1e9)),
+            "-" if row.get("roofline") is None else f"{row['roofline']:.0%}",
+            notes_of(row),
+        ]
+        for row in rows
+    ]
+    return listing(header, body, format)
+
+
+def speedups(results: Results, format: str = "text") -> str:
+    """:func:`pcsim.results.pairs.scaling` as a table."""
+    found = scaling(results)
+    if format == "csv":
+        return records(found)
+    backends = {gain["backend"] for gain in found}
+    body = [
+        [
+            *case_cells(gain),
+            f"{gain['workers']} ({gain['backend']})" if len(backends) > 1 else gain["workers"],
+            short(gain["speedup"]),
+            between(gain["low"], gain["high"]),
+            f"{gain['efficiency']:.0%}",
+            short(gain["counted"]),
+        ]
+        for gain in found
+    ]
+    header = ["workers", "speedup", "95 % interval", "efficiency", "counted"]
+    return f"speedup = seconds of iPC with 1 worker ÷ with more\n\n{listing(header, body, format)}"
+
+
+def ladder_table(results: Results, format: str = "text") -> str:
+    """:func:`pcsim.results.pairs.ladder` as a table: a line per cell, a column per execution of BP, the fastest with
+    ``*``. Below it stands which variant of an execution ran. CSV has a line per rung."""
+    found = ladder(results)
+    if format == "csv":
+        return records(found)
+    executions = bp_executions(results)
+    lines: dict[Cell, list[Any]] = {}
+    for rung in found:
+        text = scaled(rung["median"]) + (" *" if rung["best"] else "  ")
+        lines.setdefault(cell_of(rung), case_cells(rung)).append("error  " if rung["error"] else text)
+    if format == "markdown":
+        lines = {cell: [str(entry).rstrip() for entry in line] for cell, line in lines.items()}
+    header = [name if format == "markdown" else f"{name}  " for name in executions]
+    said = "median seconds per complete weight update of BP by execution; * the fastest of the cell (best-bp)"
+    ran = {
+        name: sorted({r["variant"] for r in found if r["execution"] == name and r["variant"]}) for name in executions
+    }
+    variants = [f"{name}: {', '.join(known)}" for name, known in ran.items() if known]
+    notes = [f"variants: {'; '.join(variants)}"] if variants else []
+    return "\n\n".join([said, listing(header, list(lines.values()), format), *notes])
+
+
+def gains_table(results: Results, format: str = "text") -> str:
+    """:func:`pcsim.results.pairs.gains` as a table: seconds of BP and of iPC in each form, and the factors."""
+    found = gains(results)
+    if format == "csv":
+        return records(found)
+    times = {
+        "BP serial": "bp_serial",
+        "best BP": "best_bp",
+        "unfused, 1": "serial_unfused",
+        "fused, 1": "serial",
+        "unfused, P": "layer_parallel_unfused",
+        "fused, P": "layer_parallel",
+    }
+    factors = ("fusion", "layers", "both")
+    body = [
+        [
+            *case_cells(gain),
+            "-" if gain["workers"] is None else gain["workers"],
+            *(scaled(gain[name]) for name in times.values()),
+            *(entry for name in factors for entry in factor(gain, name)),
+        ]
+        for gain in found
+    ]
+    header = ["P", *times, *(entry for name in factors for entry in (name, "95 % interval"))]
+    said = (
+        "median seconds per complete weight update of BP and of iPC, unfused (three passes per layer) and fused (one),"
+        " on 1 worker and on P.\nfusion = unfused, 1 ÷ fused, 1; layers = unfused, 1 ÷ unfused, P (parallel layers"
+        " alone); both = unfused, 1 ÷ fused, P"
+    )
+    return f"{said}\n\n{listing(header, body, format)}"
+
+
+def step_costs(results: Results, format: str = "text") -> str:
+    """:func:`pcsim.results.pairs.steps` as a table."""
+    found = steps(results)
+    if format == "csv":
+        return records(found)
+    body = [
+        [
+            *case_cells(step),
+            step["algorithm"],
+            by_whom(step["execution"], team(step)),
+            step["steps"],
+            scaled(step["seconds"]),
+            scaled(step["ipc"]),
+            *factor(step, "ratio", ""),
+        ]
+        for step in found
+    ]
+    header = ["algorithm", "execution", "steps", "seconds per step", "iPC's", "ratio", "95 % interval"]
+    said = (
+        "ratio = seconds per inference step of PC or Z-IL ÷ seconds per step of iPC, same execution and workers;"
+        " PC takes T + 1 steps per weight update, Z-IL one per layer"
+    )
+    return f"{said}\n\n{listing(header, body, format)}"
+
+
+def summary(results: Results, denominator: str = HEADLINE) -> list[str]:
+    """The results in some sentences, losses, failures and doubts included."""
+    found = pairs(results, denominator)
+    first, second = sides(denominator)
+    lines = [definition(denominator, results) + "."]
+    for kind in dict.fromkeys(pair["kind"] for pair in found):
+        some = [pair for pair in found if pair["kind"] == kind]
+        names = (f"{first} faster", f"{second} faster", UNDECIDED)
+        won, lost, open_ = ([pair for pair in some if pair["verdict"] == verdict] for verdict in names)
+        count = f"{first} is faster in {len(won)}, {second} in {len(lost)}, and {len(open_)} show {UNDECIDED}"
+        lines.append(f"Of {len(some)} {kind} cells {count}.")
+        some.sort(key=lambda pair: pair["ratio"])
+        lines += [f"Best ratio: {_told(some[0])}.", f"Worst ratio: {_told(some[-1])}."]
+        places = "; ".join(f"{place_words(pair)} ({short(pair['ratio'])})" for pair in lost)
+        lines.append(f"iPC loses at {places}." if lost else "iPC loses in none of them.")
+    lines.append(f"Source: {machine(results)}.")
+    shaky = [who(row) for row in results.rows if unsteady(row)]
+    if shaky:
+        lines.append(f"Unsteady, to be measured again on a quieter machine or for longer: {first_few(shaky)}.")
+    broken = [f"{who(row)} ({row['error']})" for row in failed(results)]
+    if broken:
+        lines.append(f"Failed: {first_few(broken)}.")
+    return lines + [f"Note: {text}." for text in results.warnings]
+
+
+def _shown(pair: Mapping[str, Any] | None, broken: bool) -> str:
+    if pair is None:
+        return "error" if broken else "-"
+    return ("~" if pair["verdict"] == UNDECIDED else "") + short(pair["ratio"]) + ("!" if pair["unsteady"] else "")
+
+
+def _fastest_of(pair: Mapping[str, Any] | None) -> str:
+    return "-" if pair is None else f"{pair['other_execution']} {team(pair, 'other_')}"
+
+
+def _told(pair: Mapping[str, Any]) -> str:
+    ends = "" if pair["low"] is None else f" ({between(pair['low'], pair['high'])})"
+    times = f"{scaled(pair['median'])} against {scaled(pair['other_median'])}"
+    return f"{short(pair['ratio'])}{ends} at {place_words(pair)}: {times} with {pair['other_execution']}"

@@ -1,0 +1,83 @@
+"""Words that several tables share: machine, definition of the ratio, teams, notes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..results.files import Results
+from ..results.pairs import HEADLINE, RANKS, peers, sides
+from ..tables import between, scaled, short
+from ..tables import case as plain_case
+from ..tables import place as plain_place
+
+
+def machine(results: Results) -> str:
+    """Where the results come from: CPU model, usable cores, pcsim's version, as far as the file says."""
+    context = results.context
+    versions = context.get("versions")
+    version = versions.get("pcsim") if isinstance(versions, dict) else None
+    cores = f"{context['cores']} usable cores" if context.get("cores") else ""
+    parts = [context.get("cpu_model") or "unknown CPU", cores, f"pcsim {version}" if version else ""]
+    return ", ".join(str(part) for part in [*parts, context.get("note")] if part)
+
+
+def definition(denominator: str = HEADLINE, results: Results | None = None) -> str:
+    """The one line that says what the ratios of a table mean; ``results`` name the peers where they are meant."""
+    names = {"best-bp": "best-bp: the fastest of each cell on the same workers", "paper-style": "serial: paper-style"}
+    other = f"BP (execution {names.get(denominator, denominator)})"
+    if denominator == "peer-ipc":
+        known = f" ({', '.join(peers(results))})" if results else ""
+        other = f"the fastest peer's iPC{known} on the same workers"
+    elif denominator.startswith("ipc:"):
+        execution = denominator[4:]
+        other = f"iPC by {execution}" if results and execution in peers(results) else f"iPC (execution {execution})"
+    first = sides(denominator)[0]
+    return f"ratio = seconds per complete weight update of {first} ÷ that of {other}; below 1, {first} is faster"
+
+
+def case_cells(row: Mapping[str, Any]) -> list[Any]:
+    """The cell of a row for :func:`listing`, its delay said with the type."""
+    kind, type_, *sizes = plain_case(row)
+    return [kind, type_ + latency_words(row.get("delay")), *sizes]
+
+
+def place_words(row: Mapping[str, Any]) -> str:
+    return plain_place(row) + latency_words(row.get("delay"))
+
+
+def latency_words(delay: float | None) -> str:
+    return "" if delay is None else f", {scaled(delay) if delay else 'no'} latency added"
+
+
+def team(row: Mapping[str, Any], prefix: str = "") -> str:
+    """The workers of a row or of a side of a pair: ``"2"`` threads, ``"2 ranks"``, ``"2 ranks × 4"`` threads each."""
+    workers, backend, ranks = (row.get(prefix + name) for name in ("workers", "backend", "ranks"))
+    if backend != RANKS or workers is None:
+        return str(workers)
+    ranks = ranks or workers
+    return f"{ranks} rank{'s' if ranks > 1 else ''}" + (f" × {workers // ranks}" if workers > ranks else "")
+
+
+def by_whom(execution: str, team: str, variant: str | None = None) -> str:
+    return f"{execution} on {team}" + (f" ({variant})" if variant else "")
+
+
+def factor(found: Mapping[str, Any], name: str, prefix: str | None = None) -> tuple[str, str]:
+    """A number and its interval; the ends are called after it unless a prefix is given."""
+    prefix = f"{name}_" if prefix is None else prefix
+    return short(found[name]), between(found[f"{prefix}low"], found[f"{prefix}high"])
+
+
+def notes_of(row: Mapping[str, Any]) -> str:
+    texts = [*([] if row["error"] is None else [f"error: {row['error']}"]), *row["warnings"]]
+    return "; ".join(" ".join(text.split()) for text in texts)
+
+
+def who(row: Mapping[str, Any]) -> str:
+    return f"{row['algorithm']} {row['execution']} at {place_words(row)}"
+
+
+def first_few(texts: list[str]) -> str:
+    more = f"; and {len(texts) - 3} more" if len(texts) > 3 else ""
+    return "; ".join(texts[:3]) + more

@@ -1,0 +1,1 @@
+"""Results files: reading and writing them, pairing their rows, intervals and verdicts."""

@@ -1,0 +1,290 @@
+"""The results file ``pcsim-results/1``: written as cells end, read back strictly; and the statistics of its samples.
+
+A file is JSON Lines: a header with the context (machine, versions), then one row per cell and configuration. It
+must never know how a row was measured (engines, clocks) nor how it is shown (tables, figures).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import reprlib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .fields import SCHEMA, Row, all_finite, check_row
+from .statistics import Floats, bootstrap_interval
+
+KEY = ("algorithm", "execution", "backend", "workers", "depth", "width", "batch", "steps", "dtype", "activation")
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a results file holds. ``rows`` have every required field of CONTRACT section 5; others may be absent.
+
+    ``context`` is the first header's: free fields, of which ``cpu_model`` (text), ``cores`` (how many are usable)
+    and ``versions`` (with ``pcsim``) are looked at. ``resumed`` holds the context of each later run that carried
+    the file on; ``warnings`` are short texts for the reader.
+    """
+
+    path: Path
+    context: dict[str, Any]
+    rows: list[Row]
+    warnings: list[str] = field(default_factory=list)
+    resumed: list[dict[str, Any]] = field(default_factory=list)
+
+
+def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The cell and configuration of a row: its values of ``KEY``, in that order. ``steps`` may be absent."""
+    return tuple(row.get(name) if name == "steps" else row[name] for name in KEY)
+
+
+def configuration(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What tells two rows of one kind apart: :func:`key`, and how many ranks and how much added latency they had.
+
+    Two ranks of one thread and one rank of two threads share the key, as ``workers`` is 2 for both. A delay of 0 is
+    not null: it is that of a network made for the purpose, to which nothing was added.
+    """
+    return *key(row), row.get("ranks"), row.get("delay")
+
+
+def samples(row: Mapping[str, Any]) -> Floats:
+    """The raw samples of a row in seconds, in the order of the rounds; NaN where one is missing."""
+    return np.array(row["seconds"], dtype=np.float64)
+
+
+def read(path: str | os.PathLike[str], schema: str = SCHEMA) -> Results:
+    """Reads a results file. A last line cut by a crash is dropped with a warning; extra fields are kept.
+
+    Raises :class:`InputError`, naming file, line and field, for anything else that is not ``pcsim-results/1``.
+    """
+    path = Path(path)
+    data = _stored(path)
+    if not data:
+        raise InputError(f"{path}: {'is empty' if path.is_file() else 'no such file'}; give a file that bench wrote")
+    return _parse(path, data, schema)[0]
+
+
+def schema_of(path: str | os.PathLike[str]) -> str:
+    """The schema that a file's first line names, or "" if it names none; :class:`InputError` if it cannot be read."""
+    header = _decoded(_stored(Path(path)).split(b"\n")[0])
+    return str(header.get("schema", "")) if isinstance(header, dict) else ""
+
+
+def latest(rows: list[Row]) -> list[Row]:
+    """The rows that count: where a cell was measured again (its first interrupted, or a failure mended), the later.
+
+    Ranks measure their cells apart from threads, and a cell with added latency is another one: none displaces another.
+    """
+    cells: dict[tuple[Any, ...], dict[tuple[Any, ...], Row]] = {}
+    for row in rows:
+        cell = tuple(row[name] for name in ("depth", "width", "batch", "dtype", "activation", "kind"))
+        cell += (row["backend"] == "mpi", row.get("delay"))
+        mine = (*configuration(row), row.get("launch"))
+        if mine in cells.setdefault(cell, {}):
+            cells[cell] = {}
+        cells[cell][mine] = row
+    return [row for held in cells.values() for row in held.values()]
+
+
+def check_target(path: str | os.PathLike[str], resume: bool = False) -> None:
+    """Raises at once, and touches nothing, for a target that :class:`Writer` would refuse after a long preparation."""
+    path = Path(path)
+    data = _stored(path)
+    if data and not resume:
+        raise InputError(f"{path}: exists already; use --resume to carry on with it, or another name")
+    if data and not _cut_header(data, SCHEMA):
+        _parse(path, data, SCHEMA)
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        why = "no permission" if path.parent.is_dir() else "no such folder"
+        raise InputError(f"{path}: cannot be written ({why}); give another place")
+
+
+class Writer:
+    """Appends rows to a results file, each on the disk before :meth:`write` returns.
+
+    ``context`` says where and with what the rows are measured (see :class:`Results`). With ``resume`` an existing
+    file is carried on: ``rows`` holds what it has, ``recovered`` says what a crash had cut off (else None) and
+    ``warnings`` whether CPU model or pcsim version differ from the first run's. Raises :class:`InputError` for a
+    file that exists (without ``resume``), is no results file or cannot be written; then nothing is touched.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], context: Mapping[str, Any], resume: bool = False, schema: str = SCHEMA
+    ) -> None:
+        self.path, self.schema = Path(path), schema
+        self.rows: list[Row] = []
+        self.warnings: list[str] = []
+        self.recovered: str | None = None
+        plain = _plain(context)
+        data = _stored(self.path)
+        if data and not resume:
+            raise InputError(f"{self.path}: exists already; use --resume to carry on with it, or another name")
+        opening, end = {"schema": schema, "context": plain}, 0
+        if data and _cut_header(data, schema):
+            self.recovered = f"{self.path}: only a cut header was there; begun again"
+        elif data:
+            known, end = _parse(self.path, data, schema)
+            self.rows = known.rows
+            self.recovered = known.warnings[0] if end < len(data) else None
+            self.warnings = _differences(self.path, known.context, plain)
+            opening = {"resumed": plain}
+        first = _line(opening)
+        try:
+            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            os.ftruncate(self._file, end)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.path}: cannot be written ({_why(error)}); give another place") from None
+        self._end = end
+        self._append(first if data[:end].endswith(b"\n") or not end else b"\n" + first)
+
+    def write(self, row: Mapping[str, Any]) -> Row:
+        """Appends one row and returns it as written: plain Python values, NaN and infinities as None.
+
+        What is absent is filled in: ``median`` and ``ci95`` from ``seconds``, else null; no warnings, no error.
+        Raises :class:`InputError` naming the field for a row that :func:`read` would refuse, and for a full disk.
+        """
+        whole: Row = _plain(row)
+        if self.schema == SCHEMA:
+            whole |= {"steps": None, "seconds": [], "median": None, "ci95": None, "warnings": [], "error": None} | whole
+        check_row(whole, f"{self.path}: row not written", self.schema)
+        known = [sample for sample in whole["seconds"] if sample is not None]
+        if self.schema == SCHEMA and known and not {"median", "ci95"} & row.keys():
+            whole |= {"median": float(np.median(known)), "ci95": list(bootstrap_interval(known))}
+        self._append(_line(whole))
+        self.rows.append(whole)
+        return whole
+
+    def close(self) -> None:
+        """Closes the file; a second time does nothing."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _append(self, data: bytes) -> None:
+        left = data
+        try:
+            while left:
+                left = left[os.write(self._file, left) :]
+            os.fsync(self._file)
+        except OSError as error:
+            with suppress(OSError):  # no half line may stay, to which a later row would be glued
+                os.ftruncate(self._file, self._end)
+            raise InputError(f"{self.path}: cannot be written ({_why(error)}); earlier rows are kept") from None
+        self._end += len(data)
+
+
+def _stored(path: Path) -> bytes:
+    """The bytes of the file; none if there is no such file."""
+    try:
+        if path.is_file():
+            return path.read_bytes()
+        there = path.exists()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({_why(error)})") from None
+    if there:
+        raise InputError(f"{path}: is {'a folder' if path.is_dir() else 'no ordinary file'}; give a results file")
+    return b""
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _line(held: Row) -> bytes:
+    return json.dumps(held, allow_nan=False).encode() + b"\n"
+
+
+def _decoded(line: bytes) -> Any:
+    """What the JSON text says; None for anything that is not JSON."""
+    try:
+        return json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return None
+
+
+def _cut_header(data: bytes, schema: str) -> bool:
+    """Whether a crash left no more than the beginning of our header."""
+    header = f'{{"schema": "{schema}"'.encode()
+    begun = data[: len(header)] == header[: len(data)]
+    return begun and b"\n" not in data and _decoded(data) is None
+
+
+def _parse(path: Path, data: bytes, schema: str) -> tuple[Results, int]:
+    """Results, and how many bytes hold them: fewer than there are only if the last line is cut (first warning)."""
+    lines, end = data.split(b"\n"), len(data)
+    header = _decoded(lines[0])
+    if _cut_header(data, schema):
+        raise InputError(f"{path}, line 1: the header is cut in the middle, so there is nothing to read; measure again")
+    if not isinstance(header, dict) or "schema" not in header:
+        raise InputError(f"{path}, line 1: schema is missing, so this is no results file; give one that bench wrote")
+    if header["schema"] != schema:
+        raise InputError(f"{path}, line 1: schema is {reprlib.repr(header['schema'])}; expected {schema!r}")
+    known = Results(path, _context(header, "context", f"{path}, line 1"), [])
+    for number, line in enumerate(lines[1:], start=2):
+        if not line.strip():
+            continue
+        where, row = f"{path}, line {number}", _decoded(line)
+        if row is None and number == len(lines):
+            end -= len(line)
+            known.warnings.insert(0, f"{where}: was cut in the middle by a crash and is left out")
+        elif not isinstance(row, dict):
+            raise InputError(f"{where}: row is not a JSON object; every line of a results file is one")
+        elif "schema" in row:
+            raise InputError(f"{where}: schema stands a second time; give files one by one, not glued together")
+        elif "resumed" in row:
+            known.resumed.append(_context(row, "resumed", where))
+            known.warnings.extend(_differences(path, known.context, known.resumed[-1]))
+        else:
+            check_row(row, where, schema)
+            known.rows.append(row)
+    return known, end
+
+
+def _context(line: Row, name: str, where: str) -> dict[str, Any]:
+    context = line.get(name)
+    if not isinstance(context, dict) or not all_finite(context):
+        raise InputError(f"{where}: {name} must be a JSON object without NaN, not {reprlib.repr(context)}")
+    return context
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON can hold it: NumPy's scalars and arrays, fractions and paths converted, NaN as None."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(held) for name, held in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(held) for held in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Fraction):
+        return value.numerator if value.denominator == 1 else float(value)
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _differences(path: Path, first: Mapping[str, Any], later: Mapping[str, Any]) -> list[str]:
+    versions = [run["versions"] if isinstance(run.get("versions"), dict) else {} for run in (first, later)]
+    pairs = {
+        "CPU model": (first.get("cpu_model"), later.get("cpu_model")),
+        "pcsim version": (versions[0].get("pcsim"), versions[1].get("pcsim")),
+    }
+    return [
+        f"{path}: resumed with another {what} ({now} after {was}); do not compare the rows of both runs"
+        for what, (was, now) in pairs.items()
+        if was is not None and now is not None and was != now
+    ]

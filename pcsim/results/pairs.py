@@ -1,0 +1,392 @@
+"""Which rows of a results file are compared, and what comes out: ratios, and where they come from.
+
+Pure functions of :class:`pcsim.results.files.Results`, plain data out: each returns a list of mappings that begin with
+the fields of :class:`Cell`. It must never measure anything, look at a clock or at this machine, nor lay out text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import InputError
+from .files import Results, configuration, samples
+from .statistics import bootstrap_interval, ratio_interval, significant
+
+UNDECIDED = "no significant difference"
+
+VERDICTS = ("iPC faster", "BP faster", UNDECIDED)
+
+LEVEL = 0.05  # of the rank test
+
+UNSTEADY = 0.15  # half the interval ÷ median: above this a time is not worth quoting
+
+HEADLINE = "best-bp"
+
+FUSED = ("serial", "layer-parallel")  # the executions that stand for iPC
+
+UNFUSED = ("serial-unfused", "layer-parallel-unfused")  # iPC with three passes per layer in place of one
+
+LADDER = ("serial", "intra-layer", "blas", "pipeline", "data-parallel", "numpy", "torch", "jax")  # BP, in TRUST's order
+
+RANKS = "mpi"  # the backend whose workers are ranks, which share nothing and send messages
+
+_RATES = ("flop_rate", "bandwidth", "roofline", "tile_rate", "gemm_rate", "drift", "latency", "handover_seconds")
+
+Row = dict[str, Any]
+
+
+class Cell(NamedTuple):
+    """What two rows must share to be compared.
+
+    ``delay`` is the latency, in seconds, that was added to every message on purpose: None where nothing was.
+    """
+
+    kind: str
+    dtype: str
+    activation: str
+    batch: int
+    depth: int
+    width: int
+    delay: float | None = None
+
+
+def cell_of(row: Mapping[str, Any]) -> Cell:
+    """The cell of a row or of a pair."""
+    return Cell(**{name: row[name] for name in Cell._fields[:-1]}, delay=row.get("delay"))
+
+
+def cells(results: Results) -> dict[Cell, list[Row]]:
+    """The rows of each cell, as in the file; cells sorted by kind, net type, batch, depth, width, delay (None first).
+
+    Raises :class:`InputError` where there are none.
+    """
+    found: dict[Cell, list[Row]] = {}
+    for row in results.rows:
+        found.setdefault(cell_of(row), []).append(row)
+    if not found:
+        raise InputError(f"{results.path}: holds no rows; measure something first")
+    return dict(sorted(found.items(), key=lambda item: (*item[0][:-1], _added(item[0]))))
+
+
+def failed(results: Results) -> list[Row]:
+    """Rows with an error, without those that another row of the same configuration made good."""
+    good = {(configuration(row), row["kind"]) for row in results.rows if row["error"] is None}
+    broken = [row for row in results.rows if row["error"] is not None]
+    return [row for row in broken if (configuration(row), row["kind"]) not in good]
+
+
+def representative(rows: Iterable[Row]) -> Row | None:
+    """The row that stands for iPC in a cell: of our fused ones that which ``--workers auto`` chose, else the fastest.
+
+    Neither a peer's iPC nor unfused rows ever stand for it. None where the cell has no time of it. Launches are put
+    together (see :func:`merged`). Where ``auto`` chose threads, ranks of the same cell do not stand for iPC even if
+    they are faster: :func:`rank_scaling` is about ranks.
+    """
+    ours = merged(rows, "ipc", FUSED)
+    return fastest([row for row in ours if row["auto"]] or ours)
+
+
+def merged(rows: Iterable[Row], algorithm: str, executions: Iterable[str] | None = None) -> list[Row]:
+    """The good rows of an algorithm, one for each configuration: its launches' samples one after the other.
+
+    ``launches`` says how many there are. ``median`` is then that of all samples, rates are the median of the
+    launches', and ``variant`` names each that ran. ``executions``, if given, are those wanted.
+    """
+    runs: dict[tuple[Any, ...], dict[int, Row]] = {}
+    wanted = None if executions is None else set(executions)
+    for row in rows:
+        good = row["algorithm"] == algorithm and row["error"] is None and row["median"] is not None
+        if good and (wanted is None or row["execution"] in wanted):
+            runs.setdefault(configuration(row), {})[row.get("launch") or 0] = row
+    found = []
+    for by_launch in runs.values():
+        launches = [by_launch[number] for number in sorted(by_launch)]
+        whole = launches[0] | {"auto": any(row.get("auto") for row in launches), "launches": len(launches)}
+        if len(launches) > 1:
+            pooled = np.concatenate([samples(row) for row in launches])
+            medians = [row["median"] for row in launches]
+            whole |= {"seconds": pooled, "median": float(np.nanmedian(pooled if pooled.size else medians))}
+            for name in _RATES:
+                known = [row[name] for row in launches if row.get(name) is not None]
+                whole |= {name: float(np.median(known))} if known else {}
+            whole["warnings"] = list(dict.fromkeys(text for row in launches for text in row["warnings"]))
+            whole["variant"] = ", ".join(sorted({row["variant"] for row in launches if row.get("variant")})) or None
+        found.append(whole)
+    return found
+
+
+def peers(results: Results) -> list[str]:
+    """Whose iPC, beside ours, the file holds: executions, sorted."""
+    there = {row["execution"] for row in results.rows if row["algorithm"] == "ipc"}
+    return sorted(there - {*FUSED, *UNFUSED})
+
+
+def bp_executions(results: Results) -> list[str]:
+    """The executions of BP in the file, failed ones too: in the order of ``LADDER``, then others, sorted."""
+    there = {row["execution"] for row in results.rows if row["algorithm"] == "bp"}
+    return [name for name in LADDER if name in there] + sorted(there - set(LADDER))
+
+
+def sides(denominator: str) -> tuple[str, str]:
+    """What the two sides of a ratio are called: ``("iPC", "BP")``; for peers ``("our iPC", "the peer's iPC")``."""
+    if denominator == "peer-ipc":
+        return "our iPC", "the peer's iPC"
+    return ("our iPC", f"{denominator[4:]} iPC") if denominator.startswith("ipc:") else ("iPC", "BP")
+
+
+def best_bp(results: Results, kind: str, rows: Iterable[Row]) -> Row | None:
+    """The fastest BP among the rows of a cell on no more workers than iPC was offered in the file, threads or ranks."""
+    return fastest(within(merged(rows, "bp"), _offered(results, kind)))
+
+
+def pairs(results: Results, denominator: str = HEADLINE) -> list[Row]:
+    """The ratio of every cell in which both iPC and the denominator have times, sorted by :class:`Cell`.
+
+    iPC is represented as :func:`representative` says. The denominator is the fastest BP row of the cell
+    (``"best-bp"``), BP with execution ``serial`` (``"paper-style"``), one execution of BP by name, the fastest iPC of
+    another library (``"peer-ipc"``), or one execution of iPC (``"ipc:pcx"``, ``"ipc:serial-unfused"``). Both sides
+    choose among the same workers: the other may use as many as iPC was given anywhere in the file, or with ``auto``
+    all usable cores, also where iPC did better with fewer. Workers are threads or ranks alike, on both sides. Rows of
+    several launches (fresh processes) are put together; of several rows of one launch the last good one counts.
+
+    Each pair holds the fields of :class:`Cell`; ``ratio``, its 95 % interval ``low``, ``high`` and the rank test's
+    ``p`` (these three are None where there are no raw samples) and ``verdict``; ``execution``, ``variant``,
+    ``backend``, ``workers``, ``ranks``, ``median`` (seconds), ``smm``, ``smm_workers`` and ``roofline`` of iPC and,
+    under ``other_…``, of the denominator; the ``denominator`` asked for; ``unsteady``, whether one of the two times is;
+    and ``smm_ratio``, which is counted, not measured.
+
+    Raises :class:`InputError` for an unknown denominator and for results without any pair.
+    """
+    others = _others(results, denominator)
+    found = []
+    for cell, rows in cells(results).items():
+        ipc = representative(rows)
+        other = fastest(within(merged(rows, *others), _offered(results, cell.kind)))
+        if ipc and other:
+            found.append(_pair(cell, ipc, other, denominator))
+    if not found:
+        name = f"both iPC and {sides(denominator)[1]} ({denominator})"
+        raise InputError(f"{results.path}: no cell has times of {name}, so there is no ratio")
+    return found
+
+
+def scaling(results: Results) -> list[Row]:
+    """What iPC gains by workers: seconds with 1 worker ÷ seconds with P, for each cell, backend and each P > 1.
+
+    A backend is compared with itself: ranks with one rank, threads with one thread. Each holds the fields of
+    :class:`Cell`, ``backend``, ``workers``, ``speedup``, its interval ``low``, ``high``, ``efficiency``
+    (speedup ÷ P) and ``counted``: what the task graph allows, ``smm_workers`` with 1 ÷ with P (None where not counted).
+    Raises :class:`InputError` where no cell has both.
+    """
+    found = []
+    for cell, rows in cells(results).items():
+        ours = merged(rows, "ipc", FUSED)
+        for backend in dict.fromkeys(run["backend"] for run in ours):
+            best = _by_workers(run for run in ours if run["backend"] == backend)
+            for count in sorted(best)[1:] if 1 in best else ():
+                speedup, low, high, _ = compared(best[1], best[count])
+                gain = {"backend": backend, "workers": count, "speedup": speedup, "low": low, "high": high}
+                counted = quotient(best[1].get("smm_workers"), best[count].get("smm_workers"))
+                found.append(cell._asdict() | gain | {"efficiency": speedup / count, "counted": counted})
+    if not found:
+        raise InputError(f"{results.path}: no cell has iPC with 1 worker and with more; measure both with --workers")
+    return found
+
+
+def ladder(results: Results) -> list[Row]:
+    """Every BP of every cell: a rung for each execution in the file, on the workers with which it is fastest, threads
+    or ranks.
+
+    Each holds the fields of :class:`Cell`, ``execution``; ``backend``, ``workers``, ``variant``, ``median``, ``low``,
+    ``high`` (seconds; None where it has no time, the interval also without samples); ``best``, whether it is the
+    cell's fastest, that is ``best-bp``; and ``error``, the message where it only failed. Workers beyond those that iPC
+    was offered are left out. Raises :class:`InputError` where there is no BP.
+    """
+    executions = bp_executions(results)
+    if not executions:
+        raise InputError(f"{results.path}: holds no BP; measure it with --algorithms bp")
+    broken = {(cell_of(row), row["execution"]): row["error"] for row in failed(results) if row["algorithm"] == "bp"}
+    found = []
+    for cell, rows in cells(results).items():
+        allowed = within(merged(rows, "bp"), _offered(results, cell.kind))
+        best = fastest(allowed)
+        for execution in executions:
+            run = fastest([run for run in allowed if run["execution"] == execution])
+            rung = {name: run and run.get(name) for name in ("backend", "workers", "variant", "median")}
+            low, high = (interval(run) if run else None) or (None, None)
+            rung |= {"low": low, "high": high, "best": run is not None and run is best}
+            error = None if run else broken.get((cell, execution))
+            found.append(cell._asdict() | {"execution": execution} | rung | {"error": error})
+    return found
+
+
+def gains(results: Results) -> list[Row]:
+    """Where iPC's gain comes from, for each cell that holds iPC unfused (three passes per layer in place of one).
+
+    Each holds the fields of :class:`Cell`; ``workers``, the largest number P > 1 that iPC ran on, fused and unfused if
+    both did (None if neither); median seconds of ``bp_serial``, ``best_bp``, ``serial_unfused``, ``serial``,
+    ``layer_parallel_unfused`` and ``layer_parallel`` (the last two on P workers; None where absent), of the backend
+    that ran it unfused, ``best_bp`` of any; and three factors of ``serial_unfused`` over another, each with its
+    interval ``…_low``, ``…_high``: ``fusion`` (÷ serial), ``layers`` (÷ layer_parallel_unfused: parallel layers alone)
+    and ``both`` (÷ layer_parallel).
+    Raises :class:`InputError` where no cell has iPC unfused.
+    """
+    found = []
+    for cell, rows in cells(results).items():
+        start = fastest(merged(rows, "ipc", ["serial-unfused"]))
+        if start is None:
+            continue
+        own = [row for row in rows if row["backend"] == start["backend"]]
+        apart, fused = (
+            {count: run for count, run in _by_workers(merged(own, "ipc", [execution])).items() if count > 1}
+            for execution in ("layer-parallel-unfused", "layer-parallel")
+        )
+        P = max(apart.keys() & fused.keys() or apart.keys() | fused.keys(), default=0)
+        runs = {
+            "bp_serial": fastest(merged(own, "bp", ["serial"])),
+            "best_bp": best_bp(results, cell.kind, rows),
+            "serial_unfused": start,
+            "serial": fastest(merged(own, "ipc", ["serial"])),
+            "layer_parallel_unfused": apart.get(P),
+            "layer_parallel": fused.get(P),
+        }
+        gain = {"workers": P or None} | {name: run and run["median"] for name, run in runs.items()}
+        factors = {"fusion": "serial", "layers": "layer_parallel_unfused", "both": "layer_parallel"}
+        for factor, name in factors.items():
+            run = runs[name]
+            numbers = compared(start, run)[:3] if run else (None, None, None)
+            gain |= dict(zip((factor, f"{factor}_low", f"{factor}_high"), numbers, strict=True))
+        found.append(cell._asdict() | gain)
+    if not found:
+        raise InputError(f"{results.path}: no cell has iPC serial-unfused, so where iPC gains is not known")
+    return found
+
+
+def steps(results: Results) -> list[Row]:
+    """What an inference step of PC and Z-IL costs against a step of iPC with the same execution, backend and workers.
+
+    PC takes T + 1 steps for a weight update (T with a value update, and the last), Z-IL takes L (CONTRACT section 1);
+    their forward start is inside their time. Each holds the fields of :class:`Cell`, ``algorithm``, ``execution``,
+    ``backend``, ``workers``, ``steps`` (so many), ``seconds`` (per step), ``ipc`` (seconds of an iPC step), ``ratio``
+    of the two and its interval ``low``, ``high``. Raises :class:`InputError` where no cell has both.
+    """
+    found = []
+    for cell, rows in cells(results).items():
+        known = {_runner(row): row for row in merged(rows, "ipc", FUSED)}
+        for run in [*merged(rows, "pc"), *merged(rows, "zil")]:
+            ipc = known.get(_runner(run))
+            if ipc is None or (run["algorithm"] == "pc" and not run["steps"]):
+                continue
+            count = steps_of(run)
+            ratio, low, high = (quotient(number, count) for number in compared(run, ipc)[:3])
+            step = {name: run[name] for name in ("algorithm", "execution", "backend", "workers")} | {"steps": count}
+            step |= {"seconds": run["median"] / count, "ipc": ipc["median"]}
+            found.append(cell._asdict() | step | {"ratio": ratio, "low": low, "high": high})
+    if not found:
+        raise InputError(f"{results.path}: no cell has PC or Z-IL beside iPC on the same workers")
+    return found
+
+
+def compared(above: Row, below: Row) -> tuple[float, float | None, float | None, float | None]:
+    """Ratio of medians of two merged rows, its interval, and p; the last three None where one has no samples."""
+    first, second = samples(above), samples(below)
+    if not (np.isfinite(first).any() and np.isfinite(second).any()):
+        return above["median"] / below["median"], None, None, None
+    launches = above["launches"] if above["launches"] == below["launches"] else 1
+    return *ratio_interval(first, second, launches=launches), significant(first, second)
+
+
+def quotient(above: float | None, below: float | None) -> float | None:
+    """One number ÷ another; None where either is missing or the lower is 0."""
+    return above / below if above is not None and below else None
+
+
+def interval(run: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The 95 % interval of the median of a row, or of a merged row over all of its launches; seconds."""
+    if run.get("launches", 1) > 1 and np.isfinite(samples(run)).any():
+        return bootstrap_interval(samples(run))
+    return (run["ci95"][0], run["ci95"][1]) if run["ci95"] else None
+
+
+def unsteady(run: Mapping[str, Any]) -> bool:
+    """Whether the interval of a row's or merged row's median is too wide for it to be quoted."""
+    ends = interval(run) if run["median"] else None
+    return ends is not None and ends[1] - ends[0] > 2 * UNSTEADY * run["median"]
+
+
+def _others(results: Results, denominator: str) -> tuple[str, list[str] | None]:
+    """Algorithm and executions that a denominator stands for; None for all of them."""
+    bp, other = bp_executions(results), peers(results)
+    named: dict[str, tuple[str, list[str] | None]] = {"best-bp": ("bp", None), "paper-style": ("bp", ["serial"])}
+    named |= {name: ("bp", [name]) for name in bp}
+    named |= {"peer-ipc": ("ipc", other)} if other else {}
+    there = sorted({row["execution"] for row in results.rows if row["algorithm"] == "ipc"})
+    named |= {f"ipc:{name}": ("ipc", [name]) for name in there}
+    if denominator not in named and results.rows:
+        raise InputError(f"{results.path}: no row is {denominator!r}; choose one of {', '.join(named)}")
+    return named.get(denominator, ("bp", None))
+
+
+def _offered(results: Results, kind: str) -> float:
+    """The largest number of workers that our iPC could have had; no limit where there is no iPC."""
+    rows = [r for r in results.rows if r["algorithm"] == "ipc" and r["kind"] == kind and r["execution"] in FUSED]
+    cores = results.context.get("cores") if any(row.get("auto") for row in rows) else None
+    counts = [row["workers"] for row in rows] + ([cores] if isinstance(cores, int) else [])
+    return max(counts, default=float("inf"))
+
+
+def within(rows: Iterable[Row], offered: float) -> list[Row]:
+    """Those on no more workers than offered; what is called serial is one thread, whatever its row says."""
+    return [row for row in rows if row["workers"] <= offered or row["execution"] == "serial"]
+
+
+def fastest(rows: Iterable[Row]) -> Row | None:
+    return min(rows, key=lambda row: row["median"], default=None)
+
+
+def _added(cell: Cell) -> tuple[bool, float]:
+    """Delays in order, None before 0."""
+    return cell.delay is not None, cell.delay or 0.0
+
+
+def ranks_of(run: Mapping[str, Any]) -> int:
+    """How many processes a row had; a row that does not say had one for each worker."""
+    return int(run.get("ranks") or run["workers"])
+
+
+def _runner(run: Mapping[str, Any]) -> tuple[Any, ...]:
+    return run["execution"], run["backend"], run["workers"], run.get("ranks")
+
+
+def steps_of(run: Mapping[str, Any]) -> int:
+    """Inference steps of a weight update (CONTRACT section 1); 1 of BP, which has none."""
+    return {"pc": (run["steps"] or 0) + 1, "zil": run["depth"]}.get(run["algorithm"], 1)
+
+
+def _by_workers(rows: Iterable[Row]) -> dict[int, Row]:
+    """The fastest row of each number of workers."""
+    best: dict[int, Row] = {}
+    for row in rows:
+        if row["workers"] not in best or row["median"] < best[row["workers"]]["median"]:
+            best[row["workers"]] = row
+    return best
+
+
+def _pair(cell: Cell, ipc: Row, other: Row, denominator: str) -> Row:
+    ratio, low, high, p = compared(ipc, other)
+    verdict = verdict_of(ratio, low, high, p, sides(denominator))
+    pair = cell._asdict() | {"ratio": ratio, "low": low, "high": high, "p": p, "verdict": verdict}
+    for prefix, row in (("", ipc), ("other_", other)):
+        names = ("execution", "variant", "backend", "workers", "ranks", "median", "smm", "smm_workers", "roofline")
+        pair |= {prefix + name: row.get(name) for name in names}
+    pair["unsteady"] = unsteady(ipc) or unsteady(other)
+    return pair | {"denominator": denominator, "smm_ratio": quotient(ipc.get("smm"), other.get("smm"))}
+
+
+def verdict_of(ratio: float, low: float | None, high: float | None, p: float | None, names: tuple[str, str]) -> str:
+    """Which side of a ratio is the faster one, or that this is not known."""
+    doubtful = low is not None and high is not None and p is not None and (low <= 1 <= high or p >= LEVEL)
+    return UNDECIDED if doubtful or ratio == 1 else f"{names[ratio > 1]} faster"

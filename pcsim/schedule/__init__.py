@@ -1,0 +1,1 @@
+"""What waits for what: calendars, task graphs, counts, timelines."""

@@ -1,0 +1,285 @@
+"""The one truth about what depends on what: task graphs of BP, PC, Z-IL and iPC.
+
+A graph lists every task of a run (predictions, error products, value and weight updates, per layer and step)
+with its data-flow edges. Values and weights count as double-buffered: only true dependencies are edges.
+Counts, schedules and the check of a recorded run are derived from these edges, never from formulas.
+Nothing here knows nets, machines, clocks or files.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import InputError
+
+Ids = NDArray[Any]
+
+
+class Kind(IntEnum):
+    """What a task computes; its ``layer`` is the l of ``W[l]``, or of ``x[l]`` for VALUE."""
+
+    START = 0  # mu[l+1] of the forward start from W[l], which is also x[l+1]
+    PREDICT = 1  # mu[l+1] and e[l+1] from W[l]
+    BACKPROJECT = 2  # pi[l+1] e[l+1] @ W[l], l >= 1
+    VALUE = 3  # elementwise update of x[l], 1 <= l < L: no product, so it costs nothing
+    UPDATE = 4  # e[l+1].T @ f(x[l]), applied to W[l]
+
+
+PAPER_COSTS: Mapping[Kind, int] = {Kind.PREDICT: 1, Kind.BACKPROJECT: 1}
+
+FULL_COSTS: Mapping[Kind, int] = {**PAPER_COSTS, Kind.START: 1, Kind.UPDATE: 1}
+
+# Ids take 32 bits: on millions of tasks every pass is memory traffic.
+MOST = np.iinfo(np.int32).max
+
+
+class Predecessors(NamedTuple):
+    """Tasks that task v waits for: ``indices[indptr[v]:indptr[v + 1]]``, all smaller than v."""
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+
+
+class Lookup:
+    """Ids from (kind, step, layer); tasks of one kind and step stand together, layers rising or falling."""
+
+    def __init__(self, kinds: NDArray[Any], layers: NDArray[Any], steps: NDArray[Any]) -> None:
+        change = (np.diff(kinds) != 0) | (np.diff(steps) != 0)
+        first = np.concatenate(([0], np.flatnonzero(change) + 1))
+        last = np.concatenate((first[1:], [kinds.size])) - 1
+        direction = np.where(layers[last] < layers[first], -1, 1)
+        shape = (len(Kind), int(steps[-1]) + 1)
+        where = (kinds[first], steps[first])
+        self.direction, self.origin = np.ones(shape, np.int64), np.zeros(shape, np.int64)
+        self.low, self.high = np.zeros(shape, np.int64), np.full(shape, -1, np.int64)
+        self.direction[where] = direction
+        self.origin[where] = first - direction * layers[first]
+        self.low[where] = np.minimum(layers[first], layers[last])
+        self.high[where] = np.maximum(layers[first], layers[last])
+
+    def __call__(self, kind: ArrayLike, step: ArrayLike, layer: ArrayLike) -> NDArray[np.int64]:
+        kind, step, layer = np.asarray(kind), np.asarray(step), np.asarray(layer)
+        known = (step >= 0) & (step < self.origin.shape[1])
+        step = np.where(known, step, 0)
+        known = known & (layer >= self.low[kind, step]) & (layer <= self.high[kind, step])
+        return np.where(known, self.origin[kind, step] + self.direction[kind, step] * layer, -1)
+
+
+@dataclass(frozen=True, eq=False)
+class TaskGraph:
+    """All tasks of ``updates`` complete weight updates, in topological order, and what each waits for.
+
+    ``kinds``, ``layers``, ``steps`` (global inference step) and ``update_of`` (index of the weight update it
+    belongs to) have one entry per task. The calendar repeats every ``period`` steps: 1 for BP and for iPC on
+    a full batch, a whole cycle otherwise. The arrays are shared: treat them as read-only.
+    """
+
+    algorithm: str
+    depth: int
+    updates: int
+    period: int
+    kinds: NDArray[np.int8] = field(repr=False)
+    layers: NDArray[np.int32] = field(repr=False)
+    steps: NDArray[np.int32] = field(repr=False)
+    update_of: NDArray[np.int32] = field(repr=False)
+    predecessors: Predecessors = field(repr=False)
+
+    def __len__(self) -> int:
+        return self.kinds.size
+
+    @cached_property
+    def _lookup(self) -> Lookup:
+        return Lookup(self.kinds, self.layers, self.steps)
+
+    def messages(self, owner: Sequence[int]) -> int:
+        """Messages per weight update (the middle one of this graph) where worker ``owner[l]`` has layer l's products.
+
+        A message is one task's result sent to one worker that needs it. Values between two workers' layers are moved by
+        both (each has a copy, as in the engines), so that these need the other's error or product, but not its values.
+        """
+        indptr, before = self.predecessors
+        after = np.repeat(np.arange(len(self)), np.diff(indptr))
+        own = np.append(np.asarray(owner, np.int64), -1)
+        moved = self.kinds == Kind.VALUE
+        homes = own[self.layers], np.where(moved, own[self.layers - 1], own[self.layers])
+        found = set()
+        middle = self.update_of[before] == self.updates // 2
+        for home in homes:
+            needs = home[after]
+            sent = middle & (needs != homes[0][before]) & (needs != homes[1][before])
+            found |= set(zip(before[sent].tolist(), needs[sent].tolist(), strict=True))
+        return len(found)
+
+    def task(self, kind: ArrayLike, step: ArrayLike, layer: ArrayLike) -> NDArray[np.int64]:
+        """Ids of tasks, -1 where there is none; the arguments broadcast against one another."""
+        return self._lookup(kind, step, layer)
+
+    def _costs(self, costs: Mapping[Kind, int]) -> NDArray[np.int64]:
+        return np.array([costs.get(kind, 0) for kind in Kind], np.int64)[self.kinds]
+
+    def _finish_times(self, costs: Mapping[Kind, int]) -> NDArray[np.int64]:
+        from ..kernels.graphs import paths
+
+        finish = np.empty(len(self), np.int64)
+        paths.longest_path(*self.predecessors, self._costs(costs), finish)
+        return finish
+
+    def finish_times(self, full: bool = False) -> NDArray[np.int64]:
+        """When each task ends with unlimited workers, in MMs; ``full`` counts starts and updates too."""
+        return self._finish_times(FULL_COSTS if full else PAPER_COSTS)
+
+    def critical_path(self, full: bool = False) -> NDArray[np.int64]:
+        """Task ids of one longest chain of edges, first to last; tasks that cost nothing included."""
+        from ..kernels.graphs import paths
+
+        finish = self.finish_times(full)
+        on_chain = np.zeros(len(self), np.bool_)
+        costs = self._costs(FULL_COSTS if full else PAPER_COSTS)
+        paths.critical_chain(*self.predecessors, costs, finish, int(finish.argmax()), on_chain)
+        return np.flatnonzero(on_chain)
+
+    def _completion(self, finish: NDArray[np.int64]) -> NDArray[np.int64]:
+        """When each weight update is complete: the last of its UPDATE tasks."""
+        updating = self.kinds == Kind.UPDATE
+        completion = np.zeros(self.updates, np.int64)
+        np.maximum.at(completion, self.update_of[updating], finish[updating])
+        return completion
+
+    @cached_property
+    def _period_updates(self) -> int:
+        """Weight updates per period of the calendar; raises where the graph shows no steady state."""
+        steps = int(self.steps[-1]) + 1
+        updates = self.period * self.updates // steps
+        if self.updates <= updates:
+            raise InputError(
+                f"a steady state needs at least {updates + 1} weight updates, the graph has {self.updates}:"
+                " ask for more updates"
+            )
+        return updates
+
+    def _products(self, costs: Mapping[Kind, int]) -> int | float:
+        counted = self.update_of >= self.updates - self._period_updates
+        return _number(Fraction(int(self._costs(costs)[counted].sum()), self._period_updates))
+
+    def _growth(self, costs: Mapping[Kind, int]) -> int | float:
+        # The first half of the updates is left out, in case the forward start still shows there.
+        period = self._period_updates
+        span = period * max(1, (self.updates - 1) // (2 * period))
+        completion = self._completion(self._finish_times(costs))
+        return _number(Fraction(int(completion[-1] - completion[-1 - span]), span))
+
+    @cached_property
+    def mm(self) -> int | float:
+        """Matrix multiplications per weight update, steady state, paper convention (iPC paper, Table 4).
+
+        Whole, except for iPC with ``steps_per_batch``: there it is the mean over one batch. As all counts do,
+        it raises ``InputError`` with fewer than two updates (``steps_per_batch`` + 1 where that is given).
+        """
+        return self._products(PAPER_COSTS)
+
+    @cached_property
+    def smm(self) -> int | float:
+        """Longest chain of MMs that wait for one another per weight update (Table 4, Theorem 3.1)."""
+        return self._growth(PAPER_COSTS)
+
+    @cached_property
+    def mm_full(self) -> int | float:
+        """``mm`` with forward starts and weight-gradient products counted too."""
+        return self._products(FULL_COSTS)
+
+    @cached_property
+    def smm_full(self) -> int | float:
+        """``smm`` with forward starts and weight-gradient products counted too."""
+        return self._growth(FULL_COSTS)
+
+    def makespan(self, workers: int) -> float:
+        """MMs' time per weight update, steady state, of ``schedule(workers)`` continued without end.
+
+        Exact: the graph's last period is repeated until the schedule's state comes back. Never below
+        ``max(smm, mm / workers)``; ``smm_workers`` of a results file.
+        """
+        from ..kernels.graphs import paths
+
+        workers = min(whole_count("workers", workers), MOST)
+        updates = self._period_updates
+        steps = int(self.steps[-1]) + 1
+        indptr, indices = self.predecessors
+        first = int(np.searchsorted(self.steps, steps - self.period))
+        indices = indices[indptr[first] :]
+        indptr = indptr[first:] - indptr[first]
+        lag = indices < first
+        earlier = indices[lag]
+        indices = indices - np.int32(first)
+        repeated = self.task(self.kinds[earlier], self.steps[earlier] + self.period, self.layers[earlier])
+        indices[lag] = repeated - first
+        if np.any(indices < 0):
+            raise InputError("the last period does not repeat the one before: use a graph of the builders")
+        rate = np.zeros(2, np.int64)
+        # In-order packing comes back after at most `workers` periods, and Brent's search sees it within three
+        # times as many; the rest is for graphs changed by hand.
+        limit = 1000 + 4 * min(workers, 1_000_000)
+        paths.steady_state(indptr, indices, lag, self._costs(PAPER_COSTS)[first:], workers, limit, rate)
+        if rate[1] == 0:
+            raise InputError(f"no steady state within {limit} periods: use fewer workers or a graph of the builders")
+        return float(Fraction(int(rate[0]), int(rate[1]) * updates))
+
+    def schedule(
+        self, workers: int, costs: Mapping[Kind, int] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """List schedule, earlier tasks first: (start, finish, worker) of every task, times in MMs.
+
+        No worker idles while an MM is ready, so work runs ahead wherever nothing has to wait. ``costs`` (0 or
+        1 per kind, 0 where left out) replaces the paper convention; tasks that cost 0 take no worker (-1).
+        Raises ``InputError`` for other costs or fewer than one worker.
+        """
+        from ..kernels.graphs import paths
+
+        workers = min(whole_count("workers", workers), MOST)
+        if costs is not None and not set(costs.values()) <= {0, 1}:
+            raise InputError(f"a schedule's costs are 0 or 1 per kind, got {sorted(set(costs.values()))}")
+        cost = self._costs(PAPER_COSTS if costs is None else costs)
+        slots = int(cost.sum()) + 2
+        start, finish, worker = (np.empty(len(self), np.int64) for _ in range(3))
+        busy, next_free = np.zeros(slots, np.int64), np.arange(slots)
+        paths.list_schedule(*self.predecessors, cost, workers, start, finish, worker, busy, next_free)
+        return start, finish, worker
+
+    def reached(self) -> NDArray[np.bool_]:
+        """Which tasks the first output error can have changed.
+
+        From a forward start all hidden errors are exactly zero, so an UPDATE not reached changes nothing.
+        """
+        from ..kernels.graphs import paths
+
+        reached = np.zeros(len(self), np.bool_)
+        sources = self.task([Kind.START, Kind.PREDICT], 0, self.depth - 1)
+        reached[sources[sources >= 0]] = True
+        paths.reach(*self.predecessors, reached)
+        return reached
+
+    def describe(self, task: int) -> str:
+        """A task in words, for messages."""
+        return f"{Kind(self.kinds[task]).name} of layer {self.layers[task]} at step {self.steps[task]}"
+
+
+def _number(value: Fraction) -> int | float:
+    return int(value) if value.denominator == 1 else float(value)
+
+
+def whole_count(name: str, value: Any) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1 or isinstance(value, bool):
+        raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return number

@@ -1,0 +1,208 @@
+"""Learning curves: the same net and data, one run per algorithm, loss against updates, SMMs, MMs and seconds.
+
+What Fig. 2 (right) of Salvatori et al. 2022 shows, with every knob in the open: the picture depends on optimiser,
+rate, precision, gamma and start, and a run that diverges is part of it.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..algorithms import PC, Algorithm
+from ..errors import InputError
+from ..net.network import Network, require_weights
+from .data import Dataset
+from .data_checks import check_batches
+from .train import Run, train
+
+
+@dataclass(frozen=True)
+class Study:
+    """One curve: an algorithm on a net of those sizes."""
+
+    algorithm: Algorithm
+    sizes: tuple[int, ...]
+    activation: str = "tanh"
+    seed: int = 0
+
+    @property
+    def label(self) -> str:
+        """The curve's name in figures and messages."""
+        a = self.algorithm
+        return f"{a.title} T={a.T}" if isinstance(a, PC) else a.title
+
+    @property
+    def knobs(self) -> dict[str, Any]:
+        """Everything that tells this curve from another, for files."""
+        return {
+            "algorithm": self.algorithm.name,
+            **asdict(self.algorithm),
+            "sizes": list(self.sizes),
+            "activation": self.activation,
+            "seed": self.seed,
+        }
+
+
+def curve(plan: Study, run: Run, settings: dict[str, Any]) -> dict[str, Any]:
+    """A finished or interrupted run as a row of a curves file: SMMs and MMs in the paper's convention."""
+    graph = plan.algorithm.tasks(len(plan.sizes) - 1, 3)
+    return {
+        **plan.knobs,
+        **settings,
+        "label": plan.label,
+        "depth": len(plan.sizes) - 1,
+        "kind": "measured",
+        "updates": list(run.recorded),
+        "smm": [float(n * graph.smm) for n in run.recorded],
+        "mm": [float(n * graph.mm) for n in run.recorded],
+        "seconds": list(run.recorded_seconds),
+        "loss": list(run.loss),
+        "energy": list(run.energy),
+        "whole": {
+            "updates": run.updates,
+            "smm": float(run.updates * graph.smm),
+            "mm": float(run.updates * graph.mm),
+            "seconds": run.seconds,
+            "loss": run.final_loss,
+        },
+        "diverged": run.diverged,
+        "interrupted": False,
+    }
+
+
+def curves(
+    plans: Sequence[Study],
+    data: Dataset,
+    *,
+    updates: int,
+    done: Iterable[dict] = (),
+    on_start: Callable[[int, Study, bool], None] = lambda number, plan, skipped: None,
+    on_record: Callable[[Run], None] | None = None,
+    workers: int | str = "auto",
+    **settings: Any,
+) -> Iterator[dict[str, Any]]:
+    """Train every plan that ``done`` does not hold, and yield its curve when it ends.
+
+    settings: batch_size, steps_per_batch, record_every, until_loss, backend and seed of ``train``. A run cut short by
+    Ctrl-C is yielded too, marked ``interrupted``, and the interrupt raised after it.
+    """
+    told = {**settings, "until_updates": updates, "data": data.name, "samples": len(data.x)}
+    if "seed" in told:  # the plan's seed is the net's
+        told["batch_seed"] = told.pop("seed")
+    finished = [row for row in done if not row["interrupted"]]
+    for plan in plans:  # all of them before the first one starts
+        if plan.sizes[0] != data.x.shape[1] or plan.sizes[-1] != data.y.shape[1]:
+            raise InputError(
+                f"sizes {list(plan.sizes)} do not fit {data.name}: {data.x.shape[1]} inputs, {data.y.shape[1]} outputs"
+            )
+        check_batches(plan.algorithm, len(data.x), settings.get("batch_size"), settings.get("steps_per_batch"))
+        require_weights(plan.sizes)
+    for number, plan in enumerate(plans, 1):
+        wanted = {**plan.knobs, **told}
+        skipped = any(all(row.get(name) == value for name, value in wanted.items()) for row in finished)
+        on_start(number, plan, skipped)
+        if skipped:
+            continue
+        net = Network.mlp(plan.sizes, plan.activation, seed=plan.seed)
+        latest: list[Run] = []
+
+        def record(run: Run, latest: list[Run] = latest) -> None:
+            latest[:] = [run]
+            if on_record:
+                on_record(run)
+
+        count = min(workers, len(plan.sizes) - 1) if isinstance(workers, int) and plan.algorithm.name != "bp" else 1
+        try:
+            run = train(
+                net,
+                plan.algorithm,
+                data.x,
+                data.y,
+                updates=updates,
+                workers="auto" if workers == "auto" else count,
+                on_record=record,
+                **settings,
+            )
+        except KeyboardInterrupt:
+            if latest:
+                yield {**curve(plan, latest[0], told), "interrupted": True}
+            raise
+        yield curve(plan, run, told)
+
+
+def latest(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One curve for each plan and setting: of a run that was interrupted and made again, the later."""
+    outcome = {"updates", "smm", "mm", "seconds", "loss", "energy", "whole", "diverged", "interrupted"}
+    return list({repr(sorted((k, v) for k, v in row.items() if k not in outcome)): row for row in rows}.values())
+
+
+def for_figure(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The curves as a figure shows them: loss per sample, a colour for each algorithm, a stroke for each depth, and
+    in the label whatever tells one curve from another."""
+    names = list(dict.fromkeys(row["label"] for row in rows))
+    depths = list(dict.fromkeys(row["depth"] for row in rows))
+    knobs = ("depth", "alpha", "optimizer", "gamma", "precision")
+    told = [name for name in knobs if len({row[name] for row in rows if name in row}) > 1]
+    return [
+        {
+            **row,
+            "label": ", ".join([row["label"], *(f"{name} {row[name]}" for name in told if name in row)]),
+            "colour": names.index(row["label"]),
+            "stroke": depths.index(row["depth"]),
+            "loss": [None if loss is None else loss / row["samples"] for loss in row["loss"]],
+        }
+        for row in rows
+    ]
+
+
+def table(rows: Sequence[dict[str, Any]], until_loss: float | None = None) -> str:
+    """The curves in words: where each began and ended, what it cost, and what became of it. Loss is per sample."""
+    heads = [
+        "algorithm",
+        "depth",
+        "optimizer",
+        "alpha",
+        "updates",
+        "SMMs",
+        "MMs",
+        "seconds",
+        "loss",
+        "lowest",
+        "ending",
+    ]
+    lines = []
+    for row in rows:
+        losses = [math.nan if loss is None else loss / row["samples"] for loss in row["loss"]]
+        finite = [loss for loss in losses if math.isfinite(loss)]
+        if row["interrupted"]:
+            ending = "interrupted"
+        elif row["diverged"] is not None:
+            ending = f"diverged at update {row['diverged']}: try a smaller alpha, or adam"
+        elif until_loss is not None and finite and finite[-1] <= until_loss:
+            ending = f"loss {until_loss:g} reached"
+        elif until_loss is not None:
+            ending = f"loss {until_loss:g} not reached"
+        else:
+            ending = "all updates made"
+        if not losses:
+            continue
+        # A run that was cut short ends at its last record, any other with its last update.
+        last = {name: row[name][-1] for name in ("updates", "smm", "mm", "seconds")}
+        if ending.endswith(("made", "not reached")) and row.get("whole"):
+            last = row["whole"]
+            if last["loss"] is not None:
+                finite.append(last["loss"] / row["samples"])
+        cells = [
+            row["label"],
+            row["depth"],
+            row["optimizer"],
+            f"{row['alpha']:g}",
+            *(f"{last[name]:g}" for name in ("updates", "smm", "mm")),
+        ]
+        cells += [f"{last['seconds']:.3g}", f"{losses[0]:.4g}", f"{min(finite, default=math.nan):.4g}", ending]
+        lines.append([str(cell) for cell in cells])
+    widths = [max(len(line[i]) for line in [heads, *lines]) for i in range(len(heads))]
+    shown = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in [heads, *lines]]
+    note = "loss: 1/2 sum of squares per sample, at the start and at its lowest; SMMs and MMs in the paper's convention"
+    return "\n".join([*(line.rstrip() for line in shown), "", note])

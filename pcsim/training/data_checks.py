@@ -1,0 +1,72 @@
+"""Checks of what is given to a training: data, batches, starting values."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..algorithms import BP, Algorithm, whole
+from ..errors import InputError
+from ..host.mpi import from_root, on_root, world
+from ..net.network import Network, as_array
+
+Array = np.ndarray
+
+
+def check_batches(algorithm: Algorithm, rows: int, batch_size: int | None, steps_per_batch: int | None) -> int:
+    """The number of rows in a batch; InputError for batches that ``train`` could not make of so many rows."""
+    batch = rows if batch_size is None else batch_size
+    if isinstance(batch, bool) or not isinstance(batch, int | np.integer) or not 1 <= batch <= rows:
+        raise InputError(f"batch_size must be between 1 and the {rows} rows of the data, not {batch!r}")
+    if steps_per_batch is not None:
+        whole("steps_per_batch", steps_per_batch)
+    if algorithm.name == "ipc" and batch < rows and steps_per_batch is None:
+        raise InputError("iPC with a batch_size needs steps_per_batch: for how many updates it stays on a batch")
+    return int(batch)
+
+
+def given_data(network: Network, x: ArrayLike, y: ArrayLike, backend: str) -> tuple[Any, Any, int]:
+    """x and y as arrays, and their number of rows. On ranks those of rank 0 count, and all hear what is wrong."""
+
+    def check() -> tuple[Array, Array, int]:
+        first, second = _data("x", x, network.sizes[0], network), _data("y", y, network.sizes[-1], network)
+        if len(first) != len(second):
+            raise InputError(f"x has {len(first)} rows, but y has {len(second)}")
+        return first, second, len(first)
+
+    if backend != "mpi":
+        return check()
+    comm = world().COMM_WORLD
+    found = on_root(comm, check) or (None, None, 0)
+    return found[0], found[1], from_root(comm, found[2])
+
+
+def _data(name: str, value: ArrayLike, width: int, network: Network) -> Array:
+    array = as_array(name, value)
+    if array.dtype.kind not in "fiub" or array.ndim != 2 or array.shape[1] != width or not len(array):
+        raise InputError(
+            f"{name} must be a table of numbers with {width} columns and at least one row, not shape {array.shape}"
+        )
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+        array = array.astype(network.dtype)
+    if not np.all(np.isfinite(array)):
+        raise InputError(f"{name} holds NaN or infinity: clean the data first")
+    return array
+
+
+def given_values(values: list[Array], network: Network, batch: int, algorithm: Algorithm) -> list[Array]:
+    shapes = [(batch, n) for n in network.sizes]
+    given = [as_array("values", v) for v in values] if isinstance(values, list | tuple) else []
+    if isinstance(algorithm, BP) or [v.shape for v in given] != shapes:
+        raise InputError(f"values must be arrays of shapes {shapes}, for PC, Z-IL and iPC")
+    return [np.array(v, network.dtype) for v in given]
+
+
+def batch_rows(rows: int, batch: int, seed: int) -> Iterator[Array]:
+    """Row numbers of one batch after another."""
+    rng = np.random.default_rng(seed)
+    while True:
+        order = np.arange(rows) if batch == rows else rng.permutation(rows)
+        for begin in range(0, rows - batch + 1, batch):
+            yield order[begin : begin + batch]

@@ -1,0 +1,192 @@
+"""Training: an engine driven update by update, with energy and loss written down as it goes."""
+
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..algorithms import BP, Algorithm
+from ..engines import Engine, blas_threads, make_engine, resolve_workers
+from ..errors import InputError
+from ..host.mpi import agree, world
+from ..net.network import Network, check_seed
+from ..schedule.timeline import Timeline
+from .data_checks import batch_rows, check_batches, given_data, given_values
+
+Array = np.ndarray
+
+
+@dataclass
+class Run:
+    """What a training run leaves.
+
+    network: a trained copy; values: x[l] at the end, L + 1 arrays (B, n[l]). recorded: how many updates had been made
+    at each record; energy: F before the update that followed, loss: ``1/2 sum (mu[L] - y)**2`` of a forward pass over
+    all data; recorded_seconds: training seconds until then. updates, seconds: totals, without compilation and
+    records. final_loss: after the last update, where losses are recorded. diverged: the update by which numbers had
+    ceased to be finite, or None. timeline: of the last updates, if traced.
+    """
+
+    network: Network
+    values: list[Array]
+    updates: int = 0
+    seconds: float = 0.0
+    recorded: list[int] = field(default_factory=list)
+    energy: list[float] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)
+    recorded_seconds: list[float] = field(default_factory=list)
+    final_loss: float | None = None
+    diverged: int | None = None
+    timeline: Timeline | None = None
+
+
+def forward_loss(network: Network, x: Array, y: Array) -> float:
+    """``1/2 * sum((mu[L] - y)**2)`` of an ordinary forward pass; infinite or NaN where the net has diverged."""
+    with np.errstate(all="ignore"):
+        difference = (network.forward(x)[-1] - y).astype(np.float64)
+        return 0.5 * float(np.sum(difference * difference))
+
+
+def train(
+    network: Network,
+    algorithm: Algorithm,
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    updates: int,
+    backend: str = "threads",
+    workers: int | str = 1,
+    batch_size: int | None = None,
+    steps_per_batch: int | None = None,
+    record_every: int = 1,
+    values: list[Array] | None = None,
+    until_loss: float | None = None,
+    seed: int = 0,
+    trace: bool = False,
+    on_record: Callable[[Run], None] | None = None,
+    execution: str | None = None,
+) -> Run:
+    """Train a copy of ``network`` on ``x``, (N, n[0]), and ``y``, (N, n[L]), by ``updates`` complete weight updates.
+
+    backend: "numpy" (the oracle), "threads", or "mpi" (every rank makes the same call; only rank 0 need have the data,
+    and the result is on all ranks, but of a lazy net each rank has only its own layers). workers: a number of threads
+    (of each rank), or "auto" for as many as there are usable cores and layers to share (on ranks: 1). batch_size: None
+    for full batch; else batches are drawn without replacement in an order given by ``seed``, the rest of an epoch that
+    fills no batch left out, and iPC stays on each for ``steps_per_batch`` updates. record_every: updates between two
+    records of energy and loss, 0 for none. values: L + 1 arrays (B, n[l]) to begin from in place of the first forward
+    pass (not BP). until_loss: stop at the first record at or below it. trace: keep a timeline of the updates since the
+    last record, so of the whole run with record_every=0 (every event of every step: short runs). on_record: called
+    after each record. execution: how BP shares its work among threads or ranks: "serial" (default), "intra-layer",
+    "blas" (threads alone), "pipeline" or "data-parallel".
+
+    The same call gives the same bits every time, for any number of workers. Raises InputError for arguments that
+    do not fit. A run that diverges ends early, and says so in ``diverged``.
+
+    >>> net = Network.mlp([2, 8, 1], seed=1)
+    >>> from pcsim import IPC
+    >>> run = train(net, IPC(alpha=0.05, gamma=0.1), [[0, 1], [1, 0]], [[1], [-1]], updates=200, backend="numpy")
+    >>> run.loss[0] > 100 * run.loss[-1]
+    True
+    """
+    if not isinstance(network, Network):
+        raise InputError(f"network must be a pcsim.Network, not {network!r:.60}")
+    if not isinstance(algorithm, Algorithm):
+        raise InputError(f"algorithm must be one such as pcsim.IPC(), not {algorithm!r}")
+    inputs, targets, count = given_data(network, x, y, backend)
+    for name, number, least in (("updates", updates, 1), ("record_every", record_every, 0)):
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
+            raise InputError(f"{name} must be a whole number of at least {least}, not {number!r}")
+    batch = check_batches(algorithm, count, batch_size, steps_per_batch)
+    check_seed(seed)
+    if until_loss is not None:
+        if isinstance(until_loss, bool) or not isinstance(until_loss, int | float) or math.isnan(until_loss):
+            raise InputError(f"until_loss must be a number, not {until_loss!r}")
+        if not record_every:
+            raise InputError("until_loss needs record_every of at least 1: without records nobody looks at the loss")
+    if values is not None:
+        values = given_values(values, network, batch, algorithm)
+    if execution is not None and (backend == "numpy" or not isinstance(algorithm, BP)):
+        raise InputError("execution says how BP shares its work among threads or ranks; nothing else takes one")
+    workers = resolve_workers(workers, algorithm, network.depth, backend, execution)
+    if backend == "mpi":
+        told = {"updates": updates, "record_every": record_every, "until_loss": until_loss, "trace": trace}
+        agree(world().COMM_WORLD, told | {"batch_size": batch})
+    order = batch_rows(count, batch, seed)
+    engine = make_engine(
+        backend,
+        network,
+        algorithm,
+        inputs,
+        targets,
+        lambda: next(order),
+        workers=workers,
+        steps_per_batch=steps_per_batch if algorithm.name == "ipc" else None,
+        values=values,
+        **({"execution": execution} if execution else {}),
+    )
+    run = Run(network, [])
+    # NumPy computes the loss. Its threads would spin for a tenth of a second after each product, on the workers' cores.
+    one_thread = nullcontext() if backend == "numpy" else blas_threads(1)
+    with one_thread, np.errstate(all="ignore"):  # divergence is found below, and named
+        net = _Inspector(engine, inputs, targets)
+        _drive(run, engine, net, int(updates), int(record_every), until_loss, trace, on_record)
+    run.network, run.values = engine.network, engine.values
+    if backend == "mpi":
+        engine.close()  # type: ignore[attr-defined]
+    return run
+
+
+class _Inspector:
+    """What is asked of a net between updates; an engine whose layers are on several ranks answers it itself."""
+
+    def __init__(self, engine: Engine, x: Array, y: Array) -> None:
+        self.engine, self.x, self.y = engine, x, y
+        self.loss = getattr(engine, "loss", self._loss)
+        self.finite = getattr(engine, "finite", self._finite)
+
+    def _loss(self) -> float:
+        return forward_loss(self.engine.network, self.x, self.y)
+
+    def _finite(self) -> bool:
+        return all(np.isfinite(w).all() for w in self.engine.network.weights)
+
+
+def _drive(
+    run: Run,
+    engine: Engine,
+    net: _Inspector,
+    updates: int,
+    record_every: int,
+    until_loss: float | None,
+    trace: bool,
+    on_record: Callable[[Run], None] | None,
+) -> None:
+    while run.updates < updates:
+        chunk = min(record_every or updates, updates - run.updates)
+        loss = net.loss() if record_every else 0.0
+        seconds, energy = engine.run(chunk, trace=trace)
+        if record_every:
+            run.recorded.append(run.updates)
+            run.energy.append(energy)
+            run.loss.append(loss)
+            run.recorded_seconds.append(run.seconds)
+        run.updates += chunk
+        run.seconds += seconds
+        if trace:
+            run.timeline = engine.timeline
+        if not (math.isfinite(energy) and math.isfinite(loss)):
+            run.diverged = run.updates - chunk
+        if on_record and record_every:
+            on_record(run)
+        if run.diverged is not None or (until_loss is not None and loss <= until_loss):
+            break
+    if record_every and run.diverged is None:
+        run.final_loss = net.loss()
+    # What came after the last record is seen in the weights alone.
+    if run.diverged is None and not net.finite():
+        run.diverged = run.updates
+        if on_record and record_every:
+            on_record(run)

@@ -1,0 +1,80 @@
+"""A calibration of a tiny grid: it loads, it predicts, and it says what it does not know."""
+
+import json
+import math
+
+import pytest
+
+from pcsim.algorithms import BP, IPC
+from pcsim.calibration import calibrate as calibrate_module
+from pcsim.calibration.calibrate import calibrate, machine_of, rings, write
+from pcsim.errors import InputError
+from pcsim.predict.machine import COLUMNS
+from pcsim.predict.machine_files import load
+from pcsim.predict.plans import Net
+from pcsim.predict.rivals import compare
+from pcsim.predict.simulate import simulate
+
+
+@pytest.fixture(scope="module")
+def content():
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("SECONDS", 2e-4), ("SAMPLE", 5e-5), ("WARM", (1e-4, 1e-4))):
+            if hasattr(calibrate_module, name):
+                patch.setattr(calibrate_module, name, value)
+        found = calibrate(
+            widths=(16, 32), batches=(1, 8), workers=[1], pin=False, on_progress=lambda n, of: seen.append((n, of))
+        )
+    assert seen[-1][0] == seen[-1][1] and seen[0][0] == 0
+    return found
+
+
+def test_what_was_calibrated_loads_as_it_was_written(content, tmp_path):
+    path = tmp_path / "host.json"
+    write(content, path)
+    assert [p.name for p in tmp_path.iterdir()] == ["host.json"]
+    machine = load(path)
+    assert machine.model == "measured" and machine.calibrated["widths"] == [16, 32]
+    assert machine.calibrated["batches"] == [1, 8] and machine.calibrated["workers"] == [1]
+    assert machine == machine_of(json.loads(json.dumps(content)))
+    assert content["products"]["columns"] == list(COLUMNS)
+    assert all(point[-1] > 0 and math.isfinite(point[-1]) for point in machine.points)
+    with pytest.raises(InputError, match="cannot write"):
+        write(content, tmp_path / "none" / "host.json")
+
+
+def test_predictions_know_the_calibrated_range(content):
+    machine = machine_of(content)
+    for batch in (1, 8):
+        inside = simulate(IPC(), Net((32,) * 4, batch), machine)
+        assert inside.seconds > 0 and inside.calibrated and inside.mark == ""
+    for net in (Net((256,) * 4), Net((8,) * 4), Net((32,) * 4, 64)):
+        assert simulate(IPC(), net, machine).mark == "outside the calibrated range"
+    assert simulate(BP(1e-4), Net((32,) * 4, 8), machine).mark == ""
+    assert simulate(IPC(), Net((32,) * 4), load("server-64")).mark == "not calibrated"
+    assert compare(Net((32,) * 4), machine, 1).mark == ""
+    # Wider layers take longer, whatever was measured.
+    small, large = (simulate(BP(1e-4), Net((width,) * 4), machine).seconds for width in (16, 512))
+    assert small < large
+
+
+def test_rings_go_from_the_nearest_cache_to_memory():
+    own, last = 1 << 20, 32 << 20
+    found = list(rings((256,), (1,), (1, 2), 4, own, last))
+    assert {w.workers for w in found} == {1, 2} and {w.columns for w in found} == {256}
+    for workers in (1, 2):
+        sizes = [w.rows * w.columns * 4 * w.depth for w in found if w.workers == workers and w.rows == 256]
+        assert min(sizes) < own and max(sizes) > last / workers
+    assert all(w.depth >= 2 for w in rings((16, 64), (8,), (1,), 4, own, last))
+
+
+@pytest.mark.parametrize("wrong", [{"widths": (0,)}, {"widths": ()}, {"batches": (-1,)}, {"workers": [0]}])
+def test_numbers_below_one_are_refused(wrong):
+    with pytest.raises(InputError, match="at least 1"):
+        calibrate(**wrong)
+
+
+def test_more_workers_than_cores_are_refused():
+    with pytest.raises(InputError, match="are more than the"):
+        calibrate(widths=(16,), batches=(1,), workers=[10**6])
