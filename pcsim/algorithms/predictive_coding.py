@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..schedule.builders import incremental, predictive_coding, zero_divergence
-from ..schedule.calendar import Calendar
+from ..schedule.calendar import Calendar, Stage
 from ..schedule.tasks import TaskGraph
 from .common import PredictiveCoding, whole
 
@@ -40,7 +40,7 @@ class IPC(PredictiveCoding):
 
     def calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
         """The calendar of a net of that depth."""
-        return Calendar(steps_per_batch, None, (None,) * depth, steps_per_batch)
+        return Calendar((Stage(update=tuple(range(depth)), completes=True),), repeats=steps_per_batch)
 
     def tasks(self, depth: int, steps: int = 8) -> TaskGraph:
         """The task graph of ``steps`` weight updates, one per inference step, on one batch."""
@@ -65,7 +65,8 @@ class PC(PredictiveCoding):
 
     def calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
         """The calendar of a net of that depth."""
-        return Calendar(self.T + 1, self.T, (self.T,) * depth, 1)
+        last = Stage(move=False, update=tuple(range(depth)), completes=True)
+        return Calendar((Stage(),) * self.T + (last,))
 
     def tasks(self, depth: int, steps: int = 8) -> TaskGraph:
         """The task graph of ``steps`` complete weight updates, each of T value updates."""
@@ -99,7 +100,8 @@ class ZIL(PredictiveCoding):
 
     def calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
         """The calendar of a net of that depth."""
-        return Calendar(depth, depth - 1, tuple(depth - 1 - l for l in range(depth)), 1)
+        stages = [Stage(move=t < depth - 1, update=(depth - 1 - t,), completes=t == depth - 1) for t in range(depth)]
+        return Calendar(tuple(stages))
 
     def tasks(self, depth: int, steps: int = 8) -> TaskGraph:
         """The task graph of ``steps`` complete weight updates."""

@@ -97,7 +97,7 @@ class NumpyEngine:
     def _step(self, energy: float | None) -> tuple[float | None, bool]:
         net, algorithm, calendar, t = self.net, self.algorithm, self.calendar, self.t
         assert isinstance(algorithm, PredictiveCoding)
-        L, gamma = net.depth, algorithm.gamma
+        L, gamma, stage = net.depth, algorithm.gamma, calendar.stages[t % len(calendar.stages)]
         if t == 0:
             rows = self.batches()
             if not self.given:
@@ -111,7 +111,7 @@ class NumpyEngine:
         mu = {l + 1: net.predict(l, x[l]) for l in range(L)}
         e = {l: x[l] - mu[l] for l in range(1, L + 1)}  # Eq. 9
         new = list(x)
-        if calendar.value_steps is None or t < calendar.value_steps:
+        if stage.move:
             for l in range(1, L):
                 back = net.f_slope(l, x[l]) * net.scale[l] * (pi[l + 1] * e[l + 1] @ net.weights[l])
                 if net.skip[l]:
@@ -119,14 +119,13 @@ class NumpyEngine:
                 # Eq. 6
                 new[l] = (x[l] + gamma * (back - pi[l] * e[l])).astype(net.dtype, copy=False)
 
-        due = [l for l in range(L) if calendar.update_at[l] in (None, t)]
-        if due and energy is None:
+        if stage.update and energy is None:
             energy = sum(0.5 * pi[l] * float(np.sum(e[l].astype(np.float64) ** 2)) for l in range(1, L + 1))
-        for l in due:  # Eq. 7
+        for l in stage.update:  # Eq. 7
             self._update(l, pi[l + 1] * e[l + 1], net.scale[l] * net.f(l, x[l]), algorithm.alpha, self.number + 1)
         self.values = new
-        self.t = 0 if t + 1 == calendar.steps else t + 1
-        return energy, calendar.updates != 1 or self.t == 0
+        self.t = 0 if t + 1 == calendar.cycle else t + 1
+        return energy, stage.completes
 
     def _update(self, l: int, e: Array, a: Array, alpha: float, number: int | None = None) -> None:
         """``W[l] += alpha * e.T @ a`` and the bias by the sum of e, or Adam's step along the same gradient."""

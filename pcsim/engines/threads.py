@@ -123,10 +123,11 @@ class ThreadsEngine:
         if isinstance(algorithm, PredictiveCoding):
             self.gamma, self.precision = algorithm.gamma, algorithm.precision
             calendar = algorithm.calendar(L, steps_per_batch)
-            self.cycle_steps = calendar.steps or 0
-            self.value_steps = -1 if calendar.value_steps is None else calendar.value_steps
-            self.update_at = np.array([predictive_coding.EVERY_STEP if at is None else at for at in calendar.update_at])
-            self.steps_per_update = 1 if calendar.updates != 1 else self.cycle_steps
+            self.cycle_steps = calendar.cycle
+            self.value_steps = -1 if calendar.moves.all() else int(np.argmin(calendar.moves))
+            every = len(calendar.stages) == 1
+            self.update_at = np.where(every, predictive_coding.EVERY_STEP, calendar.updates(L).argmax(0))
+            self.steps_per_update = len(calendar.stages)
         # Of a layer's values there are x, a, d, its copy at an edge, and two each of e and h.
         lengths = (self.wide[1:] * self.wide[:-1] + (self.batch > 1) * 8 * self.batch * self.wide[1:]) * dtype.itemsize
         lo, hi = self.blocks[0][0], self.blocks[-1][1]

@@ -3,6 +3,7 @@
 import itertools
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -393,7 +394,8 @@ def test_a_calendar_with_one_date_off_is_told_apart():
     class Early(ZIL):
         def calendar(self, depth, steps_per_batch=None):
             right = super().calendar(depth)
-            return Calendar(right.steps, right.value_steps, (depth - 2, *right.update_at[1:]), right.updates)
+            *early, second, last = right.stages
+            return Calendar((*early, replace(second, update=(1, 0)), replace(last, update=())))
 
     problem = deep_problem()
     assert (

@@ -12,8 +12,9 @@ import pytest
 
 import pcsim.engines
 from pcsim import BP, IPC, PC, ZIL, InputError, Network, train
-from pcsim.algorithms import ALGORITHMS, Algorithm, Calendar, PredictiveCoding
+from pcsim.algorithms import ALGORITHMS, Algorithm, PredictiveCoding
 from pcsim.engines import make_engine, resolve_workers
+from pcsim.schedule.calendar import Calendar, Stage
 from pcsim.training.data import load
 from pcsim.training.train import Run, forward_loss
 
@@ -636,10 +637,14 @@ def test_the_algorithms_and_their_names():
 
 
 def test_calendars_are_those_of_the_contract():
-    assert IPC().calendar(3) == Calendar(None, None, (None, None, None), None)
-    assert IPC().calendar(2, steps_per_batch=5) == Calendar(5, None, (None, None), 5)
-    assert PC(T=4).calendar(3) == Calendar(5, 4, (4, 4, 4), 1)
-    assert ZIL().calendar(4) == Calendar(4, 3, (3, 2, 1, 0), 1)
+    every, move = Stage(update=(0, 1, 2), completes=True), Stage()
+    assert IPC().calendar(3) == Calendar((every,), None)
+    assert IPC().calendar(3, steps_per_batch=5) == Calendar((every,), 5)
+    assert PC(T=4).calendar(3) == Calendar(
+        (move, move, move, move, Stage(move=False, update=(0, 1, 2), completes=True))
+    )
+    early = [Stage(update=(l,)) for l in (3, 2, 1)]
+    assert ZIL().calendar(4) == Calendar((*early, Stage(move=False, update=(0,), completes=True)))
 
 
 @pytest.mark.parametrize("depth", [2, 5])
