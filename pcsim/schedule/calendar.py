@@ -130,5 +130,6 @@ def _check_reach(stages: Sequence[Stage], repeats: int, depth: int) -> None:
     if late.size and repeats <= depth:
         l = int(late[-1])
         raise InputError(
-            f"W[{l}] updates for the last time at step {last[l]} of a batch, before its error is known at step {first[l]}"
+            f"W[{l}] updates for the last time at step {last[l]} of a batch,"
+            f" before its error is known at step {first[l]}"
         )
