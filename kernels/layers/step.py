@@ -9,7 +9,6 @@ from numba import njit
 
 from ..machine.blas import add_a_b, add_a_bt, add_at_b, add_outer, matrix_vector
 from ..machine.simd import lanes, load, multiply_add, splat, store
-from .activations import IDENTITY
 from .activations import activate as activate_part
 from .dense import BACKPROJECT, FORWARD, OFFSET, PREDICT, UPDATE, layer_pass
 from .vectors import add_rows, subtract_from
@@ -24,7 +23,7 @@ SMALL_PRODUCT, FEWEST_SAMPLES = 1_000_000, 64
 def activate_rows(s, l, first, rows):
     """Of ``a[l]`` and ``d[l]`` the elements ``first … first + rows - 1`` of each sample, from ``x[l]``; the function
     of the input layer is the identity. Padding is left as it is."""
-    code = s.activation if l > 0 else IDENTITY
+    code = s.activations[l]
     count = min(rows, s.sizes[l] - first)
     for row in range(s.batch):
         at = s.value_at[l] + row * s.padded[l] + first

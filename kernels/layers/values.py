@@ -17,4 +17,4 @@ def move_values(s, l, x, e, h, slot, gamma, activate):
             moved = multiply_add(minus, load(e, slot + j), load(x, j))
             store(x, j, multiply_add(plus, load(h, slot + j), moved))
         if activate:
-            activate_part(s.activation, x, at, s.sizes[l], s.scale[l], s.a, s.d)
+            activate_part(s.activations[l], x, at, s.sizes[l], s.scale[l], s.a, s.d)

@@ -8,8 +8,8 @@ from numba import njit
 # a part of one, and the weights a part of the rows, if the offsets say so. ``scratch`` (of the worker), ``mean`` and
 # ``square`` serve Adam alone; ``gemv`` and ``ger`` are 0 where a batch of one takes the fused pass.
 LayersView = namedtuple(
-    "Layers",
-    "batch sizes padded weight_at bias_at value_at scale skip activation has_bias adam gemm gemv ger one zero "
+    "LayersView",
+    "batch sizes padded weight_at bias_at value_at scale skip activations has_bias adam gemm gemv ger one zero "
     "W x a d scratch mean square",
 )
 
@@ -18,6 +18,6 @@ LayersView = namedtuple(
 def part_of_batch(s, batch, value_at):
     """The same layers for a part of the batch, whose values begin at ``value_at``."""
     return LayersView(
-        batch, s.sizes, s.padded, s.weight_at, s.bias_at, value_at, s.scale, s.skip, s.activation, s.has_bias,
+        batch, s.sizes, s.padded, s.weight_at, s.bias_at, value_at, s.scale, s.skip, s.activations, s.has_bias,
         s.adam, s.gemm, s.gemv, s.ger, s.one, s.zero, s.W, s.x, s.a, s.d, s.scratch, s.mean, s.square,
     )  # fmt: skip

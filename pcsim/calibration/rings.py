@@ -7,14 +7,14 @@ that the ring's size says which level of memory they come from. Nothing here kno
 import numpy as np
 from numba import njit
 
+from ..engines.layout import options_of, ring
+from ..engines.loops.arguments import Arrays
 from ..engines.loops.steps import layers
 from ..host.threads import in_threads
-from ..kernels.layers.activations import CODES
-from ..kernels.layers.dense import PAGE_BYTES, aligned_empty, padded
+from ..kernels.layers.dense import aligned_empty
 from ..kernels.layers.step import activate_rows, layer_step, start_prediction
 from ..kernels.layers.values import move_values
 from ..kernels.layers.weights import descend, gradient
-from ..kernels.machine import blas
 from ..kernels.machine.clock import nanoseconds
 from ..kernels.machine.simd import pointer
 from ..kernels.machine.sync import make_flags, meet, publish, wait
@@ -28,9 +28,9 @@ TINY = 1e-12  # rate of updates and moves: the work is done, and the numbers sta
 
 
 @njit(nogil=True, cache=True)
-def _ring(worker, workers, work, rows, arrays, layout, options, e, h, rate, repeats, ready, stop, times):
-    s = layers(arrays, layout, options)
-    errors, drives, depth = pointer(e), pointer(h), len(layout[0]) - 1
+def _ring(worker, workers, work, rows, arrays, offsets, options, rate, repeats, ready, stop, times):
+    s = layers(arrays, offsets, options)
+    errors, drives, depth = pointer(arrays.errors), pointer(arrays.drives), len(offsets.sizes) - 1
     products = work & 7
     if not meet(worker, workers, pointer(ready), pointer(stop)):
         return
@@ -59,40 +59,31 @@ class Ring:
     ) -> None:
         self.workers, self.rows, self.depth, self.pin = workers, rows, depth, pin
         self.one = dtype.type(1)
-        wide = padded(columns, dtype)
-        page = PAGE_BYTES // dtype.itemsize
-        heights = -(-batch * wide // page) * page
-        here = np.arange(depth + 1)
-        sizes, values = np.full(depth + 1, columns), here * heights
-        at = here[:depth] * rows * wide
-        scale, skip = np.ones(depth, dtype), np.zeros(depth, np.int64)
-        self.layout = (sizes, np.full(depth + 1, wide), at, at, values, scale, skip)
-        gemm = blas.address("gemm", dtype)
-        self.options = (batch, CODES["tanh"], False, False, gemm, 0, 0, self.one)
+        self.offsets = ring(columns, rows, depth, batch, dtype)
+        self.options = options_of(dtype, batch, has_bias=False, adam=False, vectors=False)
+        wide, count = int(self.offsets.padded[0]), int(self.offsets.value_count)
         # With three vectors to each layer of a batch, as ``simulate`` counts.
         self.bytes = depth * (rows + (3 * batch if batch > 1 else 0)) * wide * dtype.itemsize
-        self.arrays: list[tuple] = [()] * workers
-        self.errors: list[tuple] = [()] * workers
+        self.arrays: dict[int, Arrays] = {}
 
         def fill(worker: int) -> None:
             rng = np.random.default_rng(worker)
-            count = depth * rows * wide
+            numbers = depth * rows * wide
             # Nets of such layers are large enough for huge pages, and so is the ring, whatever its size.
             least = HUGE // dtype.itemsize if rows * wide * dtype.itemsize >= HUGE // 8 else 0
-            weights = aligned_empty(max(count, least), dtype)[:count]
+            weights = aligned_empty(max(numbers, least), dtype)[:numbers]
             row = rng.normal(0, columns**-0.5, wide).astype(dtype)
             row[columns:] = 0
             weights.reshape(-1, wide)[:] = row  # the same everywhere: drawing millions would take longer than timing
-            x, a, d, e, h = (aligned_empty((depth + 1) * heights, dtype) for _ in range(5))
+            x, a, d, e, h = (aligned_empty(count, dtype) for _ in range(5))
             for array in (x, a, d, e, h):
                 array[:] = 0
-                parts = array.reshape(depth + 1, heights)[:, : batch * wide].reshape(depth + 1, batch, wide)
+                parts = array.reshape(depth + 1, -1)[:, : batch * wide].reshape(depth + 1, batch, wide)
                 parts[:, :, :columns] = rng.normal(0, 0.3, (batch, columns))
             scratch = aligned_empty((rows + 1) * wide, dtype)
             scratch[:] = 0
             nothing = aligned_empty(0, dtype)
-            self.arrays[worker] = (weights, x, a, d, scratch, nothing, nothing)
-            self.errors[worker] = (e, h)
+            self.arrays[worker] = Arrays(weights, x, a, d, scratch, nothing, nothing, e, h, nothing)
 
         in_threads(workers, fill, pin=pin)
 
@@ -103,8 +94,8 @@ class Ring:
 
         def run(worker: int) -> None:
             _ring(  # type: ignore[call-arg]
-                worker, self.workers, work, self.rows, self.arrays[worker], self.layout, self.options,
-                *self.errors[worker], rate, repeats, ready, stop, times,
+                worker, self.workers, work, self.rows, self.arrays[worker], self.offsets, self.options,
+                rate, repeats, ready, stop, times,
             )  # fmt: skip
 
         in_threads(self.workers, run, stop, self.pin)

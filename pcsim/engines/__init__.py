@@ -6,9 +6,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..algorithms import BP, Algorithm
+from ..algorithms import Algorithm
 from ..errors import InputError
-from ..host.context import usable_cores
 from ..net.network import Network
 from ..schedule.timeline import Timeline
 
@@ -31,40 +30,18 @@ class Engine(Protocol):
     def run(self, updates: int, trace: bool = False) -> tuple[float, float]:
         """Make ``updates`` complete weight updates; seconds taken, and the energy F before the first of them."""
 
+    def state(self) -> dict[str, Any]:
+        """All that a training needs to go on from here, on any engine."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a ``state``; the engine must be fresh."""
+
 
 def blas_threads(count: int) -> AbstractContextManager[Any]:
     """Within this context the BLAS libraries of this process use ``count`` threads."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController().select(user_api="blas").limit(limits=count)
-
-
-def resolve_workers(
-    workers: int | str, algorithm: Algorithm, depth: int, backend: str, execution: str | None = None
-) -> int:
-    """The number of workers that ``workers``, a number or "auto", stands for; InputError if it cannot be had.
-
-    ``execution`` is BP's (None: serial); whether that many can share its work so, the engine says.
-    """
-    serial = isinstance(algorithm, BP) and execution in (None, "serial")
-    limit = 1 if serial or backend == "numpy" else depth
-    if workers == "auto" and backend == "mpi":
-        return 1  # of each rank: who starts ranks says with that how many workers there are
-    if workers == "auto":
-        return min(limit, len(usable_cores()))
-    if isinstance(workers, bool) or not isinstance(workers, int | np.integer) or workers < 1:
-        raise InputError(f'workers must be a whole number of at least 1, or "auto", not {workers!r}')
-    if backend == "numpy":
-        return 1
-    if backend == "mpi":
-        return int(workers)
-    if serial and workers > 1:
-        raise InputError(
-            "BP's layers wait for one another: it runs with workers=1, unless its execution says how to share the work"
-        )
-    if workers > limit and not isinstance(algorithm, BP):
-        raise InputError(f"{workers} workers are more than the {depth} layers of the net: use at most {depth}")
-    return int(workers)
 
 
 def make_engine(

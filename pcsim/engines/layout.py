@@ -1,29 +1,226 @@
-"""Who owns which layers or rows, and where they lie in memory."""
+"""Who owns which layers, rows or samples, and where they lie in the flat arrays of a process.
+
+Nothing here runs anything: engines, transports and the rings of a calibration ask where things are.
+"""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from ..kernels.layers.dense import aligned_empty
+from ..kernels.layers.activations import CODES
+from ..kernels.layers.dense import PAGE_BYTES, aligned_empty, padded
+from ..kernels.machine import blas
+from ..kernels.machine.simd import VECTOR_BYTES
+from ..net.network import Network
+from ..schedule.blocks import balanced_blocks, even_parts
+from .loops.arguments import Arrays, Offsets, Options, Shares
 
 Array = np.ndarray
 
-
 APART = 16 << 10  # bytes between what two workers write, at least
 
-
-def offsets_of(lengths: Array, cuts: Sequence[int], page: int, gap: int) -> Array:
-    """Where each layer's part begins in a flat array, and where the last ends; a part in ``cuts`` on a page of its
-    own, ``gap`` elements or more behind the one before."""
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    for l, length in enumerate(lengths):
-        if l in cuts:
-            offsets[l] = -(-(offsets[l] + gap) // page) * page
-        offsets[l + 1] = offsets[l] + length
-    return offsets
+LAYERS, ROWS, SAMPLES = "layers", "rows", "samples"  # what workers have of their own
 
 
-def zeros(count: int, dtype: np.dtype) -> Array:
+class Layout:
+    """What each of ``all_workers`` has of a net and of a batch; here are ``workers`` of them from ``place`` on.
+
+    split: LAYERS, a block of them for each; ROWS of every matrix, each worker's apart from the others'; or SAMPLES of
+    the batch, and for the weight updates rows of every matrix in one common copy, if not each process has ``copies`` of
+    its own. parts: into how many parts the samples go.
+
+    What a worker writes lies on pages of its own: processors fetch ahead within a page, and what one worker writes must
+    not be fetched by another that is merely passing (it cost up to half the speed of two workers).
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        batch: int,
+        split: str,
+        workers: int,
+        all_workers: int,
+        place: int,
+        parts: int,
+        copies: bool = False,
+    ) -> None:
+        dtype, L, P = network.dtype, network.depth, all_workers
+        self.network, self.batch, self.split, self.copies = network, batch, split, copies
+        self.workers, self.all_workers, self.place, self.dtype, self.depth = workers, P, place, dtype, L
+        mine = range(place, place + workers)
+        self.page, lanes = PAGE_BYTES // dtype.itemsize, VECTOR_BYTES // dtype.itemsize
+        self.gap = APART // dtype.itemsize
+        self.sizes = np.array(network.sizes)
+        self.wide = np.array([padded(n, dtype) for n in self.sizes])
+        lengths = self.wide[1:] * self.wide[:-1] + self.wide[1:]  # weights, then biases
+        self.largest = int(lengths.max())
+        self.by_rows = split != LAYERS
+        self.all_blocks = [(0, L)] * P if self.by_rows else balanced_blocks(lengths.tolist(), P)
+        self.blocks = [self.all_blocks[place] for place in mine]
+        self.lo, self.hi = self.blocks[0][0], self.blocks[-1][1]  # the layers of this process
+        shared = [even_parts(int(width) // lanes, P) for width in self.wide]
+        self.firsts = np.array([[parts[worker][0] * lanes for parts in shared] for worker in range(P)])
+        self.counts = np.array([[parts[worker][1] * lanes for parts in shared] for worker in range(P)])
+        self._lay_out_values()
+        self._lay_out_weights(lengths)
+        samples = even_parts(batch, parts)
+        begins = np.array([first for first, _ in samples])
+        counts = np.array([count for _, count in samples])
+        self.shares = Shares(self.firsts, self.counts, self.value_at[0] + begins[:, None] * self.wide, begins, counts)
+        # The input layer's function is the identity (CONTRACT, section 1).
+        codes = np.array([CODES["identity"], *[CODES[network.activation]] * L])
+        scale, skip = np.array(network.scale, dtype), np.array(network.skip, np.int64)
+        self.offsets = [
+            Offsets(
+                self.sizes, self.wide, self.weight_at[w], self.bias_at[w], self.value_at[w], scale, skip, codes,
+                self.value_count,
+            )
+            for w in mine
+        ]  # fmt: skip
+
+    def _lay_out_values(self) -> None:
+        """Where each worker finds each layer's values: those of this process's layers, and of the one above."""
+        here = np.arange(self.depth + 1)
+        heights = np.where((self.lo <= here) & (here <= self.hi), self.batch * self.wide, 0)
+        edges = [] if self.by_rows else [hi for _, hi in self.blocks[:-1]]
+        at = _begins(heights, [*edges, *(edge + 1 for edge in edges)], self.page, self.gap)
+        self.value_at = np.tile(at[:-1], (self.all_workers, 1))
+        self.value_count = self._pages(int(at[-1]))
+        if self.split == ROWS:
+            for worker in range(max(1, self.place), self.place + self.workers):  # an input and a target of its own
+                for l in (0, self.depth):
+                    self.value_at[worker, l] = self.value_count
+                    self.value_count += self._pages(int(self.batch * self.wide[l]))
+
+    def _lay_out_weights(self, lengths: Array) -> None:
+        """Where each worker finds each layer's weights and biases, and how many numbers they are in this process."""
+        L, P, wide, end = self.depth, self.all_workers, self.wide, 0
+        if self.split == ROWS:
+            weights, biases = np.zeros((2, P, L), np.int64)
+            for worker in range(self.place, self.place + self.workers):
+                end = self._pages(end + self.gap)
+                for l in range(L):
+                    first, rows = int(self.firsts[worker, l + 1]), int(self.counts[worker, l + 1])
+                    weights[worker, l] = end - first * wide[l]
+                    biases[worker, l] = end + rows * wide[l] - first
+                    end += rows * int(wide[l] + 1)
+        else:
+            here = np.arange(L)
+            edges = [] if self.by_rows else [hi for _, hi in self.blocks[:-1]]
+            at = _begins(np.where((self.lo <= here) & (here < self.hi), lengths, 0), edges, self.page, self.gap)
+            end = int(at[-1])
+            weights = np.tile(at[:-1], (P, 1))
+            biases = weights + wide[1:] * wide[:-1]
+        self.weight_at, self.bias_at, self.parameter_count = weights, biases, end
+
+    def _pages(self, count: int) -> int:
+        """As many elements in whole pages."""
+        return -(-count // self.page) * self.page
+
+    def owned(self, worker: int, l: int) -> tuple[int, int]:
+        """The first row of ``W[l]`` that a worker of this process writes, and how many."""
+        if not self.by_rows or self.copies:
+            return 0, int(self.wide[l + 1])
+        return int(self.firsts[self.place + worker, l + 1]), int(self.counts[self.place + worker, l + 1])
+
+    def rows_of(self, flat: Array, worker: int, l: int, padding: bool = False) -> tuple[Array, Array]:
+        """Views of a worker's rows of ``W[l]`` and of their biases in an array like the parameters."""
+        first, rows = self.owned(worker, l)
+        place = self.place + worker
+        columns, begin = int(self.wide[l]), int(self.weight_at[place, l]) + first * int(self.wide[l])
+        bias = int(self.bias_at[place, l]) + first
+        whole, biases = flat[begin : begin + rows * columns], flat[bias : bias + rows]
+        m, n = max(0, min(rows, self.sizes[l + 1] - first)), self.sizes[l]
+        return (whole, biases) if padding else (whole.reshape(rows, columns)[:m, :n], biases[:m])
+
+    def values_of(self, flat: Array, l: int, worker: int = 0) -> Array:
+        """Layer l's values, (B, n[l]), in a flat array: a view without the padding."""
+        part = flat[self.place_of(l, worker)].reshape(self.batch, self.wide[l])
+        return part[:, : self.sizes[l]]
+
+    def weight_part(self, place: int, l: int) -> tuple | None:
+        """Which rows of ``W[l]``, as an index, come from the worker at that place among all; None for none."""
+        if self.split == LAYERS:
+            lo, hi = self.all_blocks[place]
+            return (slice(None),) if lo <= l < hi else None
+        if self.copies:
+            return (slice(None),) if place == 0 else None
+        return (self._units(place, l + 1),)
+
+    def value_part(self, place: int, l: int) -> tuple | None:
+        """Which samples and units of ``x[l]`` come from the worker at that place; None for none."""
+        if self.split == ROWS:
+            return slice(None), self._units(place, l)
+        if self.split == SAMPLES:
+            first, count = int(self.shares.first[place]), int(self.shares.samples[place])
+            return (slice(first, first + count),)
+        lo, hi = self.all_blocks[place]
+        return (slice(None),) if lo <= min(l, self.depth - 1) < hi else None
+
+    def _units(self, place: int, l: int) -> slice:
+        """The units of layer l that a worker has, where rows are split."""
+        first, size = int(self.firsts[place, l]), int(self.sizes[l])
+        return slice(min(first, size), min(first + int(self.counts[place, l]), size))
+
+    def place_of(self, l: int, worker: int = 0) -> slice:
+        """Where layer l's values lie, with their padding."""
+        begin = int(self.value_at[self.place + worker, l])
+        return slice(begin, begin + self.batch * int(self.wide[l]))
+
+    def allocate(self, adam: bool, drives: int) -> list[Arrays]:
+        """The arrays of this process, for each of its workers; room for so many halves of ``drives``. The parameters
+        are left to their owners to be touched first, so that their memory is near their cores."""
+        dtype, count = self.dtype, self.value_count
+        parameters = aligned_empty(self.parameter_count, dtype)
+        mean, square = (zeros(self.parameter_count if adam else 0, dtype) for _ in range(2))
+        values, top, activated, slopes = (zeros(count, dtype) for _ in range(4))
+        errors, both = zeros(2 * count, dtype), zeros(drives * count, dtype)
+        return [
+            Arrays(parameters, values, activated, slopes, scratch, mean, square, errors, both, top)
+            for scratch in (zeros(self.largest if adam else 0, dtype) for _ in range(self.workers))
+        ]
+
+    def bytes_of_layers(self) -> Array:
+        """Of each layer's weights; for a batch also of its values: there are x, a, d, its copy at an edge, and two each
+        of e and h."""
+        values = (self.batch > 1) * 8 * self.batch * self.wide[1:]
+        return (self.wide[1:] * self.wide[:-1] + values) * self.dtype.itemsize
+
+
+def options_of(dtype: np.dtype, batch: int, has_bias: bool, adam: bool, vectors: bool) -> Options:
+    """What kernels are told beside offsets; ``vectors``: BLAS also for a batch of one."""
+    return Options(
+        batch, has_bias, adam, blas.address("gemm", dtype), blas.address("gemv", dtype) if vectors else 0,
+        blas.address("ger", dtype) if vectors else 0, dtype.type(1),
+    )  # fmt: skip
+
+
+def ring(columns: int, rows: int, depth: int, batch: int, dtype: np.dtype) -> Offsets:
+    """Offsets of ``depth`` layers of ``rows`` rows of ``columns``, one after the other, whose values begin on pages of
+    their own; all of them tanh."""
+    wide = padded(columns, dtype)
+    page = PAGE_BYTES // dtype.itemsize
+    heights = -(-batch * wide // page) * page
+    at = np.arange(depth) * rows * wide
+    sizes, values = np.full(depth + 1, columns), np.arange(depth + 1) * heights
+    scale, skip, codes = np.ones(depth, dtype), np.zeros(depth, np.int64), np.full(depth + 1, CODES["tanh"])
+    return Offsets(sizes, np.full(depth + 1, wide), at, at, values, scale, skip, codes, (depth + 1) * heights)
+
+
+def zeros(count: int, dtype: np.dtype | Any) -> Array:
+    """So many zeros that begin on a page."""
     array = aligned_empty(int(count), dtype)
     array[:] = 0
     return array
+
+
+def _begins(lengths: Array, cuts: Sequence[int], page: int, gap: int) -> Array:
+    """Where each layer's part begins in a flat array, and where the last ends; a part in ``cuts`` on a page of its
+    own, ``gap`` elements or more behind the one before."""
+    found = np.zeros(len(lengths) + 1, np.int64)
+    for l, length in enumerate(lengths):
+        if l in cuts:
+            found[l] = -(-(found[l] + gap) // page) * page
+        found[l + 1] = found[l] + length
+    return found

@@ -6,6 +6,7 @@ BLAS threads as NumPy does.)
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -42,8 +43,7 @@ class NumpyEngine:
         self.timeline: Timeline | None = None
         self.values: list[Array] = values or []
         self.given = values is not None
-        self.t = 0
-        self.number = 0
+        self.t = self.number = self.begun = 0  # step of the cycle; weight updates made; batches begun
         self.adam = [_Adam(p) for p in self._parameters()] if algorithm.optimizer == "adam" else None
         if isinstance(algorithm, PredictiveCoding):
             self.calendar = algorithm.calendar(network.depth, steps_per_batch)
@@ -56,6 +56,37 @@ class NumpyEngine:
         """The net as it stands; its arrays are the engine's own."""
         return self.net
 
+    def _next_rows(self) -> Array:
+        self.begun += 1
+        return self.batches()
+
+    def state(self) -> dict[str, Any]:
+        """All that a training needs to go on from here, on any engine (see ``CompiledEngine.state``); copies."""
+        net, adam = self.net, self.adam or []
+        return {
+            "weights": [w.copy() for w in net.weights],
+            "biases": net.biases and [b.copy() for b in net.biases],
+            "values": [x.copy() for x in self.values],
+            "mean": [part.mean.copy() for part in adam],
+            "square": [part.square.copy() for part in adam],
+            "step": self.t,
+            "updates": self.number,
+            "batches": self.begun,
+            "given": self.given,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a ``state`` of any engine with the same net, algorithm, data and options; this one must be fresh,
+        so that its ``batches`` begin at the beginning."""
+        for mine, its in zip(self._parameters(), [*state["weights"], *(state["biases"] or [])], strict=True):
+            mine[...] = its
+        self.values = [x.copy() for x in state["values"]]
+        for part, mean, square in zip(self.adam or [], state["mean"], state["square"], strict=True):
+            part.mean, part.square = mean.copy(), square.copy()
+        while self.begun < state["batches"]:
+            self._next_rows()
+        self.t, self.number, self.given = state["step"], state["updates"], state["given"]
+
     def run(self, updates: int, trace: bool = False) -> tuple[float, float]:
         """Make ``updates`` complete weight updates; seconds taken, and the energy F before the first of them.
 
@@ -67,7 +98,7 @@ class NumpyEngine:
         return time.perf_counter() - begin, energies[0]
 
     def _backprop(self) -> float:
-        net, rows = self.net, self.batches()
+        net, rows = self.net, self._next_rows()
         L, alpha = net.depth, self.algorithm.alpha
         x = net.forward(self.x[rows])  # Eq. 12
         error = self.y[rows] - x[L]  # minus the gradient of the loss by x[L]
@@ -99,7 +130,7 @@ class NumpyEngine:
         assert isinstance(algorithm, PredictiveCoding)
         L, gamma, stage = net.depth, algorithm.gamma, calendar.stages[t % len(calendar.stages)]
         if t == 0:
-            rows = self.batches()
+            rows = self._next_rows()
             if not self.given:
                 self.values = net.forward(self.x[rows])
             self.values = [self.x[rows], *(v.astype(net.dtype) for v in self.values[1:L]), self.y[rows]]

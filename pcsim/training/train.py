@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..algorithms import BP, Algorithm
-from ..engines import Engine, blas_threads, make_engine, resolve_workers
+from ..engines import Engine, blas_threads, make_engine
+from ..engines.limits import resolve_workers
 from ..errors import InputError
 from ..host.mpi import agree, world
 from ..net.network import Network, check_seed

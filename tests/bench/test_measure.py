@@ -116,7 +116,7 @@ def test_the_check_passes_what_is_right(batch, dtype, activation):
 
 
 def test_a_wave_that_loses_a_step_is_found(monkeypatch):
-    monkeypatch.setattr("pcsim.engines.threads.wave_length", lambda *rest: 4)
+    monkeypatch.setattr("pcsim.engines.compiled.wave_length", lambda *rest: 4)
     honest = ThreadsEngine.run
 
     def forgetful(self, updates, trace=False):

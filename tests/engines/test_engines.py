@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pcsim import BP, IPC, PC, ZIL, InputError, Network, train
 from pcsim.algorithms import ALGORITHMS, Calendar
 from pcsim.algorithms.backprop import BP_EXECUTIONS
+from pcsim.engines.layout import Layout
 from pcsim.engines.numpy import NumpyEngine
 from pcsim.engines.threads import ThreadsEngine
 from pcsim.net.activations import ACTIVATIONS
@@ -298,11 +299,11 @@ def test_a_worker_that_does_not_wait_is_told_apart(execution, monkeypatch):
 
     def forgetful(self, *arguments):
         lay_out(self, *arguments)
-        self.counts[-1] -= 8  # rows of the last worker
-        self.samples[2][-1] -= 1  # a sample of the last part
+        self.shares.rows[-1] -= 8  # rows of the last worker
+        self.shares.samples[-1] -= 1  # a sample of the last part
 
-    lay_out = ThreadsEngine._lay_out
-    monkeypatch.setattr(ThreadsEngine, "_lay_out", forgetful)
+    lay_out = Layout.__init__
+    monkeypatch.setattr(Layout, "__init__", forgetful)
     mine = run(ThreadsEngine, problem, BP(0.004), execution=execution, workers=2)
     assert np.any(mine[0].weights[0][:32] != net.weights[0][:32])
     assert max(float(np.max(np.abs(a - b))) for a, b in zip(mine[1], oracle[1], strict=True)) > 1e-6
@@ -438,17 +439,17 @@ def test_more_workers_than_cores_and_layers_each_of_their_own():
 
 
 def test_a_failing_worker_ends_the_run_with_its_own_message(monkeypatch):
-    from pcsim.engines.loops import predictive_coding
+    from pcsim.engines import compiled
 
     net, x, y = deep_problem()
-    whole = predictive_coding.predictive_coding
+    whole = compiled.predictive_coding
 
-    def breaks(worker, *arguments):
-        if worker == 1:
+    def breaks(who, *arguments):
+        if who.worker == 1:
             raise RuntimeError("worker one has had enough")
-        return whole(worker, *arguments)
+        return whole(who, *arguments)
 
-    monkeypatch.setattr(predictive_coding, "predictive_coding", breaks)
+    monkeypatch.setattr(compiled, "predictive_coding", breaks)
     with pytest.raises(RuntimeError, match="worker one has had enough"):
         train(net, IPC(0.01), x, y, updates=10, workers=3)
 

@@ -23,12 +23,12 @@ def spoil(engine, case):
     rank = 0 if case.way == "data-parallel" else comm.size - 1
     if comm.rank == rank:
         l = case.depth - 1
-        weights, _ = engine._rows_of_weights(0, l)
+        weights, _ = engine.layout.rows_of(engine.arrays[0].parameters, 0, l)
         while not weights.size:  # a narrow layer has no rows for this rank
             l -= 1
-            weights, _ = engine._rows_of_weights(0, l)
+            weights, _ = engine.layout.rows_of(engine.arrays[0].parameters, 0, l)
         weights[0, 0] = np.nextafter(weights[0, 0], weights.dtype.type(np.inf))
-        engine.memory[COUNT] += 1
+        engine.transport.messages.memory[COUNT] += 1
 
 
 folder, *names = sys.argv[1:]

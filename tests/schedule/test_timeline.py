@@ -88,8 +88,8 @@ def test_a_trace_holds_every_task_once_and_shared_values_twice(algorithm, worker
     graph = algorithm.tasks(DEPTH, UPDATES)
     engine = engine_for(algorithm, batch, workers)
     engine.run(UPDATES, trace=True)
-    owner = {l: worker for worker, (lo, hi) in enumerate(engine.blocks) for l in range(lo, hi)}
-    boundaries = {lo for lo, _ in engine.blocks[1:]}
+    owner = {l: worker for worker, (lo, hi) in enumerate(engine.layout.blocks) for l in range(lo, hi)}
+    boundaries = {lo for lo, _ in engine.layout.blocks[1:]}
     done: dict[tuple[int, int, int], list[int]] = {}
     for event in engine.timeline.events:
         for bit in BITS.values():

@@ -10,10 +10,10 @@ import threading
 import numpy as np
 import pytest
 
-import pcsim.engines
 from pcsim import BP, IPC, PC, ZIL, InputError, Network, train
 from pcsim.algorithms import ALGORITHMS, Algorithm, PredictiveCoding
-from pcsim.engines import make_engine, resolve_workers
+from pcsim.engines import limits, make_engine
+from pcsim.engines.limits import resolve_workers
 from pcsim.schedule.calendar import Calendar, Stage
 from pcsim.training.data import load
 from pcsim.training.train import Run, forward_loss
@@ -574,7 +574,7 @@ def test_precision_decides_at_other_depths(kind):
     ],
 )
 def test_auto_takes_as_many_workers_as_cores_and_layers_allow(monkeypatch, algorithm, backend, depth, cores, expected):
-    monkeypatch.setattr(pcsim.engines, "usable_cores", lambda: list(range(cores)))
+    monkeypatch.setattr(limits, "usable_cores", lambda: list(range(cores)))
     assert resolve_workers("auto", algorithm, depth, backend) == expected
 
 

@@ -33,44 +33,42 @@ def predict(s, l, depth, first, rows, errors):
 
 
 @njit(nogil=True, cache=True)
-def forward(s, part, depth, data_x, data_y, rows, update, begin, samples, errors):
+def forward(s, part, depth, data, update, begin, samples, errors):
     """``samples`` of the batch from ``begin`` on, which are ``part`` of it, up to the errors of the output."""
-    load_rows(data_x, rows, update, begin, samples, s.padded[0], s.x, s.value_at[0])
-    load_rows(data_y, rows, update, begin, samples, s.padded[depth], s.x, s.value_at[depth])
+    load_rows(data.x, data.rows, update, begin, samples, s.padded[0], s.x, s.value_at[0])
+    load_rows(data.y, data.rows, update, begin, samples, s.padded[depth], s.x, s.value_at[depth])
     for l in range(depth):
         activate_layer(part, l)
         predict(part, l, depth, 0, s.padded[l + 1], errors)
 
 
 @njit(nogil=True, cache=True)
-def serial(
-    arrays, layout, options, data_x, data_y, rows, e, updates, number, alpha, stop, energy, trace, times
-):  # fmt: skip
+def serial(who, arrays, offsets, options, data, rates, updates, shares, signals, notes):
     """``updates`` weight updates by one worker; energy[0] receives the loss before the first of them. Returns the
     number of events noted in ``trace``."""
-    s = layers(arrays, layout, options)
-    padded, value_at, depth = s.padded, s.value_at, len(layout[0]) - 1
-    errors, stop, room, trace = pointer(e), pointer(stop), len(trace), pointer(trace)
-    times[0, 0] = nanoseconds()
+    s = layers(arrays, offsets, options)
+    padded, value_at, depth, alpha, number = s.padded, s.value_at, len(offsets.sizes) - 1, rates.alpha, rates.number
+    errors, stop, room, trace = pointer(arrays.errors), pointer(signals.stop), len(notes.trace), pointer(notes.trace)
+    notes.times[0, 0] = nanoseconds()
     count = 0
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
-        load_rows(data_x, rows, update, 0, s.batch, padded[0], s.x, value_at[0])
-        load_rows(data_y, rows, update, 0, s.batch, padded[depth], s.x, value_at[depth])
+        load_rows(data.x, data.rows, update, 0, s.batch, padded[0], s.x, value_at[0])
+        load_rows(data.y, data.rows, update, 0, s.batch, padded[depth], s.x, value_at[depth])
         for l in range(depth):
             begin = nanoseconds() if room > 0 else 0
             activate_layer(s, l)
             predict(s, l, depth, 0, padded[l + 1], errors)
             count = note(trace, room, count, PREDICT, l, update, begin)
         if update == 0:
-            energy[0] = 0.5 * squares(s, depth, 0, padded[depth], errors, 0)
+            notes.energy[0] = 0.5 * squares(s, depth, 0, padded[depth], errors, 0)
         for l in range(depth - 1, -1, -1):
             work = UPDATE | (BACKPROJECT if l > 0 else 0)
             count = step_layer(
                 s, l, work, s.x, errors, errors, 0, s.one, alpha, number + update + 1, update, trace, room, count
             )
-    times[0, 1] = nanoseconds()
+    notes.times[0, 1] = nanoseconds()
     return count
 
 
@@ -85,26 +83,25 @@ def _all_here(worker, workers, turn, turns, stop):
 
 
 @njit(nogil=True, cache=True)
-def intra_layer(
-    worker, workers, firsts, counts, arrays, layout, options, data_x, data_y, rows, e, shares, share_size,
-    updates, number, alpha, turns, ready, stop, energy, times,
-):  # fmt: skip
-    """Each worker has ``counts[l]`` elements of every ``x[l]`` from ``firsts[l]`` on, the rows of ``W[l-1]`` that make
-    them, and a copy of input and target. Its share of the back-projected errors goes to its part of ``shares``,
-    ``share_size`` long; the sum over the workers is taken by each for its own rows."""
-    s = layers(arrays, layout, options)
-    padded, value_at, depth = s.padded, s.value_at, len(layout[0]) - 1
-    errors, turns, stop = pointer(e), pointer(turns), pointer(stop)
-    share = offset(pointer(shares), worker * share_size)
-    if not meet(worker, workers, pointer(ready), stop):
-        return
-    times[worker, 0] = nanoseconds()
+def intra_layer(who, arrays, offsets, options, data, rates, updates, shares, signals, notes):
+    """Each worker has some elements of every ``x[l]``, the rows of ``W[l-1]`` that make them, and a copy of input and
+    target. Its share of the back-projected errors goes to its part of the drives; the sum over the workers is taken by
+    each for its own rows."""
+    s = layers(arrays, offsets, options)
+    worker, workers, firsts, counts = who.worker, who.workers, shares.first_row[who.worker], shares.rows[who.worker]
+    padded, value_at, depth, alpha, number = s.padded, s.value_at, len(offsets.sizes) - 1, rates.alpha, rates.number
+    errors, turns, stop = pointer(arrays.errors), pointer(signals.progress), pointer(signals.stop)
+    share_size = offsets.value_count
+    share = offset(pointer(arrays.drives), worker * share_size)
+    if not meet(worker, workers, pointer(signals.ready), stop):
+        return 0
+    notes.times[worker, 0] = nanoseconds()
     turn = 0
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
-        load_rows(data_x, rows, update, 0, s.batch, padded[0], s.x, value_at[0])
-        load_rows(data_y, rows, update, 0, s.batch, padded[depth], s.x, value_at[depth])
+        load_rows(data.x, data.rows, update, 0, s.batch, padded[0], s.x, value_at[0])
+        load_rows(data.y, data.rows, update, 0, s.batch, padded[depth], s.x, value_at[depth])
         activate_layer(s, 0)
         for l in range(depth):
             first, count = firsts[l + 1], counts[l + 1]
@@ -113,9 +110,9 @@ def intra_layer(
                 activate_rows(s, l + 1, first, count)
                 turn += 1
                 if not _all_here(worker, workers, turn, turns, stop):
-                    return
+                    return 0
         if update == 0:
-            energy[worker] = 0.5 * squares(s, depth, firsts[depth], counts[depth], errors, 0)
+            notes.energy[worker] = 0.5 * squares(s, depth, firsts[depth], counts[depth], errors, 0)
         for l in range(depth - 1, -1, -1):
             work = UPDATE | (BACKPROJECT if l > 0 else 0)
             layer_step(
@@ -124,47 +121,46 @@ def intra_layer(
             if l > 0:
                 turn += 1
                 if not _all_here(worker, workers, turn, turns, stop):
-                    return
-                sum_shares(s, l, firsts[l], counts[l], shares, share_size, workers, errors)
-    times[worker, 1] = nanoseconds()
+                    return 0
+                sum_shares(s, l, firsts[l], counts[l], arrays.drives, share_size, workers, errors)
+    notes.times[worker, 1] = nanoseconds()
+    return 0
 
 
 @njit(nogil=True, cache=True)
-def data_parallel(
-    worker, workers, firsts, counts, arrays, layout, options, part_at, part_first, part_count, data_x, data_y, rows, e,
-    updates, number, alpha, turns, ready, stop, energy, times,
-):  # fmt: skip
-    """Each worker has ``part_count[worker]`` samples of the batch from ``part_first[worker]`` on, whose values begin at
-    ``part_at[worker]``, and the rows of each gradient that ``firsts`` and ``counts`` say."""
-    s = layers(arrays, layout, options)
-    padded, depth = s.padded, len(layout[0]) - 1
-    errors, turns, stop = pointer(e), pointer(turns), pointer(stop)
-    begin, samples = part_first[worker], part_count[worker]
-    mine = part_of_batch(s, samples, offset(pointer(part_at), worker * (depth + 1)))
-    if not meet(worker, workers, pointer(ready), stop):
-        return
-    times[worker, 0] = nanoseconds()
+def data_parallel(who, arrays, offsets, options, data, rates, updates, shares, signals, notes):
+    """Each worker has some samples of the batch, and makes some rows of each gradient."""
+    s = layers(arrays, offsets, options)
+    worker, workers, firsts, counts = who.worker, who.workers, shares.first_row[who.worker], shares.rows[who.worker]
+    padded, depth, alpha, number = s.padded, len(offsets.sizes) - 1, rates.alpha, rates.number
+    errors, turns, stop = pointer(arrays.errors), pointer(signals.progress), pointer(signals.stop)
+    begin, samples = shares.first[worker], shares.samples[worker]
+    mine = part_of_batch(s, samples, offset(pointer(shares.at), worker * (depth + 1)))
+    if not meet(worker, workers, pointer(signals.ready), stop):
+        return 0
+    notes.times[worker, 0] = nanoseconds()
     turn = 0
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
-        forward(s, mine, depth, data_x, data_y, rows, update, begin, samples, errors)
+        forward(s, mine, depth, data, update, begin, samples, errors)
         if update == 0:
-            energy[worker] = 0.5 * squares(mine, depth, 0, padded[depth], errors, 0)
+            notes.energy[worker] = 0.5 * squares(mine, depth, 0, padded[depth], errors, 0)
         for l in range(depth - 1, -1, -1):
             if l > 0:
                 layer_step(BACKPROJECT, mine, l, 0, padded[l + 1], s.x, errors, errors, 0, s.one, alpha, 0)
             if l > 0 or depth == 1:  # errors of all samples are there, and nobody reads these weights any more
                 turn += 1
                 if not _all_here(worker, workers, turn, turns, stop):
-                    return
+                    return 0
             layer_step(
                 UPDATE, s, l, firsts[l + 1], counts[l + 1], s.x, errors, errors, 0, s.one, alpha, number + update + 1
             )
         turn += 1
         if not _all_here(worker, workers, turn, turns, stop):
-            return
-    times[worker, 1] = nanoseconds()
+            return 0
+    notes.times[worker, 1] = nanoseconds()
+    return 0
 
 
 @njit(nogil=True, cache=True)
@@ -177,32 +173,30 @@ def _backward(part, lo, hi, errors, progress, flag, done):
 
 
 @njit(nogil=True, cache=True)
-def pipeline(
-    worker, workers, lo, hi, arrays, layout, options, part_at, part_first, part_count, data_x, data_y, rows, e,
-    updates, number, alpha, progress, ready, stop, energy, times,
-):  # fmt: skip
-    """Each worker has the layers ``lo … hi-1``. Micro-batch m has ``part_count[m]`` samples from ``part_first[m]`` on,
-    whose values begin at ``part_at[m]``. The last worker turns each round at once; the weights update from the whole
-    batch when its last error has come (so nothing is summed up in between, and a worker that has none to wait for
-    goes on with the next batch)."""
-    s = layers(arrays, layout, options)
-    padded, value_at, depth, parts = s.padded, s.value_at, len(layout[0]) - 1, len(part_first)
-    errors, progress, stop, begins = pointer(e), pointer(progress), pointer(stop), pointer(part_at)
-    if not meet(worker, workers, pointer(ready), stop):
-        return
-    times[worker, 0] = nanoseconds()
+def pipeline(who, arrays, offsets, options, data, rates, updates, shares, signals, notes):
+    """Each worker has the layers ``lo … hi-1``; the parts of the batch are its micro-batches. The last worker turns
+    each round at once; the weights update from the whole batch when its last error has come (so nothing is summed up in
+    between, and a worker that has none to wait for goes on with the next batch)."""
+    s = layers(arrays, offsets, options)
+    worker, workers, lo, hi, parts = who.worker, who.workers, who.lo, who.hi, len(shares.first)
+    padded, value_at, depth, alpha, number = s.padded, s.value_at, len(offsets.sizes) - 1, rates.alpha, rates.number
+    errors, progress, stop = pointer(arrays.errors), pointer(signals.progress), pointer(signals.stop)
+    begins = pointer(shares.at)
+    if not meet(worker, workers, pointer(signals.ready), stop):
+        return 0
+    notes.times[worker, 0] = nanoseconds()
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
         if lo == 0:
-            load_rows(data_x, rows, update, 0, s.batch, padded[0], s.x, value_at[0])
+            load_rows(data.x, data.rows, update, 0, s.batch, padded[0], s.x, value_at[0])
         if hi == depth:
-            load_rows(data_y, rows, update, 0, s.batch, padded[depth], s.x, value_at[depth])
+            load_rows(data.y, data.rows, update, 0, s.batch, padded[depth], s.x, value_at[depth])
         done = update * parts
         for m in range(parts):
             if worker > 0 and not wait(progress, 2 * (worker - 1) + 1, done + m + 1, stop):
-                return
-            part = part_of_batch(s, part_count[m], offset(begins, m * (depth + 1)))
+                return 0
+            part = part_of_batch(s, shares.samples[m], offset(begins, m * (depth + 1)))
             for l in range(lo, hi):
                 activate_layer(part, l)
                 predict(part, l, depth, 0, padded[l + 1], errors)
@@ -211,13 +205,14 @@ def pipeline(
                 _backward(part, lo, hi, errors, progress, 2 * worker, done + m + 1)
         if hi == depth:
             if update == 0:
-                energy[worker] = 0.5 * squares(s, depth, 0, padded[depth], errors, 0)
+                notes.energy[worker] = 0.5 * squares(s, depth, 0, padded[depth], errors, 0)
         else:
             for m in range(parts):
                 if not wait(progress, 2 * (worker + 1), done + m + 1, stop):
-                    return
-                part = part_of_batch(s, part_count[m], offset(begins, m * (depth + 1)))
+                    return 0
+                part = part_of_batch(s, shares.samples[m], offset(begins, m * (depth + 1)))
                 _backward(part, lo, hi, errors, progress, 2 * worker, done + m + 1)
         for l in range(hi - 1, lo - 1, -1):
             layer_step(UPDATE, s, l, 0, padded[l + 1], s.x, errors, errors, 0, s.one, alpha, number + update + 1)
-    times[worker, 1] = nanoseconds()
+    notes.times[worker, 1] = nanoseconds()
+    return 0

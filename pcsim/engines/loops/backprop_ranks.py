@@ -50,29 +50,28 @@ def _copy_rows(samples, count, source, i, step, target, k, stride):
 
 
 @njit(nogil=True, cache=True)
-def intra_layer(
-    rank, ranks, all_firsts, all_counts, arrays, layout, options, data_x, data_y, rows, e, shares, share_size,
-    out, inbox, part, functions, scratch, gathers, sums, updates, number, alpha, stop, energy, times,
-):  # fmt: skip
-    """Rank r has ``all_counts[r, l]`` elements of every ``x[l]`` from ``all_firsts[r, l]`` on, and the rows of
-    ``W[l-1]`` that make them. ``gathers[l]`` and ``sums[l]``: for ``x[l]`` and for the errors below layer l the
-    requests to receive, then to send, from and to each rank (0: none). The shares of rank r lie in part r of
-    ``shares``, ``share_size`` long, and are added up in the order of the ranks. Of a batch above 1 what goes to and
-    comes from rank r is packed in part r of ``out`` and ``inbox``, ``part`` long: MPI's own way with scattered data
-    took 100 µs for 64 rows of 32."""
-    s = layers(arrays, layout, options)
-    padded, value_at, depth = s.padded, s.value_at, len(layout[0]) - 1
-    firsts, counts = all_firsts[rank], all_counts[rank]
-    errors, stop, library = pointer(e), pointer(stop), Library(*functions, pointer(scratch))
-    gathers, sums, out, inbox = pointer(gathers), pointer(sums), pointer(out), pointer(inbox)
-    share_of_all, packed = pointer(shares), s.batch > 1
-    share = offset(pointer(shares), rank * share_size)
-    times[0, 0] = nanoseconds()
+def intra_layer(who, arrays, offsets, options, data, rates, updates, shares, signals, notes, messages):
+    """Rank r has some elements of every ``x[l]``, and the rows of ``W[l-1]`` that make them. ``gathers[l]`` and
+    ``sums[l]``: for ``x[l]`` and for the errors below layer l the requests to receive, then to send, from and to each
+    rank (0: none). The shares of rank r lie in part r of the drives, and are added up in the order of the ranks. Of a
+    batch above 1 what goes to and comes from rank r is packed in part r of ``out`` and ``inbox``, ``part`` long: MPI's
+    own way with scattered data took 100 µs for 64 rows of 32."""
+    s = layers(arrays, offsets, options)
+    rank, ranks, all_firsts, all_counts = who.place, len(shares.rows), shares.first_row, shares.rows
+    padded, value_at, depth, alpha, number = s.padded, s.value_at, len(offsets.sizes) - 1, rates.alpha, rates.number
+    firsts, counts, share_size, part = all_firsts[rank], all_counts[rank], offsets.value_count, messages.part
+    errors, stop = pointer(arrays.errors), pointer(signals.stop)
+    library = Library(*messages.functions, pointer(messages.scratch))
+    gathers, sums = pointer(messages.gathers), pointer(messages.sums)
+    out, inbox = pointer(messages.out), pointer(messages.inbox)
+    share_of_all, packed = pointer(arrays.drives), s.batch > 1
+    share = offset(pointer(arrays.drives), rank * share_size)
+    notes.times[0, 0] = nanoseconds()
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
-        load_rows(data_x, rows, update, 0, s.batch, padded[0], s.x, value_at[0])
-        load_rows(data_y, rows, update, 0, s.batch, padded[depth], s.x, value_at[depth])
+        load_rows(data.x, data.rows, update, 0, s.batch, padded[0], s.x, value_at[0])
+        load_rows(data.y, data.rows, update, 0, s.batch, padded[depth], s.x, value_at[depth])
         activate_layer(s, 0)
         for l in range(depth):
             hand = 2 * ranks * (l + 1)
@@ -86,14 +85,14 @@ def intra_layer(
                     _copy_rows(s.batch, count, s.x, at + firsts[l + 1], wide, out, 0, count)
                 _start_all(library, gathers, hand + ranks, ranks, True)
                 if not _finish_all(library, gathers, hand, 2 * ranks, stop):
-                    return
+                    return 0
                 for other in range(ranks if packed else 0):
                     if other != rank:
                         count = all_counts[other, l + 1]
                         _copy_rows(s.batch, count, inbox, other * part, count, s.x, at + all_firsts[other, l + 1], wide)
                 activate_layer(s, l + 1)
         if update == 0:
-            energy[rank] = 0.5 * squares(s, depth, firsts[depth], counts[depth], errors, 0)
+            notes.energy[rank] = 0.5 * squares(s, depth, firsts[depth], counts[depth], errors, 0)
         for l in range(depth - 1, -1, -1):
             first, count, hand = firsts[l + 1], counts[l + 1], 2 * ranks * l
             if l == 0:
@@ -113,36 +112,37 @@ def intra_layer(
             if not fused:
                 layer_step(UPDATE, s, l, first, count, s.x, errors, share, 0, s.one, alpha, number + update + 1)
             if not _finish_all(library, sums, hand, 2 * ranks, stop):
-                return
+                return 0
             for other in range(ranks if packed else 0):
                 if other != rank:
                     to = other * share_size + at + firsts[l]
                     _copy_rows(s.batch, counts[l], inbox, other * part, counts[l], share_of_all, to, wide)
-            sum_shares(s, l, firsts[l], counts[l], shares, share_size, ranks, errors)
-    times[0, 1] = nanoseconds()
+            sum_shares(s, l, firsts[l], counts[l], arrays.drives, share_size, ranks, errors)
+    notes.times[0, 1] = nanoseconds()
+    return 0
 
 
 @njit(nogil=True, cache=True)
-def data_parallel(
-    rank, arrays, layout, options, part_at, part_first, part_count, data_x, data_y, rows, e, gradient_at,
-    functions, scratch, sum_arguments, requests, updates, number, alpha, stop, energy, times,
-):  # fmt: skip
-    """This rank has ``part_count[rank]`` samples of the batch from ``part_first[rank]`` on. The gradient of layer l
-    lies at ``gradient_at[l]`` of ``scratch`` in ``arrays``, and its sum over the ranks takes its place."""
-    s = layers(arrays, layout, options)
-    padded, depth = s.padded, len(layout[0]) - 1
-    errors, stop, library = pointer(e), pointer(stop), Library(*functions, pointer(scratch))
-    in_place, kind, operation, communicator, base, item = sum_arguments
-    begin, samples = part_first[rank], part_count[rank]
-    mine = part_of_batch(s, samples, offset(pointer(part_at), rank * (depth + 1)))
-    pending = pointer(requests)
-    times[0, 0] = nanoseconds()
+def data_parallel(who, arrays, offsets, options, data, rates, updates, shares, signals, notes, messages):
+    """This rank has some samples of the batch. The gradient of layer l lies at ``gradient_at[l]`` of ``scratch``, and
+    its sum over the ranks takes its place."""
+    s = layers(arrays, offsets, options)
+    rank, gradient_at = who.place, messages.gradient_at
+    padded, depth, alpha, number = s.padded, len(offsets.sizes) - 1, rates.alpha, rates.number
+    errors, stop = pointer(arrays.errors), pointer(signals.stop)
+    library = Library(*messages.functions, pointer(messages.scratch))
+    in_place, kind, operation = messages.in_place, messages.kind, messages.operation
+    communicator, base, item = messages.communicator, messages.base, messages.item
+    begin, samples = shares.first[rank], shares.samples[rank]
+    mine = part_of_batch(s, samples, offset(pointer(shares.at), rank * (depth + 1)))
+    pending = pointer(messages.pending)
+    notes.times[0, 0] = nanoseconds()
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
-        forward(s, mine, depth, data_x, data_y, rows, update, begin, samples, errors)
+        forward(s, mine, depth, data, update, begin, samples, errors)
         if update == 0:
-            energy[rank] = 0.5 * squares(mine, depth, 0, padded[depth], errors, 0)
+            notes.energy[rank] = 0.5 * squares(mine, depth, 0, padded[depth], errors, 0)
         for l in range(depth - 1, -1, -1):
             at = gradient_at[l]
             gradient(mine, l, 0, padded[l + 1], errors, mine.value_at[l + 1], s.one, at)
@@ -157,9 +157,10 @@ def data_parallel(
                     break
         for l in range(depth - 1, -1, -1):
             if not finish(library, address_of(pending, l), stop):
-                return
+                return 0
             descend(s, l, 0, padded[l + 1], gradient_at[l], alpha, number + update + 1)
-    times[0, 1] = nanoseconds()
+    notes.times[0, 1] = nanoseconds()
+    return 0
 
 
 @njit(nogil=True, cache=True)
@@ -173,17 +174,16 @@ def _backward(part, lo, hi, errors, library, poked):
 
 
 @njit(nogil=True, cache=True)
-def pipeline(
-    lo, hi, arrays, layout, options, part_at, part_first, part_count, data_x, data_y, rows, e,
-    functions, scratch, requests, updates, number, alpha, stop, energy, times,
-):  # fmt: skip
+def pipeline(who, arrays, offsets, options, data, rates, updates, shares, signals, notes, messages):
     """This rank has the layers ``lo … hi-1``. ``requests[m]``: of micro-batch m, to receive values from below, to send
     them above, to receive errors from above, to send them below (0: no such rank)."""
-    s = layers(arrays, layout, options)
-    padded, value_at, depth, parts = s.padded, s.value_at, len(layout[0]) - 1, len(part_first)
-    errors, stop, library = pointer(e), pointer(stop), Library(*functions, pointer(scratch))
-    begins, requests = pointer(part_at), pointer(requests)
-    times[0, 0] = nanoseconds()
+    s = layers(arrays, offsets, options)
+    lo, hi, parts = who.lo, who.hi, len(shares.first)
+    padded, value_at, depth, alpha, number = s.padded, s.value_at, len(offsets.sizes) - 1, rates.alpha, rates.number
+    errors, stop = pointer(arrays.errors), pointer(signals.stop)
+    library = Library(*messages.functions, pointer(messages.scratch))
+    begins, requests = pointer(shares.at), pointer(messages.requests)
+    notes.times[0, 0] = nanoseconds()
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
@@ -193,17 +193,17 @@ def pipeline(
                 if requests[i] != 0:
                     start(library, requests[i])
         if lo == 0:
-            load_rows(data_x, rows, update, 0, s.batch, padded[0], s.x, value_at[0])
+            load_rows(data.x, data.rows, update, 0, s.batch, padded[0], s.x, value_at[0])
         if hi == depth:
-            load_rows(data_y, rows, update, 0, s.batch, padded[depth], s.x, value_at[depth])
+            load_rows(data.y, data.rows, update, 0, s.batch, padded[depth], s.x, value_at[depth])
         for m in range(parts):
             from_below, to_above, to_below = requests[4 * m], requests[4 * m + 1], requests[4 * m + 3]
             if from_below != 0 and not finish(library, from_below, stop):
-                return
+                return 0
             # The last update's message must have gone before its place is written.
             if to_above != 0 and not finish(library, to_above, stop):
-                return
-            part = part_of_batch(s, part_count[m], offset(begins, m * (depth + 1)))
+                return 0
+            part = part_of_batch(s, shares.samples[m], offset(begins, m * (depth + 1)))
             for l in range(lo, hi):
                 activate_layer(part, l)
                 predict(part, l, depth, 0, padded[l + 1], errors)
@@ -213,28 +213,29 @@ def pipeline(
                 send(library, to_above)
             if hi == depth:
                 if to_below != 0 and not finish(library, to_below, stop):
-                    return
+                    return 0
                 _backward(part, lo, hi, errors, library, from_below)
                 if to_below != 0:
                     send(library, to_below)
         if hi == depth:
             if update == 0:
-                energy[0] = 0.5 * squares(s, depth, 0, padded[depth], errors, 0)
+                notes.energy[0] = 0.5 * squares(s, depth, 0, padded[depth], errors, 0)
         else:
             for m in range(parts):
                 if not finish(library, requests[4 * m + 2], stop):
-                    return
+                    return 0
                 to_below = requests[4 * m + 3]
                 if to_below != 0 and not finish(library, to_below, stop):
-                    return
-                part = part_of_batch(s, part_count[m], offset(begins, m * (depth + 1)))
+                    return 0
+                part = part_of_batch(s, shares.samples[m], offset(begins, m * (depth + 1)))
                 following = requests[4 * m + 6] if m + 1 < parts else 0
                 _backward(part, lo, hi, errors, library, following)
                 if to_below != 0:
                     send(library, to_below)
         for l in range(hi - 1, lo - 1, -1):
             layer_step(UPDATE, s, l, 0, padded[l + 1], s.x, errors, errors, 0, s.one, alpha, number + update + 1)
-    times[0, 1] = nanoseconds()
+    notes.times[0, 1] = nanoseconds()
     for i in range(4 * parts):
         if requests[i] != 0 and not finish(library, requests[i], stop):
-            return
+            return 0
+    return 0

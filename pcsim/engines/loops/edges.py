@@ -13,15 +13,14 @@ from collections import namedtuple
 from numba import njit
 
 from ...kernels.machine.clock import nanoseconds
-from ...kernels.machine.messages import done, go_on, send, start
+from ...kernels.machine.messages import Library, done, go_on, send, start
+from ...kernels.machine.simd import pointer
 from ...kernels.machine.sync import publish, reached
 
-# below, above: is there a rank? often: poll after every layer, not only at the edges; clocked: of every step note in
-# ``spent`` the nanoseconds that go into messages and waiting for them. cycles: how many batches begin; first_start: the
-# first of them that has a forward pass. The other numbers are the calendar's.
+# ``arguments.Ranks`` with pointers in place of arrays, and what of the calendar says when messages go: moves of each
+# stage, stages, first step in the cycle, steps of the cycle and of this run.
 Edges = namedtuple(
-    "Edges",
-    "below above often clocked library requests state spent first_t cycle_steps value_steps steps cycles first_start",
+    "Edges", "below above often clocked library requests state spent moves stages first cycle steps batches first_start"
 )
 
 # Words of a side's state: the next step to be sent, received, and posted; the same of messages of forward starts.
@@ -34,20 +33,28 @@ BELOW, ABOVE = 0, 1
 
 
 @njit(nogil=True, cache=True)
+def edges_of(ranks, calendar):
+    """The edges of a run."""
+    return Edges(
+        ranks.below, ranks.above, ranks.often, ranks.clocked, Library(*ranks.functions, pointer(ranks.scratch)),
+        pointer(ranks.requests), pointer(ranks.state), pointer(ranks.spent), pointer(calendar.moves), calendar.stages,
+        calendar.first, calendar.cycle, calendar.steps, ranks.batches, ranks.first_start,
+    )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
 def exchanges(edges, step):
     """Whether values move in a step, so that errors and drives are exchanged."""
-    t = edges.first_t + step
-    if edges.cycle_steps > 0:
-        t %= edges.cycle_steps
-    return edges.value_steps < 0 or t < edges.value_steps
+    stage = (edges.first + step) % edges.stages if edges.stages > 1 else 0
+    return edges.moves[stage] != 0
 
 
 @njit(nogil=True, cache=True)
 def _errors_known(edges, step):
     """Whether a step begins with a forward pass, which leaves no error in a hidden layer: none is sent up."""
-    t = edges.first_t + step
-    if edges.cycle_steps > 0:
-        t %= edges.cycle_steps
+    t = edges.first + step
+    if edges.cycle > 0:
+        t %= edges.cycle
     return t == 0 and (step > 0 or edges.first_start == 0)
 
 
@@ -126,31 +133,31 @@ def _poll_starts(edges, started, workers):
     """Values of the forward start: they come from below, and go above when the highest worker has made them."""
     if edges.above:
         state = SIDE + START_DONE
-        cycle = edges.state[state]
-        if cycle < edges.cycles and reached(started, workers - 1) > cycle:
+        batch = edges.state[state]
+        if batch < edges.batches and reached(started, workers - 1) > batch:
             request = edges.requests[REQUESTS + START]
             if done(edges.library, request):
                 send(edges.library, request)
-                edges.state[state] = cycle + 1
+                edges.state[state] = batch + 1
     if edges.below:
         request = edges.requests[START]
-        cycle = edges.state[START_DONE]
-        if cycle < edges.cycles:
-            if edges.state[START_POSTED] <= cycle:
-                if cycle > edges.first_start and reached(started, 0) < cycle:
+        batch = edges.state[START_DONE]
+        if batch < edges.batches:
+            if edges.state[START_POSTED] <= batch:
+                if batch > edges.first_start and reached(started, 0) < batch:
                     return  # the one before has not been used
                 start(edges.library, request)
-                edges.state[START_POSTED] = cycle + 1
+                edges.state[START_POSTED] = batch + 1
             if done(edges.library, request):
-                edges.state[START_DONE] = cycle + 1
-                publish(started, workers, cycle + 1)
+                edges.state[START_DONE] = batch + 1
+                publish(started, workers, batch + 1)
 
 
 @njit(nogil=True, cache=True)
 def poll(edges, progress, started, workers, look):
     """Send what is there to be sent, and publish what has come, if one is to ``look`` for it (a test in vain takes 0.1
     µs); ``workers`` of this rank have flags before the two neighbours."""
-    if edges.cycles > 0:
+    if edges.batches > 0:
         _poll_starts(edges, started, workers)
     if edges.below:
         _poll_side(edges, BELOW, progress, 0, 2 * workers + 1, look)
@@ -195,7 +202,7 @@ def settle_edges(edges, progress, started, workers, stop):
             if edges.above if side == ABOVE else edges.below:
                 state = side * SIDE
                 left = left or edges.state[state + SENT] < edges.steps or edges.state[state + RECEIVED] < edges.steps
-                left = left or edges.state[state + START_DONE] < edges.cycles or not _sent(edges, side)
+                left = left or edges.state[state + START_DONE] < edges.batches or not _sent(edges, side)
         if edges.above and not done(edges.library, edges.requests[REQUESTS + START]):
             left = True
         if not left:

@@ -15,6 +15,7 @@ meet at their common edge; the next wave comes back and finds the last layers st
 
 from collections import namedtuple
 
+import numpy as np
 from numba import njit
 
 from ...kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
@@ -22,35 +23,43 @@ from ...kernels.layers.step import activate_layer, start_prediction
 from ...kernels.layers.values import move_values
 from ...kernels.layers.vectors import copy_part, fill, squares, subtract_from
 from ...kernels.machine.clock import nanoseconds
-from ...kernels.machine.messages import Library
 from ...kernels.machine.simd import pointer
 from ...kernels.machine.sync import load_acquire, meet, publish, wait
 from ...schedule.timeline import START, VALUE
-from .edges import Edges, poll_once, poll_until, settle_edges
+from .edges import edges_of, poll_once, poll_until, settle_edges
 from .steps import layers, load_rows, note, step_layer
 
-EVERY_STEP = -1  # in update_at: the layer's weights change at every step
-
-# One worker's view of a run. below, above: numbers of its neighbours, -1 where it has none (``workers`` and one more
-# are neighbours on other ranks). progress: two flags of ``sync`` per worker, the steps in which its lowest layer's
-# drive and its highest layer's error are done; started: one, its forward starts; stop: raised by whoever wants the run
-# to end. talks: whether this worker is the one that keeps up the ``edges`` to other ranks.
+# One worker's view of a run: the groups of ``arguments`` with pointers in place of arrays. progress: two flags of
+# ``sync`` per worker, the steps in which its lowest layer's drive and its highest layer's error are done; started: one,
+# its forward starts; stop: raised by whoever wants the run to end. talks: whether this worker is the one that keeps up
+# the ``edges`` to other ranks.
 Block = namedtuple(
     "Block",
-    "worker workers below above lo hi depth e h top value_count update_at gamma alpha precision "
+    "worker workers below above lo hi depth e h top value_count products moves completed stages gamma alpha precision "
     "progress started stop energy energy_step trace room talks edges",
 )
 
 
 @njit(nogil=True, cache=True)
-def _due(b, l, t, forward, moving):
-    """Which products of ``W[l]`` a step takes."""
-    work = 0 if forward else PREDICT
-    if moving and l > 0:
-        work |= BACKPROJECT
-    if b.update_at[l] == EVERY_STEP or b.update_at[l] == t:
-        work |= UPDATE
-    return work
+def _due(b, l, stage, forward):
+    """Which products of ``W[l]`` a step takes: those of its stage, but after a forward start no predictions."""
+    work = b.products[stage * b.depth + l]
+    return work & ~PREDICT if forward else work
+
+
+@njit(nogil=True, cache=True)
+def _later(b, stage, k):
+    """The stage k steps after a stage."""
+    return (stage + k) % b.stages if b.stages > 1 else 0
+
+
+@njit(nogil=True, cache=True)
+def _updates_until(b, stage, k):
+    """How many weight updates are complete k steps after the beginning of a stage."""
+    if b.stages == 1:
+        return k
+    rounds, rest = divmod(stage + k, b.stages)
+    return rounds * b.completed[b.stages] + b.completed[rest] - b.completed[stage]
 
 
 @njit(nogil=True, cache=True)
@@ -82,9 +91,9 @@ def _note_energy(b, s, l, step):
 
 
 @njit(nogil=True, cache=True)
-def _products(b, s, l, step, t, forward, moving, number, count):
+def _products(b, s, l, step, stage, forward, number, count):
     """All products of ``W[l]`` in a step, handed over where a neighbour waits for them."""
-    count = _work(b, s, l, _due(b, l, t, forward, moving), step, number, count)
+    count = _work(b, s, l, _due(b, l, stage, forward), step, number, count)
     if l == b.lo:
         publish(b.progress, 2 * b.worker, step + 1)
     if l == b.hi - 1:
@@ -122,12 +131,12 @@ def _move_top(b, s, step, count):
 
 
 @njit(nogil=True, cache=True)
-def _edges_first(b, s, step, t, forward, moving, number, count):
+def _edges_first(b, s, step, stage, forward, number, count):
     """One step."""
     for turn in range(b.hi - b.lo):
         l = b.lo if turn == 0 else (b.hi - 1 if turn == 1 else b.lo + turn - 1)
-        count = _products(b, s, l, step, t, forward, moving, number, count)
-    return _move_all(b, s, step, count) if moving else count
+        count = _products(b, s, l, step, stage, forward, number, count)
+    return _move_all(b, s, step, count) if b.moves[stage] != 0 else count
 
 
 @njit(nogil=True, cache=True)
@@ -140,12 +149,12 @@ def _move_all(b, s, step, count):
 
 
 @njit(nogil=True, cache=True)
-def _unfused(b, s, step, t, forward, moving, number, count):
+def _unfused(b, s, step, stage, forward, number, count):
     """One step as it is written in textbooks: all predictions, then all back-projections, then all weight updates. Each
     reads the weights anew; that is what fusion and waves are measured against."""
     for part in (PREDICT, BACKPROJECT, UPDATE):
         for l in range(b.lo, b.hi):
-            count = _work(b, s, l, _due(b, l, t, forward, moving) & part, step, number, count)
+            count = _work(b, s, l, _due(b, l, stage, forward) & part, step, number, count)
         if part == PREDICT:
             publish(b.progress, 2 * b.worker + 1, step + 1)
         elif part == BACKPROJECT:
@@ -154,28 +163,28 @@ def _unfused(b, s, step, t, forward, moving, number, count):
             poll_once(b.edges, b.progress, b.started, b.workers, step)
     for l in range(b.lo, b.hi):
         _note_energy(b, s, l, step)
-    return _move_all(b, s, step, count) if moving else count
+    return _move_all(b, s, step, count) if b.moves[stage] != 0 else count
 
 
 @njit(nogil=True, cache=True)
-def _wave(b, s, steps, upwards, step, t, forward, value_steps, number, count):
+def _wave(b, s, steps, upwards, step, stage, forward, number, count):
     """``steps`` steps in one wave. The edges' values are left until they are needed: that is when one must wait."""
     n = b.hi - b.lo
-    every = b.update_at[b.lo] == EVERY_STEP
-    bottom, top = -1, -1  # the step whose values are still to be moved at each edge
+    bottom, top = np.int64(-1), np.int64(-1)  # the step whose values are still to be moved at each edge
     for front in range(n + steps - 1):
         for k in range(max(0, front - n + 1), min(steps, front + 1)):
             j = front - k
             l = b.lo + j if upwards else b.hi - 1 - j
-            moving = value_steps < 0 or t + k < value_steps
+            now = _later(b, stage, k)
+            moving = b.moves[now] != 0
             if l == b.lo and bottom >= 0:
                 count = _move_bottom(b, s, bottom, count)
                 bottom = -1
             if l == b.hi - 1 and top >= 0:
                 count = _move_top(b, s, top, count)
                 top = -1
-            turn = number + k if every else number
-            count = _products(b, s, l, step + k, t + k, forward and k == 0, moving, turn, count)
+            turn = number + _updates_until(b, stage, k)
+            count = _products(b, s, l, step + k, now, forward and k == 0, turn, count)
             if moving:
                 inner = l if upwards else l + 1  # the layer that this pass completes both sides of
                 if b.lo < inner < b.hi:
@@ -192,14 +201,14 @@ def _wave(b, s, steps, upwards, step, t, forward, value_steps, number, count):
 
 
 @njit(nogil=True, cache=True)
-def _forward_start(b, s, rows, data_x, data_y, cycle, step, forward, count):
+def _forward_start(b, s, data, batch, step, forward, count):
     """Load a batch and, if ``forward``, let the values be their predictions: layer by layer, worker by worker."""
     if b.lo == 0:
-        load_rows(data_x, rows, cycle, 0, s.batch, s.padded[0], s.x, s.value_at[0])
+        load_rows(data.x, data.rows, batch, 0, s.batch, s.padded[0], s.x, s.value_at[0])
     if b.hi == b.depth:
-        load_rows(data_y, rows, cycle, 0, s.batch, s.padded[b.depth], s.x, s.value_at[b.depth])
+        load_rows(data.y, data.rows, batch, 0, s.batch, s.padded[b.depth], s.x, s.value_at[b.depth])
     if b.below >= 0 and forward:
-        if not _await(b, b.started, b.below, cycle + 1, step):
+        if not _await(b, b.started, b.below, batch + 1, step):
             return count
         copy_part(b.top, s.value_at[b.lo], s.batch * s.padded[b.lo], s.x)
     slot = (step & 1) * b.value_count
@@ -218,41 +227,32 @@ def _forward_start(b, s, rows, data_x, data_y, cycle, step, forward, count):
                 start_prediction(s, l, 0, units, s.x if l + 1 < b.hi else b.top, at)
                 fill(b.e, slot + at, s.batch * units, s.zero)
             count = note(b.trace, b.room, count, START, l, step, begin)
-    publish(b.started, b.worker, cycle + 1)
+    publish(b.started, b.worker, batch + 1)
     return count
 
 
 @njit(nogil=True, cache=True)
-def predictive_coding(
-    worker, workers, below, above, place, lo, hi, arrays, layout, options, data_x, data_y, rows, e, h, top, value_count,
-    update_at, cycle_steps, value_steps, first_t, given, steps, wave, fused, number, gamma, alpha, precision,
-    progress, started, ready, stop, energy, trace, times, edges,
-):  # fmt: skip
-    """``steps`` steps of the block ``lo … hi-1``, ``wave`` of them at a time; returns the number of events noted.
-
-    ready: flags, presence at the start. energy[l] receives layer l's part of F at the first step that updates weights.
-    place: this worker's place among those of all ranks, from the lowest layers on. edges: numbers and arrays of
-    ``Edges`` (``no_edges`` without ranks).
-    """
-    s = layers(arrays, layout, options)
-    progress, started, ready, stop = pointer(progress), pointer(started), pointer(ready), pointer(stop)
-    energy_step = max(0, update_at.min()) - first_t if update_at.min() >= 0 else 0
-    to_below, to_above, often, clocked, cycles, first_start, library, scratch, requests, state, spent = edges
-    talks = worker == 0 and (to_below or to_above)
+def predictive_coding(who, arrays, offsets, options, data, rates, calendar, signals, notes, ranks):
+    """The steps of ``calendar`` by one worker (groups of arguments: see ``arguments``); the number of events noted.
+    energy[l] receives layer l's part of F at the first step that updates weights."""
+    s = layers(arrays, offsets, options)
+    worker, workers, below, above = who.worker, who.workers, who.below, who.above
+    progress, started, stop = pointer(signals.progress), pointer(signals.started), pointer(signals.stop)
+    talks = worker == 0 and (ranks.below or ranks.above)
     b = Block(
-        worker, workers, below, above, lo, hi, len(update_at), pointer(e), pointer(h), pointer(top), value_count,
-        pointer(update_at), gamma, alpha, precision, progress, started, stop, pointer(energy), energy_step,
-        pointer(trace), len(trace), talks,
-        Edges(
-            to_below, to_above, often, clocked, Library(*library, pointer(scratch)), pointer(requests), pointer(state),
-            pointer(spent), first_t, cycle_steps, value_steps, steps, cycles, first_start,
-        ),
+        worker, workers, below, above, who.lo, who.hi, len(offsets.sizes) - 1, pointer(arrays.errors),
+        pointer(arrays.drives), pointer(arrays.top), offsets.value_count, pointer(calendar.products),
+        pointer(calendar.moves), pointer(calendar.completed), calendar.stages, rates.gamma, rates.alpha,
+        rates.precision, progress, started, stop, pointer(notes.energy), calendar.energy_step,
+        pointer(notes.trace), len(notes.trace), talks, edges_of(ranks, calendar),
     )  # fmt: skip
-    if not meet(worker, workers, ready, stop):
+    if not meet(worker, workers, pointer(signals.ready), stop):
         return 0
-    times[worker, 0] = nanoseconds()
-    t, cycle, count, step, waves = first_t, 0, 0, 0, 0
-    while step < steps and load_acquire(stop, 0) == 0:
+    notes.times[worker, 0] = nanoseconds()
+    t, stage, number = calendar.first, calendar.first % calendar.stages, rates.number
+    # With a bare 0, Numba would compile all that is called with it twice, the first time for the literal alone.
+    batch, count, step, waves = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    while step < calendar.steps and load_acquire(stop, 0) == 0:
         forward = False
         if t == 0:
             # A neighbour may still be reading this half of e and h, where the last step did not wait for it.
@@ -260,30 +260,27 @@ def predictive_coding(
                 break
             if above >= 0 and not _await(b, progress, 2 * above, step, step):
                 break
-            forward = not given or step > 0
-            count = _forward_start(b, s, rows, data_x, data_y, cycle, step, forward, count)
-            cycle += 1
-        together = min(wave, steps - step)
-        if cycle_steps > 0:
-            together = min(together, cycle_steps - t)
-        moving = value_steps < 0 or t < value_steps
-        if not fused:
+            forward = not calendar.given or step > 0
+            count = _forward_start(b, s, data, batch, step, forward, count)
+            batch += 1
+        together = min(calendar.wave, calendar.steps - step)
+        if calendar.cycle > 0:
+            together = min(together, calendar.cycle - t)
+        if not calendar.fused:
             together = 1
-            count = _unfused(b, s, step, t, forward, moving, number + 1, count)
+            count = _unfused(b, s, step, stage, forward, number + 1, count)
         elif together == 1:
-            count = _edges_first(b, s, step, t, forward, moving, number + 1, count)
+            count = _edges_first(b, s, step, stage, forward, number + 1, count)
         else:
-            count = _wave(b, s, together, (place + waves) & 1 == 0, step, t, forward, value_steps, number + 1, count)
+            count = _wave(b, s, together, (who.place + waves) & 1 == 0, step, stage, forward, number + 1, count)
             waves += 1
+        number += _updates_until(b, stage, together)
+        stage = _later(b, stage, together)
         step += together
         t += together
-        if t == cycle_steps:
+        if t == calendar.cycle:
             t = 0
-        if update_at[lo] == EVERY_STEP:
-            number += together
-        elif t == 0:
-            number += 1
-    times[worker, 1] = nanoseconds()
+    notes.times[worker, 1] = nanoseconds()
     if talks:
         settle_edges(b.edges, progress, started, workers, stop)
     return count

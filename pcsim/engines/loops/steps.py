@@ -3,7 +3,7 @@
 from numba import njit
 
 from ...kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
-from ...kernels.layers.step import layer_step
+from ...kernels.layers.step import activate_layer, layer_step
 from ...kernels.layers.view import LayersView
 from ...kernels.machine.clock import nanoseconds
 from ...kernels.machine.simd import pointer
@@ -42,24 +42,32 @@ def step_layer(s, l, work, target, e, h, slot, precision, alpha, number, step, t
 
 
 @njit(nogil=True, cache=True)
-def load_rows(data, rows, cycle, first, count, padded, out, at):
+def load_rows(data, rows, batch, first, count, padded, out, at):
     """Copy ``count`` samples of a batch, from its ``first`` on, into padded rows of ``out``, where the whole batch
-    begins at ``at``; the last batch serves all further cycles."""
-    cycle = min(cycle, rows.shape[0] - 1)
+    begins at ``at``; the last batch serves all further ones."""
+    batch = min(batch, rows.shape[0] - 1)
     for i in range(first, first + count):
-        row = rows[cycle, i]
+        row = rows[batch, i]
         for j in range(data.shape[1]):
             out[at + i * padded + j] = data[row, j]
 
 
 @njit(nogil=True, cache=True)
-def layers(arrays, layout, options):
+def layers(arrays, offsets, options):
     """Arrays and offsets as the pointers that the kernels work with."""
-    parameters, x, a, d, scratch, mean, square = arrays
-    sizes, padded, weight_at, bias_at, value_at, scale, skip = layout
-    batch, activation, has_bias, adam, gemm, gemv, ger, one = options
+    one = options.one
     return LayersView(
-        batch, pointer(sizes), pointer(padded), pointer(weight_at), pointer(bias_at), pointer(value_at),
-        pointer(scale), pointer(skip), activation, has_bias, adam, gemm, gemv, ger, one, one - one,
-        pointer(parameters), pointer(x), pointer(a), pointer(d), pointer(scratch), pointer(mean), pointer(square),
+        options.batch, pointer(offsets.sizes), pointer(offsets.padded), pointer(offsets.weight_at),
+        pointer(offsets.bias_at), pointer(offsets.value_at), pointer(offsets.scale), pointer(offsets.skip),
+        pointer(offsets.activations), options.has_bias, options.adam, options.gemm, options.gemv, options.ger,
+        one, one - one, pointer(arrays.parameters), pointer(arrays.values), pointer(arrays.activated),
+        pointer(arrays.slopes), pointer(arrays.scratch), pointer(arrays.mean), pointer(arrays.square),
     )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def activate_block(who, arrays, offsets, options):
+    """``a`` and ``d`` of a worker's layers from their values, which someone else has written."""
+    s = layers(arrays, offsets, options)
+    for l in range(who.lo, who.hi):
+        activate_layer(s, l)

@@ -1,0 +1,390 @@
+"""A net in training by compiled loops: a layout of its memory, a transport between its workers, and a calendar.
+
+This file starts runs, and turns what the loops noted into a timeline. What a worker does in a step is in ``loops/``; it
+never enters Python between the steps of a run.
+"""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from ..algorithms import BP, Algorithm, PredictiveCoding
+from ..host.threads import in_threads
+from ..kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
+from ..kernels.machine.sync import make_flags
+from ..net.network import Network
+from ..schedule.calendar import Calendar
+from ..schedule.timeline import Event, Timeline
+from ..schedule.waves import wave_length
+from .layout import LAYERS, ROWS, SAMPLES, Layout, options_of
+from .loops.arguments import Arrays, Data, Notes, Ranks, Rates, Signals, Steps, Who
+from .loops.predictive_coding import predictive_coding
+from .loops.steps import TRACE_COLUMNS, activate_block
+
+Array = np.ndarray
+
+MICRO_BATCHES = 8  # of the pipeline, unless told otherwise: the same for any number of workers, so that the bits are
+MOST_ROWS = 1 << 20  # row numbers of batches that are made at a time
+_SPLITS = {"intra-layer": ROWS, "data-parallel": SAMPLES}
+
+
+class Transport(Protocol):
+    """Who works here, and how workers hear of one another: the threads of one process, or ranks of such threads."""
+
+    workers: int  # of this process
+    all_workers: int
+    place: int  # of this process's first worker among all
+    first_core: int
+    pin: bool
+    below: bool  # whether there is another process below, or above
+    above: bool
+    copies: bool  # whether each process has rows of its own where samples are split
+
+    def connect(self, layout: Layout, arrays: list[Arrays], execution: str | None) -> None: ...
+    def start(self, work: Callable[[int], None], stop: Array) -> None: ...
+    def neighbours(self, layout: Layout, batches: int, first_start: int, spent: Array) -> Ranks: ...
+    def backprop(self, execution: str) -> tuple[Any, tuple]: ...
+    def together(self, seconds: float, energy: Array) -> tuple[float, float]: ...
+    def everyone(self, told: Any) -> list[Any]: ...
+    def steps_in_a_wave(self, layout: Layout, wave: int, chosen: bool) -> int: ...
+    def assemble(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        index: Callable[[int], tuple | None],
+        mine: Callable[[int], Array],
+        everywhere: bool = True,
+    ) -> Array | None: ...
+
+
+class CompiledEngine:
+    """Trains a copy of ``network`` on ``x``, (N, n[0]), and ``y``, (N, n[L]), by the workers of a ``transport``.
+
+    ``batches`` gives the rows of the next batch each time one begins (``first_batch`` has been drawn already);
+    ``values``, L + 1 arrays (B, n[l]), take the place of the first forward pass. ``wave`` is the number of steps a
+    worker takes together (see ``loops/predictive_coding.py``), None for what suits the cache; it changes no bit of the
+    result. ``fused=False`` reads the weights anew for each product of a step, and takes the steps one by one: the same
+    bits, and what fusion is measured against.
+
+    ``execution`` says how BP shares its work (``BP_EXECUTIONS``; default: serial): see ``loops/backprop.py``.
+    ``micro_batches`` is the number of parts that a pipeline makes of a batch (at most B).
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        algorithm: Algorithm,
+        x: Array,
+        y: Array,
+        batches: Callable[[], Array],
+        transport: Transport,
+        *,
+        first_batch: Array,
+        steps_per_batch: int | None,
+        values: list[Array] | None,
+        wave: int | None,
+        fused: bool,
+        execution: str | None,
+        micro_batches: int,
+        blas_threads: int = 1,
+    ) -> None:
+        self.original, self.algorithm, self.batches, self.transport = network, algorithm, batches, transport
+        dtype, self.fused, self.blas_threads = network.dtype, fused, blas_threads
+        self.execution = (execution or "serial") if isinstance(algorithm, BP) else None
+        self.x, self.y = np.ascontiguousarray(x, dtype), np.ascontiguousarray(y, dtype)
+        self.first_rows: Array | None = first_batch
+        self.batch = len(first_batch)
+        self.full_batch = self.batch == len(x)
+        self.t = self.number = self.begun = 0  # step of the cycle; weight updates made; batches begun
+        self.given = values is not None
+        self.timeline: Timeline | None = None
+
+        split = _SPLITS.get(self.execution or "", LAYERS)
+        parts = transport.all_workers if split == SAMPLES else min(micro_batches, self.batch)
+        self.layout = Layout(
+            network, self.batch, split, transport.workers, transport.all_workers, transport.place, parts,
+            transport.copies,
+        )  # fmt: skip
+        adam = algorithm.optimizer == "adam"
+        self.arrays = self.layout.allocate(adam, transport.all_workers if split == ROWS else 2)
+        vectors = self.execution == "blas" and self.batch == 1
+        self.options = options_of(dtype, self.batch, network.biases is not None, adam, vectors)
+        self.calendar: Calendar | None = None
+        if isinstance(algorithm, PredictiveCoding):
+            self.calendar = algorithm.calendar(network.depth, steps_per_batch)
+        lengths = self.layout.bytes_of_layers()
+        here = int(lengths[self.layout.lo : self.layout.hi].sum())
+        suits = wave or wave_length(here, int(lengths.max()), transport.workers)
+        self.wave = transport.steps_in_a_wave(self.layout, suits, self.calendar is None or wave is not None)
+        self.blas = ThreadpoolController().select(user_api="blas")
+        # The owner touches its weights first, so that their memory is near its core.
+        self._in_threads(partial(self._fill, network.weights, network.biases, values))
+        transport.connect(self.layout, self.arrays, self.execution)
+
+    def _in_threads(self, work: Callable[[int], None]) -> None:
+        in_threads(self.transport.workers, work, pin=self.transport.pin, first_core=self.transport.first_core)
+
+    def _fill(self, weights: Any, biases: Any, values: list[Array] | None, worker: int) -> None:
+        """Weights and biases of a worker, and its values if they are given."""
+        layout, arrays = self.layout, self.arrays[worker]
+        lo, hi = layout.blocks[worker]
+        for l in range(lo, hi):
+            given = weights[l]
+            first, rows = layout.owned(worker, l)
+            for whole in layout.rows_of(arrays.parameters, worker, l, padding=True):
+                whole[...] = 0
+            mine, bias = layout.rows_of(arrays.parameters, worker, l)
+            mine[...] = given[first : first + rows]
+            if biases is not None:
+                bias[...] = biases[l][first : first + rows]
+        if values is not None:  # with the copies at both edges of the block, of which a neighbour may be elsewhere
+            for l in range(max(lo, 1), hi):
+                layout.values_of(arrays.values, l)[...] = values[l]
+            layout.values_of(arrays.top, hi)[...] = values[hi]
+
+    # What there is
+
+    @property
+    def steps_per_update(self) -> int:
+        """Inference steps in a weight update, of a calendar with unequal ones the most that come on average."""
+        return -(-len(self.calendar.stages) // int(self.calendar.completed[-1])) if self.calendar else 1
+
+    @property
+    def network(self) -> Network:
+        """The net as it stands, a copy."""
+        whole = self.gather()
+        assert whole is not None
+        return whole
+
+    @property
+    def values(self) -> list[Array]:
+        """Values of all layers, a copy: L + 1 arrays (B, n[l]); for BP the last forward pass."""
+        whole = self.gather_values()
+        assert whole is not None
+        return whole
+
+    def gather(self, everywhere: bool = True) -> Network | None:
+        """The net as it stands, a copy; of several processes on the first, or ``everywhere``."""
+        weights, biases = self._gathered(self.arrays[0].parameters, everywhere)
+        return None if weights is None else self.original.replace(weights, biases or None)
+
+    def gather_values(self, everywhere: bool = True) -> list[Array] | None:
+        """Values of all layers, a copy; of several processes on the first, or ``everywhere``."""
+        layout, last, found = self.layout, self.original.depth, []
+        for l in range(last + 1):
+
+            def mine(worker: int, l: int = l) -> Array:
+                values = layout.values_of(self.arrays[worker].values, l, worker)
+                if self.calendar is None and l == last:  # it holds the target, as the error is taken against it
+                    values = values - layout.values_of(self.arrays[worker].errors, l, worker)
+                return values[layout.value_part(layout.place + worker, l)]
+
+            shape = (self.batch, self.original.sizes[l])
+            found.append(self._assembled(shape, partial(layout.value_part, l=l), mine, everywhere))
+        return None if any(values is None for values in found) else [values for values in found if values is not None]
+
+    def _gathered(self, flat: Array, everywhere: bool = True) -> tuple[list[Array] | None, list[Array]]:
+        """Weights and biases in an array like the parameters, a copy of each; None where they are not put together."""
+        layout, sizes = self.layout, self.original.sizes
+        found: tuple[list[Array], list[Array]] = ([], [])
+        for l in range(self.original.depth):
+            part, shape = partial(layout.weight_part, l=l), (sizes[l + 1], sizes[l])
+            for kind, whole in enumerate(found[: 1 if self.original.biases is None else 2]):
+
+                def mine(worker: int, l: int = l, kind: int = kind) -> Array:
+                    return layout.rows_of(flat, worker, l)[kind]
+
+                put = self._assembled(shape[: 2 - kind], part, mine, everywhere)
+                if put is not None:
+                    whole.append(put)
+        return (found[0] or None), found[1]
+
+    def _assembled(self, shape: tuple[int, ...], index: Any, mine: Any, everywhere: bool) -> Array | None:
+        return self.transport.assemble(shape, self.original.dtype, index, mine, everywhere)
+
+    def state(self) -> dict[str, Any]:
+        """All that a training needs to go on from here, on any engine: ``weights``, ``biases``, ``values``; Adam's
+        ``mean`` and ``square``, of weights and then biases (else empty); ``step`` of the cycle, ``updates`` made,
+        ``batches`` begun; and whether the values are ``given``."""
+        net, adam, both = self.network, self.options.adam, (self.arrays[0].mean, self.arrays[0].square)
+        moments = [self._gathered(flat) if adam else ([], []) for flat in both]
+        return {
+            "weights": list(net.weights), "biases": None if net.biases is None else list(net.biases),
+            "values": self.values, "mean": [*(moments[0][0] or ()), *moments[0][1]],
+            "square": [*(moments[1][0] or ()), *moments[1][1]], "step": self.t, "updates": self.number,
+            "batches": self.begun, "given": self.given,
+        }  # fmt: skip
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a ``state`` of any engine with the same net, algorithm, data and options; this one must be fresh,
+        so that its ``batches`` begin at the beginning."""
+        self.t, self.number, self.given = state["step"], state["updates"], state["given"]
+        for _ in range(state["batches"] - self.begun):
+            self._next_rows()
+        self.begun = state["batches"]
+
+        def put(worker: int) -> None:
+            layout, arrays = self.layout, self.arrays[worker]
+            lo, hi = layout.blocks[worker]
+            self._fill(state["weights"], state["biases"], state["values"], worker)
+            for l in {0, layout.depth} & {*range(lo, hi + 1)}:
+                layout.values_of(arrays.values, l, worker)[...] = state["values"][l]
+            layout.values_of(arrays.errors, layout.depth, worker)[...] = 0
+            for flat, parts in ((arrays.mean, state["mean"]), (arrays.square, state["square"])):
+                for l in range(lo, hi) if self.options.adam else ():
+                    first, rows = layout.owned(worker, l)
+                    for place, part in zip(layout.rows_of(flat, worker, l), parts[l :: layout.depth], strict=False):
+                        place[...] = part[first : first + rows]
+            if self.calendar is not None:
+                activate_block(self._who(worker), arrays, layout.offsets[worker], self.options)
+
+        self._in_threads(put)
+
+    # A run
+
+    def run(self, updates: int, trace: bool = False, clock: bool = False) -> tuple[float, float]:
+        """Make ``updates`` complete weight updates; seconds from the common start to the end of the slowest worker,
+        and the energy F before the first update. With ``trace``, ``timeline`` then holds what each worker did (of BP
+        only the serial execution: the others have no task of the graph to themselves). ``clock``: on ranks, also take
+        the time of messages."""
+        steps = self._steps(updates)
+        self.spent = np.zeros(steps if clock else 0, np.int64)  # nanoseconds of each step that messages took
+        taken, energy, events, before = 0.0, None, [], 0
+        for part in self._portions(updates):
+            done = self._steps(part)
+            seconds, first, noted = self._run_part(part, trace, self.spent[before : before + done])
+            before, taken, energy = before + done, taken + seconds, first if energy is None else energy
+            events.append((noted, done))
+        self.given = False
+        if trace:
+            self.timeline = self._timeline(events) or self.timeline
+        assert energy is not None
+        return taken, energy
+
+    def _steps(self, updates: int) -> int:
+        return self.calendar.steps(updates, self.t % len(self.calendar.stages)) if self.calendar else updates
+
+    def _portions(self, updates: int) -> list[int]:
+        """So many updates in portions for which row numbers of batches are made at a time."""
+        most = updates
+        if not self.full_batch:
+            batches = max(1, MOST_ROWS // self.batch)
+            calendar = self.calendar
+            if calendar is None:
+                most = batches
+            elif calendar.repeats is not None:
+                most = batches * int(calendar.completed[-1]) * calendar.repeats
+        return [most] * (updates // most) + ([updates % most] if updates % most else [])
+
+    def _run_part(self, updates: int, trace: bool, spent: Array) -> tuple[float, float, list[Array]]:
+        L, transport, steps = self.original.depth, self.transport, self._steps(updates)
+        first_start = int(self.given and self.t == 0)
+        data = Data(self.x, self.y, self._rows(steps))
+        batches = self._batches(steps)
+        stop, ready = make_flags(1), make_flags(transport.workers)
+        # Two more than there are workers: for the neighbours on other ranks.
+        signals = Signals(make_flags(2 * transport.workers + 4), make_flags(transport.workers + 2), ready, stop)
+        energy = np.zeros(max(L, transport.all_workers))
+        times = np.zeros((transport.workers, 16), np.int64)  # a cache line and its pair for each worker
+        room = steps * (4 * (L + 1) if self.calendar else 3 * L) if trace else 0
+        notes = [Notes(energy, np.zeros((room, TRACE_COLUMNS), np.int64), times) for _ in range(transport.workers)]
+        counts = [0] * transport.workers
+        loop = self._backprop(updates) if self.calendar is None else self._relaxation(steps)
+        ranks = transport.neighbours(self.layout, batches, first_start, spent)
+
+        def guarded(worker: int) -> None:
+            counts[worker] = loop(worker, data, signals, notes[worker], ranks)
+
+        # The number of BLAS threads is the process's, so it is set around the run, not for ever.
+        with self.blas.limit(limits=self.blas_threads) if self.batch > 1 or self.blas_threads > 1 else nullcontext():
+            transport.start(guarded, stop)
+        if self.calendar is not None:
+            self.t = (self.t + steps) % self.calendar.cycle if self.calendar.cycle else self.t + steps
+        self.number += updates
+        self.begun += batches
+        self.given = False
+        noted = [note.trace[:count] for note, count in zip(notes, counts, strict=True)]
+        return *transport.together(float(times[:, 1].max() - times[:, 0].min()) * 1e-9, energy), noted
+
+    def _who(self, worker: int) -> Who:
+        transport, P = self.transport, self.transport.workers
+        below = worker - 1 if worker else (P if transport.below else -1)
+        above = worker + 1 if worker + 1 < P else (P + 1 if transport.above else -1)
+        return Who(worker, P, below, above, transport.place + worker, *self.layout.blocks[worker])
+
+    def _groups(self, worker: int) -> tuple:
+        """The arguments that all loops have in common."""
+        return self._who(worker), self.arrays[worker], self.layout.offsets[worker], self.options
+
+    def _rates(self, gamma: float = 0.0, precision: float = 1.0) -> Rates:
+        kind = self.original.dtype.type
+        return Rates(kind(self.algorithm.alpha), kind(gamma), kind(precision), self.number)
+
+    def _relaxation(self, steps: int) -> Callable[..., int]:
+        """The loop of predictive coding, for so many steps."""
+        algorithm, calendar = self.algorithm, self.calendar
+        assert isinstance(algorithm, PredictiveCoding) and calendar is not None
+        rates = self._rates(algorithm.gamma, algorithm.precision)
+        updates, S = calendar.updates(self.original.depth), len(calendar.stages)
+        predicts = np.array([stage.predict for stage in calendar.stages])
+        moves = calendar.moves
+        products = PREDICT * predicts[:, None] + UPDATE * updates + BACKPROJECT * moves[:, None]
+        products[:, 0] -= BACKPROJECT * moves  # the input is clamped
+        stage = self.t % S
+        due = np.roll(updates.any(1), -stage)
+        calendar_of_run = Steps(
+            products.astype(np.int64).ravel(), moves.astype(np.int64), calendar.completed.astype(np.int64), S,
+            calendar.cycle, self.t, self.given and self.t == 0, steps, int(due.argmax()), self.wave, self.fused,
+        )  # fmt: skip
+
+        def loop(worker: int, data: Data, signals: Signals, notes: Notes, ranks: Ranks) -> int:
+            return predictive_coding(*self._groups(worker), data, rates, calendar_of_run, signals, notes, ranks)  # type: ignore[call-arg]
+
+        return loop
+
+    def _backprop(self, updates: int) -> Callable[..., int]:
+        """The loop of BP's execution, for so many updates."""
+        rates = self._rates()
+        compiled, messages = self.transport.backprop(self.execution or "serial")
+
+        def loop(worker: int, data: Data, signals: Signals, notes: Notes, ranks: Ranks) -> int:
+            shares = self.layout.shares
+            return compiled(*self._groups(worker), data, rates, updates, shares, signals, notes, *messages)
+
+        return loop
+
+    def _batches(self, steps: int) -> int:
+        """How many batches begin within the next ``steps`` steps."""
+        if self.calendar is None:
+            return steps
+        cycle = self.calendar.cycle
+        return len(range(-self.t % cycle, steps, cycle)) if cycle else int(self.t == 0)
+
+    def _rows(self, steps: int) -> Array:
+        """The rows of each batch that begins within the next ``steps`` steps: (batches, B); one for all if full."""
+        if self.full_batch:
+            return np.arange(self.batch).reshape(1, -1)
+        rows = np.empty((self._batches(steps), self.batch), np.int64)
+        for row in rows:
+            row[:] = self._next_rows()
+        return rows
+
+    def _next_rows(self) -> Array:
+        rows, self.first_rows = self.batches() if self.first_rows is None else self.first_rows, None
+        return rows
+
+    def _timeline(self, portions: list[tuple[list[Array], int]]) -> Timeline | None:
+        """Events of all workers from what the loops noted; None where they noted nothing."""
+        mine, before = [], 0
+        for noted, steps in portions:
+            for worker, rows in enumerate(noted):
+                place = self.transport.place + worker
+                for work, l, step, begin, end in rows.tolist():
+                    mine.append([place, work, l, before + step, begin * 1e-9, end * 1e-9])
+            before += steps
+        events = [Event(*event) for told in self.transport.everyone(mine) for event in told]
+        return Timeline(events) if events else None

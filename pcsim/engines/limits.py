@@ -1,0 +1,82 @@
+"""How many workers can share the work of an algorithm, in which execution: the one place that says it."""
+
+import numpy as np
+
+from ..algorithms import BP, Algorithm
+from ..algorithms.backprop import BP_EXECUTIONS
+from ..errors import InputError
+from ..host.context import usable_cores
+
+
+def check_execution(execution: str, workers: int, depth: int, batch: int) -> None:
+    """InputError where BP cannot share the work of such a net and batch in that way among so many workers."""
+    if execution not in BP_EXECUTIONS:
+        raise InputError(f"BP's execution {execution!r} is unknown: choose from {', '.join(BP_EXECUTIONS)}")
+    if execution == "serial" and workers > 1:
+        raise InputError("BP's layers wait for one another: execution 'serial' runs with workers=1")
+    if execution == "pipeline" and batch == 1:
+        raise InputError("a pipeline needs a batch above 1, of which it makes micro-batches")
+    limits = {"pipeline": (depth, "layers of the net"), "data-parallel": (batch, "samples of a batch")}
+    limit, what = limits.get(execution, (workers, ""))
+    if workers > limit:
+        raise InputError(f"{workers} workers are more than the {limit} {what}: use at most {limit}")
+
+
+def check_threads(algorithm: Algorithm, execution: str | None, workers: int, depth: int, batch: int) -> None:
+    """InputError where so many threads cannot share the work of an algorithm."""
+    if isinstance(algorithm, BP):
+        check_execution(execution or "serial", workers, depth, batch)
+    elif execution is not None:
+        raise InputError("execution says how BP shares its work; PC, Z-IL and iPC have layers on workers")
+    else:
+        _check_layers(f"{workers} workers", workers, depth)
+
+
+def check_ranks(algorithm: Algorithm, execution: str | None, ranks: int, workers: int, depth: int, batch: int) -> None:
+    """InputError where ``ranks`` of so many threads each cannot share the work of an algorithm."""
+    if not isinstance(algorithm, BP):
+        here = f"{ranks} ranks" + (f" of {workers} threads" if workers > 1 else "")
+        _check_layers(here, ranks * workers, depth)
+        check_threads(algorithm, execution, ranks * workers, depth, batch)
+        return
+    execution = execution or "serial"
+    if workers > 1:
+        raise InputError("BP over ranks runs one thread on each: start a rank for every core instead")
+    if execution == "blas" or (execution == "serial" and ranks > 1):
+        raise InputError(
+            f"BP's execution {execution!r} is one process: on ranks choose intra-layer, pipeline or data-parallel"
+        )
+    check_execution(execution, ranks, depth, batch)
+
+
+def resolve_workers(
+    workers: int | str, algorithm: Algorithm, depth: int, backend: str, execution: str | None = None
+) -> int:
+    """The number of workers that ``workers``, a number or "auto", stands for; InputError if it cannot be had.
+
+    ``execution`` is BP's (None: serial); whether that many can share its work so, the engine says.
+    """
+    serial = isinstance(algorithm, BP) and execution in (None, "serial")
+    limit = 1 if serial or backend == "numpy" else depth
+    if workers == "auto" and backend == "mpi":
+        return 1  # of each rank: who starts ranks says with that how many workers there are
+    if workers == "auto":
+        return min(limit, len(usable_cores()))
+    if isinstance(workers, bool) or not isinstance(workers, int | np.integer) or workers < 1:
+        raise InputError(f'workers must be a whole number of at least 1, or "auto", not {workers!r}')
+    if backend == "numpy":
+        return 1
+    if backend == "mpi":
+        return int(workers)
+    if serial and workers > 1:
+        raise InputError(
+            "BP's layers wait for one another: it runs with workers=1, unless its execution says how to share the work"
+        )
+    if not isinstance(algorithm, BP):
+        _check_layers(f"{workers} workers", int(workers), depth)
+    return int(workers)
+
+
+def _check_layers(who: str, workers: int, depth: int) -> None:
+    if workers > depth:
+        raise InputError(f"{who} are more than the {depth} layers of the net: use at most {depth}")

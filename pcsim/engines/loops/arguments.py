@@ -1,0 +1,60 @@
+"""What the compiled loops are given, each group of arguments under one name.
+
+All loops take the same groups in the same order: who runs, the arrays, where layers begin in them, options, data, and
+then what is theirs. Arrays come from Python as they are; ``steps.layers`` turns them into pointers.
+"""
+
+from collections import namedtuple
+
+# One worker. below, above: its neighbours, -1 for none (``workers`` and ``workers + 1`` are those on other ranks);
+# place: its place among the workers of all ranks; lo, hi: its layers ``W[lo] … W[hi-1]``.
+Who = namedtuple("Who", "worker workers below above place lo hi")
+
+# Flat arrays, shared by all workers of a process but for ``scratch``. errors and drives hold two steps, odd and even
+# (of row-split BP, drives holds each worker's shares of the errors); top: values of the layer above each block.
+Arrays = namedtuple("Arrays", "parameters values activated slopes scratch mean square errors drives top")
+
+# For each layer: units, units with padding, where its weights, biases and values begin; scale, skip, code of its
+# activation. value_count: elements of one half of errors and drives.
+Offsets = namedtuple("Offsets", "sizes padded weight_at bias_at value_at scale skip activations value_count")
+
+# gemm, gemv, ger: addresses of BLAS functions, 0 where a batch of one takes the fused pass; one: 1 in the net's dtype.
+Options = namedtuple("Options", "batch has_bias adam gemm gemv ger one")
+
+# rows: the rows of x and y that make each batch, (batches, B); the last serves all further ones.
+Data = namedtuple("Data", "x y rows")
+
+# Rates in the net's dtype; number: weight updates made before this run (Adam counts them).
+Rates = namedtuple("Rates", "alpha gamma precision number")
+
+# The calendar of predictive coding. products: for each stage and layer, bits of ``kernels.layers.dense``; moves: for
+# each stage, whether values move; completed: weight updates complete before it, and after the last. cycle: steps from
+# one forward start to the next, 0 for no other; first: the step of the cycle with which this run begins; given: whether
+# the first start is given; steps: of this run; energy_step: the first that updates weights.
+Steps = namedtuple("Steps", "products moves completed stages cycle first given steps energy_step wave fused")
+
+# Flags of ``kernels.machine.sync``.
+Signals = namedtuple("Signals", "progress started ready stop")
+
+# Filled: parts of the energy before the first update, events (see ``steps.note``), begin and end of each worker.
+Notes = namedtuple("Notes", "energy trace times")
+
+# How BP shares its work. first_row, rows: for each worker and layer its units; at, first, samples: for each part of the
+# batch where its values begin, its first sample and how many.
+Shares = namedtuple("Shares", "first_row rows at first samples")
+
+# Other ranks, seen from one. below, above: is there one? often: poll after every layer; clocked: keep account in
+# ``spent``; batches: how many begin in this run; first_start: the first of them with a forward pass; functions:
+# addresses of MPI's; scratch, requests, state: memory of ``edges``.
+Ranks = namedtuple("Ranks", "below above often clocked batches first_start functions scratch requests state spent")
+
+# Requests of row-split BP, see ``backprop_ranks.intra_layer``.
+RowMessages = namedtuple("RowMessages", "gathers sums out inbox part functions scratch")
+
+# Arguments of MPI_Iallreduce for data-parallel BP, and where each layer's gradient lies in ``Arrays.scratch``.
+GradientSums = namedtuple(
+    "GradientSums", "in_place kind operation communicator base item pending gradient_at functions scratch"
+)
+
+# Requests of each micro-batch of a pipeline: values from below, to above; errors from above, to below (0 for none).
+PartMessages = namedtuple("PartMessages", "requests functions scratch")
