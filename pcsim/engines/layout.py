@@ -46,7 +46,8 @@ class Layout:
         copies: bool = False,
     ) -> None:
         dtype, L, P = network.dtype, network.depth, all_workers
-        self.network, self.batch, self.split, self.copies = network, batch, split, copies
+        self.network, self.batch, self.split = network, batch, split
+        self.copies = copies and split == SAMPLES
         self.workers, self.all_workers, self.place, self.dtype, self.depth = workers, P, place, dtype, L
         mine = range(place, place + workers)
         self.page, lanes = PAGE_BYTES // dtype.itemsize, VECTOR_BYTES // dtype.itemsize
