@@ -38,7 +38,7 @@ def activate_layer(s, l):
 
 @njit(nogil=True, cache=True)
 def _offsets(s, l, first, rows, out, at):
-    """``out = bias + skip``: the part of ``mu[l+1]`` that is no product; False where there is none."""
+    """``out = bias + skip``: the part of ``mu[l+1]`` that is not a product; False where there is none."""
     if not s.has_bias and not s.skip[l]:
         return False
     below, above, columns, bias = s.value_at[l], s.padded[l + 1], s.padded[l], s.bias_at[l]

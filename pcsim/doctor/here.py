@@ -32,14 +32,14 @@ def examine() -> list[Check]:
     out together what is between them. Rank 0 returns the checks, the others an empty list. Where the launched
     processes do not find each other, the one that the launcher calls rank 0 says so, and the others nothing.
     """
-    told = mpi.launched()
-    if told is None:
+    launch = mpi.launched()
+    if launch is None:
         return _examine_here(PROBES)
     here = {name: probe for name, probe in PROBES.items() if name != "MPI"}
     try:
         comm = mpi.world().COMM_WORLD
     except InputError as error:
-        return [*_examine_here(here), launched_apart(told, str(error))] if told[0] == 0 else []
+        return [*_examine_here(here), launched_apart(launch, str(error))] if launch[0] == 0 else []
     return [*(_examine_here(here) if comm.rank == 0 else []), *examine_together(comm)]
 
 
@@ -103,10 +103,10 @@ def _cores() -> tuple[str, str, str]:
 
 
 def _clock_speed() -> tuple[str, str, str]:
-    told = context.capture()
-    governor = told["governor"]
+    found = context.capture()
+    governor = found["governor"]
     if governor is None:
-        where = "a virtual machine" if told["virtual"] else "this system"
+        where = "a virtual machine" if found["virtual"] else "this system"
         return "ok", f"frequency governor not visible on {where}; the drift of a fixed loop is below", ""
     if governor != "performance":
         return "warn", f"frequency governor is {governor}", "sudo cpupower frequency-set -g performance"
@@ -188,7 +188,7 @@ def _blas() -> tuple[str, str, str]:
 
     libraries = context.capture()["blas"]
     if not libraries:
-        return "warn", "no BLAS library found by threadpoolctl", "batches above 1 may use more threads than told"
+        return "warn", "no BLAS library found by threadpoolctl", "batches above 1 may use more threads than asked for"
     finding = "; ".join(
         f"{b['internal_api']} {b['version']} ({b['architecture']}, {b['num_threads']} threads)" for b in libraries
     )

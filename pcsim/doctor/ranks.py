@@ -22,11 +22,11 @@ NEAR, FAR = 2.5e-6, 15e-6
 # What ranks find out together
 
 
-def launched_apart(told: tuple[int, int, str], error: str) -> Check:
+def launched_apart(launch: tuple[int, int, str], error: str) -> Check:
     """Processes that were started together and do not find each other; ``error`` is ``mpi.world``'s: what, how to
     mend it."""
     what, _, advice = error.rpartition(": ")
-    started = f"the launcher started {told[1]} processes ({told[2]})"
+    started = f"the launcher started {launch[1]} processes ({launch[2]})"
     return Check("MPI", "fail", what if what.startswith(started) else f"{started}, but {what}", advice)
 
 
@@ -122,8 +122,8 @@ def _versions(versions: Sequence[dict[str, str | None]]) -> Check:
             if theirs[name] != versions[0][name]:
                 finding = f"rank {rank} runs {name} {theirs[name]}, rank 0 {versions[0][name]}"
                 return Check("versions", "fail", finding, "start all ranks from one installation, shared by the hosts")
-    told = ", ".join(f"{name} {versions[0][name]}" for name in ("python", "pcsim", "numpy", "numba"))
-    return Check("versions", "ok", f"alike on all ranks: {told}")
+    alike = ", ".join(f"{name} {versions[0][name]}" for name in ("python", "pcsim", "numpy", "numba"))
+    return Check("versions", "ok", f"alike on all ranks: {alike}")
 
 
 def _crowding(hosts: Sequence[int], usable: Sequence[Sequence[int]]) -> Check:
@@ -265,11 +265,12 @@ def _by_host(each: Sequence[str]) -> str:
     >>> _by_host(["4 ranks", "4 ranks", "2 ranks"])
     'hosts 0-1: 4 ranks each; host 2: 2 ranks'
     """
-    told = {}
+    hosts_with = {}
     for text in dict.fromkeys(each):
-        told[text] = [host for host, theirs in enumerate(each) if theirs == text]
+        hosts_with[text] = [host for host, theirs in enumerate(each) if theirs == text]
     return "; ".join(
-        f"host {of[0]}: {text}" if len(of) == 1 else f"hosts {_numbers(of)}: {text} each" for text, of in told.items()
+        f"host {of[0]}: {text}" if len(of) == 1 else f"hosts {_numbers(of)}: {text} each"
+        for text, of in hosts_with.items()
     )
 
 

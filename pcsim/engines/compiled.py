@@ -27,7 +27,7 @@ from .loops.steps import TRACE_COLUMNS, activate_block
 
 Array = np.ndarray
 
-MICRO_BATCHES = 8  # of the pipeline, unless told otherwise: the same for any number of workers, so that the bits are
+MICRO_BATCHES = 8  # of the pipeline by default: the same for any number of workers, so that the bits are
 MOST_ROWS = 1 << 20  # row numbers of batches that are made at a time
 _SPLITS = {"intra-layer": ROWS, "data-parallel": SAMPLES}
 
@@ -49,7 +49,7 @@ class Transport(Protocol):
     def neighbours(self, layout: Layout, batches: int, first_start: int, spent: Array) -> Ranks: ...
     def backprop(self, execution: str) -> tuple[Any, tuple]: ...
     def together(self, seconds: float, energy: Array) -> tuple[float, float]: ...
-    def everyone(self, told: Any) -> list[Any]: ...
+    def everyone(self, mine: Any) -> list[Any]: ...
     def steps_in_a_wave(self, layout: Layout, wave: int, chosen: bool) -> int: ...
     def assemble(
         self,
@@ -386,5 +386,5 @@ class CompiledEngine:
                 for work, l, step, begin, end in rows.tolist():
                     mine.append([place, work, l, before + step, begin * 1e-9, end * 1e-9])
             before += steps
-        events = [Event(*event) for told in self.transport.everyone(mine) for event in told]
+        events = [Event(*event) for theirs in self.transport.everyone(mine) for event in theirs]
         return Timeline(events) if events else None

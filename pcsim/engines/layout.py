@@ -190,7 +190,7 @@ class Layout:
 
 
 def options_of(dtype: np.dtype, batch: int, has_bias: bool, adam: bool, vectors: bool) -> Options:
-    """What kernels are told beside offsets; ``vectors``: BLAS also for a batch of one."""
+    """The options of the kernels; ``vectors``: BLAS also for a batch of one."""
     return Options(
         batch, has_bias, adam, blas.address("gemm", dtype), blas.address("gemv", dtype) if vectors else 0,
         blas.address("ger", dtype) if vectors else 0, dtype.type(1),

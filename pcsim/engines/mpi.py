@@ -1,4 +1,4 @@
-"""Layers on MPI ranks: each rank owns a block of layers for ever, and speaks to its neighbours alone.
+"""Layers on MPI ranks: each rank owns a block of layers for ever, and exchanges messages with its neighbours alone.
 
 Every rank makes the engine with the same arguments and calls the same methods. What a rank exchanges in a step is in
 ``loops/edges.py``; BP's loops are in ``loops/backprop_ranks.py``.
@@ -111,8 +111,8 @@ class MpiEngine(CompiledEngine):
         """Of the last run, per weight update: ``messages`` from rank to rank and the ``message_bytes`` in them, over
         all ranks, and ``collectives`` that all ranks took part in (sums of gradients)."""
         count, size = self.transport.sent() - self.sent_before, self._bytes_sent()
-        told = all_to_all(self.comm, [count / self.updates_sent, size])
-        sent, size = (sum(numbers) for numbers in zip(*told, strict=True))
+        each = all_to_all(self.comm, [count / self.updates_sent, size])
+        sent, size = (sum(numbers) for numbers in zip(*each, strict=True))
         if self.execution == "data-parallel":
             return {"messages": 0.0, "message_bytes": 0.0, "collectives": sent / self.comm.size}
         return {"messages": sent, "message_bytes": size, "collectives": 0.0}

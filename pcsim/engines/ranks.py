@@ -1,4 +1,4 @@
-"""The transport of MPI ranks: each has threads of its own, and speaks to its neighbours by messages."""
+"""The transport of MPI ranks: each has threads of its own, and exchanges messages with its neighbours."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -87,12 +87,12 @@ class RankTransport:
         self.comm.Allreduce(energy, whole)
         return float(longest[0]), float(whole.sum())
 
-    def everyone(self, told: Any) -> list[Any]:
-        """What each rank tells, on all of them."""
-        return all_to_all(self.comm, told)
+    def everyone(self, mine: Any) -> list[Any]:
+        """What each rank gives (JSON), on all of them."""
+        return all_to_all(self.comm, mine)
 
     def steps_in_a_wave(self, layout: Layout, wave: int, chosen: bool) -> int:
-        """How many steps all ranks take together: what suits the smallest cache, and if nobody has chosen the number,
+        """How many steps all ranks take together: what suits the smallest cache, and if the number was not ``chosen``,
         one where messages are slow."""
         wave = min(self.everyone(wave))
         return 1 if not chosen and wave > 1 and self._slow(layout) else wave

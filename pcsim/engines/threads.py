@@ -18,7 +18,7 @@ Array = np.ndarray
 
 
 class ThreadTransport:
-    """The transport of one process: its workers share memory and flags, and hear of one another there."""
+    """The transport of one process: its workers share memory, flags included."""
 
     place, first_core = 0, 0
 
@@ -53,9 +53,9 @@ class ThreadTransport:
         """Seconds and energy of the whole net."""
         return seconds, float(energy.sum())
 
-    def everyone(self, told: Any) -> list[Any]:
-        """What each process tells: there is one."""
-        return [told]
+    def everyone(self, mine: Any) -> list[Any]:
+        """What each process gives: there is one."""
+        return [mine]
 
     def steps_in_a_wave(self, layout: Layout, wave: int, chosen: bool) -> int:
         """How many steps to take together, on which all processes agree."""

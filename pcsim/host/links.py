@@ -32,14 +32,14 @@ TESTS = 50  # tests in vain before the core is offered to others, as in the engi
 
 
 @njit(nogil=True, cache=True)
-def _round_trips(addresses, scratch, sending, receiving, outgoing, incoming, asks, budget, stop, times):
-    """Round trips of two ranks, of which the one that ``asks`` writes the nanoseconds of each into ``times``.
+def _round_trips(addresses, scratch, sending, receiving, outgoing, incoming, timing, budget, stop, times):
+    """Round trips of two ranks, of which the one that is ``timing`` writes the nanoseconds of each into ``times``.
 
     It ends them after ``budget`` nanoseconds, by the first byte of its last message. Returns how many count, or -1 if
     flag 0 of ``stop`` was raised or a call failed.
     """
     library, end = Library(*addresses, pointer(scratch)), pointer(stop)
-    if not asks:
+    if not timing:
         start(library, receiving)
         while True:
             if not finish(library, receiving, end):
@@ -84,7 +84,7 @@ def one_way(comm: Any, first: int, second: int, bytes: int, budget: float = 0.05
     if not _in_pair(comm, first, second, bytes):
         return None
     MPI = mpi.world()
-    other, asks = (second, True) if comm.rank == first else (first, False)
+    other, timing = (second, True) if comm.rank == first else (first, False)
     outgoing, incoming = np.zeros(bytes, np.uint8), np.zeros(bytes, np.uint8)
     sending, receiving = comm.Send_init(outgoing, other, TAG), comm.Recv_init(incoming, other, TAG)
     scratch, stop, times = make_scratch(), np.zeros(1, np.int64), np.zeros(MOST, np.int64)
@@ -96,7 +96,7 @@ def one_way(comm: Any, first: int, second: int, bytes: int, budget: float = 0.05
             int(MPI._addressof(receiving)),
             outgoing,
             incoming,
-            asks,
+            timing,
             int(budget * 1e9),
             stop,
             times,
@@ -107,7 +107,7 @@ def one_way(comm: Any, first: int, second: int, bytes: int, budget: float = 0.05
         raise KeyboardInterrupt
     sending.Free()
     receiving.Free()
-    return _told(comm, first, second, [float(np.median(times[:counted])) / 2e9 if asks else 0.0])[0]
+    return _shared(comm, first, second, [float(np.median(times[:counted])) / 2e9 if timing else 0.0])[0]
 
 
 def _in_pair(comm: Any, first: int, second: int, bytes: int) -> bool:
@@ -139,7 +139,7 @@ def overlap(comm: Any, first: int, second: int, bytes: int, budget: float = 0.1)
     Both ranks send and receive so many bytes, and compute. ``unpolled`` is the hidden share where the computation makes
     no call of MPI, ``polled`` where it tests the requests ``PIECES`` times: (exchange + computation − both at once) ÷
     the shorter of the two, between 0 and 1. ``seconds`` is the exchange alone. All are medians, as seen by ``first``
-    and told to ``second``. ``budget`` is in seconds; three rounds take place whatever they cost.
+    and sent to ``second``. ``budget`` is in seconds; three rounds take place whatever they cost.
     """
     if not _in_pair(comm, first, second, bytes):
         return None
@@ -185,17 +185,17 @@ def overlap(comm: Any, first: int, second: int, bytes: int, budget: float = 0.1)
     guess = statistics.median([timed(nothing) for _ in range(WARM + LEAST)][WARM:])
     # A round is one exchange alone, two with computation, one computation, and four starts.
     rounds = min(100, max(LEAST, int(budget / (6 * guess + 4 * lead))))
-    guess, told = _told(comm, first, second, [guess, rounds])
+    guess, count = _shared(comm, first, second, [guess, rounds])
     turns = max(1, int(guess / pace / PIECES))
     samples = [
         (timed(nothing), timed(compute, exchange=False), timed(compute), timed(compute_and_poll))
-        for _ in range(int(told))
+        for _ in range(int(count))
     ]
     for request in (*requests, *meeting):
         request.Free()
     alone, computed, both, polled = (statistics.median(column) for column in zip(*samples, strict=True))
     shares = [hidden(alone, computed, together) for together in (both, polled)]
-    found = _told(comm, first, second, [*shares, alone])
+    found = _shared(comm, first, second, [*shares, alone])
     return dict(zip(("unpolled", "polled", "seconds"), found, strict=True))
 
 
@@ -242,7 +242,7 @@ def _all_done(MPI: Any, requests: list[Any]) -> None:
             os.sched_yield() if hasattr(os, "sched_yield") else time.sleep(0)
 
 
-def _told(comm: Any, first: int, second: int, numbers: list[float]) -> list[float]:
+def _shared(comm: Any, first: int, second: int, numbers: list[float]) -> list[float]:
     """The numbers of ``first``, on both ranks."""
     message = np.array(numbers, np.float64)
     if comm.rank == first:

@@ -1,6 +1,6 @@
 """MPI as pcsim uses it: started with care, checked against its launcher, and ended as a whole when one rank fails.
 
-mpi4py is imported when the first rank asks for it; without it everything else works. What passes between ranks is
+mpi4py is imported when it is first needed; without it everything else works. What passes between ranks is
 arrays and JSON, never pickles. Nothing here knows nets.
 """
 
@@ -45,11 +45,11 @@ GRACE = 3.0  # seconds in which rank 0 ends an interrupted job itself, before an
 
 
 def launched() -> tuple[int, int, str] | None:
-    """(rank, number of processes, variable that says so) as the launcher told this process; None without a launcher."""
+    """(rank, number of processes, variable that says so) as the launcher gave it to this process, or None."""
     for size, rank in LAUNCHERS:
-        told = os.environ.get(size, ""), os.environ.get(rank, "")
-        if all(word.isdigit() for word in told) and int(told[0]) > 1:
-            return int(told[1]), int(told[0]), size
+        given = os.environ.get(size, ""), os.environ.get(rank, "")
+        if all(word.isdigit() for word in given) and int(given[0]) > 1:
+            return int(given[1]), int(given[0]), size
     return None
 
 
@@ -63,24 +63,26 @@ def world() -> Any:
     try:
         import mpi4py
 
-        if "mpi4py.MPI" not in sys.modules:  # else somebody has started it already
+        if "mpi4py.MPI" not in sys.modules:  # else MPI has been started already
             mpi4py.rc.initialize, mpi4py.rc.finalize = False, True
         from mpi4py import MPI
     except ImportError as error:
         raise InputError(f"MPI is not available ({_first_line(error)}): {INSTALL}") from None
     except RuntimeError as error:  # mpi4py is there, but no library that it can load
         raise InputError(f"no MPI library could be loaded ({_first_line(error)}): {INSTALL}") from None
-    told = launched()
+    launch = launched()
     mend = "start pcsim with that library's own mpiexec, or point mpi4py to the launcher's library (MPI4PY_LIBMPI)"
-    if told and told[2].startswith("OMPI") and "MPICH" in vendor():  # which would end the process in its MPI_Init
+    if launch and launch[2].startswith("OMPI") and "MPICH" in vendor():  # which would end the process in its MPI_Init
         raise InputError(
-            f"the launcher started {told[1]} processes ({told[2]}), but it is Open MPI's, and mpi4py has loaded "
+            f"the launcher started {launch[1]} processes ({launch[2]}), but it is Open MPI's, and mpi4py has loaded "
             f"{vendor()}: {mend}"
         )
     if not MPI.Is_initialized():
         _come_together_with_all_processes(MPI)
-    if told and MPI.COMM_WORLD.size == 1:
-        raise InputError(f"the launcher started {told[1]} processes ({told[2]}), but {vendor()} sees one alone: {mend}")
+    if launch and MPI.COMM_WORLD.size == 1:
+        raise InputError(
+            f"the launcher started {launch[1]} processes ({launch[2]}), but {vendor()} sees one alone: {mend}"
+        )
     if MPI.COMM_WORLD.size > 1:
         sys.excepthook = _end_job
     return MPI
@@ -127,7 +129,7 @@ def abort(code: int) -> None:
 
 
 def _end_job(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What an exception that nobody caught comes to: otherwise the other ranks would wait for this one for ever."""
+    """Ends the job on an uncaught exception: otherwise the other ranks would wait for this one for ever."""
     rank = world().COMM_WORLD.rank
     text = "".join(traceback.format_exception(kind, error, trace))
     sys.stderr.write("".join(f"[rank {rank}] {line}\n" for line in text.splitlines()))
@@ -158,11 +160,11 @@ def from_root(comm: Any, value: Any = None) -> Any:
 
 def agree(comm: Any, facts: dict[str, Any]) -> None:
     """InputError on every rank, naming the first fact in which a rank differs from rank 0."""
-    everybody = all_to_all(comm, facts)
-    for rank, theirs in enumerate(everybody):
-        for name in dict.fromkeys([*everybody[0], *theirs]):
-            if everybody[0].get(name) != theirs.get(name):
-                its, ours = _apart(theirs.get(name), everybody[0].get(name))
+    facts_of_all = all_to_all(comm, facts)
+    for rank, theirs in enumerate(facts_of_all):
+        for name in dict.fromkeys([*facts_of_all[0], *theirs]):
+            if facts_of_all[0].get(name) != theirs.get(name):
+                its, ours = _apart(theirs.get(name), facts_of_all[0].get(name))
                 raise InputError(
                     f"rank {rank} differs from rank 0 in {name}: {its!r:.60} and {ours!r:.60}; "
                     "all ranks must be started alike"
@@ -182,14 +184,14 @@ def _apart(one: Any, other: Any) -> tuple[Any, Any]:
 
 def on_root(comm: Any, work: Callable[[], Any]) -> Any:
     """Rank 0's ``work()``, None elsewhere; an InputError there is raised on every rank."""
-    result, told = None, None
+    result, refused = None, None
     if comm.rank == 0:
         try:
             result = work()
         except InputError as error:
-            told = str(error)
-    if told := from_root(comm, told):
-        raise InputError(told)
+            refused = str(error)
+    if refused := from_root(comm, refused):
+        raise InputError(refused)
     return result
 
 

@@ -60,7 +60,7 @@ def fixed_loop() -> float:
 
 
 def core_distance(pin: bool = True) -> float | None:
-    """Seconds from one worker's flag to another's eyes and no work in between, the median of five runs; None on one
+    """One-way flag latency between two cores in seconds, the median of five runs; None on one
     core. Hosts of virtual machines move their cores about: what was 50 ns can be 200 ns a minute later."""
     from ..kernels.machine.sync import make_flags, ping_pong
     from .threads import in_threads

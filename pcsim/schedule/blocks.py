@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 
 def balanced_blocks(costs: Sequence[float], workers: int) -> list[tuple[int, int]]:
-    """``workers`` contiguous blocks ``(first, end)`` of layers, the dearest block as cheap as can be.
+    """``workers`` contiguous blocks ``(first, end)`` of layers, of which the most expensive costs as little as can be.
 
     costs: what each layer costs, in any unit; 1 <= workers <= number of layers.
 
@@ -14,7 +14,7 @@ def balanced_blocks(costs: Sequence[float], workers: int) -> list[tuple[int, int
     """
     low, high = max(costs), sum(costs)
     best = _fill(costs, workers, high)
-    # Bisection on the cost of the dearest block: forty halvings leave less than any difference between two layers.
+    # Bisection on the cost of the most expensive block: forty halvings leave less than two layers can differ by.
     for _ in range(40):
         limit = (low + high) / 2
         blocks = _fill(costs, workers, limit)

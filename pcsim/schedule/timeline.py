@@ -96,7 +96,7 @@ class Timeline:
         return longest
 
     def violations(self, graph: TaskGraph) -> list[str]:
-        """Where this timeline is no valid order of ``graph``: one sentence per fault, at most ten and a count.
+        """Where this timeline is not a valid order of ``graph``: one sentence per fault, at most ten and a count.
 
         Step numbers of events are the graph's. Every task must be covered by an event, and what it depends on must
         have ended before it starts, or be part of the same pass. The values between two workers' blocks are computed
@@ -116,7 +116,9 @@ class Timeline:
                 task = int(graph.task(kind, event.step, event.layer))
                 first = covering[0, task]
                 if task < 0:
-                    faults.append(f"{_NAMES[bit]} of layer {event.layer} at step {event.step} is no task of the graph")
+                    faults.append(
+                        f"{_NAMES[bit]} of layer {event.layer} at step {event.step} is not a task of the graph"
+                    )
                 elif first < 0:
                     covering[0, task] = number
                 elif bit == VALUE and covering[1, task] < 0 and abs(workers[first] - event.worker) == 1:

@@ -100,7 +100,7 @@ def load(
             raise _problem(option, f"must be a whole number of at least 1, not {number!r}")
     below = os.environ.get("PCSIM_DATA")
     if below and not os.path.isdir(below):
-        raise _problem("PCSIM_DATA", f"names {below!r}, which is no folder: mend or unset it")
+        raise _problem("PCSIM_DATA", f"names {below!r}, which is not a folder: mend or unset it")
     if name == "fashion-mnist":
         x, y = _read_fashion_mnist(split, samples)
     elif name == "digits":
@@ -192,7 +192,7 @@ def _read_idx_pair(images: Path, split: str, md5: dict[str, str]) -> tuple[_Stor
     if "images" not in images.name:
         raise _problem(images, f"has neither 'images' nor .npz in its name; expected {READABLE}")
     if split == "test" and not images.name.startswith(("t10k", "test")):
-        raise _problem(images, "is no test split by its name; expected t10k-..., test-... or the folder")
+        raise _problem(images, "is not a test split by its name; expected t10k-..., test-... or the folder")
     labels_name = images.name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1")
     stored = []
     for path, dimensions in ((images, 3), (images.with_name(labels_name), 1)):

@@ -336,7 +336,7 @@ def test_idx_images_file_finds_its_labels(tmp_path, images_zipped, labels_zipped
     images = tmp_path / ("my-images.idx3.gz" if images_zipped else "my-images.idx3")
     np.testing.assert_array_equal(load(images).labels, LABELS)
     assert load(images).name == images.name
-    assert "is no test split by its name" in refusal(images, split="test")
+    assert "is not a test split by its name" in refusal(images, split="test")
 
 
 def test_idx_test_images_file(tmp_path):

@@ -31,8 +31,8 @@ from .steps import layers, load_rows, note, step_layer
 
 # One worker's view of a run: the groups of ``arguments`` with pointers in place of arrays. progress: two flags of
 # ``sync`` per worker, the steps in which its lowest layer's drive and its highest layer's error are done; started: one,
-# its forward starts; stop: raised by whoever wants the run to end. talks: whether this worker is the one that keeps up
-# the ``edges`` to other ranks.
+# its forward starts; stop: raised to end the run. talks: whether this worker exchanges messages with other ranks, by
+# way of the ``edges``.
 Block = namedtuple(
     "Block",
     "worker workers below above lo hi depth e h top value_count products moves completed stages gamma alpha precision "
@@ -212,7 +212,7 @@ def _forward_start(b, s, data, batch, step, forward, count):
             return count
         copy_part(b.top, s.value_at[b.lo], s.batch * s.padded[b.lo], s.x)
     slot = (step & 1) * b.value_count
-    if b.below == b.workers and forward:  # whoever has the layer below is on another rank, and sends no zeros
+    if b.below == b.workers and forward:  # the layer below is on another rank, which sends no zeros
         fill(b.e, slot + s.value_at[b.lo], s.batch * s.padded[b.lo], s.zero)
     for l in range(b.lo, b.hi):
         begin = nanoseconds() if b.room > 0 else 0
