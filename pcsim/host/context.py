@@ -4,6 +4,7 @@ Results files get published, so nothing here names a person, a host or a home fo
 None, never an error.
 """
 
+import importlib.metadata
 import importlib.util
 import os
 import platform
