@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..algorithms import BP, IPC, OPTIMIZERS, PC, ZIL, Algorithm
+from ..checks import is_number, is_whole
 from ..errors import InputError
 from ..host import mpi
 from ..net.activations import ACTIVATIONS
@@ -36,27 +37,32 @@ def speaks() -> bool:
 
 
 def whole_number(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    """A whole number of at least 1."""
+    number = _read(int, text)
+    if not is_whole(number):
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
     return number
 
 
 def number_of_workers(text: str) -> int | str:
+    """The same, or "auto"."""
     return text if text == "auto" else whole_number(text)
 
 
 def positive_number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no finite number above 0")
+    """A finite number above 0."""
+    number = _read(float, text)
+    if not is_number(number) or number <= 0:
+        raise argparse.ArgumentTypeError(f"must be a finite number above 0, not {text!r}")
     return number
+
+
+def _read(kind: type, text: str) -> Any:
+    """The number that a text says, or None."""
+    try:
+        return kind(text)
+    except ValueError:
+        return None
 
 
 def say(text: str) -> None:
