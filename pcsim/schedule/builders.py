@@ -45,21 +45,14 @@ def task_graph(algorithm: str, calendar: Calendar, depth: int, updates: int) -> 
     sizes = [products + 2 * (depth - 1) * stage.move + len(stage.update) for stage in calendar.stages]
     check_memory(rounds * sum(sizes) + sum(sizes[:rest]), steps)
 
-    layers = np.tile(np.arange(depth, dtype=np.int32), (len(Kind), 1))
-    if calendar.chained:  # errors come down
-        layers[Kind.BACKPROJECT] = layers[Kind.BACKPROJECT, ::-1]
-    found = np.flatnonzero(_present(calendar, layers, steps))  # in the order of steps, kinds and layers
-    step = (found // layers.size).astype(np.int32)
-    place = found % layers.size
-    kinds, layer = (place // depth).astype(np.int8), layers.ravel()[place]
-
-    find = Lookup(kinds, layer, step)
+    kinds, layers, step = _lay_out(calendar, depth, steps)
+    find = Lookup(kinds, layers, step)
     edges = _chained(find, depth) if calendar.chained else _relaxing(find, depth, calendar)
     waits = np.full((kinds.size, 3), -1, np.int32)
     for member in Kind:
         ids = np.flatnonzero(kinds == member)
         if ids.size:
-            for column, before in enumerate(edges(member, step[ids], layer[ids])):
+            for column, before in enumerate(edges(member, step[ids], layers[ids])):
                 waits[ids, column] = before
     present = waits >= 0
     indptr = np.zeros(kinds.size + 1, np.int64)
@@ -69,24 +62,30 @@ def task_graph(algorithm: str, calendar: Calendar, depth: int, updates: int) -> 
     complete += number // len(calendar.stages) * calendar.completed[-1]
     waiting = Predecessors(indptr, waits[present])
     return TaskGraph(
-        algorithm, depth, updates, calendar.period, kinds, layer, step, complete.astype(np.int32)[step], waiting
+        algorithm, depth, updates, calendar.period, kinds, layers, step, complete.astype(np.int32)[step], waiting
     )
 
 
-def _present(calendar: Calendar, layers: Ids, steps: int) -> NDArray[np.bool_]:
-    """Of each step, kind and place (whose layer is ``layers[kind, place]``) whether there is such a task."""
-    depth = layers.shape[1]
+def _lay_out(calendar: Calendar, depth: int, steps: int) -> tuple[NDArray[np.int8], Ids, Ids]:
+    """Kind, layer and step of every task: in the order of steps, kinds and layers."""
+    layers = np.tile(np.arange(depth, dtype=np.int32), (len(Kind), 1))
+    if calendar.chained:  # errors come down
+        layers[Kind.BACKPROJECT] = layers[Kind.BACKPROJECT, ::-1]
     hidden = layers[Kind.BACKPROJECT] > 0
     there = np.zeros((len(calendar.stages), *layers.shape), np.bool_)
     there[:, Kind.PREDICT] = True
     there[:, Kind.BACKPROJECT] = (calendar.moves | calendar.chained)[:, None] & hidden
     there[:, Kind.VALUE] = calendar.moves[:, None] & hidden
     there[:, Kind.UPDATE] = calendar.updates(depth)
-    all_steps = there[np.arange(steps) % len(there)]
+    present = there[np.arange(steps) % len(there)]
     if not calendar.chained:
-        opening = all_steps[:: calendar.cycle or steps]
+        opening = present[:: calendar.cycle or steps]
         opening[:, Kind.START], opening[:, Kind.PREDICT] = True, False
-    return all_steps
+    found = np.flatnonzero(present)
+    del present  # as large as a column of the graph
+    step = (found // layers.size).astype(np.int32)
+    found %= layers.size
+    return (found // depth).astype(np.int8), layers.ravel()[found], step
 
 
 def _since(happens: NDArray[np.bool_]) -> Ids:
