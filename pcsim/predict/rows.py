@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from ..algorithms import BP, PC, Algorithm
+from ..algorithms import BP, Algorithm
 from ..errors import InputError
 from ..host.context import capture
 from ..results.fields import Row
@@ -80,7 +80,7 @@ def rows(cases: Iterable[Projection]) -> Iterator[Row]:
 
 @lru_cache(maxsize=64)
 def _graph(algorithm: Algorithm, depth: int) -> TaskGraph:
-    return algorithm.tasks(depth, 3)
+    return algorithm.steady_tasks(depth)
 
 
 def _row(one: Projection, algorithm: Algorithm, run: Prediction) -> Row:
@@ -96,7 +96,7 @@ def _row(one: Projection, algorithm: Algorithm, run: Prediction) -> Row:
         depth=one.depth,
         width=one.width,
         batch=one.batch,
-        steps=algorithm.T if isinstance(algorithm, PC) else 1,
+        steps=getattr(algorithm, "T", 1),
         dtype=_ITEMS.get(one.net.item, f"{one.net.item} bytes"),
         activation="tanh",
         seconds=[],
