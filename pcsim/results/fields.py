@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 import reprlib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..checks import FLAG, NUMBER, Rule, is_number, is_whole, list_of, one_of, or_null, whole
@@ -13,11 +15,17 @@ SCHEMA = "pcsim-results/1"
 
 CURVES = "pcsim-curves/1"  # learning curves, one row per run
 
-ALGORITHMS = ("bp", "pc", "zil", "ipc")
+ALGORITHMS = ("bp", "pc", "zil", "ipc")  # pcsim's own; others have names of the same kind
 
 KINDS = ("measured", "predicted", "counted")
 
 Row = dict[str, Any]
+
+
+def names_of(rows: Iterable[Mapping[str, Any]], known: Sequence[str] = ALGORITHMS) -> list[str]:
+    """The algorithms that rows are of: those ``known`` in that order, whether there are rows of them or not; then the
+    others, sorted."""
+    return [*known, *sorted({row["algorithm"] for row in rows} - set(known))]
 
 
 _TEXT: Rule = ("a text", lambda v: isinstance(v, str) and v != "")
@@ -31,7 +39,10 @@ _AMOUNT: Rule = ("a number of at least 0, or null", lambda v: v is None or (is_n
 _SECONDS: Rule = ("positive seconds or null", lambda v: v is None or (is_number(v) and v > 0))
 
 _REQUIRED: dict[str, Rule] = {
-    "algorithm": one_of(ALGORITHMS),
+    "algorithm": (
+        f"a name such as {', '.join(ALGORITHMS)}",
+        lambda v: isinstance(v, str) and re.fullmatch(r"[a-z][a-z0-9_-]*", v) is not None,
+    ),
     **dict.fromkeys(("execution", "backend", "dtype", "activation"), _TEXT),
     **dict.fromkeys(("workers", "depth", "width", "batch"), whole()),
     "steps": _INDEX,
@@ -58,6 +69,7 @@ _OPTIONAL: dict[str, Rule] = {
     **dict.fromkeys(("messages", "counted_messages", "message_bytes", "collectives", "latency", "delay"), _AMOUNT),
     "variant": ("a text or null", lambda v: v is None or isinstance(v, str)),
     **dict.fromkeys(("auto", "checked"), FLAG),
+    "inference_steps": ("a number above 0 or null", lambda v: v is None or (is_number(v) and v > 0)),  # of an update
 }
 
 _NUMBERS = list_of("a list of numbers or nulls", _NUMBER[1])
