@@ -32,6 +32,11 @@ class Algorithm(ABC):
         iPC does; others leave it alone.
         """
 
+    @property
+    def chained(self) -> bool:
+        """Whether within a step the layers wait for one another, as in backprop: there are no values that relax."""
+        return self.calendar(1).chained
+
     def checked_calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
         """The calendar, if it keeps all rules; InputError, in one line, if it breaks one."""
         calendar = self.calendar(depth, steps_per_batch)

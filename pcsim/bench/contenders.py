@@ -7,7 +7,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from ..algorithms import BP, IPC, Algorithm
+from ..algorithms import Algorithm
 from ..algorithms.backprop import BP_EXECUTIONS
 from ..errors import InputError
 from ..host.context import usable_cores
@@ -94,17 +94,17 @@ def candidates(
     """
     found: list[Group] = []
     for algorithm in algorithms:
-        if isinstance(algorithm, BP):
+        if algorithm.chained:
             found += filter(None, (_alone(_backprops(case, algorithm, workers, name)) for name in baselines))
             continue
         named = counts_to_try([w for w in workers if isinstance(w, int)], case.depth)
-        unfused = isinstance(algorithm, IPC) and "unfused" in baselines and case.batch == 1
+        unfused = algorithm.name == "ipc" and "unfused" in baselines and case.batch == 1
         if "auto" in workers:
             counts = counts_to_try(["auto"], case.depth)
             found.append({_layered(algorithm, w): _counts(algorithm, {*named, w}, unfused, best=w) for w in counts})
         else:
             found += _each(_counts(algorithm, named, unfused))
-        if isinstance(algorithm, IPC):
+        if algorithm.name == "ipc":
             cores = max(counts_to_try(workers, len(usable_cores())))
             peers = [name for name in baselines if name in PEERS and "ipc" in offers(name)]
             found += _each([Contender(algorithm, name, cores) for name in peers])
@@ -120,7 +120,7 @@ def candidates_on_ranks(
     there are layers (BP: as its execution can be shared), for the curves over ranks; see ``candidates``."""
     found: list[Group] = []
     for algorithm in algorithms:
-        if not isinstance(algorithm, BP):
+        if not algorithm.chained:
             for ranks in counts:
                 several = _layered(algorithm, ranks * threads)
                 if several.workers <= case.depth:
@@ -170,7 +170,7 @@ def _layered(algorithm: Algorithm, workers: int, auto: bool = False, unfused: bo
     return Contender(algorithm, execution + (_UNFUSED if unfused else ""), workers, auto)
 
 
-def _backprops(case: Case, algorithm: BP, workers: Sequence[int | str], name: str) -> list[Contender]:
+def _backprops(case: Case, algorithm: Algorithm, workers: Sequence[int | str], name: str) -> list[Contender]:
     """The forms that BP can take under a baseline's name; none where it does not fit."""
     counts = counts_to_try(workers, 1 << 30)
     if name == "unfused" or (name in PEERS and "bp" not in offers(name)):

@@ -36,18 +36,19 @@ MIN_ROUNDS, MAX_ROUNDS = 9, 31
 
 
 def warm_up(dtype: str, on_ranks: Sequence[Algorithm] | None = None) -> dict[str, float]:
-    """Compile the serial loops (or load them from Numba's cache); seconds per algorithm name. If these algorithms run
-    ``on_ranks``, also the loops of ranks, while the other ranks sleep: they will find them in the cache."""
+    """Compile the serial loops (or load them from Numba's cache); seconds of BP's and, as "ipc", of those
+    of all calendars. If these algorithms run ``on_ranks``, also the loops of ranks, while the other ranks sleep: they
+    will find them in the cache."""
     seconds = {}
     for name, algorithm in (("bp", BP(ALPHA)), ("ipc", IPC(ALPHA, GAMMA))):
         begin = time.perf_counter()
         build(Case(2, 8, 1, dtype), Contender(algorithm, "serial", 1)).run(1)
         if on_ranks is not None:
             executions = ("intra-layer", "pipeline", "data-parallel") if name == "bp" else ("layer-parallel",)
-            for execution in executions if name in {a.name for a in on_ranks} or name == "ipc" else ():
+            for execution in executions if name == "ipc" or any(a.chained for a in on_ranks) else ():
                 build(Case(2, 8, 2, dtype), Contender(algorithm, execution, 1, ranks=1)).run(1)
         seconds[name] = time.perf_counter() - begin
-    return {**seconds, "pc": seconds["ipc"], "zil": seconds["ipc"]}  # one loop serves all three
+    return seconds
 
 
 def measure_cell(
@@ -68,7 +69,7 @@ def measure_cell(
         _prepare(case, entries, pin, oracle)
         alive = [entry for entry in entries if entry.error is None]
         for entry in alive:
-            _calibrate(entry)
+            _calibrate(case, entry)
         settle()
         before, apart = fixed_loop(), core_distance(pin)
         begin = time.perf_counter()
@@ -99,7 +100,7 @@ def fastest(case: Case, candidates: Sequence[Contender], pin: bool = True) -> Co
     try:
         for entry in entries:
             entry.engine = build(case, entry.contender, pin)
-            _calibrate(entry)
+            _calibrate(case, entry)
         for _ in range(9):
             for entry in entries:
                 _sample(entry)
@@ -126,7 +127,7 @@ def _prepare(case: Case, entries: Sequence[Entry], pin: bool, oracle: bool) -> N
             entry.error = f"{type(failure).__name__}: {failure}".splitlines()[0]
 
 
-def _calibrate(entry: Entry) -> None:
+def _calibrate(case: Case, entry: Entry) -> None:
     """How many updates make a sample. By the shortest of three runs: one that something held up would make all
     samples too short, and starts would be measured."""
     entry.engine.run(1)
@@ -138,7 +139,7 @@ def _calibrate(entry: Entry) -> None:
     each = seconds / entry.updates
     entry.updates = max(1, math.ceil(SAMPLE_SECONDS / each))
     if entry.contender.backend in ("threads", "mpi"):
-        several = -(-SAMPLE_STEPS // entry.engine.steps_per_update)
+        several = math.ceil(SAMPLE_STEPS / entry.steps_per_update(case))
         entry.updates = max(entry.updates, min(several, math.ceil(LONG_SAMPLE_SECONDS / each)))
 
 
@@ -159,6 +160,6 @@ def _handover(case: Case, entry: Entry) -> float:
         entry.engine.run(entry.updates, clock=True)
         return float(entry.engine.exchange_seconds)
     steps = 200 if case.depth * case.width**2 * case.batch < 1 << 22 else 20
-    entry.engine.run(max(1, steps // max(1, entry.engine.steps_per_update)), trace=True)
+    entry.engine.run(max(1, int(steps / entry.steps_per_update(case))), trace=True)
     pauses = entry.engine.timeline.pauses
     return float(np.median(np.minimum(pauses[:-1], pauses[1:])))

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms import PC
 from ..host.context import usable_cores
 from ..results.fields import Row
 from ..results.rows import MeasuredRow, RankFields
@@ -39,6 +38,10 @@ class Entry:
     error: str | None = None
     handover: float | None = None
 
+    def steps_per_update(self, case: Case) -> float:
+        """Inference steps of a weight update in this cell."""
+        return self.contender.algorithm.calendar(case.depth).steps_per_update
+
 
 @dataclass(frozen=True)
 class Conditions:
@@ -66,7 +69,7 @@ def row_of(entry: Entry, case: Case, conditions: Conditions) -> Row:
     """The row of a contender that was measured, or that failed."""
     contender = entry.contender
     algorithm = contender.algorithm
-    graph = algorithm.tasks(case.depth, 3)
+    graph = algorithm.steady_tasks(case.depth)
     row = MeasuredRow(
         algorithm=algorithm.name,
         execution=contender.execution,
@@ -75,7 +78,8 @@ def row_of(entry: Entry, case: Case, conditions: Conditions) -> Row:
         depth=case.depth,
         width=case.width,
         batch=case.batch,
-        steps=algorithm.T if isinstance(algorithm, PC) else 1,
+        steps=getattr(algorithm, "T", 1),
+        inference_steps=entry.steps_per_update(case),
         dtype=case.dtype,
         activation=case.activation,
         seconds=entry.seconds,
@@ -175,7 +179,8 @@ def _variant(entry: Entry) -> str | None:
 def _compile_seconds(entry: Entry, own: Mapping[str, float]) -> float:
     if entry.contender.backend in PEERS and entry.engine is not None:
         return float(entry.engine.compile_seconds)
-    return own.get(entry.contender.algorithm.name, 0.0) if entry.contender.backend in ("threads", "mpi") else 0.0
+    loop = "bp" if entry.contender.algorithm.chained else "ipc"  # one loop serves all calendars
+    return own.get(loop, 0.0) if entry.contender.backend in ("threads", "mpi") else 0.0
 
 
 def _roofline(

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,8 @@ class Sweep:
             crowded = crew().crowded(ranks, self.threads)
             if crowded and not oversubscribe:
                 raise InputError(f"{crowded}: start fewer ranks, or add --oversubscribe if that is meant")
+        for algorithm, depth in product(self.algorithms, sorted({case.depth for case in self.cases})):
+            algorithm.checked_calendar(depth)
         for case in self.cases:
             count = len(self.algorithms) * len(self.ranks or self.workers) + len(self.baselines)
             require(memory_needed(case, count), f"the cell depth {case.depth}, width {case.width}, batch {case.batch}")

@@ -21,7 +21,7 @@ def work_per_update(contender: Contender, case: Case) -> dict[str, float]:
     flops = 2.0 * case.batch * matrix * graph.mm_full
     size = matrix * np.dtype(case.dtype).itemsize
     one_pass = case.batch == 1 and contender.fused and contender.execution != "blas"
-    reads, writes = _passes(graph, one_pass, contender.algorithm.calendar(case.depth).chained)
+    reads, writes = _passes(graph, one_pass, contender.algorithm.chained)
     return {"flops": flops, "read": float(reads * size), "read-write": float(2 * writes * size)}
 
 

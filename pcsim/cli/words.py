@@ -6,11 +6,12 @@ Nothing slow is imported here, and no verb is known.
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..algorithms import BP, IPC, OPTIMIZERS, PC, ZIL, Algorithm
+from ..algorithms import OPTIMIZERS, Algorithm, registry
 from ..checks import is_number, is_whole
 from ..errors import InputError
 from ..host import mpi
@@ -116,21 +117,27 @@ def add_algorithm_flags(parser: argparse.ArgumentParser, alpha: bool) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of weights, data and batches (default 0)")
 
 
-def algorithms_of(arguments: argparse.Namespace) -> list[Algorithm]:
-    """The algorithms asked for, one PC for each T."""
-    rates: dict[str, Any] = {}
-    if hasattr(arguments, "alpha"):
-        rates = {"alpha": arguments.alpha, "optimizer": arguments.optimizer}
-    weighted = {**rates, "gamma": arguments.gamma}
-    if hasattr(arguments, "precision"):
-        weighted["precision"] = arguments.precision
-    made: dict[str, list[Algorithm]] = {
-        "bp": [BP(**rates)],
-        "pc": [PC(**weighted, T=T) for T in arguments.steps],
-        "zil": [ZIL(**rates)],
-        "ipc": [IPC(**weighted)],
-    }
-    return [algorithm for name in dict.fromkeys(arguments.algorithms) for algorithm in made[name]]
+def algorithm_name(text: str) -> str:
+    """The name of an algorithm: pcsim's own, or that of an installed package."""
+    try:
+        registry.find(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def algorithms_of(arguments: argparse.Namespace, names: Sequence[str] | None = None) -> list[Algorithm]:
+    """The algorithms asked for (or ``names``): of each those fields that there are flags for, and one for each of
+    ``--steps`` where it has a T."""
+    flags = ("alpha", "gamma", "optimizer", "precision")
+    given = {name: getattr(arguments, name) for name in flags if hasattr(arguments, name)}
+    made: list[Algorithm] = []
+    for name in dict.fromkeys(arguments.algorithms if names is None else names):
+        cls: Callable[..., Algorithm] = registry.find(name)
+        known = {field.name for field in fields(registry.find(name)) if field.init}
+        rates = {flag: value for flag, value in given.items() if flag in known}
+        made += [cls(**rates, T=T) for T in arguments.steps] if "T" in known else [cls(**rates)]
+    return made
 
 
 def check_new(path: str | None, suffixes: tuple[str, ...] = ()) -> None:

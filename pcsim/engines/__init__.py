@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..algorithms import Algorithm
+from ..algorithms import BP, Algorithm, PredictiveCoding
 from ..errors import InputError
 from ..net.network import Network
 from ..schedule.timeline import Timeline
@@ -54,6 +54,10 @@ def make_engine(
     **options: Any,
 ) -> Engine:
     """An engine of that ``backend``; options as in ``ThreadsEngine``. InputError if there is no such backend."""
+    if not isinstance(algorithm, BP | PredictiveCoding):
+        raise InputError(
+            f"engines execute pcsim.BP, pcsim.PredictiveCoding and what derives from them, not {algorithm!r}"
+        )
     if backend == "numpy":
         from .numpy import NumpyEngine
 

@@ -97,6 +97,7 @@ def _row(one: Projection, algorithm: Algorithm, run: Prediction) -> Row:
         width=one.width,
         batch=one.batch,
         steps=getattr(algorithm, "T", 1),
+        inference_steps=algorithm.calendar(one.depth).steps_per_update,
         dtype=_ITEMS.get(one.net.item, f"{one.net.item} bytes"),
         activation="tanh",
         seconds=[],

@@ -103,8 +103,10 @@ def make_plan(
         raise InputError(f"execution {execution!r} is unknown: choose from {', '.join(EXECUTIONS)}")
     if workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
-    chained = algorithm.checked_calendar(L).chained
-    if chained == (execution == "layer-parallel") and execution not in ("serial", "batched"):
+    if algorithm.checked_calendar(L).chained == (execution == "layer-parallel") and execution not in (
+        "serial",
+        "batched",
+    ):
         raise InputError(f"{algorithm.title} has no execution {execution!r}")
     if execution == "serial" and workers > 1:
         raise InputError("execution 'serial' has one worker")

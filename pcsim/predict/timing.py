@@ -38,7 +38,7 @@ class Timed:
 
     def __init__(self, plan: Plan, machine: Machine, net: Net, algorithm: Algorithm, ranks: int | None) -> None:
         self.plan, self.machine, self.net = plan, machine, net
-        self.chained = algorithm.calendar(net.depth).chained
+        self.chained = algorithm.chained
         self.ranks = ranks
         self.all = int(plan.alike.sum())
         P = plan.workers if plan.workers == self.all else self.all

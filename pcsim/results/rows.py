@@ -33,6 +33,7 @@ class _Common:
     width: int
     batch: int
     steps: int
+    inference_steps: float
     dtype: str
     activation: str
     kind: str

@@ -25,7 +25,7 @@ from typing import IO, Any, Protocol
 
 import numpy as np
 
-from ...algorithms import BP, Algorithm
+from ...algorithms import Algorithm
 from ...algorithms.registry import algorithm_from_json, algorithm_to_json
 from ..case import Case
 from ..oracle import hold_values, hold_weights
@@ -368,7 +368,7 @@ class _Server:
             x,
             y,
             lambda: np.arange(self.case.batch),
-            values=None if isinstance(algorithm, BP) else values,
+            values=None if algorithm.chained else values,
         )
         oracle.run(updates)
         self.peer.load(list(net.weights), values, algorithm)
