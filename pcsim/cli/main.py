@@ -23,7 +23,7 @@ from .words import (
     INTERRUPTED,
     Parser,
     add_algorithm_flags,
-    algorithm_name,
+    add_algorithms,
     number_of_workers,
     positive_number,
     say,
@@ -41,21 +41,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"pcsim {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Parser)
 
-    named = f"{', '.join(ALGORITHMS)}, or one of an installed package"
     bench = verbs.add_parser("bench", help="time one weight update per algorithm over depths, widths and batches")
     bench.add_argument("--depths", type=whole_number, nargs="+", metavar="L", help="default 2 4 8 16 32")
     bench.add_argument("--widths", type=whole_number, nargs="+", metavar="N", help="default 32 64 128 256 512 1024")
     bench.add_argument(
         "--batches", type=whole_number, nargs="+", metavar="B", help="default 1, and 250 (full batch) at width 64"
     )
-    bench.add_argument(
-        "--algorithms",
-        type=algorithm_name,
-        metavar="NAME",
-        nargs="+",
-        default=["ipc", "bp"],
-        help=f"{named} (default ipc bp)",
-    )
+    add_algorithms(bench, "ipc", "bp")
     bench.add_argument(
         "--workers",
         type=number_of_workers,
@@ -126,14 +118,7 @@ def _parser() -> argparse.ArgumentParser:
 
     count = verbs.add_parser("count", help="MMs and SMMs per weight update, from the task graphs (Table 4)")
     count.add_argument("--depths", type=whole_number, nargs="+", metavar="L", default=[2, 4, 8, 16, 32])
-    count.add_argument(
-        "--algorithms",
-        type=algorithm_name,
-        metavar="NAME",
-        nargs="+",
-        default=list(ALGORITHMS),
-        help=f"{named} (default {' '.join(ALGORITHMS)})",
-    )
+    add_algorithms(count, *ALGORITHMS)
     count.add_argument("--steps", type=whole_number, nargs="+", metavar="T", default=[8], help="T of PC (default 8)")
     count.add_argument(
         "--workers", type=whole_number, nargs="+", metavar="P", default=[1, 2, 4, 8], help="default 1 2 4 8"
@@ -144,14 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     train = verbs.add_parser("train", help="train on data; loss against updates, MMs, SMMs and seconds")
     train.add_argument("--data", default="fashion-mnist", metavar="NAME|PATH", help="default fashion-mnist (a subset)")
     train.add_argument("--samples", type=whole_number, default=250, metavar="N", help="the first N (default 250)")
-    train.add_argument(
-        "--algorithms",
-        type=algorithm_name,
-        metavar="NAME",
-        nargs="+",
-        default=["bp", "pc", "ipc"],
-        help=f"{named} (default bp pc ipc)",
-    )
+    add_algorithms(train, "bp", "pc", "ipc")
     train.add_argument("--depths", type=whole_number, nargs="+", metavar="L", help="depths of nets (default 3)")
     train.add_argument(
         "--hidden", type=whole_number, default=64, metavar="N", help="units of each hidden layer (default 64)"

@@ -199,9 +199,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
 def _against(arguments: argparse.Namespace) -> list[Algorithm]:
     """Who is held against BP, iPC first where it is among them."""
     order = dict.fromkeys(["ipc", *names()])
-    wanted = [
-        algorithm for name in order if name in arguments.algorithms for algorithm in algorithms_of(arguments, [name])
-    ]
+    wanted = algorithms_of(arguments, [name for name in order if name in arguments.algorithms])
     return [algorithm for algorithm in wanted if not algorithm.chained] or algorithms_of(arguments, ["ipc"])
 
 

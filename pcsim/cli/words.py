@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..algorithms import OPTIMIZERS, Algorithm, registry
+from ..algorithms import ALGORITHMS, OPTIMIZERS, Algorithm, registry
 from ..checks import is_number, is_whole
 from ..errors import InputError
 from ..host import mpi
@@ -97,6 +97,13 @@ def with_crew(verb: str, work: Callable[[Any], int]) -> int:
         raise
     crew.end(code)
     return code
+
+
+def add_algorithms(parser: argparse.ArgumentParser, *default: str) -> None:
+    known = f"{', '.join(ALGORITHMS)}, or one of an installed package (default {' '.join(default)})"
+    parser.add_argument(
+        "--algorithms", type=algorithm_name, metavar="NAME", nargs="+", default=list(default), help=known
+    )
 
 
 def add_algorithm_flags(parser: argparse.ArgumentParser, alpha: bool) -> None:

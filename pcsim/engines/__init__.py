@@ -55,9 +55,7 @@ def make_engine(
 ) -> Engine:
     """An engine of that ``backend``; options as in ``ThreadsEngine``. InputError if there is no such backend."""
     if not isinstance(algorithm, BP | PredictiveCoding):
-        raise InputError(
-            f"engines execute pcsim.BP, pcsim.PredictiveCoding and what derives from them, not {algorithm!r}"
-        )
+        raise InputError(f"engines execute what derives from pcsim.BP or pcsim.PredictiveCoding, not {algorithm!r}")
     if backend == "numpy":
         from .numpy import NumpyEngine
 
