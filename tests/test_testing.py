@@ -31,8 +31,8 @@ class Uneven(pcsim.IPC):
     def calendar(self, depth, steps_per_batch=None):
         every, odd = tuple(range(depth)), tuple(range(1, depth, 2))
         both = Stage(update=every, completes=True)
-        still = Stage(move=False, update=odd)
-        return Calendar((Stage(update=odd), both, Stage(), still, both, Stage()), steps_per_batch)
+        some = Stage(update=odd)
+        return Calendar((some, both, Stage(), some, both, Stage()), steps_per_batch)
 
 
 @dataclass(frozen=True)
