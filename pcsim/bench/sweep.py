@@ -127,14 +127,16 @@ def complete(groups: Iterable[Group], rows: Iterable[Row], launches: int = 1, de
     with it (on ranks: measured with this added ``delay``). Which alternative is the fastest is not looked at again:
     where there is a choice of numbers of workers, any row that is marked as the fastest will do."""
     names = ("algorithm", "execution", "workers", "ranks", "delay")
-    have: dict[bool, set[tuple]] = {False: set(), True: set()}
-    for row in rows:
-        have[bool(row.get("auto"))].add((*(row.get(name) for name in names), row.get("launch") or 0))
+    rows = list(rows)
+    have = {(*(row.get(name) for name in names), row.get("launch") or 0) for row in rows}
+    marked = {(row["algorithm"], row["execution"], row["workers"]) for row in rows if row.get("auto")}
 
     def holds(one: Contender, choice: bool) -> bool:
-        key = one.algorithm.name, one.execution, one.workers, one.ranks, delay if one.ranks else None
-        known = have[True] if choice and one.auto else have[True] | have[False]
-        return all((*key, launch) in known for launch in range(launches))
+        key = one.algorithm.name, one.execution, one.workers
+        if choice and one.auto and key not in marked:
+            return False
+        added = delay if one.ranks else None
+        return all((*key, one.ranks, added, launch) in have for launch in range(launches))
 
     return all(
         any(all(holds(one, len(group) > 1) for one in brought) for brought in group.values()) for group in groups
