@@ -13,7 +13,7 @@ _root = _Path(__file__).resolve().parents[1]
 if not (_root / "pcsim" / "kernels").exists() and (_root / "kernels" / "layers" / "dense.py").exists():
     __path__.append(str(_root))
 
-from .algorithms import BP, IPC, PC, ZIL
+from .algorithms import BP, IPC, PC, ZIL, Algorithm, Calendar, PredictiveCoding, Stage, register
 from .errors import InputError
 from .net.network import Network
 from .schedule.tasks import TaskGraph
@@ -26,12 +26,17 @@ __all__ = [
     "IPC",
     "PC",
     "ZIL",
+    "Algorithm",
+    "Calendar",
     "Event",
     "InputError",
     "Network",
+    "PredictiveCoding",
     "Run",
+    "Stage",
     "TaskGraph",
     "Timeline",
     "__version__",
+    "register",
     "train",
 ]

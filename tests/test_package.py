@@ -29,7 +29,7 @@ FLOORS = [
     ["pcsim.__main__"],
     ["pcsim.cli"],
     ["pcsim.calibration", "pcsim.claims", "pcsim.doctor"],
-    ["pcsim.bench", "pcsim.training", "pcsim.report", "pcsim.theory"],
+    ["pcsim.bench", "pcsim.training", "pcsim.report", "pcsim.theory", "pcsim.testing"],
     ["pcsim.predict", "pcsim.engines"],
     ["pcsim.figures", "pcsim.algorithms"],
     ["pcsim.results", "pcsim.schedule", "pcsim.net"],

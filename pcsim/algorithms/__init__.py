@@ -1,10 +1,24 @@
-"""What is executed: backprop and the three calendars of predictive coding."""
+"""What is executed: backprop and the calendars of predictive coding, pcsim's own and others'."""
 
-from ..schedule.calendar import Calendar
+from ..schedule.calendar import Calendar, Stage
 from .backprop import BP
 from .common import OPTIMIZERS, Algorithm, PredictiveCoding, whole
 from .predictive_coding import IPC, PC, ZIL
+from .registry import ALGORITHMS, algorithm_from_json, algorithm_to_json, register
 
-ALGORITHMS: dict[str, type[Algorithm]] = {algorithm.name: algorithm for algorithm in (BP, PC, ZIL, IPC)}
-
-__all__ = ["ALGORITHMS", "BP", "IPC", "OPTIMIZERS", "PC", "ZIL", "Algorithm", "Calendar", "PredictiveCoding", "whole"]
+__all__ = [
+    "ALGORITHMS",
+    "BP",
+    "IPC",
+    "OPTIMIZERS",
+    "PC",
+    "ZIL",
+    "Algorithm",
+    "Calendar",
+    "PredictiveCoding",
+    "Stage",
+    "algorithm_from_json",
+    "algorithm_to_json",
+    "register",
+    "whole",
+]

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..schedule.builders import backprop
-from ..schedule.tasks import TaskGraph
+from ..schedule.calendar import Calendar, Stage
 from .common import Algorithm
 
 BP_EXECUTIONS = ("serial", "intra-layer", "blas", "pipeline", "data-parallel")  # how BP can share its work
@@ -22,6 +21,6 @@ class BP(Algorithm):
     def __post_init__(self) -> None:
         self._check(self.optimizer)
 
-    def tasks(self, depth: int, steps: int = 8) -> TaskGraph:
-        """The task graph of ``steps`` weight updates."""
-        return backprop(depth, steps)
+    def calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
+        """The calendar of a net of that depth."""
+        return Calendar((Stage(move=False, update=tuple(range(depth)), completes=True),), chained=True)

@@ -1,4 +1,4 @@
-"""What every algorithm has: a learning rate, an optimiser, and the checks of its arguments."""
+"""What every algorithm has: a learning rate, an optimiser, a calendar, and the checks of its arguments."""
 
 import math
 from abc import ABC, abstractmethod
@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import InputError
+from ..schedule.builders import check_memory, task_graph
 from ..schedule.calendar import Calendar
-from ..schedule.tasks import TaskGraph
+from ..schedule.tasks import TaskGraph, whole_count
 
 OPTIMIZERS = ("sgd", "adam")
 
@@ -24,8 +25,44 @@ class Algorithm(ABC):
     __dataclass_fields__: ClassVar[dict[str, Any]]  # every algorithm is a frozen dataclass
 
     @abstractmethod
-    def tasks(self, depth: int, steps: int = 8) -> TaskGraph:
-        """The task graph of ``steps`` complete weight updates of a net of that depth."""
+    def calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
+        """When values and weights of a net of that depth change.
+
+        ``steps_per_batch``: for how many weight updates an algorithm stays on a batch that would stay for ever, as
+        iPC does; others leave it alone.
+        """
+
+    @property
+    def chained(self) -> bool:
+        """Whether within a step the layers wait for one another, as in backprop: there are no values that relax."""
+        return self.calendar(1).chained
+
+    def checked_calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
+        """The calendar, if it keeps all rules; InputError, in one line, if it breaks one."""
+        calendar = self.calendar(depth, steps_per_batch)
+        if not isinstance(calendar, Calendar):
+            raise InputError(f"{self.title} must give a pcsim.Calendar, not {calendar!r:.60}")
+        try:
+            calendar.check(depth)
+        except InputError as error:
+            raise InputError(f"calendar of {self.title} at depth {depth}: {error}") from None
+        if calendar.chained == isinstance(self, PredictiveCoding):
+            why = "values that move cannot be chained" if calendar.chained else "only a PredictiveCoding moves values"
+            raise InputError(f"calendar of {self.title}: {why}")
+        return calendar
+
+    def tasks(self, depth: int, steps: int = 8, steps_per_batch: int | None = None) -> TaskGraph:
+        """The task graph of ``steps`` complete weight updates of a net of that depth, on one batch where the calendar
+        says no end of it and ``steps_per_batch`` neither. InputError for a graph too large for the memory at hand."""
+        depth, steps = whole_count("depth", depth), whole_count("updates", steps)
+        if steps_per_batch is not None:
+            steps_per_batch = whole_count("steps_per_batch", steps_per_batch)
+        check_memory(2 * depth * steps, steps)  # at least; a calendar of a depth beyond all bounds is never asked for
+        return task_graph(self.name, self.checked_calendar(depth, steps_per_batch), depth, steps)
+
+    def steady_tasks(self, depth: int) -> TaskGraph:
+        """A task graph long enough for the counts of the steady state: one period in the middle, updates around it."""
+        return self.tasks(depth, 2 * self.checked_calendar(depth).period_updates + 1)
 
     def _check(self, optimizer: str, **positive: float) -> None:
         for key, value in {"alpha": self.alpha, **positive}.items():
@@ -47,10 +84,6 @@ class PredictiveCoding(Algorithm):
     @abstractmethod
     def precision(self) -> float:
         """Weight of the output layer's error; the hidden layers' is 1."""
-
-    @abstractmethod
-    def calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
-        """When values and weights of a net of that depth change."""
 
 
 def whole(name: str, value: object) -> int:

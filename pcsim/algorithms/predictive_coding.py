@@ -15,10 +15,11 @@ Z-IL     L                           t < L - 1                t = L - 1 - l
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..schedule.builders import incremental, predictive_coding, zero_divergence
+from ..errors import InputError
 from ..schedule.calendar import Calendar, Stage
-from ..schedule.tasks import TaskGraph
 from .common import PredictiveCoding, whole
+
+MOST_STEPS = 1_000_000  # of a PC's weight update
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,6 @@ class IPC(PredictiveCoding):
         """The calendar of a net of that depth."""
         return Calendar((Stage(update=tuple(range(depth)), completes=True),), repeats=steps_per_batch)
 
-    def tasks(self, depth: int, steps: int = 8) -> TaskGraph:
-        """The task graph of ``steps`` weight updates, one per inference step, on one batch."""
-        return incremental(depth, steps)
-
 
 @dataclass(frozen=True)
 class PC(PredictiveCoding):
@@ -65,12 +62,10 @@ class PC(PredictiveCoding):
 
     def calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
         """The calendar of a net of that depth."""
+        if self.T > MOST_STEPS:
+            raise InputError(f"a calendar has at most {MOST_STEPS:,} steps: ask for fewer steps than T = {self.T:,}")
         last = Stage(move=False, update=tuple(range(depth)), completes=True)
         return Calendar((Stage(),) * self.T + (last,))
-
-    def tasks(self, depth: int, steps: int = 8) -> TaskGraph:
-        """The task graph of ``steps`` complete weight updates, each of T value updates."""
-        return predictive_coding(depth, steps, self.T)
 
 
 @dataclass(frozen=True)
@@ -102,7 +97,3 @@ class ZIL(PredictiveCoding):
         """The calendar of a net of that depth."""
         stages = [Stage(move=t < depth - 1, update=(depth - 1 - t,), completes=t == depth - 1) for t in range(depth)]
         return Calendar(tuple(stages))
-
-    def tasks(self, depth: int, steps: int = 8) -> TaskGraph:
-        """The task graph of ``steps`` complete weight updates."""
-        return zero_divergence(depth, steps)

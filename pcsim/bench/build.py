@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms import BP
 from ..engines import make_engine
 from ..host.context import usable_cores
 from .case import Case
@@ -28,7 +27,7 @@ def build(
         from .crew import crew
 
         options = {"values": values, "pin": pin, "wave": wave, "fused": contender.fused}
-        if isinstance(contender.algorithm, BP):
+        if contender.algorithm.chained:
             options |= {"execution": contender.execution}
         if contender.micro_batches:
             options |= {"micro_batches": contender.micro_batches}
@@ -36,7 +35,7 @@ def build(
         return crew().engine(case, contender.algorithm, contender.ranks, threads, **options)
     if contender.backend == "threads":
         options |= {"pin": pin, "wave": wave, "fused": contender.fused}
-        if isinstance(contender.algorithm, BP):
+        if contender.algorithm.chained:
             options |= {"execution": contender.execution}
         if contender.micro_batches:
             options |= {"micro_batches": contender.micro_batches}

@@ -6,8 +6,6 @@ import numpy as np
 
 from ..net.network import Network
 
-TOLERANCE = {"float32": 2e-3, "float64": 1e-9}  # largest difference of two updates from the oracle's, relative
-
 
 @dataclass(frozen=True)
 class Case:

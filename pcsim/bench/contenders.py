@@ -4,10 +4,10 @@
 ``unfused``, iPC whose steps read the weights anew for each product.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from ..algorithms import BP, IPC, Algorithm
+from ..algorithms import Algorithm
 from ..algorithms.backprop import BP_EXECUTIONS
 from ..errors import InputError
 from ..host.context import usable_cores
@@ -80,71 +80,57 @@ def counts_to_try(workers: Sequence[int | str], limit: int) -> list[int]:
     return sorted({min(count, limit) for count in counts})
 
 
-Choose = Callable[[Case, Sequence[Contender], bool], Contender]
+# Alternatives, and for each of them who is measured if it is the fastest: a group of one needs no choice.
+Group = dict[Contender, list[Contender]]
 
 
-def contenders(
-    case: Case,
-    algorithms: Sequence[Algorithm],
-    workers: Sequence[int | str],
-    baselines: Sequence[str],
-    pin: bool,
-    choose: Choose,
-) -> list[Contender]:
-    """Who runs in a cell: each algorithm with each of ``workers``, and beside them the ``baselines`` that fit.
+def candidates(
+    case: Case, algorithms: Sequence[Algorithm], workers: Sequence[int | str], baselines: Sequence[str]
+) -> list[Group]:
+    """Who may run in a cell: each algorithm with each of ``workers``, and beside them the ``baselines`` that fit.
 
     Numbers above the depth stand for the depth (a worker needs a layer); "auto" for the fastest of 1, 2, 4 … cores.
-    ``choose(case, candidates, pin)`` says which of several is the fastest; a pipeline, and whoever else shares BP's
-    work, gets the number of workers and of micro-batches that suit it best.
+    A pipeline, and whoever else shares BP's work, gets the number of workers and of micro-batches that suit it best.
     """
-    found: list[Contender] = []
+    found: list[Group] = []
     for algorithm in algorithms:
-        if isinstance(algorithm, BP):
-            for name in baselines:
-                choice = _backprops(case, algorithm, workers, name)
-                found += choice if len(choice) < 2 else [choose(case, choice, pin)]
+        if algorithm.chained:
+            found += filter(None, (_alone(_backprops(case, algorithm, workers, name)) for name in baselines))
             continue
-        named = [w for w in workers if isinstance(w, int)]
-        best = None
+        named = counts_to_try([w for w in workers if isinstance(w, int)], case.depth)
+        unfused = algorithm.name == "ipc" and "unfused" in baselines and case.batch == 1
         if "auto" in workers:
-            candidates = [_layered(algorithm, w) for w in counts_to_try(["auto"], case.depth)]
-            best = (candidates[0] if len(candidates) == 1 else choose(case, candidates, pin)).workers
-        counts = sorted({*counts_to_try(named, case.depth), *([best] if best else [])})
-        found += [_layered(algorithm, w, auto=w == best) for w in counts]
-        if isinstance(algorithm, IPC):
-            if "unfused" in baselines and case.batch == 1:
-                found += [_layered(algorithm, w, unfused=True) for w in counts]
+            counts = counts_to_try(["auto"], case.depth)
+            found.append({_layered(algorithm, w): _counts(algorithm, {*named, w}, unfused, best=w) for w in counts})
+        else:
+            found += _each(_counts(algorithm, named, unfused))
+        if algorithm.name == "ipc":
             cores = max(counts_to_try(workers, len(usable_cores())))
             peers = [name for name in baselines if name in PEERS and "ipc" in offers(name)]
-            found += [Contender(algorithm, name, cores) for name in peers]
+            found += _each([Contender(algorithm, name, cores) for name in peers])
     if not found:
         raise InputError("nothing to measure: name at least one algorithm")
     return found
 
 
-def on_ranks(
-    case: Case,
-    algorithms: Sequence[Algorithm],
-    counts: Sequence[int],
-    threads: int,
-    baselines: Sequence[str],
-    pin: bool,
-    choose: Choose,
-) -> list[Contender]:
-    """Who runs in a cell on ranks: each algorithm on each of ``counts`` ranks of so many ``threads``, as far as there
-    are layers (BP: as its execution can be shared), for the curves over ranks; see ``contenders``."""
-    found: list[Contender] = []
+def candidates_on_ranks(
+    case: Case, algorithms: Sequence[Algorithm], counts: Sequence[int], threads: int, baselines: Sequence[str]
+) -> list[Group]:
+    """Who may run in a cell on ranks: each algorithm on each of ``counts`` ranks of so many ``threads``, as far as
+    there are layers (BP: as its execution can be shared), for the curves over ranks; see ``candidates``."""
+    found: list[Group] = []
     for algorithm in algorithms:
-        if not isinstance(algorithm, BP):
+        if not algorithm.chained:
             for ranks in counts:
-                if ranks * threads <= case.depth:
-                    found.append(replace(_layered(algorithm, ranks * threads), ranks=ranks))
-                if "threads" in baselines and ranks * threads <= min(case.depth, len(usable_cores())):
-                    found.append(_layered(algorithm, ranks * threads))
+                several = _layered(algorithm, ranks * threads)
+                if several.workers <= case.depth:
+                    found += _each([replace(several, ranks=ranks)])
+                if "threads" in baselines and several.workers <= min(case.depth, len(usable_cores())):
+                    found += _each([several])
             continue
         for name in baselines:
             if name == "serial":
-                found.append(Contender(algorithm, name, 1, ranks=1))
+                found += _each([Contender(algorithm, name, 1, ranks=1)])
             if name in ("serial", "threads"):
                 continue
             for ranks in counts:
@@ -152,11 +138,9 @@ def on_ranks(
                     continue
                 if ranks > {"pipeline": case.depth, "data-parallel": case.batch}.get(name, ranks):
                     continue
-                parts = (
-                    sorted({min(case.batch, ranks * share) for share in MICRO_BATCHES}) if name == "pipeline" else [0]
-                )
-                choice = [Contender(algorithm, name, ranks, micro_batches=part or None, ranks=ranks) for part in parts]
-                found.append(choice[0] if len(choice) == 1 else choose(case, choice, pin))
+                pipeline = name == "pipeline"
+                parts = sorted({min(case.batch, ranks * share) for share in MICRO_BATCHES}) if pipeline else [None]
+                found.append(_alone([Contender(algorithm, name, ranks, micro_batches=p, ranks=ranks) for p in parts]))
     if not found:
         raise InputError(
             f"nothing to measure at depth {case.depth} and batch {case.batch} on {counts} ranks of {threads} threads: "
@@ -165,12 +149,28 @@ def on_ranks(
     return found
 
 
+def _alone(alternatives: Sequence[Contender]) -> Group:
+    """The group in which the fastest alternative is measured, and nobody beside it."""
+    return {contender: [contender] for contender in alternatives}
+
+
+def _each(contenders: Sequence[Contender]) -> list[Group]:
+    """Groups of one: all of them are measured."""
+    return [{contender: [contender]} for contender in contenders]
+
+
+def _counts(algorithm: Algorithm, counts: Collection[int], unfused: bool, best: int | None = None) -> list[Contender]:
+    """An algorithm with each number of workers, then ``unfused`` with each; ``best`` is marked as chosen."""
+    fused = [_layered(algorithm, w, auto=w == best) for w in sorted(counts)]
+    return fused + [_layered(algorithm, w, unfused=True) for w in sorted(counts) if unfused]
+
+
 def _layered(algorithm: Algorithm, workers: int, auto: bool = False, unfused: bool = False) -> Contender:
     execution = "serial" if workers == 1 else "layer-parallel"
     return Contender(algorithm, execution + (_UNFUSED if unfused else ""), workers, auto)
 
 
-def _backprops(case: Case, algorithm: BP, workers: Sequence[int | str], name: str) -> list[Contender]:
+def _backprops(case: Case, algorithm: Algorithm, workers: Sequence[int | str], name: str) -> list[Contender]:
     """The forms that BP can take under a baseline's name; none where it does not fit."""
     counts = counts_to_try(workers, 1 << 30)
     if name == "unfused" or (name in PEERS and "bp" not in offers(name)):

@@ -9,12 +9,12 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from ..algorithms import ALGORITHMS, Algorithm
+from ..algorithms import Algorithm
+from ..algorithms.registry import algorithm_from_json, algorithm_to_json
 from ..engines.mpi import MpiEngine
 from ..errors import InputError
 from ..host.context import usable_cores
@@ -24,6 +24,7 @@ from ..net.network import Network
 from ..schedule.timeline import Timeline
 from ..version import __version__
 from .case import Case
+from .wire import case_from_json, case_to_json
 
 NAP = 5e-4  # seconds between two looks for an order
 
@@ -49,11 +50,11 @@ def sign_on(arguments: Sequence[str]) -> "Crew":
 
 def _added_delay() -> float | None:
     """Seconds that whoever made this network has added to the way of a message (``PCSIM_DELAY``); None for nobody."""
-    told = os.environ.get("PCSIM_DELAY")
+    delay = os.environ.get("PCSIM_DELAY")
     try:
-        return float(told) if told else None
+        return float(delay) if delay else None
     except ValueError:
-        raise InputError(f"PCSIM_DELAY is {told!r}, but must be seconds") from None
+        raise InputError(f"PCSIM_DELAY is {delay!r}, but must be seconds") from None
 
 
 class Crew:
@@ -149,7 +150,7 @@ class Crew:
     def _build(
         self, number: int, case: dict, algorithm: dict, ranks: int, values: Any = None, **options: Any
     ) -> MpiEngine:
-        made, comm = Case(**case), self.group(ranks)
+        made, comm = case_from_json(case), self.group(ranks)
         net, x, y = made.problem(lazy=True)
         given = None
         if values:
@@ -157,10 +158,9 @@ class Crew:
             given = values if self.rank == 0 else [np.empty(shape, net.dtype) for shape in shapes]
             for array in given:
                 comm.Bcast(array)
-        rates = {name: value for name, value in algorithm.items() if name != "name"}
         rows = np.arange(made.batch)
         self.engines[number] = MpiEngine(
-            net, ALGORITHMS[algorithm["name"]](**rates), x, y, lambda: rows, comm=comm, values=given, **options
+            net, algorithm_from_json(algorithm), x, y, lambda: rows, comm=comm, values=given, **options
         )
         return self.engines[number]
 
@@ -195,8 +195,8 @@ class CrewEngine:
         self.number = crew.number = crew.number + 1
         order = {
             "number": self.number,
-            "case": asdict(case),
-            "algorithm": {"name": algorithm.name, **asdict(algorithm)},
+            "case": case_to_json(case),
+            "algorithm": algorithm_to_json(algorithm),
             "ranks": ranks,
             "workers": threads,
             **options,

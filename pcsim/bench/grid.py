@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..errors import InputError
+from ..checks import whole_number
 from .case import Case
 from .contenders import OWN_BASELINES, RANK_BASELINES, check_baselines
 from .peers import PEERS, available
@@ -23,8 +23,7 @@ def grid(
     """Cells of a sweep, small nets first. Without ``batches``: batch 1, and one row of full-batch cells of width 64."""
     for name, numbers in (("depths", depths), ("widths", widths), ("batches", batches)):
         for number in numbers or ():
-            if number < 1:
-                raise InputError(f"--{name}: {number} is less than 1")
+            whole_number(f"--{name}", number)
     depths, widths = sorted(set(depths or DEPTHS)), sorted(set(widths or WIDTHS))
     cells = list(itertools.product(sorted(set(batches or (1,))), depths, widths))
     if batches is None and FULL_BATCH_WIDTH in widths:

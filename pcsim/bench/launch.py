@@ -7,23 +7,22 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
-from ..algorithms import ALGORITHMS
+from ..results.fields import Row
 from .case import Case
 from .ceilings import Ceiling, Ceilings
 from .contenders import Contender
-from .measure import Measurement, warm_up
+from .measure import measure_cell, warm_up
+from .wire import case_from_json, case_to_json, contender_from_json, contender_to_json
 
 
 def measure_afresh(
     case: Case, contenders: Sequence[Contender], budget: float, pin: bool, ceilings: Ceilings | None, launch: int
-) -> list[dict]:
+) -> list[Row]:
     """The rows of a cell, measured in process number ``launch``. RuntimeError where that process fails."""
     request = {
-        "case": asdict(case),
-        "contenders": [{**vars(c), "algorithm": {"name": c.algorithm.name, **asdict(c.algorithm)}} for c in contenders],
+        "case": case_to_json(case),
+        "contenders": [contender_to_json(contender) for contender in contenders],
         "budget": budget,
         "pin": pin,
         "ceilings": None if ceilings is None else ceilings.to_json(),
@@ -45,20 +44,13 @@ def measure_afresh(
 def serve() -> None:
     """What the process does."""
     request = json.load(sys.stdin)
-    case = Case(**request["case"])
-    known = request["ceilings"]
-    ceilings = None if known is None else Ceilings([Ceiling(**c) for c in known])
-    cell = Measurement(
+    case, known = case_from_json(request["case"]), request["ceilings"]
+    rows = measure_cell(
         case,
-        [_contender(**fields) for fields in request["contenders"]],
+        [contender_from_json(fields) for fields in request["contenders"]],
         budget=request["budget"],
         pin=request["pin"],
-        ceilings=ceilings,
+        ceilings=None if known is None else Ceilings([Ceiling(**c) for c in known]),
         compile_seconds=warm_up(case.dtype),
     )
-    print(json.dumps(cell.measure()))
-
-
-def _contender(algorithm: dict[str, Any], **fields: Any) -> Contender:
-    rates = {name: value for name, value in algorithm.items() if name != "name"}
-    return Contender(ALGORITHMS[algorithm["name"]](**rates), **fields)
+    print(json.dumps(rows))

@@ -2,25 +2,24 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from ..algorithms import Algorithm
+from ..checks import whole_number
 from ..errors import InputError
-from ..figures.schedules import gantt
-from ..figures.style import save
 from ..host.context import usable_cores
 from ..host.memory import require
+from ..results.fields import Row
 from .case import Case
 from .ceilings import Ceilings, measure_ceilings
-from .contenders import OWN_BASELINES, Choose, Contender, contenders, on_ranks
+from .contenders import OWN_BASELINES, Contender, Group, candidates, candidates_on_ranks
 from .crew import crew
 from .launch import measure_afresh
-from .measure import Measurement, fastest, warm_up
-from .traces import TRACED_UPDATES, trace
+from .measure import fastest, measure_cell, warm_up
 from .work import memory_needed
 
 
@@ -59,8 +58,7 @@ class Sweep:
         """Raise InputError now for what would fail later: too many workers, too little memory."""
         cores = len(usable_cores())
         for count in (w for w in self.workers if isinstance(w, int)):
-            if count < 1:
-                raise InputError(f"--workers: {count} is less than 1")
+            whole_number("--workers", count)
             if count > cores and not oversubscribe:
                 raise InputError(
                     f"--workers: {count} are more than the {cores} cores this process may use; "
@@ -70,6 +68,8 @@ class Sweep:
             crowded = crew().crowded(ranks, self.threads)
             if crowded and not oversubscribe:
                 raise InputError(f"{crowded}: start fewer ranks, or add --oversubscribe if that is meant")
+        for algorithm, depth in product(self.algorithms, sorted({case.depth for case in self.cases})):
+            algorithm.checked_calendar(depth)
         for case in self.cases:
             count = len(self.algorithms) * len(self.ranks or self.workers) + len(self.baselines)
             require(memory_needed(case, count), f"the cell depth {case.depth}, width {case.width}, batch {case.batch}")
@@ -82,77 +82,66 @@ class Sweep:
     def run(
         self,
         ceilings: Ceilings,
-        done: Iterable[dict] = (),
+        done: Iterable[Row] = (),
         on_progress: Callable[[Progress], None] = lambda progress: None,
-    ) -> Iterator[dict]:
+    ) -> Iterator[Row]:
         """Measure every cell that ``done`` does not hold whole; yields the rows of a cell when it is finished."""
-        finished: dict[Case, list[dict]] = {}
+        finished: dict[Case, list[Row]] = {}
         for row in done:
             if row.get("error") is None:
                 finished.setdefault(_case(row), []).append(row)
         compile_seconds = warm_up(self.cases[0].dtype, self.algorithms if self.ranks else None)
         for number, case in enumerate(self.cases, 1):
-            skipped = self._complete(case, finished.get(case, []))
+            delay = crew().delay if self.ranks else None
+            skipped = complete(self.candidates(case), finished.get(case, []), self.launches, delay)
             on_progress(Progress(number, len(self.cases), case, skipped))
             if skipped:
                 continue
-            runners = self._contenders(case, fastest)
+            runners = self.contenders(case)
             if self.launches == 1:
                 options: dict[str, Any] = {"ceilings": ceilings, "compile_seconds": compile_seconds}
-                yield from Measurement(case, runners, budget=self.budget, pin=self.pin, **options).measure()
+                yield from measure_cell(case, runners, budget=self.budget, pin=self.pin, **options)
                 continue
             for launch in range(self.launches):
                 yield from measure_afresh(case, runners, self.budget, self.pin, ceilings, launch)
 
-    def _contenders(self, case: Case, choose: Choose) -> list[Contender]:
+    def candidates(self, case: Case) -> list[Group]:
+        """Who may run in a cell; nothing is timed."""
         if self.ranks:
             counts = self.grown[case] if self.grown else self.ranks
-            return on_ranks(case, self.algorithms, counts, self.threads, self.baselines, self.pin, choose)
-        return contenders(case, self.algorithms, self.workers, self.baselines, self.pin, choose)
+            return candidates_on_ranks(case, self.algorithms, counts, self.threads, self.baselines)
+        return candidates(case, self.algorithms, self.workers, self.baselines)
 
-    def trace(self, folder: Path, on_progress: Callable[[Progress], None] = lambda progress: None) -> Iterator[str]:
-        """Trace a few updates of every threaded contender of every cell, check their order against the task graph,
-        and write for each a Chrome trace (``.json``) and a Gantt picture (``.png``); yields what was wrong."""
-        for number, case in enumerate(self.cases, 1):
-            on_progress(Progress(number, len(self.cases), case, False))
-            for contender in self._contenders(case, fastest):
-                if contender.backend not in ("threads", "mpi") or contender.workers != contender.blocks:
-                    continue  # nobody notes its tasks, or they are shared among workers
-                if contender.ranks and crew().spread(contender.ranks) > 1:
-                    continue  # several hosts have several clocks
-                timeline, graph = trace(case, contender, TRACED_UPDATES, self.pin)
-                a = contender.algorithm
-                unfused = "" if contender.fused else "-unfused"
-                kind = "r" if contender.ranks else "w"
-                name = f"{a.name}{unfused}-{contender.workers}{kind}-{case.depth}x{case.width}-b{case.batch}"
-                for fault in timeline.violations(graph):
-                    yield f"{name}: {fault}"
-                timeline.save_chrome_trace(folder / f"{name}.json")
-                title = f"{a.title}, {case.depth} layers of {case.width}, batch {case.batch}: {TRACED_UPDATES} updates"
-                save(gantt(timeline.events, title), folder / f"{name}.png")
-
-    def _complete(self, case: Case, rows: list[dict]) -> bool:
-        """Does the cell hold every contender that this sweep would measure?"""
-        names = ("algorithm", "execution", "workers", "ranks", "delay")
-        have = {(*(row.get(name) for name in names), row.get("launch") or 0) for row in rows}
-        # Which number "auto" stands for is not measured again: any row so marked will do; so with the ladder of BP.
-        chosen = {(row["algorithm"], row["execution"], row["workers"]) for row in rows}
-        marked = {(row["algorithm"], row["execution"], row["workers"]) for row in rows if row.get("auto")}
-
-        def known(case: Case, candidates: Sequence[Contender], pin: bool) -> Contender:
-            layered = candidates[0].algorithm.name != "bp"
-            for c in candidates:
-                if (c.algorithm.name, c.execution, c.workers) in (marked if layered else chosen):
-                    return c
-            return replace(candidates[0], workers=case.depth + 1 if layered else 0)  # nobody in the file
-
-        wanted = self._contenders(case, known)
-        return all(
-            (w.algorithm.name, w.execution, w.workers, w.ranks, crew().delay if w.ranks else None, launch) in have
-            for w in wanted
-            for launch in range(self.launches)
-        )
+    def contenders(self, case: Case) -> list[Contender]:
+        """Who runs in a cell: of each group that offers a choice the fastest, which is found by timing."""
+        found: list[Contender] = []
+        for group in self.candidates(case):
+            alternatives = list(group)
+            chosen = alternatives[0] if len(group) == 1 else fastest(case, alternatives, self.pin)
+            found += group[chosen]
+        return found
 
 
-def _case(row: dict) -> Case:
+def complete(groups: Iterable[Group], rows: Iterable[Row], launches: int = 1, delay: float | None = None) -> bool:
+    """Whether the ``rows`` of a cell hold, for every group and every launch, whoever one of its alternatives brings
+    with it (on ranks: measured with this added ``delay``). Which alternative is the fastest is not looked at again:
+    where there is a choice of numbers of workers, any row that is marked as the fastest will do."""
+    names = ("algorithm", "execution", "workers", "ranks", "delay")
+    rows = list(rows)
+    have = {(*(row.get(name) for name in names), row.get("launch") or 0) for row in rows}
+    marked = {(row["algorithm"], row["execution"], row["workers"]) for row in rows if row.get("auto")}
+
+    def holds(one: Contender, choice: bool) -> bool:
+        key = one.algorithm.name, one.execution, one.workers
+        if choice and one.auto and key not in marked:
+            return False
+        added = delay if one.ranks else None
+        return all((*key, one.ranks, added, launch) in have for launch in range(launches))
+
+    return all(
+        any(all(holds(one, len(group) > 1) for one in brought) for brought in group.values()) for group in groups
+    )
+
+
+def _case(row: Row) -> Case:
     return Case(row["depth"], row["width"], row["batch"], row["dtype"], row["activation"])

@@ -1,5 +1,7 @@
 """Traces of single cells: what each worker did when, checked against the task graph."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
@@ -8,6 +10,8 @@ from ..schedule.timeline import Timeline
 from .build import build
 from .case import Case
 from .contenders import Contender
+from .crew import crew
+from .sweep import Progress, Sweep
 
 TRACED_UPDATES = 4
 
@@ -24,9 +28,38 @@ def trace_folder(name: str) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class Trace:
+    """The first updates of a contender in a cell: a ``name`` for files, a ``title`` for people, and what is wrong with
+    their order by the task graph, a sentence each."""
+
+    name: str
+    title: str
+    timeline: Timeline
+    faults: list[str]
+
+
 def trace(case: Case, contender: Contender, updates: int, pin: bool = True) -> tuple[Timeline, TaskGraph]:
     """The timeline of a contender's first updates (after a warm-up by another engine), and the graph to check it by."""
     build(case, contender, pin).run(2)
     engine = build(case, contender, pin)
     engine.run(updates, trace=True)
     return engine.timeline, contender.algorithm.tasks(case.depth, updates)
+
+
+def traces(sweep: Sweep, on_progress: Callable[[Progress], None] = lambda progress: None) -> Iterator[Trace]:
+    """A few updates of every contender of every cell whose tasks are noted: of threads, and of ranks of one host."""
+    for number, case in enumerate(sweep.cases, 1):
+        on_progress(Progress(number, len(sweep.cases), case, False))
+        for contender in sweep.contenders(case):
+            if contender.backend not in ("threads", "mpi") or contender.workers != contender.blocks:
+                continue  # nobody notes its tasks, or they are shared among workers
+            if contender.ranks and crew().spread(contender.ranks) > 1:
+                continue  # several hosts have several clocks
+            timeline, graph = trace(case, contender, TRACED_UPDATES, sweep.pin)
+            a = contender.algorithm
+            unfused = "" if contender.fused else "-unfused"
+            kind = "r" if contender.ranks else "w"
+            name = f"{a.name}{unfused}-{contender.workers}{kind}-{case.depth}x{case.width}-b{case.batch}"
+            title = f"{a.title}, {case.depth} layers of {case.width}, batch {case.batch}: {TRACED_UPDATES} updates"
+            yield Trace(name, title, timeline, timeline.violations(graph))

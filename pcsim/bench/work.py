@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from ..algorithms import BP, PC, ZIL
 from ..schedule.blocks import balanced_blocks
-from ..schedule.tasks import TaskGraph
+from ..schedule.tasks import Kind, TaskGraph
 from .case import Case
 from .contenders import Contender
 
@@ -17,23 +16,29 @@ def work_per_update(contender: Contender, case: Case) -> dict[str, float]:
     and unfused steps make one pass for each product, of which the weight update reads and writes. Vectors are left
     out. Of NumPy and the peers, which may do more, it is what they need to do at least.
     """
-    algorithm = contender.algorithm
-    graph = algorithm.tasks(case.depth, 3)
+    graph = contender.algorithm.steady_tasks(case.depth)
     matrix = case.width**2
     flops = 2.0 * case.batch * matrix * graph.mm_full
     size = matrix * np.dtype(case.dtype).itemsize
-    L = case.depth
     one_pass = case.batch == 1 and contender.fused and contender.execution != "blas"
-    if isinstance(algorithm, PC | ZIL):
-        T = algorithm.T if isinstance(algorithm, PC) else L - 1
-        # the forward start, and a pass for each step; each matrix is written in one of them
-        # At t = 0 the input layer's matrix has nothing to do: the errors are known, and x[0] is clamped.
-        reads, writes = (L + T * L - 1, L) if one_pass else (L + T * (2 * L - 1), L)
-    elif isinstance(algorithm, BP):
-        reads, writes = (L, L) if one_pass else (2 * L - 1, L)
-    else:
-        reads, writes = (0, L) if one_pass else (2 * L - 1, L)
+    reads, writes = _passes(graph, one_pass, contender.algorithm.chained)
     return {"flops": flops, "read": float(reads * size), "read-write": float(2 * writes * size)}
+
+
+def _passes(graph: TaskGraph, one_pass: bool, chained: bool) -> tuple[float, float]:
+    """Passes over one layer's weights per weight update that read them, and those that write them too.
+
+    ``one_pass``: all products of a layer in a step share one, except that a forward start goes first, as do the
+    predictions of layers that are ``chained``; else each product has its own.
+    """
+    product = graph.in_period() & (graph.kinds != Kind.VALUE)
+    kinds, layers, steps = (array[product].astype(np.int64) for array in (graph.kinds, graph.layers, graph.steps))
+    group = kinds
+    if one_pass:
+        group = ((kinds != Kind.START) & ~(chained & (kinds == Kind.PREDICT))).astype(np.int64)
+    passes = np.unique((steps * len(Kind) + group) * graph.depth + layers).size
+    writes = int(np.sum(kinds == Kind.UPDATE))
+    return (passes - writes) / graph.period_updates, writes / graph.period_updates
 
 
 def memory_needed(case: Case, contenders: int) -> int:
@@ -44,7 +49,7 @@ def memory_needed(case: Case, contenders: int) -> int:
     return (contenders + 3) * weights + (contenders * 8 + 6) * values
 
 
-def messages_counted(contender: Contender, case: Case, graph: TaskGraph) -> int | None:
+def messages_counted(contender: Contender, case: Case, graph: TaskGraph) -> int | float | None:
     """Messages per weight update that the task graph asks for, on so many ranks; None where ranks sum up gradients.
 
     Layers on ranks: what one rank's task makes and another's needs, for each micro-batch. Rows of layers on ranks:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import whole_number
 from ..errors import InputError
 from ..host.context import caches, capture, usable_cores
 from ..predict.machine import COLUMNS, Machine, Messages, Segment
@@ -167,8 +168,10 @@ def calibrate(
 
     kind = np.dtype(dtype)
     for what, numbers in (("widths", widths), ("batches", batches), ("workers", workers or [1])):
-        if not numbers or min(numbers) < 1:
-            raise InputError(f"--{what}: whole numbers of at least 1 are wanted")
+        if not numbers:
+            raise InputError(f"--{what}: name one at least")
+        for number in numbers:
+            whole_number(f"--{what}", number)
     cores = len(usable_cores())
     counts = sorted(set(workers or [2**k for k in range(10) if 2**k < cores] + [cores]))
     if counts[-1] > cores:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,7 +19,8 @@ import numpy as np
 from ..algorithms import BP, IPC
 from ..bench.case import Case
 from ..bench.contenders import Contender
-from ..bench.measure import Measurement
+from ..bench.measure import measure_cell
+from ..checks import FLAG, Rule, is_number, or_null, whole
 from ..errors import InputError
 from ..predict.machine import Machine
 from ..predict.plans import Net
@@ -112,7 +112,7 @@ def check_cells(
         on_progress(number, len(cases), case, not runners)
         if not runners:
             continue
-        told = [predict(machine, case, c) for c in runners]
+        predictions = [predict(machine, case, c) for c in runners]
         rows = _measured(case, runners, budget, pin)
         for c, row in zip(runners, rows, strict=True):
             if row["error"] is not None:
@@ -132,7 +132,7 @@ def check_cells(
                 (row["ci95"][0], row["ci95"][1]),
                 p.inside,
             )
-            for c, p, row in zip(runners, told, rows, strict=True)
+            for c, p, row in zip(runners, predictions, rows, strict=True)
             if row["error"] is None
         ]
 
@@ -140,7 +140,7 @@ def check_cells(
 def _measured(case: Case, runners: Sequence[Contender], budget: float, pin: bool) -> list[dict]:
     """The rows of a cell; measured once more where a row warns that something else went on meanwhile."""
     for _ in range(TRIES):
-        rows = Measurement(case, runners, budget=budget, pin=pin).measure(oracle=False)
+        rows = measure_cell(case, runners, budget=budget, pin=pin, oracle=False)
         if not any(row.get("warnings") for row in rows):
             break
     return rows
@@ -294,32 +294,26 @@ def write(rows: Sequence[Checked], machine: Machine, path: str | Path) -> None:
         raise InputError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _seconds(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= sys.float_info.max
+_SECONDS: Rule = ("seconds above 0", lambda v: is_number(v) and v > 0)
 
-
-def _count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+_FIELDS: dict[str, Rule] = {
     **dict.fromkeys(("algorithm", "execution"), ("a text", lambda v: isinstance(v, str))),
-    **dict.fromkeys(("workers", "depth", "width", "batch"), ("a whole number, 1 or more", _count)),
-    "ranks": ("a whole number, 1 or more, or null", lambda v: v is None or _count(v)),
-    **dict.fromkeys(("predicted", "measured"), ("seconds above 0", _seconds)),
-    "ci95": ("[low, high] in seconds", lambda v: isinstance(v, list) and len(v) == 2 and all(map(_seconds, v))),
-    "inside": ("true or false", lambda v: isinstance(v, bool)),
+    **dict.fromkeys(("workers", "depth", "width", "batch"), whole()),
+    "ranks": or_null(whole(), ", or null"),
+    **dict.fromkeys(("predicted", "measured"), _SECONDS),
+    "ci95": ("[low, high] in seconds", lambda v: isinstance(v, list) and len(v) == 2 and all(map(_SECONDS[1], v))),
+    "inside": FLAG,
 }
 
 
 def read(path: str | Path, machine: Machine | None = None) -> list[Checked]:
-    """What was checked, by a file; InputError where it is no such file, or of another machine than ``machine``."""
+    """What was checked, by a file; InputError where it is not such a file, or of another machine than ``machine``."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is no JSON: {error}") from None
+        raise InputError(f"{path}: is not JSON: {error}") from None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise InputError(f"{path}: schema: must be {SCHEMA!r}")
     if machine is not None and content.get("machine") != machine.name:

@@ -43,6 +43,8 @@ def _rank_counts(arguments: argparse.Namespace, size: int) -> list[int]:
 def _measure(arguments: argparse.Namespace, crew: Any) -> int:
     from ..bench import grid, sweep, traces
     from ..bench.peers import use_python
+    from ..figures.schedules import gantt
+    from ..figures.style import save
     from ..host.context import capture, usable_cores
     from ..report import ranks, ratios
     from ..results.files import Results, Writer, check_target, latest
@@ -107,9 +109,12 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
                 if row["error"]:
                     say(f"pcsim bench: {row['algorithm']} {row['execution']} failed: {row['error']}")
             if folder:
-                for fault in plan.trace(folder, display.cell):
-                    failed = True
-                    say(f"pcsim bench: {fault}")
+                for found in traces.traces(plan, display.cell):
+                    for fault in found.faults:
+                        failed = True
+                        say(f"pcsim bench: {found.name}: {fault}")
+                    found.timeline.save_chrome_trace(folder / f"{found.name}.json")
+                    save(gantt(found.timeline.events, found.title), folder / f"{found.name}.png")
     except KeyboardInterrupt:
         say(f"pcsim bench: interrupted; {kept(arguments.out, bool(rows))}")
         if crew:  # the other ranks may be in the middle of a message

@@ -23,6 +23,7 @@ from .words import (
     INTERRUPTED,
     Parser,
     add_algorithm_flags,
+    add_algorithms,
     number_of_workers,
     positive_number,
     say,
@@ -46,9 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--batches", type=whole_number, nargs="+", metavar="B", help="default 1, and 250 (full batch) at width 64"
     )
-    bench.add_argument(
-        "--algorithms", choices=list(ALGORITHMS), nargs="+", default=["ipc", "bp"], help="default ipc bp"
-    )
+    add_algorithms(bench, "ipc", "bp")
     bench.add_argument(
         "--workers",
         type=number_of_workers,
@@ -119,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
 
     count = verbs.add_parser("count", help="MMs and SMMs per weight update, from the task graphs (Table 4)")
     count.add_argument("--depths", type=whole_number, nargs="+", metavar="L", default=[2, 4, 8, 16, 32])
-    count.add_argument("--algorithms", choices=list(ALGORITHMS), nargs="+", default=list(ALGORITHMS))
+    add_algorithms(count, *ALGORITHMS)
     count.add_argument("--steps", type=whole_number, nargs="+", metavar="T", default=[8], help="T of PC (default 8)")
     count.add_argument(
         "--workers", type=whole_number, nargs="+", metavar="P", default=[1, 2, 4, 8], help="default 1 2 4 8"
@@ -130,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     train = verbs.add_parser("train", help="train on data; loss against updates, MMs, SMMs and seconds")
     train.add_argument("--data", default="fashion-mnist", metavar="NAME|PATH", help="default fashion-mnist (a subset)")
     train.add_argument("--samples", type=whole_number, default=250, metavar="N", help="the first N (default 250)")
-    train.add_argument("--algorithms", choices=list(ALGORITHMS), nargs="+", default=["bp", "pc", "ipc"])
+    add_algorithms(train, "bp", "pc", "ipc")
     train.add_argument("--depths", type=whole_number, nargs="+", metavar="L", help="depths of nets (default 3)")
     train.add_argument(
         "--hidden", type=whole_number, default=64, metavar="N", help="units of each hidden layer (default 64)"

@@ -9,10 +9,11 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from ..algorithms import ALGORITHMS, IPC, PC, ZIL, Algorithm
+from ..algorithms import Algorithm
+from ..algorithms.registry import names
 from ..errors import InputError
 from .calibration import run_calibrate, run_validate
-from .words import positive_number, whole_number, write
+from .words import algorithm_name, algorithms_of, positive_number, whole_number, write
 
 FACTORS = (0.1, 1.0, 10.0, 100.0, 1000.0)  # of latency, in a map over it
 
@@ -40,10 +41,12 @@ def add_verbs(verbs: Any) -> None:
     simulate.add_argument("--ranks", type=whole_number, metavar="N", help="processes that the workers are spread over")
     simulate.add_argument(
         "--algorithms",
-        choices=list(ALGORITHMS),
+        type=algorithm_name,
+        metavar="NAME",
         nargs="+",
         default=["ipc"],
-        help="what is held against BP (default ipc); bp lists every BP of each case",
+        help="what is held against BP: pc, zil, ipc (default) or one of an installed package; bp lists every BP of "
+        "each case",
     )
     simulate.add_argument("--steps", type=whole_number, nargs="+", default=[8], metavar="T", help="of PC (default 8)")
     simulate.add_argument(
@@ -195,9 +198,9 @@ def _simulate(arguments: argparse.Namespace) -> int:
 
 def _against(arguments: argparse.Namespace) -> list[Algorithm]:
     """Who is held against BP, iPC first where it is among them."""
-    made: dict[str, list[Algorithm]] = {"ipc": [IPC()], "pc": [PC(T=T) for T in arguments.steps], "zil": [ZIL()]}
-    wanted = [name for name in made if name in arguments.algorithms] or ["ipc"]
-    return [algorithm for name in wanted for algorithm in made[name]]
+    order = dict.fromkeys(["ipc", *names()])
+    wanted = algorithms_of(arguments, [name for name in order if name in arguments.algorithms])
+    return [algorithm for algorithm in wanted if not algorithm.chained] or algorithms_of(arguments, ["ipc"])
 
 
 def _show_cases(arguments: argparse.Namespace, cases: list[Any], shown: _Shown, how: Any, single: bool) -> None:

@@ -3,15 +3,15 @@
 import argparse
 import json
 
-from ..algorithms import ALGORITHMS
-from .words import CHECK_FAILED, say, speaks, write
+from ..algorithms.registry import find, names
+from .words import CHECK_FAILED, algorithms_of, say, speaks, write
 
 
 def run_count(arguments: argparse.Namespace) -> int:
     from ..schedule.counts import table4
 
-    wanted = set(arguments.algorithms)
-    rows = [r for r in table4(arguments.depths, arguments.steps, arguments.workers) if r["algorithm"] in wanted]
+    wanted = algorithms_of(arguments, [name for name in names() if name in arguments.algorithms])
+    rows = table4(arguments.depths, wanted, arguments.workers)
     if arguments.json:
         write(json.dumps(rows, indent=2), arguments.json)
         return 0
@@ -19,7 +19,7 @@ def run_count(arguments: argparse.Namespace) -> int:
     heads += [f"{P} worker{'s' if P > 1 else ''}" for P in arguments.workers]
     lines = []
     for row in rows:
-        cells = [ALGORITHMS[row["algorithm"]].title, row["depth"], row["steps"] or ""]
+        cells = [find(row["algorithm"]).title, row["depth"], row["steps"] or ""]
         cells += [row[name] for name in ("mm", "smm", "mm_full", "smm_full")] + list(row["smm_workers"].values())
         lines.append([f"{cell:g}" if isinstance(cell, float) else str(cell) for cell in cells])
     widths = [max(len(line[i]) for line in [heads, *lines]) for i in range(len(heads))]

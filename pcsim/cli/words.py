@@ -6,11 +6,13 @@ Nothing slow is imported here, and no verb is known.
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..algorithms import BP, IPC, OPTIMIZERS, PC, ZIL, Algorithm
+from ..algorithms import ALGORITHMS, OPTIMIZERS, Algorithm, registry
+from ..checks import is_number, is_whole
 from ..errors import InputError
 from ..host import mpi
 from ..net.activations import ACTIVATIONS
@@ -36,27 +38,32 @@ def speaks() -> bool:
 
 
 def whole_number(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    """A whole number of at least 1."""
+    number = _read(int, text)
+    if not is_whole(number):
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
     return number
 
 
 def number_of_workers(text: str) -> int | str:
+    """The same, or "auto"."""
     return text if text == "auto" else whole_number(text)
 
 
 def positive_number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no finite number above 0")
+    """A finite number above 0."""
+    number = _read(float, text)
+    if not is_number(number) or number <= 0:
+        raise argparse.ArgumentTypeError(f"must be a finite number above 0, not {text!r}")
     return number
+
+
+def _read(kind: type, text: str) -> Any:
+    """The number that a text says, or None."""
+    try:
+        return kind(text)
+    except ValueError:
+        return None
 
 
 def say(text: str) -> None:
@@ -92,6 +99,13 @@ def with_crew(verb: str, work: Callable[[Any], int]) -> int:
     return code
 
 
+def add_algorithms(parser: argparse.ArgumentParser, *default: str) -> None:
+    known = f"{', '.join(ALGORITHMS)}, or one of an installed package (default {' '.join(default)})"
+    parser.add_argument(
+        "--algorithms", type=algorithm_name, metavar="NAME", nargs="+", default=list(default), help=known
+    )
+
+
 def add_algorithm_flags(parser: argparse.ArgumentParser, alpha: bool) -> None:
     if alpha:
         parser.add_argument("--alpha", type=positive_number, default=1e-4, help="rate of weight updates (default 1e-4)")
@@ -110,21 +124,27 @@ def add_algorithm_flags(parser: argparse.ArgumentParser, alpha: bool) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of weights, data and batches (default 0)")
 
 
-def algorithms_of(arguments: argparse.Namespace) -> list[Algorithm]:
-    """The algorithms asked for, one PC for each T."""
-    rates: dict[str, Any] = {}
-    if hasattr(arguments, "alpha"):
-        rates = {"alpha": arguments.alpha, "optimizer": arguments.optimizer}
-    weighted = {**rates, "gamma": arguments.gamma}
-    if hasattr(arguments, "precision"):
-        weighted["precision"] = arguments.precision
-    made: dict[str, list[Algorithm]] = {
-        "bp": [BP(**rates)],
-        "pc": [PC(**weighted, T=T) for T in arguments.steps],
-        "zil": [ZIL(**rates)],
-        "ipc": [IPC(**weighted)],
-    }
-    return [algorithm for name in dict.fromkeys(arguments.algorithms) for algorithm in made[name]]
+def algorithm_name(text: str) -> str:
+    """The name of an algorithm: pcsim's own, or that of an installed package."""
+    try:
+        registry.find(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def algorithms_of(arguments: argparse.Namespace, names: Sequence[str] | None = None) -> list[Algorithm]:
+    """The algorithms asked for (or ``names``): of each those fields that there are flags for, and one for each of
+    ``--steps`` where it has a T."""
+    flags = ("alpha", "gamma", "optimizer", "precision")
+    given = {name: getattr(arguments, name) for name in flags if hasattr(arguments, name)}
+    made: list[Algorithm] = []
+    for name in dict.fromkeys(arguments.algorithms if names is None else names):
+        cls: Callable[..., Algorithm] = registry.find(name)
+        known = {field.name for field in fields(registry.find(name)) if field.init}
+        rates = {flag: value for flag, value in given.items() if flag in known}
+        made += [cls(**rates, T=T) for T in arguments.steps] if "T" in known else [cls(**rates)]
+    return made
 
 
 def check_new(path: str | None, suffixes: tuple[str, ...] = ()) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..algorithms import Algorithm
+from ..algorithms import BP, Algorithm, PredictiveCoding
 from ..errors import InputError
 from ..net.network import Network
 from ..schedule.timeline import Timeline
@@ -54,6 +54,8 @@ def make_engine(
     **options: Any,
 ) -> Engine:
     """An engine of that ``backend``; options as in ``ThreadsEngine``. InputError if there is no such backend."""
+    if not isinstance(algorithm, BP | PredictiveCoding):
+        raise InputError(f"engines execute what derives from pcsim.BP or pcsim.PredictiveCoding, not {algorithm!r}")
     if backend == "numpy":
         from .numpy import NumpyEngine
 

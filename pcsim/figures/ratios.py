@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
-from ..results.fields import ALGORITHMS
+from ..results.fields import ALGORITHMS, names_of
 from ..results.files import Results
 from ..results.pairs import FUSED, UNFUSED, best_bp, bp_executions, cells, gains, merged, sides
 from .style import (
@@ -150,7 +150,7 @@ def times_figure(
     known = cells(results)
     delay = min(((cell.delay is not None, cell.delay) for cell in known), default=(False, None))[1]
     known = {cell: rows for cell, rows in known.items() if cell.delay == delay}
-    good = [run for rows in known.values() for name in ALGORITHMS for run in merged(rows, name)]
+    good = [run for rows in known.values() for name in names_of(rows) for run in merged(rows, name)]
     kind = "measured" if any(row["kind"] == "measured" for row in good) else "predicted"
     batch = min((row["batch"] for row in good), default=1) if batch is None else batch
     good = [row for row in good if (row["kind"], row["batch"]) == (kind, batch)]
@@ -164,7 +164,8 @@ def times_figure(
         raise InputError(f"{results.path}: times of several types of net ({'; '.join(types)}) need a figure each")
     best = [run for cell, rows in known.items() if (run := best_bp(results, cell.kind, rows))]
     best = [row | {"algorithm": "best-bp"} for row in best if (row["kind"], row["batch"]) == (kind, batch)]
-    timed = _timed(bp_executions(results))
+    others = _others(good)
+    timed = [*others, *_timed(bp_executions(results))]
     figure = new_figure(0.7 + 4.25 * (len(widths) + 1), 5.95, title)
     for number, width in enumerate(widths):
         axes = add_panel(figure, 0.95 + 4.25 * number, 1.3, 2.4, 3.8, f"{kind} seconds, width {width}")
@@ -173,7 +174,7 @@ def times_figure(
     axes = add_panel(figure, 0.95 + 4.25 * len(widths), 1.3, 2.4, 3.8, "SMMs per update, counted")
     rows = [row for row in good if row.get("smm")]
     log_scale(axes, "y", [row["smm"] for row in rows])
-    _contender_lines(axes, rows, "smm", _COUNTED)
+    _contender_lines(axes, rows, "smm", [*_COUNTED, *others])
     figure.axes[0].set_ylabel("seconds per update (log scale)")
     meaning = f"batch {batch}, {types[0]}; medians; SMMs: the longest chain of products that wait for one another"
     caption(figure, str(results.context.get("cpu_model") or ""), meaning)
@@ -275,6 +276,16 @@ def _timed(executions: Iterable[str]) -> list[_Contender]:
     thin = [(f"BP {name}", *EXECUTION_COLOURS.get(name, (GREY, "x")), bp(name)) for name in executions]
     best: _Contender = ("BP, best", RED, "s", lambda row: row["algorithm"] == "best-bp")
     return [*_SLOW, *thin, _PEER, _OURS[1], best, _OURS[0]]
+
+
+def _others(rows: Iterable[_Row]) -> list[_Contender]:
+    """Algorithms from outside the package, by their names."""
+
+    def rows_of(name: str) -> Callable[[_Row], bool]:
+        return lambda row: row["algorithm"] == name
+
+    names = names_of(rows)[len(ALGORITHMS) :]
+    return [(name, INK, "v<>hX"[n % 5], rows_of(name)) for n, name in enumerate(names)]
 
 
 def _contender_lines(axes: Axes, rows: Sequence[_Row], field: str, contenders: Sequence[_Contender]) -> None:

@@ -3,13 +3,13 @@
 import json
 import os
 import reprlib
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from ..checks import FLAG, Rule, is_number, is_whole, list_of, one_of
 from ..errors import InputError
 from .activations import ACTIVATIONS
 
@@ -20,28 +20,15 @@ SHEET = "network.json"
 DTYPES = ("float32", "float64")
 
 
-def _list_of(entry: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda v: isinstance(v, list) and all(map(entry, v))
-
-
-def _whole(v: Any) -> bool:
-    return isinstance(v, int) and not isinstance(v, bool) and v > 0
-
-
-def _finite(v: Any) -> bool:
-    # One comparison refuses NaN, infinities and integers beyond what a float holds.
-    return isinstance(v, int | float) and not isinstance(v, bool) and abs(v) <= sys.float_info.max
-
-
 # What a net's network.json holds.
-_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+_FIELDS: dict[str, Rule] = {
     "schema": (repr(SCHEMA), lambda v: v == SCHEMA),
-    "sizes": ("a list of two or more whole numbers, each 1 or more", lambda v: _list_of(_whole)(v) and len(v) > 1),
-    "activation": ("one of " + ", ".join(ACTIVATIONS), lambda v: isinstance(v, str) and v in ACTIVATIONS),
+    "sizes": list_of("a list of two or more whole numbers of at least 1", is_whole, 2),
+    "activation": one_of(tuple(ACTIVATIONS)),
     "dtype": (" or ".join(DTYPES), lambda v: v in DTYPES),
-    "bias": ("true or false", lambda v: isinstance(v, bool)),
-    "scale": ("a list of finite numbers", _list_of(_finite)),
-    "skip": ("a list of truth values", _list_of(lambda s: isinstance(s, bool))),
+    "bias": FLAG,
+    "scale": list_of("a list of finite numbers", is_number),
+    "skip": list_of("a list of true and false", FLAG[1]),
 }
 
 
@@ -78,7 +65,7 @@ def _read_sheet(file: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file} cannot be read: {_reason(error)}") from None
     if not isinstance(sheet, dict) or "schema" not in sheet:
-        raise InputError(f"{file}: schema is missing, so this is no net")
+        raise InputError(f"{file}: schema is missing, so this is not a net")
     for name, (expected, fits) in _FIELDS.items():
         if name not in sheet:
             raise InputError(f"{file}: field {name} is missing")

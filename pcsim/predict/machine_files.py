@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..checks import is_number, is_whole
 from ..errors import InputError
 from .machine import COLUMNS, MODELS, Level, Machine, Messages, Segment
 from .prices import ITEMS, MOST, PARTS, SPLIT
@@ -52,9 +52,9 @@ class _Reader:
         if name not in self.content:
             return self.fail(name, f"is missing ({unit})") if default is ... else default
         inner = self.inside(name)
-        told = inner.get("unit", str, None)
-        if told != unit:
-            inner.fail("unit", f"must be {unit!r}" + (f", not {told!r}" if told is not None else " and is missing"))
+        stated = inner.get("unit", str, None)
+        if stated != unit:
+            inner.fail("unit", f"must be {unit!r}" + (f", not {stated!r}" if stated is not None else " and is missing"))
         if not inner.get("source", str).strip():
             inner.fail("source", "must say where the figure is from")
         value = inner.content.get("value", ...)
@@ -62,7 +62,7 @@ class _Reader:
         if value is None and none:
             inner.close()
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not _finite(value):
+        if not is_number(value):
             inner.fail("value", "is missing" if value is ... else f"must be a finite number, not {_short(value)}")
         if value < least:
             inner.fail("value", f"must be at least {least:g}, not {value!r}")
@@ -75,7 +75,7 @@ class _Reader:
         if value is not None and value > MOST:
             self.fail(name + ".value", f"must be at most {MOST}, not {value!r}")
         if value is not None and value != int(value):
-            self.fail(name + ".value", f"must be a whole number, not {value!r}")
+            self.fail(name + ".value", f"must be a whole number of at least 1, not {value!r}")
         return None if value is None else int(value)
 
     def inside(self, name: str, optional: bool = False) -> Any:
@@ -110,10 +110,6 @@ _KINDS = {
 }
 
 
-def _finite(value: float) -> bool:
-    return abs(value) <= sys.float_info.max  # also of whole numbers that no float holds
-
-
 def _short(value: Any) -> str:
     text = json.dumps(value, default=str)
     return text if len(text) <= 40 else text[:37] + "…"
@@ -133,11 +129,11 @@ def load(name: str | Path) -> Machine:
         hint = "" if "/" in str(name) or "." in str(name) else f"; presets are {', '.join(presets())}"
         raise InputError(f"{name}: {error.strerror or error}{hint}") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path}: is no machine file: not text") from None
+        raise InputError(f"{path}: is not a machine file: not text") from None
     try:
         content = json.loads(text, parse_constant=lambda word: float("nan"))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is no JSON: {error}") from None
+        raise InputError(f"{path}: is not JSON: {error}") from None
     return parse(content, path)
 
 
@@ -189,7 +185,7 @@ def _check_calibrated(reader: _Reader) -> None:
         reader.fail("dtype", f"must be one of {', '.join(ITEMS)}")
     for name in ("widths", "batches", "workers"):
         numbers = reader.get(name, list)
-        if not numbers or not all(isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= MOST for n in numbers):
+        if not numbers or not all(is_whole(n) and n <= MOST for n in numbers):
             reader.fail(name, "must be a list of whole numbers of at least 1")
 
 
@@ -231,12 +227,12 @@ def _point(reader: _Reader, number: int, point: Any) -> tuple:
     if not isinstance(work, str) or not set(work.split("+")) <= {*PARTS, *SPLIT}:
         reader.fail(where, f"work must be of {', '.join(PARTS)}, joined by '+', not {_short(work)}")
     for name, value in zip(COLUMNS[1:], numbers, strict=True):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not _finite(value) or value < 0:
+        if not is_number(value) or value < 0:
             reader.fail(where, f"{name} must be a number of at least 0, not {_short(value)}")
         if value <= 0 and name != "distance":
             reader.fail(where, f"{name} must be above 0, not {value!r}")
         if value != int(value) and name not in ("distance", "seconds"):
-            reader.fail(where, f"{name} must be a whole number, not {value!r}")
+            reader.fail(where, f"{name} must be a whole number of at least 1, not {value!r}")
     return tuple(point)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms import BP, Algorithm
+from ..algorithms import Algorithm
 from ..errors import InputError
 from ..schedule.blocks import balanced_blocks, even_parts
 from ..schedule.tasks import Kind, TaskGraph
@@ -156,17 +156,16 @@ def layered(algorithm: Algorithm, net: Net, workers: int, wave: int = 1, whole: 
     of so many updates from its forward start. ``batched``: all that need not wait for one another is one job of one
     worker.
     """
-    is_backprop = isinstance(algorithm, BP)
-    steps_per_update = (int(algorithm.tasks(net.depth, 2).steps[-1]) + 1) // 2
+    calendar = algorithm.checked_calendar(net.depth)
     several = 2 * wave if wave > 1 and workers > 1 else wave  # neighbours' directions alternate
-    period = several if steps_per_update == 1 else 1
+    period = several if calendar.period == 1 else calendar.period_updates
     graph = algorithm.tasks(net.depth, whole or 3 * period)
     blocks = balanced_blocks(net.weights(), workers)
     owner = np.concatenate([np.full(hi - lo, w) for w, (lo, hi) in enumerate(blocks)])
     if batched:
-        draft = _grouped(graph, net, is_backprop)
+        draft = _grouped(graph, net, calendar.chained)
     else:
-        draft = _contracted(graph, net, owner, blocks, wave, is_backprop, period)
+        draft = _contracted(graph, net, owner, blocks, wave, calendar.chained, period)
     execution = "batched" if batched else "serial" if workers == 1 else "layer-parallel"
     return draft.plan(execution, workers, 0 if whole else 2 * period, whole or period)
 
@@ -177,7 +176,7 @@ def _contracted(
     owner: _Ints,
     blocks: Sequence[tuple[int, int]],
     wave: int,
-    is_backprop: bool,
+    chained: bool,
     period: int = 1,
 ) -> _Draft:
     """Tasks become jobs: all products of a layer in a step are one pass; BP's forward and backward products are two.
@@ -188,12 +187,12 @@ def _contracted(
     hi = np.array([block[1] for block in blocks])[owner]
     # A job is (step, class, layer); classes: starts or forward passes, passes, values, values in a lower worker's copy.
     group = np.select([kinds == Kind.START, kinds == Kind.VALUE], [0, 2], 1)
-    if is_backprop:
+    if chained:
         group = np.where(kinds == Kind.PREDICT, 0, 1)
     place = (steps * 4 + group) * (L + 1) + layers
     bits = np.zeros(S * 4 * (L + 1), np.int64)
     np.bitwise_or.at(bits, place, np.array([_BITS[kind] for kind in Kind])[kinds])
-    if is_backprop:
+    if chained:
         forward = group == 0
         bits[place[forward]] = PREDICT
     copied = (kinds == Kind.VALUE) & (owner[layers] != owner[np.maximum(layers, 1) - 1])
@@ -204,7 +203,7 @@ def _contracted(
     kind, layer = np.divmod(rest, L + 1)
     worker = np.where(kind == 3, owner[layer - 1], owner[layer])
     home = np.where(kind == 3, layer - 1, layer)
-    key = _program(kind, layer, step, lo[home], hi[home], worker, wave, is_backprop)
+    key = _program(kind, layer, step, lo[home], hi[home], worker, wave, chained)
     update = np.zeros(len(bits), np.int64)
     update[place] = graph.update_of
     update[copy] = graph.update_of[copied]
@@ -240,11 +239,11 @@ def _contracted(
 
 
 def _program(
-    kind: _Ints, layer: _Ints, step: _Ints, lo: _Ints, hi: _Ints, worker: _Ints, wave: int, is_backprop: bool
+    kind: _Ints, layer: _Ints, step: _Ints, lo: _Ints, hi: _Ints, worker: _Ints, wave: int, chained: bool
 ) -> tuple[_Ints, ...]:
     """Keys for ``lexsort``, last first, by which each worker takes its jobs: those of
     ``engines.loops.predictive_coding``."""
-    if is_backprop:
+    if chained:
         return np.where(kind == 0, layer, -layer), kind, step
     value = kind >= 2
     if wave == 1:
@@ -271,11 +270,11 @@ def _program(
     return layer, sub, turn, front, number
 
 
-def _grouped(graph: TaskGraph, net: Net, is_backprop: bool) -> _Draft:
+def _grouped(graph: TaskGraph, net: Net, chained: bool) -> _Draft:
     """One job for all tasks of one kind in a step; of BP, whose layers wait for one another, one for each task."""
     L = net.depth
     kinds, layers, steps = graph.kinds.astype(np.int64), graph.layers.astype(np.int64), graph.steps.astype(np.int64)
-    chain = (kinds == Kind.START) | (is_backprop & (kinds != Kind.UPDATE))
+    chain = (kinds == Kind.START) | (chained & (kinds != Kind.UPDATE))
     key = (steps * len(Kind) + kinds) * (L + 1) + np.where(chain, layers, L)
     # In the order of the tasks, which is a topological one.
     _, first, job = np.unique(key, return_index=True, return_inverse=True)

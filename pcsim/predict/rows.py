@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from ..algorithms import BP, PC, Algorithm
+from ..algorithms import BP, Algorithm
 from ..errors import InputError
 from ..host.context import capture
+from ..results.fields import Row
+from ..results.rows import PredictedRow, RankFields
 from ..schedule.tasks import TaskGraph
 from .machine import Machine
 from .simulate import Prediction
@@ -61,7 +63,7 @@ def context(machine: Machine, validation: str = "", command: Sequence[str] | Non
     }
 
 
-def rows(cases: Iterable[Projection]) -> Iterator[dict[str, Any]]:
+def rows(cases: Iterable[Projection]) -> Iterator[Row]:
     """The predictions of a sweep as rows of ``pcsim-results/1``, each once. InputError for several machines: their
     rows could not be told apart."""
     seen: set[tuple] = set()
@@ -77,40 +79,44 @@ def rows(cases: Iterable[Projection]) -> Iterator[dict[str, Any]]:
 
 
 @lru_cache(maxsize=64)
-def _counted(algorithm: Algorithm, depth: int) -> tuple[TaskGraph, dict[str, float]]:
-    graph = algorithm.tasks(depth, 3)
-    return graph, {name: getattr(graph, name) for name in ("mm", "smm", "mm_full", "smm_full")}
+def _graph(algorithm: Algorithm, depth: int) -> TaskGraph:
+    return algorithm.steady_tasks(depth)
 
 
-def _row(one: Projection, algorithm: Algorithm, run: Prediction) -> dict[str, Any]:
-    graph, counts = _counted(algorithm, one.depth)
-    return {
-        "algorithm": run.algorithm,
-        "execution": run.execution,
-        "backend": "mpi" if run.ranks and run.ranks > 1 else "threads",
-        "workers": run.workers,
-        "depth": one.depth,
-        "width": one.width,
-        "batch": one.batch,
-        "steps": algorithm.T if isinstance(algorithm, PC) else 1,
-        "dtype": _ITEMS.get(one.net.item, f"{one.net.item} bytes"),
-        "activation": "tanh",
-        "kind": "predicted",
-        "seconds": [],
-        "median": run.seconds,
-        "ci95": None,
-        **counts,
-        "smm_workers": graph.makespan(run.workers if run.execution == "layer-parallel" else 1),
-        "flops": run.flops,
-        "bytes": run.bytes,
-        "flop_rate": run.flops / run.seconds,
-        "bandwidth": run.bytes / run.seconds,
-        "variant": f"{run.micro_batches} parts" if run.micro_batches else None,
-        **({"ranks": run.ranks, "messages": run.messages} if run.ranks and run.ranks > 1 else {}),
-        "machine": run.machine,
-        "utilisation": run.utilisation,
-        "joules": run.energy,
-        "critical_path": run.words,
-        "warnings": [run.mark] if run.mark else [],
-        "error": None,
-    }
+def _row(one: Projection, algorithm: Algorithm, run: Prediction) -> Row:
+    graph = _graph(algorithm, one.depth)
+    on_ranks: RankFields | None = None
+    if run.ranks and run.ranks > 1:
+        on_ranks = {"ranks": run.ranks, "messages": run.messages}
+    return PredictedRow(
+        algorithm=run.algorithm,
+        execution=run.execution,
+        backend="mpi" if on_ranks else "threads",
+        workers=run.workers,
+        depth=one.depth,
+        width=one.width,
+        batch=one.batch,
+        steps=getattr(algorithm, "T", 1),
+        inference_steps=algorithm.calendar(one.depth).steps_per_update,
+        dtype=_ITEMS.get(one.net.item, f"{one.net.item} bytes"),
+        activation="tanh",
+        seconds=[],
+        median=run.seconds,
+        ci95=None,
+        mm=graph.mm,
+        smm=graph.smm,
+        mm_full=graph.mm_full,
+        smm_full=graph.smm_full,
+        smm_workers=graph.makespan(run.workers if run.execution == "layer-parallel" else 1),
+        flops=run.flops,
+        bytes=run.bytes,
+        flop_rate=run.flops / run.seconds,
+        bandwidth=run.bytes / run.seconds,
+        variant=f"{run.micro_batches} parts" if run.micro_batches else None,
+        on_ranks=on_ranks,
+        machine=run.machine,
+        utilisation=run.utilisation,
+        joules=run.energy,
+        critical_path=run.words,
+        warnings=[run.mark] if run.mark else [],
+    ).row()

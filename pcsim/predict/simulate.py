@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..algorithms import BP, IPC, Algorithm
+from ..algorithms import Algorithm
 from ..errors import InputError
 from ..schedule.timeline import UPDATE, Event, Timeline
 from ..schedule.waves import Caches, wave_length
@@ -103,10 +103,11 @@ def make_plan(
         raise InputError(f"execution {execution!r} is unknown: choose from {', '.join(EXECUTIONS)}")
     if workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
-    backprop = isinstance(algorithm, BP)
-    if backprop == (execution == "layer-parallel") and execution not in ("serial", "batched"):
-        who = "BP" if backprop else algorithm.title
-        raise InputError(f"{who} has no execution {execution!r}")
+    if algorithm.checked_calendar(L).chained == (execution == "layer-parallel") and execution not in (
+        "serial",
+        "batched",
+    ):
+        raise InputError(f"{algorithm.title} has no execution {execution!r}")
     if execution == "serial" and workers > 1:
         raise InputError("execution 'serial' has one worker")
     limits = {"layer-parallel": (L, "layers"), "pipeline": (L, "layers"), "data-parallel": (net.batch, "samples")}
@@ -181,7 +182,8 @@ def _timed(
         raise InputError(f"{ranks} ranks for {workers} workers: each rank has at least one")
     if wave is None:
         wave = 1
-        if isinstance(algorithm, IPC) and execution in ("serial", "layer-parallel"):
+        calendar = algorithm.checked_calendar(net.depth)
+        if calendar.endless and calendar.period == 1 and execution in ("serial", "layer-parallel"):
             sizes = [
                 (n + 1) * m * net.item + (net.batch > 1) * 8 * net.batch * m * net.item
                 for n, m in zip(net.sizes, net.sizes[1:], strict=False)

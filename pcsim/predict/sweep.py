@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise, product
 from typing import Any
 
-from ..algorithms import BP, IPC, PC, Algorithm
+from ..algorithms import BP, IPC, Algorithm
 from ..errors import InputError
 from ..schedule.timeline import Timeline
 from .machine import Machine
@@ -270,7 +270,9 @@ def by(run: Prediction) -> str:
 
 
 def title_of(algorithm: Algorithm) -> str:
-    return f"{algorithm.title}, T = {algorithm.T}" if isinstance(algorithm, PC) else algorithm.title
+    """For people; with T where there is one."""
+    T = getattr(algorithm, "T", None)
+    return algorithm.title if T is None else f"{algorithm.title}, T = {T}"
 
 
 # One case over time

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..algorithms import BP, Algorithm
+from ..algorithms import Algorithm
 from ..schedule.timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE
 from .machine import Machine, Messages
 from .plans import ALLREDUCE, DESCEND, GATHER, GRADIENT, MEET, REDUCE, Net, Plan
@@ -38,7 +38,7 @@ class Timed:
 
     def __init__(self, plan: Plan, machine: Machine, net: Net, algorithm: Algorithm, ranks: int | None) -> None:
         self.plan, self.machine, self.net = plan, machine, net
-        self.is_backprop = isinstance(algorithm, BP)
+        self.chained = algorithm.chained
         self.ranks = ranks
         self.all = int(plan.alike.sum())
         P = plan.workers if plan.workers == self.all else self.all
@@ -70,7 +70,7 @@ class Timed:
         together = plan.execution in SYNCHRONOUS
         for v in first:
             work = "+".join(name for bit, name in _NAMES.items() if int(plan.work[v]) & bit)
-            if work == "predict" and self.is_backprop and machine.model == "measured":
+            if work == "predict" and self.chained and machine.model == "measured":
                 work = "start"
             if plan.meeting[v] or not work:
                 self.tasks.append(None)
@@ -95,7 +95,7 @@ class Timed:
         self._count_collectives(first)
         seconds, memory, inside = zip(*self.costs, strict=True)
         self.seconds, self.memory = np.array(seconds)[self.kind], np.array(memory)[self.kind]
-        if machine.step_overhead and not self.is_backprop:  # of each worker's loop: with its lowest layer's products
+        if machine.step_overhead and not self.chained:  # of each worker's loop: with its lowest layer's products
             product = (plan.work & ~VALUE != 0) & (plan.worker >= 0)
             lowest = np.full(plan.workers, np.iinfo(np.int32).max)
             np.minimum.at(lowest, plan.worker[product], plan.layer[product])

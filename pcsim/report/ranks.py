@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import InputError
+from ..results.fields import ALGORITHMS
 from ..results.files import Results
 from ..results.pairs import HEADLINE, LEVEL, UNDECIDED, quotient
 from ..results.ranks import delays, exchanges, rank_scaling, weak_scaling
@@ -164,7 +165,9 @@ def _runner(point: Mapping[str, Any]) -> list[str]:
     """Entries for ``_RUNNER``; a rank of several threads is ``2 × 4``."""
     threads = point["workers"] // point["ranks"]
     count = f"{point['ranks']} × {threads}" if threads > 1 else str(point["ranks"])
-    name = f"pc (T = {point['steps']})" if point["algorithm"] == "pc" else point["algorithm"]
+    name = point["algorithm"]
+    if name == "pc" or (name not in ALGORITHMS and (point["steps"] or 1) > 1):
+        name = f"{name} (T = {point['steps']})"
     return [name, point["execution"], ("†" if point["oversubscribed"] else "") + count]
 
 

@@ -230,7 +230,7 @@ def step_costs(results: Results, format: str = "text") -> str:
             *case_cells(step),
             step["algorithm"],
             by_whom(step["execution"], team(step)),
-            step["steps"],
+            step["steps"] if isinstance(step["steps"], int) else short(step["steps"]),
             scaled(step["seconds"]),
             scaled(step["ipc"]),
             *factor(step, "ratio", ""),
@@ -239,7 +239,7 @@ def step_costs(results: Results, format: str = "text") -> str:
     ]
     header = ["algorithm", "execution", "steps", "seconds per step", "iPC's", "ratio", "95 % interval"]
     said = (
-        "ratio = seconds per inference step of PC or Z-IL ÷ seconds per step of iPC, same execution and workers;"
+        "ratio = seconds per inference step ÷ seconds per step of iPC with the same execution and workers;"
         " PC takes T + 1 steps per weight update, Z-IL one per layer"
     )
     return f"{said}\n\n{listing(header, body, format)}"

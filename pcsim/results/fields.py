@@ -3,69 +3,61 @@
 from __future__ import annotations
 
 import math
+import re
 import reprlib
-import sys
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..checks import FLAG, NUMBER, Rule, is_number, is_whole, list_of, one_of, or_null, whole
 from ..errors import InputError
 
 SCHEMA = "pcsim-results/1"
 
 CURVES = "pcsim-curves/1"  # learning curves, one row per run
 
-ALGORITHMS = ("bp", "pc", "zil", "ipc")
+ALGORITHMS = ("bp", "pc", "zil", "ipc")  # pcsim's own; others have names of the same kind
 
 KINDS = ("measured", "predicted", "counted")
 
 Row = dict[str, Any]
 
 
-def _number(value: Any) -> bool:
-    # One comparison refuses NaN, infinities and integers beyond what a float holds.
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+def names_of(rows: Iterable[Mapping[str, Any]], known: Sequence[str] = ALGORITHMS) -> list[str]:
+    """The algorithms that rows are of: those ``known`` in that order, whether there are rows of them or not; then the
+    others, sorted."""
+    return [*known, *sorted({row["algorithm"] for row in rows} - set(known))]
 
 
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+_TEXT: Rule = ("a text", lambda v: isinstance(v, str) and v != "")
 
+_NUMBER = or_null(NUMBER)
 
-_Check = tuple[str, Callable[[Any], bool]]
+_INDEX, _MANY = or_null(whole(0), ", or null"), or_null(whole(), ", or null")
 
-_TEXT: _Check = ("a text", lambda v: isinstance(v, str) and v != "")
+_AMOUNT: Rule = ("a number of at least 0, or null", lambda v: v is None or (is_number(v) and v >= 0))
 
-_COUNT: _Check = ("a whole number, 1 or more", lambda v: _whole(v, 1))
+_SECONDS: Rule = ("positive seconds or null", lambda v: v is None or (is_number(v) and v > 0))
 
-_NUMBER: _Check = ("a finite number or null", lambda v: v is None or _number(v))
-
-_INDEX: _Check = ("a whole number, 0 or more, or null", lambda v: v is None or _whole(v, 0))
-
-_FLAG: _Check = ("true or false", lambda v: isinstance(v, bool))
-
-_MANY: _Check = ("a whole number, 1 or more, or null", lambda v: v is None or _whole(v, 1))
-
-_AMOUNT: _Check = ("a number, 0 or more, or null", lambda v: v is None or (_number(v) and v >= 0))
-
-_REQUIRED: dict[str, _Check] = {
-    "algorithm": ("one of " + ", ".join(ALGORITHMS), lambda v: v in ALGORITHMS),
-    **dict.fromkeys(("execution", "backend", "dtype", "activation"), _TEXT),
-    **dict.fromkeys(("workers", "depth", "width", "batch"), _COUNT),
-    "steps": _INDEX,
-    "kind": ("one of " + ", ".join(KINDS), lambda v: v in KINDS),
-    "seconds": (
-        "a list of positive seconds (null where a sample is missing)",
-        lambda v: isinstance(v, list) and all(s is None or (_number(s) and s > 0) for s in v),
+_REQUIRED: dict[str, Rule] = {
+    "algorithm": (
+        f"a name such as {', '.join(ALGORITHMS)}",
+        lambda v: isinstance(v, str) and re.fullmatch(r"[a-z][a-z0-9_-]*", v) is not None,
     ),
-    "median": ("positive seconds or null", lambda v: v is None or (_number(v) and v > 0)),
+    **dict.fromkeys(("execution", "backend", "dtype", "activation"), _TEXT),
+    **dict.fromkeys(("workers", "depth", "width", "batch"), whole()),
+    "steps": _INDEX,
+    "kind": one_of(KINDS),
+    "seconds": list_of("a list of positive seconds (null where a sample is missing)", _SECONDS[1]),
+    "median": _SECONDS,
     "ci95": (
         "null or [low, high]",
-        lambda v: v is None or (isinstance(v, list) and len(v) == 2 and all(map(_number, v)) and v[0] <= v[1]),
+        lambda v: v is None or (isinstance(v, list) and len(v) == 2 and all(map(is_number, v)) and v[0] <= v[1]),
     ),
-    "warnings": ("a list of texts", lambda v: isinstance(v, list) and all(isinstance(t, str) for t in v)),
+    "warnings": list_of("a list of texts", lambda v: isinstance(v, str)),
     "error": ("null or a text", lambda v: v is None or isinstance(v, str)),
 }
 
-_OPTIONAL: dict[str, _Check] = {
+_OPTIONAL: dict[str, Rule] = {
     **dict.fromkeys(("mm", "smm", "mm_full", "smm_full", "smm_workers", "flops", "bytes"), _NUMBER),
     **dict.fromkeys(("flop_rate", "bandwidth", "roofline", "compile_seconds", "handover_seconds"), _NUMBER),
     **dict.fromkeys(("core_distance", "drift", "gemm_rate", "tile_rate"), _NUMBER),
@@ -76,21 +68,19 @@ _OPTIONAL: dict[str, _Check] = {
     **dict.fromkeys(("ranks", "hosts"), _MANY),
     **dict.fromkeys(("messages", "counted_messages", "message_bytes", "collectives", "latency", "delay"), _AMOUNT),
     "variant": ("a text or null", lambda v: v is None or isinstance(v, str)),
-    **dict.fromkeys(("auto", "checked"), _FLAG),
+    **dict.fromkeys(("auto", "checked"), FLAG),
+    "inference_steps": ("a number above 0 or null", lambda v: v is None or (is_number(v) and v > 0)),  # of an update
 }
 
-_NUMBERS: _Check = (
-    "a list of numbers or nulls",
-    lambda v: isinstance(v, list) and all(n is None or _number(n) for n in v),
-)
+_NUMBERS = list_of("a list of numbers or nulls", _NUMBER[1])
 
-_CURVE: dict[str, _Check] = {
+_CURVE: dict[str, Rule] = {
     **{name: _REQUIRED[name] for name in ("algorithm", "kind")},
     **dict.fromkeys(("label", "optimizer"), _TEXT),
-    "alpha": ("a number", _number),
-    **dict.fromkeys(("depth", "samples"), _COUNT),
-    "sizes": ("a list of whole numbers", lambda v: isinstance(v, list) and all(_whole(n, 1) for n in v)),
-    "interrupted": _FLAG,
+    "alpha": NUMBER,
+    **dict.fromkeys(("depth", "samples"), whole()),
+    "sizes": list_of("a list of whole numbers of at least 1", is_whole),
+    "interrupted": FLAG,
     "diverged": _INDEX,
     **dict.fromkeys(("updates", "smm", "mm", "seconds", "loss", "energy"), _NUMBERS),
 }
@@ -99,6 +89,7 @@ _FIELDS = {SCHEMA: (_REQUIRED, _OPTIONAL), CURVES: (_CURVE, {})}
 
 
 def check_row(row: Row, where: str, schema: str) -> None:
+    """InputError, which begins with ``where``, for a row that lacks a field or holds what the field may not be."""
     required, optional = _FIELDS[schema]
     for name in required:
         if name not in row:
@@ -110,6 +101,7 @@ def check_row(row: Row, where: str, schema: str) -> None:
 
 
 def all_finite(value: Any) -> bool:
+    """Whether no number in lists and dictionaries, however nested, is NaN or infinite."""
     left = [value]  # a loop, since a file may nest deeper than Python recurses
     while left:
         held = left.pop()

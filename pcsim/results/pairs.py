@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from .fields import names_of
 from .files import Results, configuration, samples
 from .statistics import bootstrap_interval, ratio_interval, significant
 
@@ -266,27 +267,27 @@ def gains(results: Results) -> list[Row]:
 
 
 def steps(results: Results) -> list[Row]:
-    """What an inference step of PC and Z-IL costs against a step of iPC with the same execution, backend and workers.
+    """What an inference step of PC, Z-IL and others costs against a step of iPC with the same execution, backend and
+    workers.
 
     PC takes T + 1 steps for a weight update (T with a value update, and the last), Z-IL takes L (CONTRACT section 1);
-    their forward start is inside their time. Each holds the fields of :class:`Cell`, ``algorithm``, ``execution``,
+    forward starts are inside their time. Each holds the fields of :class:`Cell`, ``algorithm``, ``execution``,
     ``backend``, ``workers``, ``steps`` (so many), ``seconds`` (per step), ``ipc`` (seconds of an iPC step), ``ratio``
     of the two and its interval ``low``, ``high``. Raises :class:`InputError` where no cell has both.
     """
     found = []
     for cell, rows in cells(results).items():
         known = {_runner(row): row for row in merged(rows, "ipc", FUSED)}
-        for run in [*merged(rows, "pc"), *merged(rows, "zil")]:
-            ipc = known.get(_runner(run))
-            if ipc is None or (run["algorithm"] == "pc" and not run["steps"]):
+        for run in [run for name in names_of(rows) if name not in ("bp", "ipc") for run in merged(rows, name)]:
+            ipc, count = known.get(_runner(run)), steps_of(run)
+            if ipc is None or count is None:
                 continue
-            count = steps_of(run)
             ratio, low, high = (quotient(number, count) for number in compared(run, ipc)[:3])
             step = {name: run[name] for name in ("algorithm", "execution", "backend", "workers")} | {"steps": count}
             step |= {"seconds": run["median"] / count, "ipc": ipc["median"]}
             found.append(cell._asdict() | step | {"ratio": ratio, "low": low, "high": high})
     if not found:
-        raise InputError(f"{results.path}: no cell has PC or Z-IL beside iPC on the same workers")
+        raise InputError(f"{results.path}: no cell has PC, Z-IL or another algorithm beside iPC on the same workers")
     return found
 
 
@@ -361,9 +362,13 @@ def _runner(run: Mapping[str, Any]) -> tuple[Any, ...]:
     return run["execution"], run["backend"], run["workers"], run.get("ranks")
 
 
-def steps_of(run: Mapping[str, Any]) -> int:
-    """Inference steps of a weight update (CONTRACT section 1); 1 of BP, which has none."""
-    return {"pc": (run["steps"] or 0) + 1, "zil": run["depth"]}.get(run["algorithm"], 1)
+def steps_of(run: Mapping[str, Any]) -> float | None:
+    """Inference steps of a weight update; 1 of BP, which has none. Rows that do not say it are older and of pcsim's own
+    algorithms (CONTRACT section 1), or it is not known."""
+    if run.get("inference_steps"):
+        return run["inference_steps"]
+    steps = run["steps"] and run["steps"] + 1
+    return {"bp": 1, "ipc": 1, "zil": run["depth"], "pc": steps or None}.get(run["algorithm"])
 
 
 def _by_workers(rows: Iterable[Row]) -> dict[int, Row]:

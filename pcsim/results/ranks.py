@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import InputError
+from .fields import names_of
 from .files import Results
 from .pairs import (
     FUSED,
@@ -151,7 +152,8 @@ def exchanges(results: Results) -> list[Row]:
             share, lost = quotient(sent["messages"], sent["counted_messages"]), sent["handover_seconds"]
             sent["differs"] = share is not None and abs(share - 1) > 1e-6
             sent["handover_latencies"] = quotient(lost, sent["latency"])
-            sent["handover_share"] = None if lost is None else lost * steps_of(run) / run["median"]
+            each = steps_of(run)
+            sent["handover_share"] = None if lost is None or each is None else lost * each / run["median"]
             found.append(_point(cell, run) | sent)
     if not found:
         raise InputError(f"{results.path}: no row was measured with MPI on more than one worker")
@@ -163,26 +165,35 @@ def _threads(run: Mapping[str, Any]) -> int | None:
     return None if run["execution"] == "serial" else run["workers"] // ranks_of(run)
 
 
+_ORDER = ("ipc", "bp", "pc", "zil")  # of algorithms; others follow
+
+
 def _with_ranks(rows: Iterable[Row]) -> list[Row]:
-    """The merged rows with MPI: iPC first, then BP in the order of ``LADDER``, PC, Z-IL; each by workers and ranks."""
+    """The merged rows with MPI: iPC first, then BP in the order of ``LADDER``, PC, Z-IL, others; each by workers and
+    ranks."""
     rows = [row for row in rows if row["backend"] == RANKS]
-    found = [run for name in ("ipc", "bp", "pc", "zil") for run in merged(rows, name, FUSED if name == "ipc" else None)]
+    found = [run for name in names_of(rows) for run in merged(rows, name, FUSED if name == "ipc" else None)]
     return sorted(found, key=_curve)
 
 
 def _curve(run: Mapping[str, Any]) -> tuple[Any, ...]:
     """Where a row or point stands: points of one scaling curve follow one another."""
-    place, rung = ("ipc", "bp", "pc", "zil").index(run["algorithm"]), 0
+    name, rung = run["algorithm"], 0
+    place = _ORDER.index(name) if name in _ORDER else len(_ORDER)
     if run["algorithm"] == "bp":
         rung = LADDER.index(run["execution"]) if run["execution"] in LADDER else len(LADDER)
-    steps = (run["steps"] or 0) if run["algorithm"] == "pc" else 0
-    return place, steps, rung, run["workers"], ranks_of(run), run["execution"]
+    return place, name, _steps(run), rung, run["workers"], ranks_of(run), run["execution"]
+
+
+def _steps(run: Mapping[str, Any]) -> int:
+    """T of PC, and of others that have one, which tells one curve from another."""
+    return 0 if run["algorithm"] in ("bp", "zil", "ipc") else run["steps"] or 0
 
 
 def _start(run: Row, alone: Iterable[Row]) -> Row | None:
     """What a run is measured against: of those alone its own algorithm's fastest; of BP that of serial BP, if any."""
     name = run["algorithm"]
-    own = [row for row in alone if row["algorithm"] == name and (name != "pc" or row["steps"] == run["steps"])]
+    own = [row for row in alone if row["algorithm"] == name and _steps(row) == _steps(run)]
     serial = [row for row in own if row["execution"] == "serial"]
     return fastest((name == "bp" and serial) or own)
 

@@ -6,6 +6,7 @@ the plan of the simulator. Nothing here knows nets, engines or machines.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
@@ -51,6 +52,22 @@ class Calendar:
         """Steps from one forward start to the next; 0 for no other."""
         return len(self.stages) * (self.repeats or 0)
 
+    @property
+    def period(self) -> int:
+        """Steps after which everything comes again, forward starts included."""
+        return len(self.stages) * (self.repeats or 1)
+
+    @property
+    def period_updates(self) -> int:
+        """Complete weight updates of a period."""
+        return int(self.completed[-1]) * (self.repeats or 1)
+
+    @property
+    def steps_per_update(self) -> int | float:
+        """Inference steps per complete weight update, the mean of a round."""
+        mean = Fraction(len(self.stages), int(self.completed[-1]))
+        return int(mean) if mean.denominator == 1 else float(mean)
+
     @cached_property
     def moves(self) -> np.ndarray:
         """Of each stage, whether values move: bool, (S,)."""
@@ -69,67 +86,82 @@ class Calendar:
         return found
 
     def steps(self, updates: int, position: int = 0) -> int:
-        """Steps until so many more weight updates are complete, from a stage of the round on."""
-        round_, rest = divmod(int(self.completed[position]) + updates, int(self.completed[-1]))
-        last = int(np.searchsorted(self.completed, rest)) if rest else 0
-        return round_ * len(self.stages) + last - position
+        """Steps from a stage of the round on, up to and including the one that completes so many more weight updates
+        (1 or more)."""
+        round_, rest = divmod(int(self.completed[position]) + updates - 1, int(self.completed[-1]))
+        return round_ * len(self.stages) + int(np.searchsorted(self.completed, rest + 1)) - position
 
     def check(self, depth: int) -> None:
         """InputError, in one line, for a calendar that breaks a rule in a net of that depth."""
         _check_stages(self.stages, depth)
-        if self.repeats is not None and (isinstance(self.repeats, bool) or self.repeats < 1):
+        if self.repeats is not None and (isinstance(self.repeats, bool) or not _whole(self.repeats, 1)):
             raise InputError(f"a calendar repeats 1 time or more, or for ever (None), not {self.repeats!r}")
+        moving = any(stage.move for stage in self.stages)
         if self.chained:
-            if any(stage.move for stage in self.stages) or len(self.stages) > 1 or self.repeats != 1:
+            if moving or len(self.stages) > 1 or self.repeats != 1:
                 raise InputError("a chained calendar has one stage, which moves no values, and a batch for each round")
             return
+        if depth > 1 and not moving:
+            raise InputError("no stage moves values, so no error ever reaches W[0]")
         if self.repeats is not None:
             _check_reach(self.stages, self.repeats, depth)
 
 
+def _whole(value: object, least: int) -> bool:
+    return isinstance(value, int | np.integer) and bool(value >= least)
+
+
 def _check_stages(stages: Sequence[Stage], depth: int) -> None:
     """What holds of the stages of every calendar."""
+    if not isinstance(stages, tuple) or not all(isinstance(stage, Stage) for stage in stages):
+        raise InputError(f"the stages of a calendar are a tuple of Stage, not {stages!r:.60}")
     if not stages:
         raise InputError("a calendar needs at least one stage")
-    waiting: set[int] = set(range(depth))
+    layers = set(range(depth))
+    waiting = set(layers)
     for number, stage in enumerate(stages):
-        unknown = [l for l in stage.update if not 0 <= l < depth]
-        if unknown:
-            raise InputError(f"stage {number} updates W[{unknown[0]}], but the net has W[0] to W[{depth - 1}]")
+        if not isinstance(stage.update, tuple) or not all(_whole(l, 0) and l < depth for l in stage.update):
+            raise InputError(
+                f"stage {number} updates {stage.update!r:.60}, but must name weights of the net in a tuple:"
+                f" W[0] to W[{depth - 1}]"
+            )
         if len(set(stage.update)) < len(stage.update):
             raise InputError(f"stage {number} updates a layer twice")
-        if not stage.predict and (stage.move or stage.update):
-            what = f"W[{min(stage.update)}]" if stage.update else "the values"
-            raise InputError(f"stage {number} updates {what} before the error is known: it does not predict")
-        waiting -= set(stage.update)
+        if not stage.predict:
+            if stage.move or stage.update:
+                what = f"W[{min(stage.update)}]" if stage.update else "the values"
+                raise InputError(f"stage {number} updates {what} before the error is known: it does not predict")
+            raise InputError(f"stage {number} does nothing: it does not predict")
+        waiting.difference_update(stage.update)
         if stage.completes:
             if waiting:
                 raise InputError(f"stage {number} completes a weight update in which W[{min(waiting)}] was not updated")
-            waiting = set(range(depth))
+            waiting = set(layers)
     if not any(stage.completes for stage in stages):
         raise InputError("no stage completes a weight update")
     if len(waiting) < depth:
-        l = min(set(range(depth)) - waiting)
+        l = min(layers - waiting)
         raise InputError(f"W[{l}] updates after the last weight update of the round is complete")
 
 
 def _check_reach(stages: Sequence[Stage], repeats: int, depth: int) -> None:
     """From a forward start the output's error comes down one layer each time that values move. A layer must not update
     only before that, where the batch lasts until then: it would never learn."""
-    first, last = np.full(depth, -1), np.full(depth, -1)  # when the error is known, and the last update
-    below, step = depth - 1, 0
-    for _ in range(min(repeats, depth)):
+    if repeats > depth:  # values move once in each round, or more often, and so every layer has an error in the last
+        return
+    first, last = [-1] * depth, [-1] * depth  # steps at which the error is known, and of the last update
+    below, step = depth - 1, 0  # the lowest layer whose error is known
+    for _ in range(repeats):
         for stage in stages:
-            if stage.predict and below >= 0:
-                known = np.arange(depth) >= below
-                first[known & (first < 0)] = step
-            last[list(stage.update)] = step
+            if below >= 0 and first[below] < 0:
+                first[below] = step
+            for l in stage.update:
+                last[l] = step
             below -= stage.move
             step += 1
-    late = np.flatnonzero((first >= 0) & (last < first))
-    if late.size and repeats <= depth:
-        l = int(late[-1])
-        raise InputError(
-            f"W[{l}] updates for the last time at step {last[l]} of a batch,"
-            f" before its error is known at step {first[l]}"
-        )
+    for l in reversed(range(depth)):
+        if 0 <= last[l] < first[l]:
+            raise InputError(
+                f"W[{l}] updates for the last time at step {last[l]} of a batch,"
+                f" before its error is known at step {first[l]}"
+            )

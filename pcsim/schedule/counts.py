@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..errors import InputError
-from .builders import backprop, incremental, predictive_coding, zero_divergence
 from .tasks import Kind, TaskGraph, whole_count
 
 
@@ -31,22 +30,25 @@ def figure_5(graph: TaskGraph, backward: int = 6) -> tuple[int, int]:
     return int(np.sum(layers == graph.depth)), int(np.sum((layers > 0) & (layers < graph.depth)))
 
 
-def table4(depths: Iterable[int], steps: Iterable[int] = (), workers: Iterable[int] = ()) -> list[dict[str, Any]]:
-    """The counts of BP, PC (one row per T in ``steps``), Z-IL and iPC at every depth (iPC paper, Table 4).
+class Counted(Protocol):
+    """An algorithm, as far as it is counted."""
 
-    Rows hold ``algorithm``, ``depth``, ``steps`` (None except for PC) and, per weight update in the steady
-    state, ``mm``, ``smm``, ``mm_full``, ``smm_full`` and ``smm_workers`` (a value per number of workers).
+    def steady_tasks(self, depth: int) -> TaskGraph:
+        """Its task graph, long enough for the counts of the steady state."""
+
+
+def table4(depths: Iterable[int], algorithms: Iterable[Counted], workers: Iterable[int] = ()) -> list[dict[str, Any]]:
+    """The counts of each of ``algorithms`` at every depth (iPC paper, Table 4).
+
+    Rows hold ``algorithm``, ``depth``, ``steps`` (T of PC and of others that have one; else None) and, per weight
+    update in the steady state, ``mm``, ``smm``, ``mm_full``, ``smm_full`` and ``smm_workers`` (a value per number of
+    workers).
     """
-    steps, workers = list(steps), list(workers)
+    algorithms, workers = list(algorithms), list(workers)
     counts = ("algorithm", "depth", "mm", "smm", "mm_full", "smm_full")
 
-    def row(graph: TaskGraph, T: int | None = None) -> dict[str, Any]:
+    def row(graph: TaskGraph, T: int | None) -> dict[str, Any]:
         makespans = {P: graph.makespan(P) for P in workers}
         return {**{name: getattr(graph, name) for name in counts}, "steps": T, "smm_workers": makespans}
 
-    rows = []
-    for depth in depths:
-        rows.append(row(backprop(depth, 2)))
-        rows += [row(predictive_coding(depth, 2, T), T) for T in steps]
-        rows += [row(zero_divergence(depth, 2)), row(incremental(depth, 2))]
-    return rows
+    return [row(one.steady_tasks(depth), getattr(one, "T", None)) for depth in depths for one in algorithms]

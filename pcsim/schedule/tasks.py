@@ -1,4 +1,4 @@
-"""The one truth about what depends on what: task graphs of BP, PC, Z-IL and iPC.
+"""The one truth about what depends on what: task graphs.
 
 A graph lists every task of a run (predictions, error products, value and weight updates, per layer and step)
 with its data-flow edges. Values and weights count as double-buffered: only true dependencies are edges.
@@ -50,28 +50,17 @@ class Predecessors(NamedTuple):
 
 
 class Lookup:
-    """Ids from (kind, step, layer); tasks of one kind and step stand together, layers rising or falling."""
+    """Ids from (kind, step, layer)."""
 
     def __init__(self, kinds: NDArray[Any], layers: NDArray[Any], steps: NDArray[Any]) -> None:
-        change = (np.diff(kinds) != 0) | (np.diff(steps) != 0)
-        first = np.concatenate(([0], np.flatnonzero(change) + 1))
-        last = np.concatenate((first[1:], [kinds.size])) - 1
-        direction = np.where(layers[last] < layers[first], -1, 1)
-        shape = (len(Kind), int(steps[-1]) + 1)
-        where = (kinds[first], steps[first])
-        self.direction, self.origin = np.ones(shape, np.int64), np.zeros(shape, np.int64)
-        self.low, self.high = np.zeros(shape, np.int64), np.full(shape, -1, np.int64)
-        self.direction[where] = direction
-        self.origin[where] = first - direction * layers[first]
-        self.low[where] = np.minimum(layers[first], layers[last])
-        self.high[where] = np.maximum(layers[first], layers[last])
+        shape = (len(Kind), int(steps[-1]) + 1, int(layers.max()) + 1)
+        self.ids = np.full(shape, -1, np.int32)
+        self.ids[kinds, steps, layers] = np.arange(kinds.size, dtype=np.int32)
 
     def __call__(self, kind: ArrayLike, step: ArrayLike, layer: ArrayLike) -> NDArray[np.int64]:
         kind, step, layer = np.asarray(kind), np.asarray(step), np.asarray(layer)
-        known = (step >= 0) & (step < self.origin.shape[1])
-        step = np.where(known, step, 0)
-        known = known & (layer >= self.low[kind, step]) & (layer <= self.high[kind, step])
-        return np.where(known, self.origin[kind, step] + self.direction[kind, step] * layer, -1)
+        known = (step >= 0) & (step < self.ids.shape[1]) & (layer >= 0) & (layer < self.ids.shape[2])
+        return np.where(known, self.ids[kind, np.where(known, step, 0), np.where(known, layer, 0)], np.int64(-1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +69,8 @@ class TaskGraph:
 
     ``kinds``, ``layers``, ``steps`` (global inference step) and ``update_of`` (index of the weight update it
     belongs to) have one entry per task. The calendar repeats every ``period`` steps: 1 for BP and for iPC on
-    a full batch, a whole cycle otherwise. The arrays are shared: treat them as read-only.
+    a full batch, a whole cycle (or round, where there is no end) otherwise. The arrays are shared: treat them as
+    read-only.
     """
 
     algorithm: str
@@ -100,8 +90,9 @@ class TaskGraph:
     def _lookup(self) -> Lookup:
         return Lookup(self.kinds, self.layers, self.steps)
 
-    def messages(self, owner: Sequence[int]) -> int:
-        """Messages per weight update (the middle one of this graph) where worker ``owner[l]`` has layer l's products.
+    def messages(self, owner: Sequence[int]) -> int | float:
+        """Messages per weight update, the mean of a period in the middle of this graph, where worker ``owner[l]`` has
+        layer l's products.
 
         A message is one task's result sent to one worker that needs it. Values between two workers' layers are moved by
         both (each has a copy, as in the engines), so that these need the other's error or product, but not its values.
@@ -112,12 +103,13 @@ class TaskGraph:
         moved = self.kinds == Kind.VALUE
         homes = own[self.layers], np.where(moved, own[self.layers - 1], own[self.layers])
         found = set()
-        middle = self.update_of[before] == self.updates // 2
+        first = (self.updates - self.period_updates + 1) // 2
+        middle = (self.update_of[before] >= first) & (self.update_of[before] < first + self.period_updates)
         for home in homes:
             needs = home[after]
             sent = middle & (needs != homes[0][before]) & (needs != homes[1][before])
             found |= set(zip(before[sent].tolist(), needs[sent].tolist(), strict=True))
-        return len(found)
+        return _number(Fraction(len(found), self.period_updates))
 
     def task(self, kind: ArrayLike, step: ArrayLike, layer: ArrayLike) -> NDArray[np.int64]:
         """Ids of tasks, -1 where there is none; the arguments broadcast against one another."""
@@ -155,10 +147,14 @@ class TaskGraph:
         return completion
 
     @cached_property
-    def _period_updates(self) -> int:
+    def period_updates(self) -> int:
         """Weight updates per period of the calendar; raises where the graph shows no steady state."""
         steps = int(self.steps[-1]) + 1
-        updates = self.period * self.updates // steps
+        if steps > self.period:
+            before = np.searchsorted(self.steps, steps - 1 - self.period)
+            updates = int(self.update_of[-1] - self.update_of[before])
+        else:
+            updates = self.period * self.updates // steps
         if self.updates <= updates:
             raise InputError(
                 f"a steady state needs at least {updates + 1} weight updates, the graph has {self.updates}:"
@@ -166,13 +162,16 @@ class TaskGraph:
             )
         return updates
 
+    def in_period(self) -> NDArray[np.bool_]:
+        """Which tasks belong to the weight updates of the last period, which is in the steady state."""
+        return self.update_of >= self.updates - self.period_updates
+
     def _products(self, costs: Mapping[Kind, int]) -> int | float:
-        counted = self.update_of >= self.updates - self._period_updates
-        return _number(Fraction(int(self._costs(costs)[counted].sum()), self._period_updates))
+        return _number(Fraction(int(self._costs(costs)[self.in_period()].sum()), self.period_updates))
 
     def _growth(self, costs: Mapping[Kind, int]) -> int | float:
         # The first half of the updates is left out, in case the forward start still shows there.
-        period = self._period_updates
+        period = self.period_updates
         span = period * max(1, (self.updates - 1) // (2 * period))
         completion = self._completion(self._finish_times(costs))
         return _number(Fraction(int(completion[-1] - completion[-1 - span]), span))
@@ -181,8 +180,8 @@ class TaskGraph:
     def mm(self) -> int | float:
         """Matrix multiplications per weight update, steady state, paper convention (iPC paper, Table 4).
 
-        Whole, except for iPC with ``steps_per_batch``: there it is the mean over one batch. As all counts do,
-        it raises ``InputError`` with fewer than two updates (``steps_per_batch`` + 1 where that is given).
+        The mean of a period: whole, unless several updates share one (as in iPC with ``steps_per_batch``). As all
+        counts do, it raises ``InputError`` where the graph has no more updates than a period.
         """
         return self._products(PAPER_COSTS)
 
@@ -210,7 +209,7 @@ class TaskGraph:
         from ..kernels.graphs import paths
 
         workers = min(whole_count("workers", workers), MOST)
-        updates = self._period_updates
+        updates = self.period_updates
         steps = int(self.steps[-1]) + 1
         indptr, indices = self.predecessors
         first = int(np.searchsorted(self.steps, steps - self.period))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..algorithms import PC, Algorithm
+from ..algorithms import Algorithm
 from ..errors import InputError
 from ..net.network import Network, require_weights
 from .data import Dataset
@@ -30,7 +30,7 @@ class Study:
     def label(self) -> str:
         """The curve's name in figures and messages."""
         a = self.algorithm
-        return f"{a.title} T={a.T}" if isinstance(a, PC) else a.title
+        return f"{a.title} T={a.T}" if hasattr(a, "T") else a.title
 
     @property
     def knobs(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class Study:
 
 def curve(plan: Study, run: Run, settings: dict[str, Any]) -> dict[str, Any]:
     """A finished or interrupted run as a row of a curves file: SMMs and MMs in the paper's convention."""
-    graph = plan.algorithm.tasks(len(plan.sizes) - 1, 3)
+    graph = plan.algorithm.steady_tasks(len(plan.sizes) - 1)
     return {
         **plan.knobs,
         **settings,
@@ -96,7 +96,13 @@ def curves(
             raise InputError(
                 f"sizes {list(plan.sizes)} do not fit {data.name}: {data.x.shape[1]} inputs, {data.y.shape[1]} outputs"
             )
-        check_batches(plan.algorithm, len(data.x), settings.get("batch_size"), settings.get("steps_per_batch"))
+        check_batches(
+            plan.algorithm,
+            len(plan.sizes) - 1,
+            len(data.x),
+            settings.get("batch_size"),
+            settings.get("steps_per_batch"),
+        )
         require_weights(plan.sizes)
     for number, plan in enumerate(plans, 1):
         wanted = {**plan.knobs, **told}
@@ -112,7 +118,7 @@ def curves(
             if on_record:
                 on_record(run)
 
-        count = min(workers, len(plan.sizes) - 1) if isinstance(workers, int) and plan.algorithm.name != "bp" else 1
+        count = min(workers, len(plan.sizes) - 1) if isinstance(workers, int) and not plan.algorithm.chained else 1
         try:
             run = train(
                 net,

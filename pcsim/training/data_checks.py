@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..algorithms import BP, Algorithm, whole
+from ..algorithms import Algorithm, whole
 from ..errors import InputError
 from ..host.mpi import from_root, on_root, world
 from ..net.network import Network, as_array
@@ -14,15 +14,24 @@ from ..net.network import Network, as_array
 Array = np.ndarray
 
 
-def check_batches(algorithm: Algorithm, rows: int, batch_size: int | None, steps_per_batch: int | None) -> int:
-    """The number of rows in a batch; InputError for batches that ``train`` could not make of so many rows."""
+def check_batches(
+    algorithm: Algorithm, depth: int, rows: int, batch_size: int | None, steps_per_batch: int | None
+) -> int:
+    """The number of rows in a batch; InputError for batches that ``train`` could not make of so many rows, and for a
+    calendar that breaks a rule in a net of that depth."""
     batch = rows if batch_size is None else batch_size
     if isinstance(batch, bool) or not isinstance(batch, int | np.integer) or not 1 <= batch <= rows:
         raise InputError(f"batch_size must be between 1 and the {rows} rows of the data, not {batch!r}")
     if steps_per_batch is not None:
         whole("steps_per_batch", steps_per_batch)
-    if algorithm.name == "ipc" and batch < rows and steps_per_batch is None:
-        raise InputError("iPC with a batch_size needs steps_per_batch: for how many updates it stays on a batch")
+    if algorithm.checked_calendar(depth, steps_per_batch).endless and batch < rows:
+        if steps_per_batch is not None:
+            raise InputError(
+                f"{algorithm.title} leaves steps_per_batch alone and would stay on its first batch for ever"
+            )
+        raise InputError(
+            f"{algorithm.title} with a batch_size needs steps_per_batch: for how many updates it stays on a batch"
+        )
     return int(batch)
 
 
@@ -58,7 +67,7 @@ def _data(name: str, value: ArrayLike, width: int, network: Network) -> Array:
 def given_values(values: list[Array], network: Network, batch: int, algorithm: Algorithm) -> list[Array]:
     shapes = [(batch, n) for n in network.sizes]
     given = [as_array("values", v) for v in values] if isinstance(values, list | tuple) else []
-    if isinstance(algorithm, BP) or [v.shape for v in given] != shapes:
+    if algorithm.chained or [v.shape for v in given] != shapes:
         raise InputError(f"values must be arrays of shapes {shapes}, for PC, Z-IL and iPC")
     return [np.array(v, network.dtype) for v in given]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..algorithms import BP, Algorithm
+from ..algorithms import Algorithm
 from ..engines import Engine, blas_threads, make_engine
 from ..engines.limits import resolve_workers
 from ..errors import InputError
@@ -76,12 +76,12 @@ def train(
     and the result is on all ranks, but of a lazy net each rank has only its own layers). workers: a number of threads
     (of each rank), or "auto" for as many as there are usable cores and layers to share (on ranks: 1). batch_size: None
     for full batch; else batches are drawn without replacement in an order given by ``seed``, the rest of an epoch that
-    fills no batch left out, and iPC stays on each for ``steps_per_batch`` updates. record_every: updates between two
-    records of energy and loss, 0 for none. values: L + 1 arrays (B, n[l]) to begin from in place of the first forward
-    pass (not BP). until_loss: stop at the first record at or below it. trace: keep a timeline of the updates since the
-    last record, so of the whole run with record_every=0 (every event of every step: short runs). on_record: called
-    after each record. execution: how BP shares its work among threads or ranks: "serial" (default), "intra-layer",
-    "blas" (threads alone), "pipeline" or "data-parallel".
+    fills no batch left out, and iPC (as whatever has no end of its own) stays on each for ``steps_per_batch`` updates.
+    record_every: updates between two records of energy and loss, 0 for none. values: L + 1 arrays (B, n[l]) to begin
+    from in place of the first forward pass (not BP). until_loss: stop at the first record at or below it. trace: keep a
+    timeline of the updates since the last record, so of the whole run with record_every=0 (every event of every step:
+    short runs). on_record: called after each record. execution: how BP shares its work among threads or ranks: "serial"
+    (default), "intra-layer", "blas" (threads alone), "pipeline" or "data-parallel".
 
     The same call gives the same bits every time, for any number of workers. Raises InputError for arguments that
     do not fit. A run that diverges ends early, and says so in ``diverged``.
@@ -100,7 +100,7 @@ def train(
     for name, number, least in (("updates", updates, 1), ("record_every", record_every, 0)):
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
             raise InputError(f"{name} must be a whole number of at least {least}, not {number!r}")
-    batch = check_batches(algorithm, count, batch_size, steps_per_batch)
+    batch = check_batches(algorithm, network.depth, count, batch_size, steps_per_batch)
     check_seed(seed)
     if until_loss is not None:
         if isinstance(until_loss, bool) or not isinstance(until_loss, int | float) or math.isnan(until_loss):
@@ -109,7 +109,7 @@ def train(
             raise InputError("until_loss needs record_every of at least 1: without records nobody looks at the loss")
     if values is not None:
         values = given_values(values, network, batch, algorithm)
-    if execution is not None and (backend == "numpy" or not isinstance(algorithm, BP)):
+    if execution is not None and (backend == "numpy" or not algorithm.chained):
         raise InputError("execution says how BP shares its work among threads or ranks; nothing else takes one")
     workers = resolve_workers(workers, algorithm, network.depth, backend, execution)
     if backend == "mpi":
@@ -124,7 +124,7 @@ def train(
         targets,
         lambda: next(order),
         workers=workers,
-        steps_per_batch=steps_per_batch if algorithm.name == "ipc" else None,
+        steps_per_batch=steps_per_batch,
         values=values,
         **({"execution": execution} if execution else {}),
     )

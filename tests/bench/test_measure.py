@@ -8,13 +8,13 @@ import pytest
 
 from pcsim import BP, IPC, PC, ZIL, InputError
 from pcsim.algorithms import Algorithm
-from pcsim.bench import build, grid, measure, sweep, traces, work
+from pcsim.bench import build, check, grid, measure, sweep, traces, work
 from pcsim.bench import contenders as who
 from pcsim.bench.case import Case
 from pcsim.bench.ceilings import Ceiling, Ceilings, measure_ceilings
 from pcsim.bench.contenders import Contender
 from pcsim.bench.launch import measure_afresh
-from pcsim.bench.measure import Measurement
+from pcsim.bench.measure import measure_cell
 from pcsim.bench.rows import SAMPLE_SECONDS
 from pcsim.engines.threads import ThreadsEngine
 from pcsim.results.fields import SCHEMA
@@ -28,13 +28,15 @@ ALL = [IPC(1e-7), PC(1e-7, 0.5, 2), ZIL(1e-7), BP(1e-7)]
 
 
 def contenders(case, workers=(1, 2), baselines=("serial", "numpy"), algorithms=ALL):
-    return who.contenders(case, algorithms, workers, baselines, False, lambda case, candidates, pin: candidates[-1])
+    """Who runs in a cell where the last alternative of each group is the fastest."""
+    groups = who.candidates(case, algorithms, workers, baselines)
+    return [one for group in groups for one in list(group.values())[-1]]
 
 
 def test_a_cell_gives_a_whole_row_for_every_contender(tmp_path):
     case = Case(3, 24)
     ceilings = Ceilings([Ceiling(kind, P, 2**20, 1e9) for kind in ("read", "read-write", "gemm") for P in (1, 2)])
-    rows = Measurement(case, contenders(case), ceilings=ceilings, **QUICK).measure()
+    rows = measure_cell(case, contenders(case), ceilings=ceilings, **QUICK)
     names = [(row["algorithm"], row["execution"], row["workers"]) for row in rows]
     assert names[:4] == [
         ("ipc", "serial", 1),
@@ -93,7 +95,7 @@ def test_a_wrong_result_is_a_row_with_an_error_and_no_time(monkeypatch):
 
     monkeypatch.setattr(ThreadsEngine, "run", wrong)
     case = Case(2, 16)
-    rows = Measurement(case, contenders(case, [1]), **QUICK).measure()
+    rows = measure_cell(case, contenders(case, [1]), **QUICK)
     for row in rows:
         if row["algorithm"] == "bp":
             assert row["error"] is None
@@ -108,11 +110,10 @@ def test_a_wrong_result_is_a_row_with_an_error_and_no_time(monkeypatch):
 @pytest.mark.parametrize("activation", ["tanh", "relu", "gelu"])
 def test_the_check_passes_what_is_right(batch, dtype, activation):
     case = Case(5, 33, batch, dtype, activation)
-    cell = Measurement(case, [], **QUICK)
-    checked: dict = {}
+    known: check.References = {}
     for contender in contenders(case):
-        cell._check(contender, checked)
-    assert {"ipc", "pc", "zil", "bp", "ipc, one by one"} <= set(checked)
+        check.check(case, contender, known)
+    assert {"ipc", "pc", "zil", "bp", "ipc, one by one"} <= set(known)
 
 
 def test_a_wave_that_loses_a_step_is_found(monkeypatch):
@@ -123,10 +124,10 @@ def test_a_wave_that_loses_a_step_is_found(monkeypatch):
         return honest(self, updates - (self.wave > 1 and updates > 2), trace)
 
     case = Case(4, 16)
-    Measurement(case, [], **QUICK)._check(Contender(IPC(1e-7), "layer-parallel", 2), {})
+    check.check(case, Contender(IPC(1e-7), "layer-parallel", 2), {})
     monkeypatch.setattr(ThreadsEngine, "run", forgetful)
     with pytest.raises(ArithmeticError, match="several steps in a wave"):
-        Measurement(case, [], **QUICK)._check(Contender(IPC(1e-7), "layer-parallel", 2), {})
+        check.check(case, Contender(IPC(1e-7), "layer-parallel", 2), {})
 
 
 def test_a_contender_that_cannot_be_made_fails_alone(monkeypatch):
@@ -139,9 +140,7 @@ def test_a_contender_that_cannot_be_made_fails_alone(monkeypatch):
 
     monkeypatch.setattr(measure, "build", no_second_worker)
     case = Case(2, 8)
-    rows = Measurement(
-        case, [Contender(IPC(1e-7), "serial", 1), Contender(IPC(1e-7), "layer-parallel", 2)], **QUICK
-    ).measure()
+    rows = measure_cell(case, [Contender(IPC(1e-7), "serial", 1), Contender(IPC(1e-7), "layer-parallel", 2)], **QUICK)
     assert [row["error"] for row in rows] == [None, "MemoryError: no room for the second"]
 
 
@@ -194,9 +193,8 @@ def test_a_peer_that_is_not_installed_is_told(monkeypatch):
 def test_every_rung_is_checked_and_timed(batch):
     case = Case(3, 24, batch)
     ladder = ["serial", "intra-layer", "blas", "pipeline", "data-parallel", "unfused"]
-    rows = Measurement(
-        case, contenders(case, [1, 2], ladder, [IPC(1e-7), BP(1e-7)]), ceilings=Ceilings([]), **QUICK
-    ).measure()
+    runners = contenders(case, [1, 2], ladder, [IPC(1e-7), BP(1e-7)])
+    rows = measure_cell(case, runners, ceilings=Ceilings([]), **QUICK)
     assert len(rows) == 7
     for row in rows:
         assert row["error"] is None
@@ -218,7 +216,7 @@ def test_a_wrong_rung_is_a_row_with_an_error(monkeypatch):
 
     monkeypatch.setattr(ThreadsEngine, "run", wrong)
     case = Case(2, 32)
-    rows = Measurement(case, contenders(case, [1, 2], ["serial", "intra-layer"], [BP(1e-7)]), **QUICK).measure()
+    rows = measure_cell(case, contenders(case, [1, 2], ["serial", "intra-layer"], [BP(1e-7)]), **QUICK)
     assert [row["error"] is None for row in rows] == [True, False]
     assert "differ from the oracle's" in rows[1]["error"]
 
@@ -226,7 +224,7 @@ def test_a_wrong_rung_is_a_row_with_an_error(monkeypatch):
 def test_a_machine_that_slows_down_is_told(monkeypatch):
     times = iter([1.0, 1.2])
     monkeypatch.setattr(measure, "fixed_loop", lambda: next(times))
-    row = Measurement(Case(2, 8), [Contender(IPC(1e-7), "serial", 1)], **QUICK).measure()[0]
+    row = measure_cell(Case(2, 8), [Contender(IPC(1e-7), "serial", 1)], **QUICK)[0]
     assert row["drift"] == pytest.approx(1.2)
     assert any("drift: a fixed loop took 1.20 times as long" in text for text in row["warnings"])
 
@@ -239,7 +237,7 @@ def test_one_slow_run_does_not_shorten_the_samples(monkeypatch):
         return max(seconds, next(slow, 0.0)), energy
 
     monkeypatch.setattr(ThreadsEngine, "run", held_up)
-    row = Measurement(Case(2, 8), [Contender(IPC(1e-7), "serial", 1)], **QUICK).measure(oracle=False)[0]
+    row = measure_cell(Case(2, 8), [Contender(IPC(1e-7), "serial", 1)], oracle=False, **QUICK)[0]
     assert row["updates_per_sample"] * row["median"] > SAMPLE_SECONDS / 4
     assert row["warnings"] == [] or not any("short samples" in text for text in row["warnings"])
 
@@ -247,7 +245,7 @@ def test_one_slow_run_does_not_shorten_the_samples(monkeypatch):
 def test_cores_that_move_are_told(monkeypatch):
     distances = iter([5e-8, 2e-7])
     monkeypatch.setattr(measure, "core_distance", lambda pin: next(distances))
-    rows = Measurement(Case(2, 8), contenders(Case(2, 8), [1, 2], [], [IPC(1e-7)]), **QUICK).measure()
+    rows = measure_cell(Case(2, 8), contenders(Case(2, 8), [1, 2], [], [IPC(1e-7)]), **QUICK)
     assert [row["core_distance"] for row in rows] == [5e-8, 5e-8]
     moved = [
         any("from one to the other it took 50 ns before this cell, 200 ns after" in t for t in row["warnings"])
@@ -272,7 +270,7 @@ def test_the_default_grid_is_that_of_the_paper_and_a_full_batch():
     )
     assert [(c.depth, c.width) for c in cells if c.batch == 250] == [(L, 64) for L in (2, 4, 8, 16, 32)]
     assert [(c.depth, c.width, c.batch) for c in grid.grid([3], [8], [2, 1])] == [(3, 8, 1), (3, 8, 2)]
-    with pytest.raises(InputError, match="--depths: 0"):
+    with pytest.raises(InputError, match="--depths must be a whole number of at least 1, not 0"):
         grid.grid([0], None, None)
 
 
@@ -329,14 +327,17 @@ def test_a_sweep_refuses_what_cannot_work_before_it_starts():
         huge.check()
 
 
-def test_traces_are_checked_and_written(tmp_path):
+def test_traces_are_checked_and_named():
     made = plan(workers=(1, 2))
-    folder = traces.trace_folder(str(tmp_path / "traces"))
-    assert list(made.trace(folder)) == []
-    names = sorted(path.name for path in folder.iterdir())
-    assert "ipc-2w-2x16-b1.json" in names
-    assert "bp-1w-2x8-b1.png" in names
-    assert len(names) == 12
+    found = {one.name: one for one in traces.traces(made)}
+    assert len(found) == 6
+    assert [one.faults for one in found.values()] == [[]] * 6
+    assert found["ipc-2w-2x16-b1"].title == "iPC, 2 layers of 16, batch 1: 4 updates"
+    assert found["bp-1w-2x8-b1"].timeline.events
+
+
+def test_a_folder_for_traces_is_made_or_refused(tmp_path):
+    assert traces.trace_folder(str(tmp_path / "new" / "traces")).is_dir()
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write"):
         traces.trace_folder(str(tmp_path / "file"))
@@ -376,5 +377,5 @@ def test_rows_have_the_schema_of_the_contract():
         "algorithm execution backend workers depth width batch steps dtype activation kind seconds median ci95 mm smm "
         "mm_full smm_full smm_workers flops bytes flop_rate bandwidth roofline compile_seconds warnings error"
     )
-    row = Measurement(Case(2, 8), [Contender(IPC(1e-7), "serial", 1)], **QUICK).measure()[0]
+    row = measure_cell(Case(2, 8), [Contender(IPC(1e-7), "serial", 1)], **QUICK)[0]
     assert set(wanted.split()) <= set(row)

@@ -26,7 +26,7 @@ FAKE = """
 import os, sys, time
 import numpy as np
 from pcsim.engines.numpy import NumpyEngine
-from pcsim.peers.process import Variant
+from pcsim.bench.peers.process import Variant
 
 print("printed at import")
 os.write(1, b"written to the real standard output\\n")
@@ -209,7 +209,7 @@ def test_a_child_that_hangs(fake):
 
 def test_garbage_is_no_answer(fake):
     # The descriptor of the answers is the lowest one free when the child starts.
-    with pytest.raises(RuntimeError, match="jax: its answer is no line of JSON: 'garbage'"):
+    with pytest.raises(RuntimeError, match="jax: its answer is not a line of JSON: 'garbage'"):
         fake(
             "import gc, io\n[f.write('garbage\\n') for f in gc.get_objects() if isinstance(f, io.TextIOWrapper) and "
             "f.name not in (0, 1, 2) and f.writable() and isinstance(f.name, int)]"
@@ -250,8 +250,8 @@ def test_no_child_outlives_its_parent(fake, how):
     fake("Peer.fast = Peer.slow = lambda self, updates: time.sleep(100 if updates > 99 else 0.01)").prepare()
     code = """
 from pcsim.algorithms import BP
-from pcsim.case import Case
-from pcsim.peers.process import PeerEngine
+from pcsim.bench.case import Case
+from pcsim.bench.peers.process import PeerEngine
 engine = PeerEngine("jax", Case(3, 8, 2), BP(), module="fake_peer")
 engine.prepare()
 print(engine._child.pid, flush=True)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
+from pcsim.algorithms import BP, IPC
 from pcsim.cli import main
 from pcsim.errors import InputError
 from pcsim.figures.learning import learning_figure
@@ -23,7 +24,6 @@ from pcsim.figures.style import save
 from pcsim.report.words import machine
 from pcsim.results.files import Results, read
 from pcsim.results.pairs import pairs
-from pcsim.schedule.builders import backprop, incremental
 from pcsim.schedule.tasks import Kind
 from pcsim.schedule.timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE, Event
 
@@ -710,7 +710,7 @@ def test_matplotlib_comes_late_and_pyplot_never():
 
 def test_a_schedule_shows_figure_5_of_the_paper():
     """Triangles: 3 full updates of BP; 7 of iPC, of which the first reaches one layer and the second two."""
-    for graph, solid, hollow in ((backprop(3, 8), 3 * 3 + 1, 0), (incremental(3, 12), 7 * 3 - 3, 3)):
+    for graph, solid, hollow in ((BP().tasks(3, 8), 3 * 3 + 1, 0), (IPC().tasks(3, 12), 7 * 3 - 3, 3)):
         figure = schedule_figure(graph, 8, 6, {Kind.BACKPROJECT: 1}, "layer")
         assert_legible(figure)
         marks = [line.get_markerfacecolor() for line in figure.axes[0].lines if line.get_marker() == "v"]
@@ -718,14 +718,14 @@ def test_a_schedule_shows_figure_5_of_the_paper():
 
 
 def test_a_schedule_has_a_bar_for_each_product():
-    figure = schedule_figure(incremental(4, 10), 2, 24)
+    figure = schedule_figure(IPC().tasks(4, 10), 2, 24)
     assert_legible(figure)
     assert {"worker 0", "worker 1", "update complete"} <= set(said(figure))
     assert len(figure.axes[0].texts) == 2 * 24  # both workers always busy
-    assert len(schedule_figure(backprop(4, 6), 2, 24).axes[0].texts) == 24
+    assert len(schedule_figure(BP().tasks(4, 6), 2, 24).axes[0].texts) == 24
 
 
 @pytest.mark.parametrize(("until", "lanes"), [(0, "worker"), (10**6, "worker"), (6, "step")])
 def test_a_schedule_needs_a_graph_long_enough(until, lanes):
     with pytest.raises(InputError, match="the graph ends after"):
-        schedule_figure(backprop(3, 2), 2, until, lanes=lanes)
+        schedule_figure(BP().tasks(3, 2), 2, until, lanes=lanes)

@@ -134,7 +134,7 @@ def test_there_are_presets():
         ("ideal", "topology", [], "topology: must be an object, not []"),
         ("ideal", "topology.nodes", 1, "topology.nodes: must be an object, not 1"),
         ("ideal", "topology.nodes.value", 0, "topology.nodes.value: must be at least 1, not 0"),
-        ("ideal", "topology.nodes.value", 1.5, "topology.nodes.value: must be a whole number, not 1.5"),
+        ("ideal", "topology.nodes.value", 1.5, "topology.nodes.value: must be a whole number of at least 1, not 1.5"),
         ("ideal", "topology.cores.unit", "core", "topology.cores.unit: must be 'cores', not 'core'"),
         ("ideal", "topology.racks", 1, "topology.racks: is unknown"),
         ("ideal", "topology.batched", 1, "topology.batched: must be true or false, not 1"),

@@ -258,7 +258,8 @@ def test_each_required_field_is_required(written, field):
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("algorithm", "sgd"),
+        ("algorithm", "SGD"),
+        ("algorithm", ""),
         ("algorithm", ["bp"]),
         ("execution", ""),
         ("backend", None),

@@ -687,6 +687,68 @@ def test_pc_needs_a_whole_number_of_steps(bad):
     assert refusal(lambda: PC(T=bad)) == f"T must be a whole number of at least 1, not {bad!r}"
 
 
+# Calendars from outside
+
+
+@dataclasses.dataclass(frozen=True)
+class Renamed(IPC):
+    """iPC under another name."""
+
+    name, title = "renamed", "Renamed"
+
+
+@dataclasses.dataclass(frozen=True)
+class Uneven(IPC):
+    """Two updates in six steps."""
+
+    name, title = "uneven", "Uneven"
+
+    def calendar(self, depth, steps_per_batch=None):
+        both = Stage(update=tuple(range(depth)), completes=True)
+        return Calendar((Stage(), both, Stage(), Stage(), Stage(), both), steps_per_batch)
+
+
+@by_backend
+def test_ipc_under_another_name_trains_alike(backend):
+    net, x, y = problem()
+    options = {"updates": 6, "backend": backend, "batch_size": 3, "steps_per_batch": 2}
+    mine, its = (train(net, kind(0.02, 0.3), x, y, **options) for kind in (Renamed, IPC))
+    assert same(mine.network.weights, its.network.weights)
+    assert same(mine.values, its.values)
+    forever = train(net, IPC(0.02, 0.3), x, y, **{**options, "steps_per_batch": 6})
+    assert not same(mine.network.weights, forever.network.weights)  # twin: one that stays on its first batch
+    assert refusal(lambda: train(net, Renamed(), x, y, updates=1, backend=backend, batch_size=3)) == (
+        "Renamed with a batch_size needs steps_per_batch: for how many updates it stays on a batch"
+    )
+
+
+@by_backend
+@pytest.mark.parametrize("batches", [{}, {"batch_size": 3, "steps_per_batch": 1}])
+def test_two_updates_in_six_steps(backend, batches):
+    net, x, y = problem(np.float64)
+    one, whole = (train(net, Uneven(0.02, 0.3), x, y, updates=n, backend=backend, **batches) for n in (1, 5))
+    assert len(whole.energy) == 5
+    assert whole.energy[0] == one.energy[0]
+    assert whole.energy[-1] < whole.energy[0] or batches
+    close(
+        whole.network.weights,
+        train(net, Uneven(0.02, 0.3), x, y, updates=5, backend="numpy", **batches).network.weights,
+    )
+    assert Uneven().tasks(3, 5).steps[-1] + 1 == 14  # 6 + 6 + 2
+
+
+@by_backend
+def test_a_calendar_that_breaks_a_rule_is_not_trained(backend):
+    class Early(Uneven):
+        def calendar(self, depth, steps_per_batch=None):
+            stages = Stage(update=tuple(range(depth - 1))), Stage(), Stage(update=(depth - 1,), completes=True)
+            return Calendar(stages)
+
+    net, x, y = problem()
+    message = refusal(lambda: train(net, Early(), x, y, updates=1, backend=backend))
+    assert message.startswith("calendar of Uneven at depth 3: W[1] updates for the last time at step 0")
+
+
 # What cannot be trained
 
 

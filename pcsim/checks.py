@@ -1,0 +1,67 @@
+"""Checks that all rooms share: whole and finite numbers, and rules for the fields of files.
+
+A rule is what a value must be, in words that follow "must be", and whether a value is that.
+"""
+
+import operator
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from .errors import InputError
+
+Rule = tuple[str, Callable[[Any], bool]]
+
+
+def is_whole(value: Any, least: int = 1) -> bool:
+    """Whether ``value`` is a whole number (Python's or NumPy's) of at least ``least``; True and False are not."""
+    try:
+        return not isinstance(value, bool) and operator.index(value) >= least
+    except TypeError:
+        return False
+
+
+def is_number(value: Any) -> bool:
+    """Whether ``value`` is a finite number; True and False are not."""
+    # One comparison refuses NaN, infinities and integers beyond what a float holds.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def whole_number(name: str, value: Any, least: int = 1) -> int:
+    """``value`` if it is a whole number of at least ``least``; else InputError."""
+    if not is_whole(value, least):
+        raise InputError(f"{name} must be a whole number of at least {least}, not {value!r}")
+    return operator.index(value)
+
+
+def positive_number(name: str, value: Any) -> float:
+    """``value`` if it is a finite number above 0; else InputError."""
+    if not is_number(value) or value <= 0:
+        raise InputError(f"{name} must be a finite number above 0, not {value!r}")
+    return value
+
+
+def whole(least: int = 1) -> Rule:
+    """The rule of a whole number of at least ``least``."""
+    return f"a whole number of at least {least}", lambda value: is_whole(value, least)
+
+
+def one_of(values: tuple[str, ...]) -> Rule:
+    """The rule of one of these texts."""
+    return f"one of {', '.join(values)}", lambda value: isinstance(value, str) and value in values
+
+
+def list_of(what: str, fits: Callable[[Any], bool], least: int = 0) -> Rule:
+    """The rule of a list of at least so many entries, each of which ``fits``."""
+    return what, lambda value: isinstance(value, list) and len(value) >= least and all(map(fits, value))
+
+
+def or_null(rule: Rule, also: str = " or null") -> Rule:
+    """The rule of what may be missing too."""
+    words, fits = rule
+    return words + also, lambda value: value is None or fits(value)
+
+
+FLAG: Rule = ("true or false", lambda value: isinstance(value, bool))
+
+NUMBER: Rule = ("a finite number", is_number)
