@@ -33,11 +33,18 @@ def _finite(v: Any) -> bool:
     return isinstance(v, int | float) and not isinstance(v, bool) and abs(v) <= sys.float_info.max
 
 
+def _activation(v: Any) -> bool:
+    return isinstance(v, str) and v in ACTIVATIONS
+
+
 # What a net's network.json holds.
 _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "schema": (repr(SCHEMA), lambda v: v == SCHEMA),
     "sizes": ("a list of two or more whole numbers, each 1 or more", lambda v: _list_of(_whole)(v) and len(v) > 1),
-    "activation": ("one of " + ", ".join(ACTIVATIONS), lambda v: isinstance(v, str) and v in ACTIVATIONS),
+    "activation": (
+        f"one of {', '.join(ACTIVATIONS)}, or a list of these, one a hidden layer",
+        lambda v: _list_of(_activation)(v) or _activation(v),
+    ),
     "dtype": (" or ".join(DTYPES), lambda v: v in DTYPES),
     "bias": ("true or false", lambda v: isinstance(v, bool)),
     "scale": ("a list of finite numbers", _list_of(_finite)),
