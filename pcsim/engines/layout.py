@@ -69,8 +69,7 @@ class Layout:
         begins = np.array([first for first, _ in samples])
         counts = np.array([count for _, count in samples])
         self.shares = Shares(self.firsts, self.counts, self.value_at[0] + begins[:, None] * self.wide, begins, counts)
-        # The input layer's function is the identity (CONTRACT, section 1).
-        codes = np.array([CODES["identity"], *[CODES[network.activation]] * L])
+        codes = np.array([CODES[name] for name in network.activations])
         scale, skip = np.array(network.scale, dtype), np.array(network.skip, np.int64)
         self.offsets = [
             Offsets(

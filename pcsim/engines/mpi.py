@@ -178,7 +178,8 @@ class MpiEngine(CompiledEngine):
         rank, and the weights stay where they are."""
         if self.layout.by_rows:
             whole = self.gather(everywhere=False)
-            return float(from_root(self.comm, None if whole is None else _loss(whole.forward(self.x)[-1], self.y)))
+            loss = None if whole is None else whole.loss.loss(whole.forward(self.x)[-1], self.y)
+            return float(from_root(self.comm, loss))
         # Copies, one layer at a time, as BLAS forms sums in another order where rows are padded.
         net, values, mine = self._held(), self.x, range(self.layout.lo, self.layout.hi)
         if self.transport.below:
@@ -188,7 +189,7 @@ class MpiEngine(CompiledEngine):
             values = net.predict(l, values)
         if self.transport.above:
             self.comm.Send(np.ascontiguousarray(values), self.rank + 1)
-        return float(all_to_all(self.comm, None if self.transport.above else _loss(values, self.y))[-1])
+        return float(all_to_all(self.comm, None if self.transport.above else net.loss.loss(values, self.y))[-1])
 
     def finite(self) -> bool:
         """Whether all weights on all ranks are finite numbers."""
@@ -199,12 +200,6 @@ class MpiEngine(CompiledEngine):
     def close(self) -> None:
         """Give the requests back to MPI, which has only so many."""
         self.transport.messages.close()
-
-
-def _loss(output: Array, target: Array) -> float:
-    with np.errstate(all="ignore"):
-        difference = (output - target).astype(np.float64)
-        return 0.5 * float(np.sum(difference * difference))
 
 
 def _sample(network: Network) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..algorithms import BP, Algorithm, PredictiveCoding
+from ..net.losses import Squared
 from ..net.network import Network
 from ..schedule.timeline import Timeline
 
@@ -101,19 +102,14 @@ class NumpyEngine:
         net, rows = self.net, self._next_rows()
         L, alpha = net.depth, self.algorithm.alpha
         x = net.forward(self.x[rows])  # Eq. 12
-        error = self.y[rows] - x[L]  # minus the gradient of the loss by x[L]
-        loss = 0.5 * np.sum(error.astype(np.float64) ** 2)
-        gradients = []
-        for l in reversed(range(L)):
-            gradients.append((l, error, net.scale[l] * net.f(l, x[l])))
-            # Eq. 13
-            back = net.f_slope(l, x[l]) * net.scale[l] * (error @ net.weights[l])
-            error = (back + error if net.skip[l] else back).astype(net.dtype, copy=False)
+        errors = [net.loss.error(x[L], self.y[rows])]  # minus the gradients of the loss by x[L], x[L-1], …, x[1]
+        for l in reversed(range(1, L)):  # Eq. 13
+            errors.append(net.layers[l].pull_back(x[l], errors[-1]).astype(net.dtype, copy=False))
         self.number += 1
-        for l, e, a in gradients:
-            self._update(l, e, a, alpha)
+        for l, e in zip(reversed(range(L)), errors, strict=True):
+            self._update(l, x[l], e, alpha, self.number)
         self.values = x
-        return float(loss)
+        return net.loss.energy(errors[0])
 
     def _predictive_coding(self) -> float:
         """Steps up to and including the one that completes a weight update."""
@@ -139,30 +135,26 @@ class NumpyEngine:
         pi = [1.0] * L + [algorithm.precision]
 
         # The joint schedule: everything below is computed from (x_t, W_t), and only then put in place.
-        mu = {l + 1: net.predict(l, x[l]) for l in range(L)}
-        e = {l: x[l] - mu[l] for l in range(1, L + 1)}  # Eq. 9
+        mu = {l + 1: net.layers[l].predict(x[l]) for l in range(L)}
+        e = {l: x[l] - mu[l] for l in range(1, L)} | {L: net.loss.error(mu[L], x[L])}  # Eq. 9
         new = list(x)
         if stage.move:
-            for l in range(1, L):
-                back = net.f_slope(l, x[l]) * net.scale[l] * (pi[l + 1] * e[l + 1] @ net.weights[l])
-                if net.skip[l]:
-                    back = back + pi[l + 1] * e[l + 1]
-                # Eq. 6
+            for l in range(1, L):  # Eq. 6
+                back = net.layers[l].pull_back(x[l], pi[l + 1] * e[l + 1])
                 new[l] = (x[l] + gamma * (back - pi[l] * e[l])).astype(net.dtype, copy=False)
 
         if stage.update and energy is None:
-            energy = sum(0.5 * pi[l] * float(np.sum(e[l].astype(np.float64) ** 2)) for l in range(1, L + 1))
+            energy = sum(Squared().energy(e[l], pi[l]) for l in range(1, L)) + net.loss.energy(e[L], pi[L])
         for l in stage.update:  # Eq. 7
-            self._update(l, pi[l + 1] * e[l + 1], net.scale[l] * net.f(l, x[l]), algorithm.alpha, self.number + 1)
+            self._update(l, x[l], pi[l + 1] * e[l + 1], algorithm.alpha, self.number + 1)
         self.values = new
         self.t = 0 if t + 1 == calendar.cycle else t + 1
         return energy, stage.completes
 
-    def _update(self, l: int, e: Array, a: Array, alpha: float, number: int | None = None) -> None:
-        """``W[l] += alpha * e.T @ a`` and the bias by the sum of e, or Adam's step along the same gradient."""
-        number = number or self.number
-        for position, ascent in ((l, e.T @ a), (self.net.depth + l, e.sum(0))):
-            if position < len(self._parameters()):
+    def _update(self, l: int, x: Array, e: Array, alpha: float, number: int) -> None:
+        """``W[l]`` and ``b[l]`` by ``alpha`` times their gradients, or by Adam's step along them."""
+        for position, ascent in zip((l, self.net.depth + l), self.net.layers[l].gradient(x, e), strict=True):
+            if ascent is not None:
                 step = self.adam[position].step(ascent, alpha, number) if self.adam else alpha * ascent
                 self._parameters()[position] += step.astype(self.net.dtype, copy=False)
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..checks import FLAG, Rule, is_number, is_whole, list_of, one_of
+from ..checks import FLAG, Rule, is_number, is_whole, list_of
 from ..errors import InputError
 from .activations import ACTIVATIONS
 
@@ -20,11 +20,18 @@ SHEET = "network.json"
 DTYPES = ("float32", "float64")
 
 
+def _activation(value: Any) -> bool:
+    return isinstance(value, str) and value in ACTIVATIONS
+
+
 # What a net's network.json holds.
 _FIELDS: dict[str, Rule] = {
     "schema": (repr(SCHEMA), lambda v: v == SCHEMA),
     "sizes": list_of("a list of two or more whole numbers of at least 1", is_whole, 2),
-    "activation": one_of(tuple(ACTIVATIONS)),
+    "activation": (
+        f"one of {', '.join(ACTIVATIONS)}, or a list of these, one a hidden layer",
+        lambda v: _activation(v) or (isinstance(v, list) and all(map(_activation, v))),
+    ),
     "dtype": (" or ".join(DTYPES), lambda v: v in DTYPES),
     "bias": FLAG,
     "scale": list_of("a list of finite numbers", is_number),

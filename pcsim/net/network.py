@@ -1,4 +1,6 @@
-"""Nets: sizes, weights, activation, and how each layer predicts the next. It knows no algorithm and no engine.
+"""Nets: a list of layers and a loss, made from weights, activations and the like, or read from a folder.
+
+A net knows no algorithm and no engine.
 
 Layers are numbered from the input: ``x[0]`` is the input, ``x[L]`` the output, and ``W[l]`` of shape
 ``(n[l+1], n[l])`` predicts ``x[l+1]`` from ``x[l]``, for l = 0 … L-1; L is the depth.
@@ -12,7 +14,8 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -21,7 +24,9 @@ from ..errors import InputError
 from ..host.memory import require
 from . import files
 from .activations import ACTIVATIONS
+from .layers import Dense
 from .lazy import LazyArrays, shapes_of
+from .losses import Squared
 
 Array = np.ndarray
 
@@ -32,27 +37,30 @@ class Network:
 
     weights: list of L arrays, ``(n[l+1], n[l])``, all float32 or all float64 (anything else is converted to float32);
     or :class:`LazyArrays`, which stay as they are: no layer is made here, so none of their numbers is looked at.
-    activation: a name in ``ACTIVATIONS``, used by every layer but the input.
+    activation: a name in ``ACTIVATIONS``, used by every layer but the input; or a list of L - 1 names, one for each
+    hidden layer from the input, f_1 … f_{L-1} (of equal names one is kept).
     biases: list of L arrays ``(n[l+1],)`` (or :class:`LazyArrays`), or None for a net without biases.
     scale: L factors (default 1); skip: L truth values (default False), True where the layer adds its input, which
-    then must be as wide as its output.
+    then must be as wide as its output. loss: of the output.
 
     Raises InputError if shapes do not fit, or if a number is not finite.
 
     >>> net = Network.mlp([784, 128, 128, 10], activation="tanh", seed=0)
     >>> net.depth, net.sizes, net.parameters
     (3, (784, 128, 128, 10), 118016)
+    >>> net.layers[1]
+    Dense(inputs=128, outputs=128, activation='tanh', scale=1.0, skip=False)
     """
 
     weights: Sequence[Array]
-    activation: str = "tanh"
+    activation: str | Sequence[str] = "tanh"
     biases: Sequence[Array] | None = None
     scale: Sequence[float] = ()
     skip: Sequence[bool] = ()
+    loss: Squared = field(default=Squared(), repr=False)
 
     def __post_init__(self) -> None:
-        if self.activation not in ACTIVATIONS:
-            raise InputError(f"activation {self.activation!r} is unknown: choose from {', '.join(ACTIVATIONS)}")
+        activation = _names(self.activation)
         if len(self.weights) == 0:
             raise InputError("a net needs at least one weight matrix")
         weights: Sequence[Array]
@@ -77,6 +85,13 @@ class Network:
         skip = [bool(s) for s in self.skip] if len(self.skip) else [False] * depth
         if len(scale) != depth or len(skip) != depth:
             raise InputError(f"scale and skip need one entry for each of the {depth} layers")
+        if not isinstance(activation, str):
+            if len(activation) != depth - 1:
+                raise InputError(
+                    f"activation lists {len(activation)} names, but the net has {depth - 1} hidden layers: "
+                    "give one for each, or a single name for all"
+                )
+            activation = activation[0] if len(set(activation)) == 1 else activation
         if not np.all(np.isfinite(scale)):
             raise InputError("scale holds NaN or infinity")
         for l, shape in enumerate(shapes):
@@ -93,14 +108,15 @@ class Network:
             for l, (shape, its) in enumerate(zip(shapes, shapes_of(biases), strict=True)):
                 if its != shape[:1]:
                     raise InputError(f"biases[{l}] has shape {its}, expected {shape[:1]}")
-        for name, value in zip(("weights", "biases", "scale", "skip"), (weights, biases, scale, skip), strict=True):
+        names = ("weights", "activation", "biases", "scale", "skip")
+        for name, value in zip(names, (weights, activation, biases, scale, skip), strict=True):
             object.__setattr__(self, name, value)
 
     @classmethod
     def mlp(
         cls,
         sizes: Sequence[int],
-        activation: str = "tanh",
+        activation: str | Sequence[str] = "tanh",
         *,
         bias: bool = False,
         seed: int = 0,
@@ -111,9 +127,9 @@ class Network:
     ) -> "Network":
         """A random net: weights and biases uniform in ±1/sqrt(inputs of the layer), as ``torch.nn.Linear`` starts.
 
-        sizes: units of every layer from the input, at least two. The same seed gives the same net in either dtype
-        (float32 is the float64 net rounded), and lazy or not. A lazy net draws a layer whenever it is asked for,
-        and room is needed for one layer at a time.
+        sizes: units of every layer from the input, at least two; activation: a name, or one for each hidden layer. The
+        same seed gives the same net in either dtype (float32 is the float64 net rounded), and lazy or not. A lazy net
+        draws a layer whenever it is asked for, and room is needed for one layer at a time.
         """
         sizes = list(sizes)
         if len(sizes) < 2:
@@ -153,7 +169,7 @@ class Network:
         dtype: DTypeLike,
         weights: Callable[[int], Array],
         biases: Callable[[int], Array] | None = None,
-        activation: str = "tanh",
+        activation: str | Sequence[str] = "tanh",
         *,
         scale: Sequence[float] = (),
         skip: Sequence[bool] = (),
@@ -238,26 +254,38 @@ class Network:
         """The layers that this process holds: all of them, unless the net was made of a part."""
         return self.weights.owned if isinstance(self.weights, LazyArrays) else range(self.depth)
 
-    def f(self, l: int, x: Array) -> Array:
-        """``f_l(x)``: the identity for the input, the activation for every other layer."""
-        return x if l == 0 else ACTIVATIONS[self.activation][0](x)
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """Names of f_0 … f_{L-1}: the identity for the input, then the function of each hidden layer."""
+        hidden = [self.activation] * (self.depth - 1) if isinstance(self.activation, str) else self.activation
+        return ("identity", *hidden)
 
-    def f_slope(self, l: int, x: Array) -> Array:
-        """``f_l'(x)``."""
-        return np.ones_like(x) if l == 0 else ACTIVATIONS[self.activation][1](x)
+    @cached_property
+    def layers(self) -> tuple[Dense, ...]:
+        """The L layers, ``layers[l]`` with ``W[l]`` and f_l; none of their arrays is made here."""
+        weights, biases, sizes = self.weights, self.biases, self.sizes
+        return tuple(
+            Dense(
+                sizes[l],
+                sizes[l + 1],
+                partial(_item, weights, l),
+                None if biases is None else partial(_item, biases, l),
+                name,
+                self.scale[l],
+                self.skip[l],
+            )
+            for l, name in enumerate(self.activations)
+        )
 
     def predict(self, l: int, x: Array) -> Array:
         """``mu[l+1]``, (B, n[l+1]), the prediction that layer l with values x, (B, n[l]), makes of the next."""
-        mu = self.scale[l] * self.f(l, x) @ self.weights[l].T
-        if self.biases is not None:
-            mu = mu + self.biases[l]
-        return (mu + x if self.skip[l] else mu).astype(self.dtype, copy=False)
+        return self.layers[l].predict(x)
 
     def forward(self, x: ArrayLike) -> list[Array]:
         """Values of all layers in an ordinary forward pass from ``x``, (B, n[0]): a list of L + 1 arrays (B, n[l])."""
         values = [np.asarray(x, self.dtype)]
-        for l in range(self.depth):
-            values.append(self.predict(l, values[l]))
+        for layer in self.layers:
+            values.append(layer.predict(values[-1]))
         return values
 
     def replace(self, weights: Sequence[Array], biases: Sequence[Array] | None) -> "Network":
@@ -266,9 +294,28 @@ class Network:
         Lists give an ordinary net, also from a lazy one; :class:`LazyArrays` give a lazy one.
         """
         net = copy.copy(self)
+        net.__dict__.pop("layers", None)  # which know the arrays of this net
         object.__setattr__(net, "weights", weights if isinstance(weights, LazyArrays) else list(weights))
         object.__setattr__(net, "biases", biases if biases is None or isinstance(biases, LazyArrays) else list(biases))
         return net
+
+
+def _item(arrays: Sequence[Array], l: int) -> Array:
+    return arrays[l]
+
+
+def _names(activation: object) -> str | list[str]:
+    """A name in ``ACTIVATIONS``, or a list of such names."""
+    if isinstance(activation, list | tuple):
+        for i, name in enumerate(activation):
+            if not isinstance(name, str) or name not in ACTIVATIONS:
+                raise InputError(f"activation[{i}] {name!r} is unknown: choose from {', '.join(ACTIVATIONS)}")
+        return list(activation)
+    if not isinstance(activation, str):
+        raise InputError(f"activation must be a name or a list of names, not of type {type(activation).__name__}")
+    if activation not in ACTIVATIONS:
+        raise InputError(f"activation {activation!r} is unknown: choose from {', '.join(ACTIVATIONS)}")
+    return activation
 
 
 def as_array(name: str, value: ArrayLike) -> Array:

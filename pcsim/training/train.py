@@ -47,8 +47,7 @@ class Run:
 def forward_loss(network: Network, x: Array, y: Array) -> float:
     """``1/2 * sum((mu[L] - y)**2)`` of an ordinary forward pass; infinite or NaN where the net has diverged."""
     with np.errstate(all="ignore"):
-        difference = (network.forward(x)[-1] - y).astype(np.float64)
-        return 0.5 * float(np.sum(difference * difference))
+        return network.loss.loss(network.forward(x)[-1], y)
 
 
 def train(
