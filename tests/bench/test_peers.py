@@ -26,7 +26,7 @@ FAKE = """
 import os, sys, time
 import numpy as np
 from pcsim.engines.numpy import NumpyEngine
-from pcsim.peers.process import Variant
+from pcsim.bench.peers.process import Variant
 
 print("printed at import")
 os.write(1, b"written to the real standard output\\n")
@@ -250,8 +250,8 @@ def test_no_child_outlives_its_parent(fake, how):
     fake("Peer.fast = Peer.slow = lambda self, updates: time.sleep(100 if updates > 99 else 0.01)").prepare()
     code = """
 from pcsim.algorithms import BP
-from pcsim.case import Case
-from pcsim.peers.process import PeerEngine
+from pcsim.bench.case import Case
+from pcsim.bench.peers.process import PeerEngine
 engine = PeerEngine("jax", Case(3, 8, 2), BP(), module="fake_peer")
 engine.prepare()
 print(engine._child.pid, flush=True)

@@ -700,9 +700,10 @@ def test_places_and_suffixes_that_do_not_work(tmp_path):
 
 def test_matplotlib_comes_late_and_pyplot_never():
     program = (
-        "import sys, pcsim.plot as plot, pcsim.timeline as t\n"
+        "import sys, pcsim.schedule.timeline as t\n"
+        "from pcsim.figures import learning, predicted, ranks, ratios, schedules, style\n"
         "assert 'matplotlib' not in sys.modules\n"
-        "plot.gantt([t.Event(0, 1, 0, 0, 0.0, 1.0)]).canvas.draw()\n"
+        "schedules.gantt([t.Event(0, 1, 0, 0, 0.0, 1.0)]).canvas.draw()\n"
         "assert 'matplotlib.figure' in sys.modules and 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
