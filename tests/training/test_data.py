@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 
+import pcsim
 from pcsim.errors import InputError
 from pcsim.training import data
 from pcsim.training.data import Dataset, load
@@ -130,7 +131,7 @@ def test_first_images_of_the_embedded_set():
 
 
 def test_embedded_file_has_plain_arrays_and_its_licence():
-    folder = Path(data.__file__).parent / "datasets"
+    folder = Path(pcsim.__file__).parent / "datasets"
     with np.load(folder / "fashion-mnist-small.npz", allow_pickle=False) as archive:
         shapes = {name: (archive[name].shape, archive[name].dtype) for name in archive}
     assert shapes == {
