@@ -170,6 +170,7 @@ def _unfused(b, s, step, stage, forward, number, count):
 def _wave(b, s, steps, upwards, step, stage, forward, number, count):
     """``steps`` steps in one wave. The edges' values are left until they are needed: that is when one must wait."""
     n = b.hi - b.lo
+    every = b.update_at[b.lo] == EVERY_STEP
     bottom, top = np.int64(-1), np.int64(-1)  # the step whose values are still to be moved at each edge
     for front in range(n + steps - 1):
         for k in range(max(0, front - n + 1), min(steps, front + 1)):
@@ -248,11 +249,10 @@ def predictive_coding(who, arrays, offsets, options, data, rates, calendar, sign
     )  # fmt: skip
     if not meet(worker, workers, pointer(signals.ready), stop):
         return 0
-    notes.times[worker, 0] = nanoseconds()
-    t, stage, number = calendar.first, calendar.first % calendar.stages, rates.number
-    # With a bare 0, Numba would compile all that is called with it twice, the first time for the literal alone.
-    batch, count, step, waves = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
-    while step < calendar.steps and load_acquire(stop, 0) == 0:
+    times[worker, 0] = nanoseconds()
+    # With a bare 0, Numba would compile everything that is called with it twice, the first time for the literal alone.
+    t, cycle, count, step, waves = first_t, np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    while step < steps and load_acquire(stop, 0) == 0:
         forward = False
         if t == 0:
             # A neighbour may still be reading this half of e and h, where the last step did not wait for it.
