@@ -323,6 +323,7 @@ def test_blocks_and_commands_are_found():
         assert len(blocks(README, language)) == len(re.findall(rf"^```{language}\b", README, re.MULTILINE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", blocks(README, "python"), ids=lambda block: block.splitlines()[0])
 def test_readme_examples_run(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -5,6 +5,8 @@ import pytest
 
 from pcsim.bench.ceilings import Ceiling, Ceilings, measure_ceilings
 
+pytestmark = pytest.mark.slow
+
 
 def test_ceilings_interpolate_between_working_sets():
     ceilings = Ceilings([Ceiling("read", 1, 2**10, 100.0), Ceiling("read", 1, 2**20, 50.0), Ceiling("gemm", 1, 0, 7.0)])

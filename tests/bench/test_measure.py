@@ -17,6 +17,8 @@ from pcsim.engines.threads import ThreadsEngine
 from pcsim.results.fields import SCHEMA
 from pcsim.results.files import Writer, read
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"budget": 0.01, "pin": False}
 
 
@@ -145,9 +147,10 @@ def test_every_rung_is_checked_and_timed(batch):
     for row in rows:
         assert row["error"] is None
         assert row["median"] > 0
-        assert (row["tile_rate"] or 0) > 0 if batch == 1 else row["gemm_rate"] > 0
+        assert row["tile_rate" if batch == 1 else "gemm_rate"] > 0
         assert row["drift"] > 0
-        assert row["variant"] == ("6 micro-batches" if row["execution"] == "pipeline" else None) or batch == 4
+        assert row["variant"] == ("4 micro-batches" if row["execution"] == "pipeline" else None)
+    assert [row["execution"] for row in rows].count("pipeline") == (batch > 1)
     assert rows[-1]["smm_workers"] == 5
 
 
@@ -185,7 +188,7 @@ def test_one_slow_run_does_not_shorten_the_samples(monkeypatch):
     monkeypatch.setattr(ThreadsEngine, "run", held_up)
     row = Measurement(Case(2, 8), [Contender(IPC(1e-7), "serial", 1)], **QUICK).measure(oracle=False)[0]
     assert row["updates_per_sample"] * row["median"] > SAMPLE_SECONDS / 4
-    assert row["warnings"] == [] or not any("short samples" in text for text in row["warnings"])
+    assert not any("short samples" in text for text in row["warnings"])
 
 
 def test_cores_that_move_are_told(monkeypatch):

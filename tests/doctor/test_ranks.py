@@ -9,6 +9,8 @@ from ranks import on_ranks
 from pcsim.doctor import checks, here, ranks
 from pcsim.host import context, mpi
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def no_launcher(monkeypatch):

@@ -16,7 +16,7 @@ from pcsim.training.data import load
 from pcsim.training.train import Run, forward_loss
 
 ALL = [BP(0.01), PC(0.01, 0.2, T=3), ZIL(0.01), IPC(0.01, 0.2)]
-BOTH = ["numpy", "threads"]
+BOTH = ["numpy", pytest.param("threads", marks=pytest.mark.slow)]
 by_algorithm = pytest.mark.parametrize("algorithm", ALL, ids=lambda a: a.name)
 by_backend = pytest.mark.parametrize("backend", BOTH)
 
