@@ -62,14 +62,15 @@ def python(code_or_arguments, folder):
 
 # What an import costs
 
-HEAVY = ("numba", "scipy", "matplotlib", "pandas")
+HEAVY = ("numba", "scipy", "matplotlib", "pandas", "rich", "sklearn")
 
 
 @pytest.mark.parametrize(
     "code",
     [
         "import pcsim",
-        "import pcsim.cli.main; pcsim.cli.main._parser()",
+        "import pcsim.cli.main; pcsim.cli.main._parser().format_help()",
+        "import pcsim.schedule.tasks, pcsim.training.data",
         "import pcsim; pcsim.Network.mlp([2, 3]).forward([[1, 2]])",
     ],
 )

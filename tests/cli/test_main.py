@@ -1,6 +1,5 @@
 """The command line as a whole: one line for bad input, closed pipes, and what is imported for help."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -69,12 +68,3 @@ def test_a_closed_pipe_is_no_crash():
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
-
-
-def test_help_imports_nothing_slow():
-    slow = ("numba", "scipy", "pandas", "matplotlib", "rich")
-    code = f"import sys, pcsim.cli.main as c; c._parser().format_help(); print([m for m in {slow} if m in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=dict(os.environ)
-    )
-    assert done.stdout.strip() == "[]", done.stderr

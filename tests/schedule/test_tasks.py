@@ -2,8 +2,6 @@
 
 import dataclasses
 import heapq
-import subprocess
-import sys
 from collections import Counter
 from itertools import pairwise
 from math import ceil
@@ -218,11 +216,6 @@ def test_the_last_period_must_repeat():
     indices[indptr[graph.task(PREDICT, 1, 1)]] = graph.task(START, 0, 1)
     with pytest.raises(InputError, match="repeat"):
         dataclasses.replace(graph, predecessors=Predecessors(indptr, indices)).makespan(1)
-
-
-def test_importing_tasks_does_not_import_numba():
-    code = "import sys, pcsim.schedule.tasks; sys.exit('numba' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
 # --- messages ----------------------------------------------------------------------------------------------------

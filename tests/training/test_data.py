@@ -1,6 +1,5 @@
 """Data sets by name: the embedded and the full Fashion-MNIST, digits, and what cannot be asked for."""
 
-import ast
 import gzip
 import hashlib
 import importlib.util
@@ -89,18 +88,6 @@ def test_a_width_beyond_the_labels_gives_empty_columns():
 def test_names_start_with_the_default():
     assert data.names() == ["fashion-mnist", "digits"]
     assert load(samples=1).name == data.names()[0]
-
-
-def test_module_imports_nothing_heavy():
-    tree = ast.parse(Path(data.__file__).read_text(encoding="utf-8"))
-    imported = set()
-    for node in tree.body:
-        if isinstance(node, ast.Import):
-            imported |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            imported.add("." * node.level + node.module)
-    others = {name for name in imported if name.split(".")[0] not in sys.stdlib_module_names}
-    assert others == {"numpy", "numpy.typing", "..errors"}
 
 
 # --- the full Fashion-MNIST ---
