@@ -5,9 +5,12 @@ BIN := $(VENV)/bin
 STAMP := $(shell date +%Y%m%d-%H%M%S)
 # What the tests may use beside pcsim: EXTRAS=test,mpi brings MPI, and with it the tests that start ranks.
 EXTRAS ?= test
+# Processes that share the tests, a file at a time. Not one for each core: tests start threads and ranks of their own.
+PROCESSES ?= 2
+PYTEST_SHARED = $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 RESULTS ?= results/bench-$(STAMP).jsonl
 
-.PHONY: bench benchmarks test check clean
+.PHONY: bench benchmarks test test-quick check clean
 
 bench: $(VENV)/installed
 	@mkdir -p $(dir $(RESULTS))
@@ -16,30 +19,35 @@ bench: $(VENV)/installed
 	@$(BIN)/pcsim plot $(RESULTS) --times --out $(RESULTS:.jsonl=-times.png)
 	@$(BIN)/pcsim plot $(RESULTS) --gains --out $(RESULTS:.jsonl=-gains.png)
 
-benchmarks: $(VENV)/tested
+benchmarks: $(VENV)/with-$(EXTRAS)
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=median,iqr,rounds --benchmark-autosave $(PYTEST)
 
-test: $(VENV)/tested
-	$(BIN)/python -m pytest $(PYTEST)
+test: $(VENV)/with-$(EXTRAS)
+	$(PYTEST_SHARED) $(PYTEST)
 
-check: $(VENV)/checked
+# Without what takes long: ranks, notebooks, processes that measure. Compiled code is kept, under a hash of all sources.
+test-quick: $(VENV)/with-$(EXTRAS)
+	PCSIM_TEST_CACHE=$(VENV)/compiled $(PYTEST_SHARED) -m "not slow" $(PYTEST)
+
+# Installed once for both: make check test EXTRAS=test,mpi,dev
+check: $(VENV)/with-$(if $(findstring dev,$(EXTRAS)),$(EXTRAS),dev)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-$(VENV)/installed: setup.cfg pyproject.toml
+$(VENV)/made:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pcsim needs Python 3.11 or newer: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/installed: $(VENV)/made setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 
-$(VENV)/tested: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
-	@touch $@
-
-$(VENV)/checked: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	@touch $@
+# With extras: $(VENV)/with-test,mpi.
+$(VENV)/with-%: $(VENV)/made setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
+	@touch $@ $(VENV)/installed
 
 clean:
 	rm -rf $(VENV) build *.egg-info

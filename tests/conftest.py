@@ -33,6 +33,11 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items):
+    """Files that take long come first, so that processes which share the tests come to an end together."""
+    items.sort(key=lambda item: item.getparent(pytest.Module).get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True)
 def no_thread_left_behind():
     yield

@@ -10,6 +10,8 @@ from nbclient import NotebookClient
 
 from pcsim.host.context import usable_cores
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LONGEST_CELL = 12  # lines: logic lives in pcsim, cells call it

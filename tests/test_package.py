@@ -62,14 +62,15 @@ def python(code_or_arguments, folder):
 
 # What an import costs
 
-HEAVY = ("numba", "scipy", "matplotlib", "pandas")
+HEAVY = ("numba", "scipy", "matplotlib", "pandas", "rich", "sklearn")
 
 
 @pytest.mark.parametrize(
     "code",
     [
         "import pcsim",
-        "import pcsim.cli.main; pcsim.cli.main._parser()",
+        "import pcsim.cli.main; pcsim.cli.main._parser().format_help()",
+        "import pcsim.schedule.tasks, pcsim.training.data",
         "import pcsim; pcsim.Network.mlp([2, 3]).forward([[1, 2]])",
     ],
 )
@@ -323,6 +324,7 @@ def test_blocks_and_commands_are_found():
         assert len(blocks(README, language)) == len(re.findall(rf"^```{language}\b", README, re.MULTILINE))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", blocks(README, "python"), ids=lambda block: block.splitlines()[0])
 def test_readme_examples_run(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -17,6 +17,8 @@ from pcsim.bench import peers
 from pcsim.bench.case import Case
 from pcsim.bench.peers.process import PeerEngine
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 ALGORITHMS = {"bp": BP(1e-7), "ipc": IPC(1e-7, 0.5)}
 CASE = Case(3, 8, 2)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PATH = Path(__file__).parents[2] / "benchmarks" / "hosts.py"
 SPEC = importlib.util.spec_from_file_location("hosts", PATH)
 hosts = importlib.util.module_from_spec(SPEC)

@@ -15,6 +15,8 @@ from pcsim.predict.plans import Net
 from pcsim.predict.rivals import compare
 from pcsim.predict.simulate import simulate
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def content():

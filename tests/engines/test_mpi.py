@@ -21,6 +21,8 @@ from pcsim.results.files import read
 from pcsim.schedule.timeline import Event, Timeline
 from pcsim.training.train import forward_loss
 
+pytestmark = pytest.mark.slow
+
 EXACT = 1e-12  # in float64 after a few updates, relative to the largest number of an array (at least 1e-3)
 ADAM = 1e-9  # it divides by the gradient's size, so that the rounding of what is nearly 0 shows magnified
 RANKS = (1, 2, 3, 4)
@@ -436,15 +438,34 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("words", "count"), [(w, 2 if i else 4) for i, w in enumerate(BAD.values())], ids=BAD)
-def test_bad_arguments_are_one_line_whatever_the_number_of_ranks(made, tmp_path, words, count):
+@pytest.fixture(scope="module")
+def refusals(made, tmp_path_factory):
+    """What two ranks leave of each list of bad arguments: exit code, standard output and standard error of each."""
+    words, folder = tmp_path_factory.mktemp("words") / "words.json", tmp_path_factory.mktemp("refused")
+    words.write_text(json.dumps({what: [*BENCH, *bad] for what, bad in BAD.items()}))
     stored = FIXTURE.read_bytes()
-    answer = pcsim(count, *BENCH, *words, cwd=tmp_path)
+    answer = program(2, "refuses.py", words, cwd=folder)
+    assert answer.returncode == 0, answer.stderr
+    assert list(folder.iterdir()) == []
+    assert FIXTURE.read_bytes() == stored
+    return json.loads(answer.stdout)
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_arguments_are_one_line_whatever_the_number_of_ranks(refusals, what):
+    first, second = refusals[what]
+    assert (first[:2], second) == ([2, ""], [2, "", ""])
+    assert len(first[2].splitlines()) == 1, first[2]
+    assert first[2].startswith("pcsim")
+
+
+@pytest.mark.parametrize(("what", "count"), [("unknown flag", 4), ("more ranks than started", 2)])
+def test_a_launch_with_bad_arguments_ends_with_exit_code_2(made, tmp_path, what, count):
+    answer = pcsim(count, *BENCH, *BAD[what], cwd=tmp_path)
     assert (answer.returncode, answer.stdout) == (2, ""), answer.stderr
     assert len(answer.told) == 1, answer.stderr
     assert answer.told[0].startswith("pcsim")
     assert list(tmp_path.iterdir()) == []
-    assert FIXTURE.read_bytes() == stored
 
 
 def test_more_ranks_than_cores_are_refused_unless_that_is_meant(made, tmp_path):

@@ -1,4 +1,4 @@
-"""Simulated seconds against Table 4, a naive event loop in plain Python, closed forms, bounds and monotonicity."""
+"""Predictions: Table 4 on the ideal machine, timelines, sizes, and what is refused."""
 
 import dataclasses
 import json
@@ -7,117 +7,28 @@ import time
 import tracemalloc
 from itertools import pairwise
 
-import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from simulated import ALGORITHMS, IDEAL, constant, rooflines, square
 
 from pcsim.algorithms import BP, IPC, PC, ZIL
 from pcsim.errors import InputError
-from pcsim.predict import simulate as simulate_module
 from pcsim.predict import timing
 from pcsim.predict.machine import Level, Machine, Messages, Segment
 from pcsim.predict.machine_files import load, presets
-from pcsim.predict.plans import EXECUTIONS, Net, layered
-from pcsim.predict.rivals import backprops, compare, layers_on_workers, sensitivity
+from pcsim.predict.plans import Net, layered
+from pcsim.predict.rivals import backprops, compare, layers_on_workers
 from pcsim.predict.simulate import Prediction, caches_of, simulate, timeline
-from pcsim.predict.what_if import FIGURES, with_figure
 from pcsim.schedule.timeline import VALUE, Event, Timeline
 
-ALGORITHMS = (BP(1e-4), PC(T=1), PC(T=3), ZIL(), IPC())
 INCREMENTAL = ALGORITHMS[-1]
-IDEAL = load("ideal")
-MB = 1e6
-
 # Kernels compile at their first call, which no deadline should count.
 some_examples = settings(deadline=None, max_examples=60)
-more_examples = settings(deadline=None, max_examples=150)
-
-
-def constant(**fields):
-    """A machine of constants, with room for everyone."""
-    costs = fields.pop("constants", {"start": 1.0, "predict": 1.0, "backproject": 1.0, "update": 1.0, "values": 0.0})
-    return Machine("made up", "", "constant", 1, 1, None, constants=costs, **fields)
-
-
-def square(depth, width=8, batch=1):
-    return Net((width,) * (depth + 1), batch)
 
 
 def layered_execution(algorithm, workers):
     return "serial" if workers == 1 or isinstance(algorithm, BP) else "layer-parallel"
-
-
-def timed_of(case, machine):
-    """What ``simulate`` times: the plan with its seconds."""
-    algorithm, net, execution, workers, options = case
-    return simulate_module._timed(
-        algorithm, net, machine, execution, workers, options.get("ranks"), options.get("micro_batches", 8),
-        options.get("order", "split"), options.get("wave"),
-    )  # fmt: skip
-
-
-def seconds_of(case, machine):
-    algorithm, net, execution, workers, options = case
-    return simulate(algorithm, net, machine, execution, workers, **options).seconds
-
-
-# --- cases ----------------------------------------------------------------------------------------------------------
-
-rates = st.floats(1e6, 1e12)
-times = st.just(0.0) | st.floats(1e-9, 1e-3)
-
-
-@st.composite
-def message_costs(draw):
-    begins = [0.0, *sorted(draw(st.sets(st.integers(1, 10**5), max_size=2)))]
-    segments = tuple(Segment(float(b), draw(times), draw(st.just(0.0) | st.floats(1e-12, 1e-7))) for b in begins)
-    return Messages(draw(times), segments)
-
-
-@st.composite
-def memory_levels(draw):
-    sizes = sorted(draw(st.sets(st.integers(64, 10**6), max_size=2)))
-    found = []
-    for number, size in enumerate([*sizes, None]):
-        sharers = draw(st.none() | st.integers(1, 8))
-        shared = draw(rates) if sharers else None
-        found.append(Level(f"level {number}", size, draw(rates), shared, sharers))
-    return tuple(found)
-
-
-@st.composite
-def rooflines(draw, nodes=None):
-    """Roofline machines with every figure they can have, on one node or on many."""
-    return Machine(
-        "drawn", "", "roofline", nodes, 1, draw(st.integers(1, 3)) if nodes is None else 64,
-        flop_rate=draw(rates), overhead=draw(times), element=draw(st.just(0.0) | st.floats(1e-12, 1e-6)),
-        levels=draw(memory_levels()), handover_latency=draw(times), handover_bandwidth=draw(rates),
-        barrier=(draw(times), draw(times)), within=draw(message_costs()), between=draw(message_costs()),
-    )  # fmt: skip
-
-
-@st.composite
-def cases(draw, executions=EXECUTIONS[:-1], most_depth=6):
-    """(algorithm, net, execution, workers, options) that ``simulate`` takes."""
-    execution = draw(st.sampled_from(executions))
-    if execution == "layer-parallel":
-        algorithm = draw(st.sampled_from(ALGORITHMS[1:]))
-    else:
-        algorithm = draw(st.sampled_from(ALGORITHMS)) if execution == "serial" else ALGORITHMS[0]
-    depth = draw(st.integers(2, most_depth))
-    widths = draw(st.lists(st.integers(1, 200), min_size=depth + 1, max_size=depth + 1))
-    net = Net(tuple(widths), draw(st.sampled_from([1, 2, 5, 16])), draw(st.sampled_from([4, 8])))
-    most = {"serial": 1, "layer-parallel": depth, "pipeline": depth, "data-parallel": net.batch}.get(execution, 9)
-    workers = draw(st.integers(min(2, most), most))
-    options = {}
-    if execution == "pipeline":
-        options = {"micro_batches": draw(st.integers(1, 6)), "order": draw(st.sampled_from(["split", "gpipe", "1f1b"]))}
-    if execution == "layer-parallel" and isinstance(algorithm, IPC):
-        options["wave"] = draw(st.sampled_from([None, 1, 2, 3]))
-    if workers > 1:
-        options["ranks"] = draw(st.none() | st.integers(1, workers))
-    return algorithm, net, execution, workers, options
 
 
 # --- Table 4 and Theorem 3.1 ----------------------------------------------------------------------------------------
@@ -163,261 +74,6 @@ def test_on_the_ideal_machine_no_fewer_workers_beat_the_list_schedule_bounds(alg
     found = simulate(algorithm, square(depth), IDEAL, "layer-parallel", workers, wave=1).seconds
     assert max(graph.smm, graph.mm / workers) <= found * (1 + 1e-12)
     assert found <= graph.mm
-
-
-# --- the bubble of a pipeline ---------------------------------------------------------------------------------------
-
-EVEN = constant(constants={"start": 1.0, "predict": 1.0, "backproject": 0.0, "update": 1.0}, serial_batch=True)
-
-
-@pytest.mark.parametrize("order", ["gpipe", "1f1b"])
-def test_the_bubble_of_a_pipeline_is_the_published_one(order):
-    for p in (1, 2, 3, 4, 8):
-        for m in (1, 2, 3, 4, 8, 32):
-            for layers in (1, 3):
-                net = square(max(2, p * layers), batch=m)
-                found = simulate(BP(1e-4), net, EVEN, "pipeline", p, micro_batches=m, order=order)
-                assert 1 - found.utilisation == pytest.approx((p - 1) / (m + p - 1), rel=1e-12, abs=1e-12)
-                assert found.seconds == pytest.approx(2 * (m + p - 1) * net.depth / p, rel=1e-12)
-
-
-def test_twin_unequal_costs_have_another_bubble():
-    twin = dataclasses.replace(EVEN, handover_latency=0.1)
-    found = simulate(BP(1e-4), square(4, batch=8), twin, "pipeline", 4, micro_batches=8, order="gpipe")
-    assert abs(1 - found.utilisation - 3 / 11) > 1e-3
-
-
-# --- the event loop -------------------------------------------------------------------------------------------------
-
-
-def naive_finishes(timed, periods, drop_edge=None):
-    """Finish of every job in every period: workers with queues, each of which does its next job once it may."""
-    plan = timed.plan
-    queues = [[] for _ in range(plan.workers)]
-    for v, w in enumerate(plan.worker.tolist()):
-        if w >= 0:
-            queues[w].append(v)
-    finish, arrived = {}, {}
-    heads, free, port = [0] * plan.workers, [0.0] * plan.workers, [0.0] * plan.workers
-    meetings = [(p, v) for p in range(periods) for v in np.flatnonzero(plan.worker < 0).tolist()]
-
-    def ready(p, v):
-        """When all that the job waits for is there; None if something is not known yet."""
-        latest = 0.0
-        for edge in range(plan.at[v], plan.at[v + 1]):
-            when = p - int(plan.lag[edge])
-            if when < 0 or edge == drop_edge:
-                continue
-            message = int(timed.message[edge])
-            there = arrived.get((when, message)) if message >= 0 else finish.get((when, int(plan.before[edge])))
-            if there is None:
-                return None
-            latest = max(latest, there + float(timed.delay[edge]))
-        return latest
-
-    busy = True
-    while busy:
-        busy = False
-        for p, v in list(meetings):
-            if (begin := ready(p, v)) is not None:
-                finish[p, v] = begin + float(timed.seconds[v])
-                meetings.remove((p, v))
-                busy = True
-            elif (p, v) == meetings[0]:
-                break
-        for w, queue in enumerate(queues):
-            while queue and heads[w] < periods * len(queue):
-                p, v = heads[w] // len(queue), queue[heads[w] % len(queue)]
-                if (begin := ready(p, v)) is None:
-                    break
-                free[w] = finish[p, v] = max(begin, free[w]) + float(timed.seconds[v])
-                for m in range(timed.sent_by[v], timed.sent_by[v + 1]):
-                    arrived[p, m] = port[w] = max(port[w], free[w]) + float(timed.occupied[m])
-                heads[w] += 1
-                busy = True
-    assert len(finish) == periods * len(plan), "jobs wait for one another in a ring"
-    return np.array([[finish[p, v] for v in range(len(plan))] for p in range(periods)])
-
-
-def rounded(timed):
-    """The same with whole numbers of 2^-40 s, whose sums and differences are exact."""
-    for name in ("seconds", "delay", "occupied"):
-        setattr(timed, name, np.round(getattr(timed, name) * 2.0**40) / 2.0**40)
-    return timed
-
-
-@more_examples
-@given(cases(most_depth=4), rooflines())
-def test_the_rate_is_that_of_a_long_naive_run(case, machine):
-    timed = rounded(timed_of(case, machine))
-    assume(len(timed.plan) <= 150)
-    periods = 60
-    _, finish, rate = timed.run(periods // 2)
-    ends = naive_finishes(timed, periods)
-    seconds, several, steady = rate[0], int(rate[1]), bool(rate[2])
-    if steady:  # a state came back, so from here on it does for ever
-        np.testing.assert_allclose(ends[-1] - ends[-1 - several], seconds, rtol=1e-8, atol=2.0**-40)
-    else:
-        slope = (ends[-1].max() - ends[periods // 2].max()) / (periods // 2 - 1)
-        assert seconds / several == pytest.approx(slope, rel=0.2)
-    # The times of the last period are those of the naive run, wherever its clock began.
-    mine = finish - finish.max()
-    assert any(np.allclose(mine, end - end.max(), rtol=0, atol=1e-8 * max(end.max(), 1e-9)) for end in ends)
-
-
-def test_twin_a_dropped_edge_or_a_changed_figure_is_another_run():
-    machine = constant(handover_latency=0.5)
-    timed = timed_of((INCREMENTAL, square(4), "layer-parallel", 4, {}), machine)
-    rate = timed.run(64)[2]
-    ends = naive_finishes(timed, 40)
-    assert (ends[-1].max() - ends[19].max()) / 20 == pytest.approx(rate[0] / rate[1])
-    critical = np.flatnonzero(timed.delay > 0)
-    slopes = [np.ptp(naive_finishes(timed, 40, drop_edge=int(e))[[19, -1]].max(1)) / 20 for e in critical]
-    whole = naive_finishes(timed, 40)
-    assert any(np.any(naive_finishes(timed, 40, drop_edge=int(e)) != whole) for e in critical)
-    assert all(slope <= rate[0] / rate[1] + 1e-12 for slope in slopes)
-    timed.seconds[int(np.argmax(timed.seconds))] += 0.25
-    assert not np.array_equal(naive_finishes(timed, 40), whole)
-    changed = timed.run(64)[2]
-    assert changed[0] / changed[1] != rate[0] / rate[1]
-
-
-def test_messages_leave_one_after_the_other_through_the_senders_port():
-    """Two layers on two ranks by hand: what goes over holds up what goes over next."""
-    slow = Messages(0.0, (Segment(0.0, 0.0, 1.0),))  # a second for each byte
-    machine = dataclasses.replace(constant(), nodes=1, cores=64, within=slow)
-    case = (INCREMENTAL, Net((1, 1, 1)), "layer-parallel", 2, {"ranks": 2, "wave": 1})
-    timed = timed_of(case, machine)
-    assert timed.occupied.size == 2  # a value's share up, and one down
-    np.testing.assert_array_equal(timed.occupied, 4.0)
-    ends = naive_finishes(timed, 60)
-    assert seconds_of(case, machine) == pytest.approx((ends[-1].max() - ends[29].max()) / 30, rel=1e-9)
-    assert seconds_of(case, machine) >= 4.0
-
-
-@some_examples
-@given(cases(most_depth=5), rooflines())
-def test_how_many_periods_are_allowed_does_not_matter(case, machine):
-    timed = timed_of(case, machine)
-    _, _, rate = timed.run(200)
-    assume(rate[2])
-    longer = timed.run(4000)[2]
-    assert longer[2] and longer[0] / longer[1] == pytest.approx(rate[0] / rate[1], rel=1e-9)
-    assert simulate(*case[:2], machine, *case[2:4], **case[4]).steady
-
-
-# --- lower bounds ---------------------------------------------------------------------------------------------------
-
-
-def critical_path(timed):
-    """Seconds per period with a worker for every job, hand-overs and messages for nothing: dependencies alone."""
-    plan = dataclasses.replace(timed.plan, worker=np.arange(len(timed.plan), dtype=np.int32), workers=len(timed.plan))
-    alone = object.__new__(type(timed))
-    alone.__dict__.update(timed.__dict__)
-    alone.plan, alone.delay = plan, np.zeros_like(timed.delay)
-    alone.message = np.full_like(timed.message, -1)
-    alone.occupied, alone.sent_by = np.zeros(0), np.zeros(len(plan) + 1, np.int64)
-    rate = alone.run(400)[2]
-    return rate[0] / rate[1]
-
-
-@more_examples
-@given(cases(), rooflines())
-def test_never_below_the_critical_path_or_the_work_of_a_worker(case, machine):
-    found = simulate(*case[:2], machine, *case[2:4], **case[4])
-    timed = timed_of(case, machine)
-    plan = timed.plan
-    here = plan.worker >= 0
-    work = float((timed.seconds * plan.alike[plan.worker])[here].sum()) / plan.updates
-    slack = 1 + 1e-7
-    assert found.seconds * slack >= work / found.workers
-    assert found.seconds * slack >= critical_path(timed) / plan.updates
-    assert 0 <= found.utilisation <= 1
-    assert found.utilisation == pytest.approx(min(1.0, work / found.workers / found.seconds), rel=1e-6)
-    assert sum(found.shares.values()) == pytest.approx(1)
-    assert all(share > 0 for share in found.shares.values())
-
-
-@some_examples
-@given(st.sampled_from(ALGORITHMS), st.integers(2, 8), st.lists(st.integers(0, 9), min_size=4, max_size=4), st.data())
-def test_never_below_the_critical_path_of_the_tasks(algorithm, depth, prices, data):
-    """Independent of plans: longest paths through the task graph, each product at its price."""
-    assume(sum(prices) > 0)
-    start, predict, backproject, update = (float(price) for price in prices)
-    graph = algorithm.tasks(depth, 40)
-    if isinstance(algorithm, BP):
-        start = predict
-    costs = np.array([start, predict, backproject, 0.0, update])[graph.kinds]
-    indptr, before = graph.predecessors
-    finish = np.zeros(len(graph))
-    for v in range(len(graph)):
-        finish[v] = max((finish[u] for u in before[indptr[v] : indptr[v + 1]]), default=0.0) + costs[v]
-    ends = np.zeros(graph.updates)
-    np.maximum.at(ends, graph.update_of, finish)
-    ends = np.maximum.accumulate(ends)
-    path = (ends[-1] - ends[19]) / 20
-    workers = 1 if isinstance(algorithm, BP) else data.draw(st.integers(1, depth))
-    machine = constant(constants={"start": start, "predict": predict, "backproject": backproject, "update": update})
-    found = simulate(algorithm, square(depth), machine, layered_execution(algorithm, workers), workers)
-    tail = graph.update_of >= 20
-    assert found.seconds >= path - 1e-9
-    assert found.seconds >= costs[tail].sum() / 20 / workers - 1e-9
-
-
-# --- better figures, more workers -----------------------------------------------------------------------------------
-
-FASTER = {name: 2.0 if name in ("flop rate", "memory bandwidth", "hand-over bandwidth") else 0.5 for name in FIGURES}
-
-
-def test_every_figure_has_a_better_side():
-    assert set(FASTER) == set(FIGURES)
-    machine = load("cluster-ethernet")
-    for name in FASTER:
-        assert with_figure(machine, name, 2.0) != machine
-
-
-@pytest.mark.parametrize("figure", FIGURES)
-@some_examples
-@given(cases(), rooflines(), st.floats(1.01, 100))
-def test_a_better_figure_never_makes_anything_slower(figure, case, machine, by):
-    factor = by if FASTER[figure] > 1 else 1 / by
-    better = with_figure(machine, figure, factor)
-    assert seconds_of(case, better) <= seconds_of(case, machine) * (1 + 1e-6)
-
-
-@some_examples
-@given(cases(), rooflines(), st.floats(1.01, 100), st.data())
-def test_more_shared_bandwidth_never_makes_anything_slower(case, machine, by, data):
-    which = data.draw(st.integers(0, len(machine.levels) - 1))
-    level = machine.levels[which]
-    assume(level.shared is not None)
-    levels = list(machine.levels)
-    levels[which] = dataclasses.replace(level, shared=level.shared * by)
-    better = dataclasses.replace(machine, levels=tuple(levels))
-    assert seconds_of(case, better) <= seconds_of(case, machine) * (1 + 1e-6)
-
-
-@more_examples
-@given(
-    st.sampled_from(ALGORITHMS[1:]),
-    st.integers(2, 10),
-    st.integers(1, 200),
-    st.sampled_from([1, 4]),
-    rooflines(nodes=1),
-    st.booleans(),
-)
-def test_more_workers_never_make_layers_on_workers_slower(algorithm, depth, width, batch, machine, one_level):
-    machine = dataclasses.replace(
-        machine, handover_latency=0.0, handover_bandwidth=math.inf,
-        levels=machine.levels[-1:] if one_level else (Level("endless", None, 1e9),),
-    )  # fmt: skip
-    options = {"wave": 1} if isinstance(algorithm, IPC) else {}
-    net = square(depth, width, batch)
-    before = simulate(algorithm, net, machine, "serial", 1, **options).seconds
-    for workers in range(2, depth + 1):
-        now = simulate(algorithm, net, machine, "layer-parallel", workers, **options).seconds
-        assert now <= before * (1 + 1e-6), workers
-        before = now
 
 
 # --- timelines ------------------------------------------------------------------------------------------------------
@@ -574,23 +230,6 @@ def test_flop_bytes_and_messages_are_counted():
     assert found.bytes == 2 * 4 * n * n * L  # each matrix read and written once
     assert found.ranks == 2  # two nodes of two cores
     assert (found.messages, found.message_bytes) == (2, 2 * 4 * n)
-
-
-def test_what_moves_the_ratio_most_comes_first():
-    found = sensitivity(square(6, 256, 2), load("server-64"), 4)
-    assert {name for name, _ in found} == set(FIGURES)
-    assert all(ratio > 0 for _, ratio in found)
-    sizes = [abs(math.log(ratio)) for _, ratio in found]
-    assert sizes == sorted(sizes, reverse=True) and sizes[0] > 0
-
-
-def test_backprop_is_tried_in_every_execution_that_fits():
-    def names(net, workers):
-        return [p.execution for p in backprops(net, load("server-64"), workers)]
-
-    assert names(square(4, 32), 1) == ["serial"]
-    assert names(square(4, 32), 4) == ["serial", "intra-layer"]
-    assert names(square(4, 32, 8), 4) == ["serial", "intra-layer", "pipeline", "data-parallel"]
 
 
 def test_waves_are_chosen_by_the_machines_caches():

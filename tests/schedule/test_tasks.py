@@ -1,104 +1,31 @@
-"""Task graphs against a naive reading of the algorithms, the published formulas and plain-Python schedulers."""
+"""Task graphs: their order, critical path, schedules on a limited number of workers, and messages."""
 
 import dataclasses
 import heapq
-import subprocess
-import sys
 from collections import Counter
 from itertools import pairwise
 from math import ceil
 
 import numpy as np
 import pytest
+from graphs import (
+    DEPTHS,
+    backprop,
+    build,
+    cases,
+    edge_list,
+    incremental,
+    predictive_coding,
+    without_edge,
+    zero_divergence,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcsim.algorithms import BP, IPC, PC, ZIL
 from pcsim.errors import InputError
-from pcsim.schedule.counts import figure_5, table4
-from pcsim.schedule.tasks import FULL_COSTS, PAPER_COSTS, Kind, Predecessors, TaskGraph
+from pcsim.schedule.tasks import FULL_COSTS, PAPER_COSTS, Kind, Predecessors
 
 START, PREDICT, BACKPROJECT, VALUE, UPDATE = Kind
-DEPTHS = range(2, 65)
-
-
-def backprop(depth, updates):
-    return BP().tasks(depth, updates)
-
-
-def incremental(depth, updates, steps_per_batch=None):
-    return IPC().tasks(depth, updates, steps_per_batch)
-
-
-def predictive_coding(depth, updates, steps):
-    return PC(T=steps).tasks(depth, updates)
-
-
-def zero_divergence(depth, updates):
-    return ZIL().tasks(depth, updates)
-
-
-# --- oracles ---------------------------------------------------------------------------------------------------
-
-
-class Recorder:
-    """Runs an algorithm in words: every array remembers who wrote it, every task waits for what it reads."""
-
-    def __init__(self, depth):
-        self.depth = depth
-        self.edges = {}
-        self.writer = {}
-
-    def run(self, task, reads, writes, book=None):
-        self.edges[task] = {self.writer[name] for name in reads if name in self.writer}
-        (self.writer if book is None else book).update(dict.fromkeys(writes, task))
-
-    def step(self, s, opening, relaxing, updating):
-        L = self.depth
-        if opening:
-            self.writer = {name: task for name, task in self.writer.items() if name[0] == "W"}
-        for l in range(L):
-            if opening:
-                made = [("x", l + 1)] if l + 1 < L else []
-                self.run((START, s, l), [("x", l), ("W", l)], [("e", l + 1), *made])
-            else:
-                self.run((PREDICT, s, l), [("x", l), ("x", l + 1), ("W", l)], [("e", l + 1)])
-        after = {}
-        for l in range(1, L) if relaxing else ():
-            self.run((BACKPROJECT, s, l), [("e", l + 1), ("W", l)], [("d", l)])
-            self.run((VALUE, s, l), [("e", l), ("d", l), ("x", l)], [("x", l)], after)
-        for l in updating:
-            self.run((UPDATE, s, l), [("e", l + 1), ("x", l), ("W", l)], [("W", l)], after)
-        self.writer.update(after)
-
-    def backprop(self, s):
-        L = self.depth
-        self.writer = {name: task for name, task in self.writer.items() if name[0] == "W"}
-        for l in range(L):
-            self.run((PREDICT, s, l), [("x", l), ("W", l)], [("x", l + 1)])
-        self.writer["e", L] = self.writer.pop(("x", L))
-        for l in range(L - 1, 0, -1):
-            self.run((BACKPROJECT, s, l), [("e", l + 1), ("W", l), ("x", l)], [("e", l)])
-        for l in range(L):
-            self.run((UPDATE, s, l), [("e", l + 1), ("x", l), ("W", l)], [("W", l)])
-
-
-def naive_edges(algorithm, depth, updates, steps):
-    recorder = Recorder(depth)
-    layers = range(depth)
-    if algorithm == "bp":
-        for s in range(updates):
-            recorder.backprop(s)
-    elif algorithm == "ipc":
-        for s in range(updates):
-            recorder.step(s, s == 0 or (steps is not None and s % steps == 0), True, layers)
-    else:
-        T = depth - 1 if algorithm == "zil" else steps
-        for s in range(updates * (T + 1)):
-            t = s % (T + 1)
-            updating = [depth - 1 - t] if algorithm == "zil" else layers if t == T else []
-            recorder.step(s, t == 0, t < T, updating)
-    return recorder.edges
 
 
 def naive_list_schedule(graph, workers):
@@ -138,74 +65,9 @@ def naive_list_schedule(graph, workers):
     return start
 
 
-def edge_list(graph):
-    """(earlier, later) tasks of every edge."""
-    indptr, indices = graph.predecessors
-    return indices.astype(np.int64), np.repeat(np.arange(len(graph)), np.diff(indptr))
-
-
-def without_edge(graph, edge):
-    indptr, indices = graph.predecessors
-    indptr = indptr - (np.arange(indptr.size) > edge_list(graph)[1][edge])
-    return dataclasses.replace(graph, predecessors=Predecessors(indptr, np.delete(indices, edge)))
-
-
-def build(algorithm, depth, updates, steps=None) -> TaskGraph:
-    match algorithm:
-        case "bp":
-            return backprop(depth, updates)
-        case "pc":
-            return predictive_coding(depth, updates, steps)
-        case "zil":
-            return zero_divergence(depth, updates)
-    return incremental(depth, updates, steps)
-
-
-def formulas(algorithm, L, T=None):
-    """mm and smm of the iPC paper's Table 4."""
-    return {
-        "bp": (2 * L - 1, 2 * L - 1),
-        "pc": ((2 * L - 1) * (T or 0), 2 * (T or 0)),
-        "zil": ((2 * L - 1) * (L - 1), 2 * (L - 1)),
-        "ipc": (2 * L - 1, 2),
-    }[algorithm]
-
-
 # Kernels compile at their first call, which no deadline should count.
 some_examples = settings(deadline=None, max_examples=60)
-
-
-@st.composite
-def cases(draw, max_depth=7, max_updates=6, steady=False, batches=True):
-    """(algorithm, depth, updates, steps) for ``build``; ``steady``: long enough for counts."""
-    algorithm = draw(st.sampled_from(["bp", "pc", "zil", "ipc"]))
-    steps = draw(st.integers(1, 5)) if algorithm == "pc" else None
-    if algorithm == "ipc" and batches:
-        steps = draw(st.none() | st.integers(1, 4))
-    least = 1 if not steady else steps + 1 if algorithm == "ipc" and steps else 2
-    return algorithm, draw(st.integers(1, max_depth)), draw(st.integers(least, max_updates)), steps
-
-
 graphs = cases().map(lambda case: build(*case))
-
-
-# --- the graph itself --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("algorithm", "steps"),
-    [("bp", None), ("zil", None), ("ipc", None), *(("ipc", T) for T in (1, 2, 4)), *(("pc", T) for T in (1, 2, 5))],
-)
-@pytest.mark.parametrize("depth", [1, 2, 3, 6])
-def test_the_edges_are_those_of_the_algorithm_in_words(algorithm, steps, depth):
-    graph = build(algorithm, depth, 5, steps)
-    names = [(Kind(k), s, l) for k, s, l in zip(graph.kinds, graph.steps, graph.layers, strict=True)]
-    indptr, indices = graph.predecessors
-    found = {name: [names[u] for u in indices[indptr[v] : indptr[v + 1]]] for v, name in enumerate(names)}
-    expected = naive_edges(algorithm, depth, 5, steps)
-    assert {name: set(before) for name, before in found.items()} == expected
-    assert all(len(before) == len(set(before)) for before in found.values())
-    assert len(names) == len(set(names)) == len(graph)
 
 
 @some_examples
@@ -231,70 +93,6 @@ def test_a_task_that_is_not_there_is_minus_one():
         len(graph) // 2 + 2,
         -1,
     ]
-
-
-# --- Table 4 -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("algorithm", ["bp", "zil", "ipc"])
-def test_table_4(algorithm):
-    for L in DEPTHS:
-        graph = build(algorithm, L, 2 if algorithm == "zil" else 7)
-        assert (graph.mm, graph.smm) == formulas(algorithm, L)
-        if algorithm == "bp":
-            assert graph.mm_full == 3 * L - 1
-        if algorithm == "ipc":
-            assert (graph.mm_full, graph.smm_full) == (3 * L - 1, 2)
-
-
-def test_table_4_of_pc():
-    for L in DEPTHS:
-        for T in range(1, 17):
-            graph = predictive_coding(L, 2, T)
-            assert (graph.mm, graph.smm) == formulas("pc", L, T)
-            assert graph.mm_full == (2 * L - 1) * T + 2 * L
-
-
-def test_counts_are_whole_numbers_unless_they_are_means():
-    assert all(isinstance(n, int) for n in (incremental(4, 3).smm, backprop(4, 3).mm, incremental(4, 3).mm_full))
-    graph = incremental(3, 7, steps_per_batch=3)
-    assert (graph.mm, graph.smm) == ((3 * 5 - 3) / 3, 4 / 3)
-
-
-@some_examples
-@given(cases(max_updates=9, steady=True))
-def test_counts_do_not_depend_on_how_long_the_graph_is(case):
-    algorithm, depth, updates, steps = case
-    graph, longer = build(*case), build(algorithm, depth, 5 * updates, steps)
-    for name in ("mm", "smm", "mm_full", "smm_full"):
-        assert getattr(graph, name) == getattr(longer, name)
-    for workers in (1, 2, 3, graph.depth):
-        assert graph.makespan(workers) == longer.makespan(workers)
-
-
-@pytest.mark.parametrize(("algorithm", "depth"), [("bp", 2), ("bp", 5), ("ipc", 2)])
-def test_twin_one_missing_edge_breaks_a_formula(algorithm, depth):
-    graph = build(algorithm, depth, 3)
-    if algorithm == "bp":
-        later, earlier = graph.task(PREDICT, 2, 0), graph.task(UPDATE, 1, 0)
-    else:
-        later, earlier = graph.task(VALUE, 1, 1), graph.task(BACKPROJECT, 1, 1)
-    edges = edge_list(graph)
-    twin = without_edge(graph, int(np.flatnonzero((edges[0] == earlier) & (edges[1] == later))[0]))
-    assert (graph.mm, graph.smm) == formulas(algorithm, depth)
-    assert (twin.mm, twin.smm) != formulas(algorithm, depth)
-
-
-def test_table4_rows():
-    rows = table4([2, 5], [BP(), PC(T=3), ZIL(), IPC()], workers=[1, 2, 5])
-    assert [(row["algorithm"], row["depth"], row["steps"]) for row in rows] == [
-        (name, L, 3 if name == "pc" else None) for L in (2, 5) for name in ("bp", "pc", "zil", "ipc")
-    ]
-    for row in rows:
-        assert (row["mm"], row["smm"]) == formulas(row["algorithm"], row["depth"], row["steps"])
-        assert row["smm_workers"][1] == row["mm"]
-        assert row["smm_workers"][5] == row["smm"]
-    assert rows[-1]["smm_workers"] == {1: 9.0, 2: 4.5, 5: 2.0}
 
 
 # --- unlimited workers -------------------------------------------------------------------------------------------
@@ -411,60 +209,6 @@ def test_a_thousand_layers_and_updates():
     assert graph.reached().sum() == 2001998
 
 
-# --- Fig. 5 ------------------------------------------------------------------------------------------------------
-
-
-def test_figure_5():
-    assert figure_5(incremental(3, 8), backward=6) == (5, 2)
-    assert figure_5(backprop(3, 4), backward=6) == (3, 0)
-
-
-@pytest.mark.parametrize("depth", [2, 4, 6, 9])
-def test_figure_5_at_other_depths(depth):
-    # The error moves one layer a step: the first depth - 1 updates change only the upper layers.
-    assert figure_5(incremental(depth, 14), backward=12) == (14 - depth, depth - 1)
-    assert figure_5(backprop(depth, 14), backward=12) == (12 // (depth - 1), 0)
-
-
-def test_reached_spreads_one_layer_a_step():
-    graph = incremental(4, 6)
-    ids = graph.task(UPDATE, np.arange(6)[:, None], np.arange(4))
-    np.testing.assert_array_equal(graph.reached()[ids], np.arange(6)[:, None] + np.arange(4) >= 3)
-    assert zero_divergence(5, 2).reached()[zero_divergence(5, 2).kinds == UPDATE].all()
-
-
-def test_figure_5_needs_a_graph_that_goes_on():
-    with pytest.raises(InputError, match="more updates"):
-        figure_5(incremental(3, 7), backward=6)
-
-
-# --- the order of a recorded run ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("bad", [0, -1, 1.5, "4", None, True, np.nan])
-def test_counts_must_be_whole_and_positive(bad):
-    graph = incremental(2, 2)
-    for attempt in (
-        lambda: backprop(bad, 2),
-        lambda: zero_divergence(2, bad),
-        lambda: predictive_coding(2, 2, bad),
-        lambda: incremental(2, 2, False if bad is None else bad),
-        lambda: graph.makespan(bad),
-        lambda: graph.schedule(bad),
-        lambda: figure_5(graph, bad),
-    ):
-        with pytest.raises(InputError, match="whole number of at least 1") as caught:
-            attempt()
-        assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("builder", [backprop, incremental, zero_divergence, lambda L, n: predictive_coding(L, n, 4)])
-@pytest.mark.parametrize(("depth", "updates"), [(10**6, 10**6), (10**12, 2), (2, 10**12)])
-def test_a_graph_larger_than_memory_is_refused(builder, depth, updates):
-    with pytest.raises(InputError, match="fewer updates"):
-        builder(depth, updates)
-
-
 def test_a_steady_state_needs_two_updates():
     for graph in (backprop(3, 1), incremental(3, 1), zero_divergence(3, 1), incremental(3, 4, steps_per_batch=4)):
         for name in ("mm", "smm", "mm_full", "smm_full"):
@@ -481,11 +225,6 @@ def test_the_last_period_must_repeat():
     indices[indptr[graph.task(PREDICT, 1, 1)]] = graph.task(START, 0, 1)
     with pytest.raises(InputError, match="repeat"):
         dataclasses.replace(graph, predecessors=Predecessors(indptr, indices)).makespan(1)
-
-
-def test_importing_tasks_does_not_import_numba():
-    code = "import sys, pcsim.schedule.tasks; sys.exit('numba' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
 # --- messages ----------------------------------------------------------------------------------------------------

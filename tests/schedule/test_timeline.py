@@ -14,6 +14,8 @@ from pcsim.engines.threads import ThreadsEngine
 from pcsim.schedule.tasks import FULL_COSTS, Kind
 from pcsim.schedule.timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE
 
+pytestmark = pytest.mark.slow
+
 some = settings(max_examples=60, deadline=None, derandomize=True)
 BITS = {
     Kind.PREDICT: PREDICT,

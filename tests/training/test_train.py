@@ -1,7 +1,6 @@
-"""Training: what is recorded against a dynamics by hand, the same bits however a run is cut, and divergence named."""
+"""Training runs: what is recorded, where they stop, how they go on, batches, and divergence."""
 
 import dataclasses
-import doctest
 import importlib
 import itertools
 import math
@@ -9,9 +8,9 @@ import threading
 
 import numpy as np
 import pytest
+from nets import refusal
 
-from pcsim import BP, IPC, PC, ZIL, InputError, Network, train
-from pcsim.algorithms import ALGORITHMS, Algorithm, PredictiveCoding
+from pcsim import BP, IPC, PC, ZIL, Network, train
 from pcsim.engines import limits, make_engine
 from pcsim.engines.limits import resolve_workers
 from pcsim.schedule.calendar import Calendar, Stage
@@ -19,19 +18,9 @@ from pcsim.training.data import load
 from pcsim.training.train import Run, forward_loss
 
 ALL = [BP(0.01), PC(0.01, 0.2, T=3), ZIL(0.01), IPC(0.01, 0.2)]
-BOTH = ["numpy", "threads"]
+BOTH = ["numpy", pytest.param("threads", marks=pytest.mark.slow)]
 by_algorithm = pytest.mark.parametrize("algorithm", ALL, ids=lambda a: a.name)
 by_backend = pytest.mark.parametrize("backend", BOTH)
-
-
-def refusal(call):
-    """The one line with which ``call`` is refused."""
-    with pytest.raises(InputError) as caught:
-        call()
-    message = str(caught.value)
-    assert len(message.splitlines()) == 1
-    assert message.isprintable()
-    return message
 
 
 def problem(dtype=np.float32, sizes=(4, 6, 5, 3), rows=7, seed=0):
@@ -622,69 +611,16 @@ def test_an_engine_goes_on_from_run_to_run(backend):
     assert same(engine.values, whole.values)
 
 
-# Algorithms
+# What cannot be trained
 
 
-def test_the_algorithms_and_their_names():
-    assert {"bp": BP, "pc": PC, "zil": ZIL, "ipc": IPC} == ALGORITHMS
-    assert [algorithm.title for algorithm in ALGORITHMS.values()] == ["BP", "PC", "Z-IL", "iPC"]
-    assert all(isinstance(algorithm, Algorithm) for algorithm in ALL)
-    assert [isinstance(algorithm, PredictiveCoding) for algorithm in ALL] == [False, True, True, True]
-    assert (BP().alpha, PC().T, PC().gamma, IPC().gamma, IPC().optimizer, IPC().precision) == (
-        1e-4, 8, 0.5, 0.5, "sgd", 1.0,
-    )  # fmt: skip
-    assert (ZIL().gamma, ZIL().precision) == (1.0, 1.0)
+NET = Network.mlp([2, 3, 1])
 
 
-def test_calendars_are_those_of_the_contract():
-    every, move = Stage(update=(0, 1, 2), completes=True), Stage()
-    assert IPC().calendar(3) == Calendar((every,), None)
-    assert IPC().calendar(3, steps_per_batch=5) == Calendar((every,), 5)
-    assert PC(T=4).calendar(3) == Calendar(
-        (move, move, move, move, Stage(move=False, update=(0, 1, 2), completes=True))
-    )
-    early = [Stage(update=(l,)) for l in (3, 2, 1)]
-    assert ZIL().calendar(4) == Calendar((*early, Stage(move=False, update=(0,), completes=True)))
-
-
-@pytest.mark.parametrize("depth", [2, 5])
-def test_task_graphs_are_those_of_the_algorithm(depth):
-    counts = {a.name: (graph.mm, graph.smm) for a in (BP(), PC(T=3), ZIL(), IPC()) for graph in [a.tasks(depth, 3)]}
-    one = 2 * depth - 1
-    assert counts == {
-        "bp": (one, one),
-        "pc": (3 * one, 6),
-        "zil": (one * (depth - 1), 2 * (depth - 1)),
-        "ipc": (one, 2),
-    }
-    assert [a.tasks(depth).updates for a in ALL] == [8] * 4
-    assert [a.tasks(depth, 2).algorithm for a in ALL] == ["bp", "pc", "zil", "ipc"]
-
-
-def test_algorithms_cannot_be_assigned_to():
-    for algorithm in ALL:
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            algorithm.alpha = 1.0
-
-
-@pytest.mark.parametrize("kind", ALGORITHMS.values())
-@pytest.mark.parametrize("bad", [0, -1e-4, math.inf, math.nan, "0.1", None, True])
-def test_rates_must_be_finite_and_positive(kind, bad):
-    names = {"alpha"} | {"gamma", "precision"} & set(kind.__dataclass_fields__)
-    for name in names:
-        message = refusal(lambda name=name: kind(**{name: bad}))
-        assert message == f"{name} must be a finite number above 0, not {bad!r}"
-
-
-@pytest.mark.parametrize("kind", ALGORITHMS.values())
-def test_optimizers_are_known_by_name(kind):
-    assert kind(optimizer="adam").optimizer == "adam"
-    assert refusal(lambda: kind(optimizer="lion")) == "optimizer 'lion' is unknown: choose from sgd, adam"
-
-
-@pytest.mark.parametrize("bad", [0, -3, 2.0, "8", None, True])
-def test_pc_needs_a_whole_number_of_steps(bad):
-    assert refusal(lambda: PC(T=bad)) == f"T must be a whole number of at least 1, not {bad!r}"
+def test_a_run_starts_empty():
+    run = Run(NET, [])
+    assert (run.updates, run.seconds, run.recorded, run.energy, run.loss, run.diverged) == (0, 0.0, [], [], [], None)
+    assert Run(NET, []).loss is not run.loss
 
 
 # Calendars from outside
@@ -747,124 +683,3 @@ def test_a_calendar_that_breaks_a_rule_is_not_trained(backend):
     net, x, y = problem()
     message = refusal(lambda: train(net, Early(), x, y, updates=1, backend=backend))
     assert message.startswith("calendar of Uneven at depth 3: W[1] updates for the last time at step 0")
-
-
-# What cannot be trained
-
-
-NET = Network.mlp([2, 3, 1])
-X, Y = np.ones((4, 2)), np.ones((4, 1))
-
-
-def attempt(algorithm=None, x=X, y=Y, **options):
-    train(NET, algorithm or IPC(), x, y, **{"updates": 1, "backend": "numpy", **options})
-
-
-def spoiled(array, number):
-    array = array.copy()
-    array[-1, -1] = number
-    return array
-
-
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        (lambda: attempt(x=spoiled(X, np.nan)), "x holds NaN or infinity: clean the data first"),
-        (lambda: attempt(y=spoiled(Y, np.inf)), "y holds NaN or infinity: clean the data first"),
-        (lambda: attempt(x=np.ones((4, 3))), r"x must be a table of numbers with 2 columns.*not shape \(4, 3\)"),
-        (lambda: attempt(y=np.ones((4, 2))), r"y must be a table of numbers with 1 columns.*not shape \(4, 2\)"),
-        (lambda: attempt(x=X[0]), r"x must be a table .* not shape \(2,\)"),
-        (lambda: attempt(y=Y[:, 0]), r"y must be a table .* not shape \(4,\)"),
-        (lambda: attempt(x=X[:0], y=Y[:0]), "at least one row"),
-        (lambda: attempt(x=X.astype(str)), "x must be a table of numbers"),
-        (lambda: attempt(x=X * 1j), "x must be a table of numbers"),
-        (lambda: attempt(x=None), "x must be a table of numbers"),
-        (lambda: attempt(y=Y[:3]), "x has 4 rows, but y has 3"),
-        (lambda: attempt(updates=0), "updates must be a whole number of at least 1, not 0"),
-        (lambda: attempt(updates=-5), "updates must be a whole number of at least 1, not -5"),
-        (lambda: attempt(updates=2.0), "updates must be a whole number of at least 1, not 2.0"),
-        (lambda: attempt(updates=True), "updates must be a whole number of at least 1, not True"),
-        (lambda: attempt(updates=None), "updates must be a whole number"),
-        (lambda: attempt(record_every=-1), "record_every must be a whole number of at least 0, not -1"),
-        (lambda: attempt(record_every=0.5), "record_every must be a whole number of at least 0, not 0.5"),
-        (lambda: attempt(BP(), batch_size=5), "batch_size must be between 1 and the 4 rows of the data, not 5"),
-        (lambda: attempt(BP(), batch_size=0), "batch_size must be between 1 and the 4 rows of the data, not 0"),
-        (lambda: attempt(BP(), batch_size=2.0), "batch_size must be between 1 and the 4 rows"),
-        (lambda: attempt(batch_size=2), "iPC with a batch_size needs steps_per_batch"),
-        (lambda: attempt(batch_size=2, steps_per_batch=0), "steps_per_batch must be a whole number of at least 1"),
-        (lambda: attempt(steps_per_batch="3"), "steps_per_batch must be a whole number of at least 1, not '3'"),
-        (lambda: attempt(backend="cuda"), "backend 'cuda' is unknown: choose from numpy, threads"),
-        (lambda: attempt(backend=None), "backend None is unknown"),
-        (lambda: attempt(workers=0), 'workers must be a whole number of at least 1, or "auto", not 0'),
-        (lambda: attempt(workers=-1), "workers must be a whole number"),
-        (lambda: attempt(workers=1.0), "workers must be a whole number"),
-        (lambda: attempt(workers=True), "workers must be a whole number"),
-        (lambda: attempt(workers="all"), "or \"auto\", not 'all'"),
-        (
-            lambda: attempt(workers=3, backend="threads"),
-            "3 workers are more than the 2 layers of the net: use at most 2",
-        ),
-        (lambda: attempt(BP(), workers=2, backend="threads"), "BP's layers wait for one another.*workers=1"),
-        (lambda: attempt(values=[]), r"values must be arrays of shapes \[\(4, 2\), \(4, 3\), \(4, 1\)\]"),
-        (lambda: attempt(values=NET.forward(X)[:2]), "values must be arrays of shapes"),
-        (lambda: attempt(values=NET.forward(X[:3])), "values must be arrays of shapes"),
-        (lambda: attempt(BP(), values=NET.forward(X)), "values must be arrays .* for PC, Z-IL and iPC"),
-        (lambda: attempt(PC(), batch_size=2, values=NET.forward(X)), r"values must be arrays of shapes \[\(2, 2\)"),
-    ],
-)
-def test_one_line_says_why_this_cannot_be_trained(call, words):
-    with pytest.raises(InputError, match=words):
-        call()
-    refusal(call)
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda: attempt(x=X * 1e300),
-        lambda: attempt(x=[[1, 2], [3]]),
-        lambda: attempt(batch_size=2, steps_per_batch=1, seed=-1),
-        lambda: attempt(until_loss="0.1"),
-        lambda: attempt(until_loss=math.nan),
-        lambda: attempt(until_loss=0.1, record_every=0),
-        lambda: attempt(batch_size=True, steps_per_batch=1),
-        lambda: train(NET, IPC, X, Y, updates=1),
-        lambda: train(NET, "ipc", X, Y, updates=1),
-    ],
-    ids=[
-        "x too large for float32",
-        "ragged x",
-        "seed below 0",
-        "until_loss is text",
-        "until_loss is NaN",
-        "until_loss that nobody looks at",
-        "batch_size is a truth value",
-        "a class for an algorithm",
-        "a name for an algorithm",
-    ],
-)
-def test_one_line_for_what_python_would_let_pass(call):
-    refusal(call)
-
-
-def test_nothing_begins_before_the_arguments_are_checked(monkeypatch):
-    module = importlib.import_module("pcsim.training.train")
-    monkeypatch.setattr(module, "_drive", lambda *arguments: pytest.fail("training began"))
-    for call in (
-        lambda: attempt(workers=0),
-        lambda: attempt(values=[]),
-        lambda: attempt(backend="cuda"),
-    ):
-        refusal(call)
-
-
-def test_a_run_starts_empty():
-    run = Run(NET, [])
-    assert (run.updates, run.seconds, run.recorded, run.energy, run.loss, run.diverged) == (0, 0.0, [], [], [], None)
-    assert Run(NET, []).loss is not run.loss
-
-
-def test_docstring_examples():
-    results = doctest.testmod(importlib.import_module("pcsim.training.train"))
-    assert results.failed == 0
-    assert results.attempted > 0

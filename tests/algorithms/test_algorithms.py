@@ -1,0 +1,75 @@
+"""The algorithms: names, calendars, task graphs, and the knobs that are refused."""
+
+import dataclasses
+import math
+
+import pytest
+from nets import refusal
+
+from pcsim import BP, IPC, PC, ZIL
+from pcsim.algorithms import ALGORITHMS, Algorithm, PredictiveCoding
+from pcsim.schedule.calendar import Calendar, Stage
+
+ALL = [BP(0.01), PC(0.01, 0.2, T=3), ZIL(0.01), IPC(0.01, 0.2)]
+
+
+def test_the_algorithms_and_their_names():
+    assert {"bp": BP, "pc": PC, "zil": ZIL, "ipc": IPC} == ALGORITHMS
+    assert [algorithm.title for algorithm in ALGORITHMS.values()] == ["BP", "PC", "Z-IL", "iPC"]
+    assert all(isinstance(algorithm, Algorithm) for algorithm in ALL)
+    assert [isinstance(algorithm, PredictiveCoding) for algorithm in ALL] == [False, True, True, True]
+    assert (BP().alpha, PC().T, PC().gamma, IPC().gamma, IPC().optimizer, IPC().precision) == (
+        1e-4, 8, 0.5, 0.5, "sgd", 1.0,
+    )  # fmt: skip
+    assert (ZIL().gamma, ZIL().precision) == (1.0, 1.0)
+
+
+def test_calendars_are_those_of_the_contract():
+    every, move = Stage(update=(0, 1, 2), completes=True), Stage()
+    assert IPC().calendar(3) == Calendar((every,), None)
+    assert IPC().calendar(3, steps_per_batch=5) == Calendar((every,), 5)
+    assert PC(T=4).calendar(3) == Calendar(
+        (move, move, move, move, Stage(move=False, update=(0, 1, 2), completes=True))
+    )
+    early = [Stage(update=(l,)) for l in (3, 2, 1)]
+    assert ZIL().calendar(4) == Calendar((*early, Stage(move=False, update=(0,), completes=True)))
+
+
+@pytest.mark.parametrize("depth", [2, 5])
+def test_task_graphs_are_those_of_the_algorithm(depth):
+    counts = {a.name: (graph.mm, graph.smm) for a in (BP(), PC(T=3), ZIL(), IPC()) for graph in [a.tasks(depth, 3)]}
+    one = 2 * depth - 1
+    assert counts == {
+        "bp": (one, one),
+        "pc": (3 * one, 6),
+        "zil": (one * (depth - 1), 2 * (depth - 1)),
+        "ipc": (one, 2),
+    }
+    assert [a.tasks(depth).updates for a in ALL] == [8] * 4
+    assert [a.tasks(depth, 2).algorithm for a in ALL] == ["bp", "pc", "zil", "ipc"]
+
+
+def test_algorithms_cannot_be_assigned_to():
+    for algorithm in ALL:
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            algorithm.alpha = 1.0
+
+
+@pytest.mark.parametrize("kind", ALGORITHMS.values())
+@pytest.mark.parametrize("bad", [0, -1e-4, math.inf, math.nan, "0.1", None, True])
+def test_rates_must_be_finite_and_positive(kind, bad):
+    names = {"alpha"} | {"gamma", "precision"} & set(kind.__dataclass_fields__)
+    for name in names:
+        message = refusal(lambda name=name: kind(**{name: bad}))
+        assert message == f"{name} must be a finite number above 0, not {bad!r}"
+
+
+@pytest.mark.parametrize("kind", ALGORITHMS.values())
+def test_optimizers_are_known_by_name(kind):
+    assert kind(optimizer="adam").optimizer == "adam"
+    assert refusal(lambda: kind(optimizer="lion")) == "optimizer 'lion' is unknown: choose from sgd, adam"
+
+
+@pytest.mark.parametrize("bad", [0, -3, 2.0, "8", None, True])
+def test_pc_needs_a_whole_number_of_steps(bad):
+    assert refusal(lambda: PC(T=bad)) == f"T must be a whole number of at least 1, not {bad!r}"

@@ -1,0 +1,56 @@
+"""Who runs a cell: workers, auto, and the executions of BP."""
+
+import pytest
+from contenders import contenders
+
+from pcsim import BP, IPC, InputError
+from pcsim.bench import contenders as who
+from pcsim.bench import measure
+from pcsim.bench.case import Case
+from pcsim.bench.contenders import Contender
+from pcsim.engines.threads import ThreadsEngine
+
+
+def test_workers_are_at_most_the_depth_and_auto_is_marked(monkeypatch):
+    monkeypatch.setattr(who, "usable_cores", lambda: [0, 1])
+    found = contenders(Case(2, 8), [1, 2, 5, "auto"], ["serial"], [IPC(), BP()])
+    assert [(c.algorithm.name, c.workers, c.auto) for c in found] == [
+        ("ipc", 1, False),
+        ("ipc", 2, True),
+        ("bp", 1, False),
+    ]
+    with pytest.raises(InputError, match="nothing to measure"):
+        contenders(Case(2, 8), [1], [], [BP()])
+
+
+def test_auto_picks_the_faster(monkeypatch):
+    def seconds(self, updates, trace=False):
+        return updates * (1e-3 if self.workers == 1 else 4e-4), 0.0
+
+    monkeypatch.setattr(ThreadsEngine, "run", seconds)
+    candidates = [Contender(IPC(), "serial", 1), Contender(IPC(), "layer-parallel", 2)]
+    assert measure.fastest(Case(2, 8), candidates, False) is candidates[1]
+
+
+def test_the_ladder_of_bp_has_every_rung_that_fits():
+    ladder = ["serial", "intra-layer", "blas", "pipeline", "data-parallel", "numpy", "unfused"]
+
+    def rungs(case, workers=(1, 2, 3)):
+        found = contenders(case, workers, ladder, [BP(), IPC()])
+        return [(c.algorithm.name, c.execution, c.workers, c.micro_batches) for c in found]
+
+    single = [("bp", "serial", 1, None), ("bp", "intra-layer", 3, None), ("bp", "blas", 3, None)]
+    mine = [("ipc", "serial", 1, None), ("ipc", "layer-parallel", 2, None)]
+    unfused = [("ipc", "serial-unfused", 1, None), ("ipc", "layer-parallel-unfused", 2, None)]
+    assert rungs(Case(2, 8)) == [*single, ("bp", "numpy", 3, None), *mine, *unfused]
+    both = [("bp", "pipeline", 2, 5), ("bp", "data-parallel", 3, None), ("bp", "numpy", 3, None)]
+    assert rungs(Case(2, 8, 5)) == [*single, *both, *mine]
+    assert rungs(Case(2, 8, 5), [1]) == [*single[:1], ("bp", "numpy", 1, None), mine[0]]  # the same workers for both
+    with pytest.raises(InputError, match="baseline 'torhc' is unknown"):
+        who.check_baselines(["torhc"])
+
+
+def test_a_peer_that_is_not_installed_is_told(monkeypatch):
+    monkeypatch.setattr(who, "available", lambda name: False)
+    with pytest.raises(InputError, match="torch is not installed"):
+        who.check_baselines(["serial", "torch"])
