@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pcsim.algorithms import IPC
 from pcsim.errors import InputError
 from pcsim.predict import machine
-from pcsim.predict.machine import COLUMNS, Level, Machine, Messages, Segment
+from pcsim.predict.machine import COLUMNS, Level, Machine, MessageTimes, Segment
 from pcsim.predict.machine_files import PRESETS, figure, load, parse, presets
 from pcsim.predict.plans import Net
 from pcsim.predict.prices import PARTS, SPLIT, Task
@@ -336,7 +336,7 @@ def test_constants_by_hand():
 
 
 def test_messages_meetings_and_hand_overs_by_hand():
-    messages = Messages(1.0, (Segment(0.0, 2.0, 0.5), Segment(100.0, 8.0, 0.25)))
+    messages = MessageTimes(1.0, (Segment(0.0, 2.0, 0.5), Segment(100.0, 8.0, 0.25)))
     assert (messages.one_way(10), messages.one_way(100)) == (7.0, 33.0)
     machine = Machine(
         "m", "", "constant", 2, 1, 4, handover_latency=1.0, handover_bandwidth=4.0, barrier=(3.0, 2.0), between=messages

@@ -16,7 +16,7 @@ from pcsim.algorithms import BP, IPC, PC, ZIL
 from pcsim.errors import InputError
 from pcsim.predict import simulate as simulate_module
 from pcsim.predict import timing
-from pcsim.predict.machine import Level, Machine, Messages, Segment
+from pcsim.predict.machine import Level, Machine, MessageTimes, Segment
 from pcsim.predict.machine_files import load, presets
 from pcsim.predict.plans import EXECUTIONS, Net, layered
 from pcsim.predict.rivals import backprops, compare, layers_on_workers, sensitivity
@@ -72,7 +72,7 @@ times = st.just(0.0) | st.floats(1e-9, 1e-3)
 def message_costs(draw):
     begins = [0.0, *sorted(draw(st.sets(st.integers(1, 10**5), max_size=2)))]
     segments = tuple(Segment(float(b), draw(times), draw(st.just(0.0) | st.floats(1e-12, 1e-7))) for b in begins)
-    return Messages(draw(times), segments)
+    return MessageTimes(draw(times), segments)
 
 
 @st.composite
@@ -284,7 +284,7 @@ def test_twin_a_dropped_edge_or_a_changed_figure_is_another_run():
 
 def test_messages_leave_one_after_the_other_through_the_senders_port():
     """Two layers on two ranks by hand: what goes over holds up what goes over next."""
-    slow = Messages(0.0, (Segment(0.0, 0.0, 1.0),))  # a second for each byte
+    slow = MessageTimes(0.0, (Segment(0.0, 0.0, 1.0),))  # a second for each byte
     machine = dataclasses.replace(constant(), nodes=1, cores=64, within=slow)
     case = (INCREMENTAL, Net((1, 1, 1)), "layer-parallel", 2, {"ranks": 2, "wave": 1})
     timed = timed_of(case, machine)
@@ -567,7 +567,7 @@ def test_where_the_time_goes_by_hand():
 
 def test_flop_bytes_and_messages_are_counted():
     roofline = Machine("r", "", "roofline", None, 1, 2, flop_rate=1e9, levels=(Level("memory", None, 1e9),),
-                       between=Messages(0.0, (Segment(0.0, 1e-6, 1e-9),)), within=None)  # fmt: skip
+                       between=MessageTimes(0.0, (Segment(0.0, 1e-6, 1e-9),)), within=None)  # fmt: skip
     L, n = 4, 32
     found = simulate(IPC(), square(L, n), roofline, "layer-parallel", 4)
     assert found.flops == 2 * n * n * (3 * L - 1)
