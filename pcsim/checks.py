@@ -6,14 +6,14 @@ A rule is what a value must be, in words that follow "must be", and whether a va
 import operator
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 from .errors import InputError
 
 Rule = tuple[str, Callable[[Any], bool]]
 
 
-def is_whole(value: Any, least: int = 1) -> bool:
+def is_whole(value: Any, least: int = 1) -> TypeGuard[int]:
     """Whether ``value`` is a whole number (Python's or NumPy's) of at least ``least``; True and False are not."""
     try:
         return not isinstance(value, bool) and operator.index(value) >= least

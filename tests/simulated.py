@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from pcsim.algorithms import BP, IPC, PC, ZIL
 from pcsim.predict import simulate as simulate_module
-from pcsim.predict.machine import Level, Machine, Messages, Segment
+from pcsim.predict.machine import Level, Machine, MessageTimes, Segment
 from pcsim.predict.machine_files import load
 from pcsim.predict.plans import EXECUTIONS, Net
 from pcsim.predict.simulate import simulate
@@ -45,7 +45,7 @@ times = st.just(0.0) | st.floats(1e-9, 1e-3)
 def message_costs(draw):
     begins = [0.0, *sorted(draw(st.sets(st.integers(1, 10**5), max_size=2)))]
     segments = tuple(Segment(float(b), draw(times), draw(st.just(0.0) | st.floats(1e-12, 1e-7))) for b in begins)
-    return Messages(draw(times), segments)
+    return MessageTimes(draw(times), segments)
 
 
 @st.composite

@@ -2,7 +2,7 @@
 
 from ..schedule.calendar import Calendar, Stage
 from .backprop import BP
-from .common import OPTIMIZERS, Algorithm, PredictiveCoding, whole
+from .common import OPTIMIZERS, Algorithm, PredictiveCoding
 from .predictive_coding import IPC, PC, ZIL
 from .registry import ALGORITHMS, algorithm_from_json, algorithm_to_json, register
 
@@ -20,5 +20,4 @@ __all__ = [
     "algorithm_from_json",
     "algorithm_to_json",
     "register",
-    "whole",
 ]

@@ -1,15 +1,13 @@
 """What every algorithm has: a learning rate, an optimiser, a calendar, and the checks of its arguments."""
 
-import math
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-import numpy as np
-
+from ..checks import positive_number, whole_number
 from ..errors import InputError
 from ..schedule.builders import check_memory, task_graph
 from ..schedule.calendar import Calendar
-from ..schedule.tasks import TaskGraph, whole_count
+from ..schedule.tasks import TaskGraph
 
 OPTIMIZERS = ("sgd", "adam")
 
@@ -54,9 +52,9 @@ class Algorithm(ABC):
     def tasks(self, depth: int, steps: int = 8, steps_per_batch: int | None = None) -> TaskGraph:
         """The task graph of ``steps`` complete weight updates of a net of that depth, on one batch where the calendar
         says no end of it and ``steps_per_batch`` neither. InputError for a graph too large for the memory at hand."""
-        depth, steps = whole_count("depth", depth), whole_count("updates", steps)
+        depth, steps = whole_number("depth", depth), whole_number("updates", steps)
         if steps_per_batch is not None:
-            steps_per_batch = whole_count("steps_per_batch", steps_per_batch)
+            steps_per_batch = whole_number("steps_per_batch", steps_per_batch)
         check_memory(2 * depth * steps, steps)  # at least; a calendar of a depth beyond all bounds is never asked for
         return task_graph(self.name, self.checked_calendar(depth, steps_per_batch), depth, steps)
 
@@ -66,8 +64,7 @@ class Algorithm(ABC):
 
     def _check(self, optimizer: str, **positive: float) -> None:
         for key, value in {"alpha": self.alpha, **positive}.items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise InputError(f"{key} must be a finite number above 0, not {value!r}")
+            positive_number(key, value)
         if optimizer not in OPTIMIZERS:
             raise InputError(f"optimizer {optimizer!r} is unknown: choose from {', '.join(OPTIMIZERS)}")
 
@@ -84,10 +81,3 @@ class PredictiveCoding(Algorithm):
     @abstractmethod
     def precision(self) -> float:
         """Weight of the output layer's error; the hidden layers' is 1."""
-
-
-def whole(name: str, value: object) -> int:
-    """``value`` if it is a whole number of at least 1; else InputError."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise InputError(f"{name} must be a whole number of at least 1, not {value!r}")
-    return int(value)

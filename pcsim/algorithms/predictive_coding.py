@@ -15,9 +15,10 @@ Z-IL     L                           t < L - 1                t = L - 1 - l
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..checks import whole_number
 from ..errors import InputError
 from ..schedule.calendar import Calendar, Stage
-from .common import PredictiveCoding, whole
+from .common import PredictiveCoding
 
 MOST_STEPS = 1_000_000  # of a PC's weight update
 
@@ -58,7 +59,7 @@ class PC(PredictiveCoding):
 
     def __post_init__(self) -> None:
         self._check(self.optimizer, gamma=self.gamma, precision=self.precision)
-        whole("T", self.T)
+        whole_number("T", self.T)
 
     def calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
         """The calendar of a net of that depth."""

@@ -22,7 +22,7 @@ import numpy as np
 from ..checks import whole_number
 from ..errors import InputError
 from ..host.context import caches, capture, usable_cores
-from ..predict.machine import COLUMNS, Machine, Messages, Segment
+from ..predict.machine import COLUMNS, Machine, MessageTimes, Segment
 from ..predict.machine_files import SCHEMA, figure, parse
 from ..predict.timing import gathered
 from ..schedule.timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE
@@ -299,7 +299,7 @@ def add_messages(content: dict[str, Any], comm: Any, across: bool) -> None:
             }
         )
     kind = "between" if across else "within"
-    messages = Messages(
+    messages = MessageTimes(
         overhead, tuple(Segment(*(s[n]["value"] for n in ("from", "latency", "gap"))) for s in segments)
     )
     rest = summed - 2 * gathered(messages, comm.size, SUM_BYTES)

@@ -67,15 +67,15 @@ def _calibrate_on_ranks(out: str, options: dict[str, Any], comm: Any) -> dict[st
     mpi.agree(comm, {"version": __version__, "MPI library": mpi.vendor(), "arguments": sys.argv[1:]})
     mpi.on_root(comm, lambda: check_new(out))
     content: dict[str, Any] = {}
-    told = None
+    refused = None
     if comm.rank == 0:
         try:
             content = _measure_machine("calibrate", options)
         except InputError as error:
-            told = str(error)
+            refused = str(error)
     mpi.asleep(comm)
-    if told := mpi.from_root(comm, told):
-        raise InputError(told)
+    if refused := mpi.from_root(comm, refused):
+        raise InputError(refused)
     where = mpi.hosts(comm)
     if comm.rank == 0:
         say(f"pcsim calibrate: measuring messages between rank 0 and rank {comm.size - 1}")
@@ -198,8 +198,8 @@ def _known_rows(path: str, machine: Any) -> list[Any]:
     from ..calibration import validate
 
     rows = validate.read(path, machine)
-    told = (json.loads(Path(path).read_text(encoding="utf-8")).get("calibrated") or {}).get("time")
+    theirs = (json.loads(Path(path).read_text(encoding="utf-8")).get("calibrated") or {}).get("time")
     mine = (machine.calibrated or {}).get("time")
-    if told != mine:
-        raise InputError(f"{path}: is of a calibration of {told}, not of {mine}: give another --out")
+    if theirs != mine:
+        raise InputError(f"{path}: is of a calibration of {theirs}, not of {mine}: give another --out")
     return rows

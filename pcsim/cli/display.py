@@ -14,7 +14,7 @@ class Display:
         self.bar: Any = None
         self.task: Any = None
         self.began = time.monotonic()
-        self.told = -1
+        self.tenths = -1
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -55,11 +55,11 @@ class Display:
         """So much of something is done; without a bar a line for each tenth, and none of what takes no second."""
         tenth = 10 * done // max(1, total)
         if not done:
-            self.began, self.told = time.monotonic(), -1
+            self.began, self.tenths = time.monotonic(), -1
         if self.bar:
             self._show(text, done, total)
-        elif tenth > self.told and time.monotonic() - self.began > 1:
-            self.told = tenth
+        elif tenth > self.tenths and time.monotonic() - self.began > 1:
+            self.tenths = tenth
             left = (time.monotonic() - self.began) / done * (total - done) if done else 0.0
             self.note(f"{text}: {done} of {total}" + (f", {left:.0f} s left" if left >= 1 else ""))
 

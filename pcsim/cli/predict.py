@@ -117,8 +117,8 @@ def add_verbs(verbs: Any) -> None:
 
 
 def _sizes(parser: argparse.ArgumentParser, depths: str, widths: str, batches: str) -> None:
-    told = (("depths", "L", depths), ("widths", "N", widths), ("batches", "B", batches))
-    for name, letter, default in told:
+    flags = (("depths", "L", depths), ("widths", "N", widths), ("batches", "B", batches))
+    for name, letter, default in flags:
         numbers = [int(word) for word in default.split()]
         parser.add_argument(
             f"--{name}", type=whole_number, nargs="+", metavar=letter, default=numbers, help=f"default {default}"

@@ -1,9 +1,8 @@
 """How many workers can share the work of an algorithm, in which execution: the one place that says it."""
 
-import numpy as np
-
 from ..algorithms import BP, Algorithm
 from ..algorithms.backprop import BP_EXECUTIONS
+from ..checks import is_whole
 from ..errors import InputError
 from ..host.context import usable_cores
 
@@ -62,7 +61,7 @@ def resolve_workers(
         return 1  # of each rank: who starts ranks says with that how many workers there are
     if workers == "auto":
         return min(limit, len(usable_cores()))
-    if isinstance(workers, bool) or not isinstance(workers, int | np.integer) or workers < 1:
+    if not is_whole(workers):
         raise InputError(f'workers must be a whole number of at least 1, or "auto", not {workers!r}')
     if backend == "numpy":
         return 1

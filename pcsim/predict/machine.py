@@ -59,7 +59,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Messages:
+class MessageTimes:
     """What messages cost. ``overhead``: seconds that a core spends on sending one, and on receiving one (LogGP's o);
     ``reduction``: seconds for each byte of a sum over ranks, beside its messages."""
 
@@ -99,8 +99,8 @@ class Machine:
     handover_latency: float = 0.0
     handover_bandwidth: float = math.inf
     barrier: tuple[float, float] = (0.0, 0.0)  # seconds for two workers, and for each doubling beyond
-    within: Messages | None = None  # between ranks of one node
-    between: Messages | None = None  # between nodes
+    within: MessageTimes | None = None  # between ranks of one node
+    between: MessageTimes | None = None  # between nodes
     flop_energy: float | None = None
     message_energy: float | None = None
     calibrated: Mapping[str, Any] | None = None  # when, where and over which range
@@ -161,7 +161,7 @@ class Machine:
             return 0.0
         return self.barrier[0] + self.barrier[1] * max(0.0, math.log2(workers) - 1)
 
-    def messages(self, across_nodes: bool) -> Messages:
+    def messages(self, across_nodes: bool) -> MessageTimes:
         """Of ranks on one node, or on several; InputError where the machine knows none."""
         found = self.between if across_nodes else (self.within or self.between)
         if found is None:

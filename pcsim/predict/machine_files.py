@@ -11,7 +11,7 @@ from typing import Any
 
 from ..checks import is_number, is_whole
 from ..errors import InputError
-from .machine import COLUMNS, MODELS, Level, Machine, Messages, Segment
+from .machine import COLUMNS, MODELS, Level, Machine, MessageTimes, Segment
 from .prices import ITEMS, MOST, PARTS, SPLIT
 
 SCHEMA = "pcsim-machine/1"
@@ -258,7 +258,7 @@ def _check_levels(top: _Reader, levels: Sequence[Level]) -> None:
             )
 
 
-def _read_messages(reader: _Reader | None) -> Messages | None:
+def _read_messages(reader: _Reader | None) -> MessageTimes | None:
     if reader is None:
         return None
     overhead, reduction = reader.figure("overhead", "s", 0.0), reader.figure("reduction", "s/byte", 0.0)
@@ -278,7 +278,7 @@ def _read_messages(reader: _Reader | None) -> Messages | None:
     if not segments or segments[0].begin != 0:
         reader.fail("segments", "must begin with one from 0 bytes on")
     reader.close()
-    return Messages(overhead, tuple(segments), reduction)
+    return MessageTimes(overhead, tuple(segments), reduction)
 
 
 def figure(value: float | None, unit: str, source: str) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def context(machine: Machine, validation: str = "", command: Sequence[str] | Non
 
 def rows(cases: Iterable[Projection]) -> Iterator[Row]:
     """The predictions of a sweep as rows of ``pcsim-results/1``, each once. InputError for several machines: their
-    rows could not be told apart."""
+    rows could not be distinguished."""
     seen: set[tuple] = set()
     for one in cases:
         if (one.latency, one.bandwidth) != (1, 1):

@@ -75,12 +75,12 @@ class Prediction:
     def words(self) -> str:
         """The critical path in words."""
         parts = sorted(self.shares.items(), key=lambda item: -item[1])
-        told = [f"{share:.0%} {name}" for name, share in parts if share >= 0.005]
+        said = [f"{share:.0%} {name}" for name, share in parts if share >= 0.005]
         if self.slowest_layer is not None and self.net.depth > 1 and self.execution != "batched":
-            told.append(f"longest on layer {self.slowest_layer}")
+            said.append(f"longest on layer {self.slowest_layer}")
         if self.waits and self.waits[0][0] >= 0.005:
-            told.append(f"workers wait {sum(w for w, _ in self.waits):.0%}, most for layer {self.waits[0][1]}")
-        return ", ".join(told)
+            said.append(f"workers wait {sum(w for w, _ in self.waits):.0%}, most for layer {self.waits[0][1]}")
+        return ", ".join(said)
 
 
 def caches_of(machine: Machine) -> Caches:

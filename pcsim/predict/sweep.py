@@ -249,8 +249,8 @@ def maps(cases: Sequence[Projection], over: tuple[str, str] = MAPS["depth-width"
         axes = [tuple(sorted({getattr(one, name) for one in inside})) for name in over]
         place = {(getattr(one, over[0]), getattr(one, over[1])): one for one in inside}
         plain = zip(names, values, strict=True)
-        told = [f"{n} × {v:g}" if n in ("latency", "bandwidth") else _told(n, v) for n, v in plain if _worth(n, v)]
-        found.append(Map(", ".join(told), over, axes[0], axes[1], place))
+        shared = [f"{n} × {v:g}" if n in ("latency", "bandwidth") else _size(n, v) for n, v in plain if _worth(n, v)]
+        found.append(Map(", ".join(shared), over, axes[0], axes[1], place))
     return found
 
 
@@ -258,7 +258,7 @@ def _worth(name: str, value: float) -> bool:
     return name not in ("latency", "bandwidth") or value != 1
 
 
-def _told(name: str, value: float) -> str:
+def _size(name: str, value: float) -> str:
     return f"{value:g} workers" if name == "workers" else f"{name} {value:g}"
 
 
@@ -293,8 +293,8 @@ def timeline_of(
     return found, f"{title_of(algorithm)} {by(run)}, {one.name}: predicted for {machine.name}{mark}"
 
 
-def trace(found: Timeline, title: str, told: str) -> dict[str, Any]:
+def trace(found: Timeline, title: str, source: str) -> dict[str, Any]:
     """A Chrome trace that says what it is of."""
     made = found.chrome_trace()
     made["traceEvents"].insert(0, {"ph": "M", "name": "process_name", "pid": 0, "args": {"name": title}})
-    return made | {"otherData": {"kind": "predicted", "source": told}}
+    return made | {"otherData": {"kind": "predicted", "source": source}}

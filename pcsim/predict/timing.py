@@ -9,7 +9,7 @@ import numpy as np
 
 from ..algorithms import Algorithm
 from ..schedule.timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE
-from .machine import Machine, Messages
+from .machine import Machine, MessageTimes
 from .plans import ALLREDUCE, DESCEND, GATHER, GRADIENT, MEET, REDUCE, Net, Plan
 from .prices import ITEMS, Cost, Task
 
@@ -260,7 +260,7 @@ class Timed:
         return {"flops": flops, "bytes": moved, "energy": energy if known else math.nan, "least": least}
 
 
-def gathered(messages: Messages, ranks: int, size: float) -> float:
+def gathered(messages: MessageTimes, ranks: int, size: float) -> float:
     """Seconds for each of ``ranks`` to get all of ``size`` bytes, of which each has its part: everyone sends to
     everyone, or twice as much to ever fewer (recursive doubling; Thakur et al. 2005), whichever is sooner."""
     if ranks < 2:

@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import InputError
-from .machine import Machine, Messages
+from .machine import Machine, MessageTimes
 
 
 def _of_messages(change: str) -> Any:
     def changed(machine: Machine, factor: float) -> Machine:
-        def of(messages: Messages | None) -> Messages | None:
+        def of(messages: MessageTimes | None) -> MessageTimes | None:
             if messages is None:
                 return None
             if change == "overhead":

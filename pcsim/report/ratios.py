@@ -257,7 +257,7 @@ def summary(results: Results, denominator: str = HEADLINE) -> list[str]:
         count = f"{first} is faster in {len(won)}, {second} in {len(lost)}, and {len(open_)} show {UNDECIDED}"
         lines.append(f"Of {len(some)} {kind} cells {count}.")
         some.sort(key=lambda pair: pair["ratio"])
-        lines += [f"Best ratio: {_told(some[0])}.", f"Worst ratio: {_told(some[-1])}."]
+        lines += [f"Best ratio: {_in_words(some[0])}.", f"Worst ratio: {_in_words(some[-1])}."]
         places = "; ".join(f"{place_words(pair)} ({short(pair['ratio'])})" for pair in lost)
         lines.append(f"iPC loses at {places}." if lost else "iPC loses in none of them.")
     lines.append(f"Source: {machine(results)}.")
@@ -280,7 +280,7 @@ def _fastest_of(pair: Mapping[str, Any] | None) -> str:
     return "-" if pair is None else f"{pair['other_execution']} {team(pair, 'other_')}"
 
 
-def _told(pair: Mapping[str, Any]) -> str:
+def _in_words(pair: Mapping[str, Any]) -> str:
     ends = "" if pair["low"] is None else f" ({between(pair['low'], pair['high'])})"
     times = f"{scaled(pair['median'])} against {scaled(pair['other_median'])}"
     return f"{short(pair['ratio'])}{ends} at {place_words(pair)}: {times} with {pair['other_execution']}"

@@ -114,7 +114,7 @@ class Writer:
     ``context`` says where and with what the rows are measured (see :class:`Results`). With ``resume`` an existing
     file is carried on: ``rows`` holds what it has, ``recovered`` says what a crash had cut off (else None) and
     ``warnings`` whether CPU model or pcsim version differ from the first run's. Raises :class:`InputError` for a
-    file that exists (without ``resume``), is no results file or cannot be written; then nothing is touched.
+    file that exists (without ``resume``), is not a results file or cannot be written; then nothing is touched.
     """
 
     def __init__(
@@ -197,7 +197,7 @@ def _stored(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({_why(error)})") from None
     if there:
-        raise InputError(f"{path}: is {'a folder' if path.is_dir() else 'no ordinary file'}; give a results file")
+        raise InputError(f"{path}: is {'a folder' if path.is_dir() else 'not an ordinary file'}; give a results file")
     return b""
 
 
@@ -231,7 +231,7 @@ def _parse(path: Path, data: bytes, schema: str) -> tuple[Results, int]:
     if _cut_header(data, schema):
         raise InputError(f"{path}, line 1: the header is cut in the middle, so there is nothing to read; measure again")
     if not isinstance(header, dict) or "schema" not in header:
-        raise InputError(f"{path}, line 1: schema is missing, so this is no results file; give one that bench wrote")
+        raise InputError(f"{path}, line 1: schema is missing, so this is not a results file; give one that bench wrote")
     if header["schema"] != schema:
         raise InputError(f"{path}, line 1: schema is {reprlib.repr(header['schema'])}; expected {schema!r}")
     known = Results(path, _context(header, "context", f"{path}, line 1"), [])

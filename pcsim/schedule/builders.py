@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import whole_number
 from ..errors import InputError
 from .calendar import Calendar
-from .tasks import MOST, Ids, Kind, Lookup, Predecessors, TaskGraph, whole_count
+from .tasks import MOST, Ids, Kind, Lookup, Predecessors, TaskGraph
 
 # Measured peaks of building a graph and asking it everything: 50 to 89 bytes a task in deep graphs, and up to
 # 380 a step on top, which shows in shallow ones.
@@ -38,7 +39,7 @@ def task_graph(algorithm: str, calendar: Calendar, depth: int, updates: int) -> 
     Everything that the calendar's rules allow can be built. Raises ``InputError`` for counts below 1 and for a graph
     too large for the memory at hand. No loop over tasks.
     """
-    depth, updates = whole_count("depth", depth), whole_count("updates", updates)
+    depth, updates = whole_number("depth", depth), whole_number("updates", updates)
     steps = calendar.steps(updates)
     rounds, rest = divmod(steps, len(calendar.stages))
     products = 2 * depth - 1 if calendar.chained else depth

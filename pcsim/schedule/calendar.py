@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ..checks import is_whole
 from ..errors import InputError
 
 
@@ -94,7 +95,7 @@ class Calendar:
     def check(self, depth: int) -> None:
         """InputError, in one line, for a calendar that breaks a rule in a net of that depth."""
         _check_stages(self.stages, depth)
-        if self.repeats is not None and (isinstance(self.repeats, bool) or not _whole(self.repeats, 1)):
+        if self.repeats is not None and not is_whole(self.repeats):
             raise InputError(f"a calendar repeats 1 time or more, or for ever (None), not {self.repeats!r}")
         moving = any(stage.move for stage in self.stages)
         if self.chained:
@@ -107,10 +108,6 @@ class Calendar:
             _check_reach(self.stages, self.repeats, depth)
 
 
-def _whole(value: object, least: int) -> bool:
-    return isinstance(value, int | np.integer) and bool(value >= least)
-
-
 def _check_stages(stages: Sequence[Stage], depth: int) -> None:
     """What holds of the stages of every calendar."""
     if not isinstance(stages, tuple) or not all(isinstance(stage, Stage) for stage in stages):
@@ -120,7 +117,7 @@ def _check_stages(stages: Sequence[Stage], depth: int) -> None:
     layers = set(range(depth))
     waiting = set(layers)
     for number, stage in enumerate(stages):
-        if not isinstance(stage.update, tuple) or not all(_whole(l, 0) and l < depth for l in stage.update):
+        if not isinstance(stage.update, tuple) or not all(is_whole(l, 0) and l < depth for l in stage.update):
             raise InputError(
                 f"stage {number} updates {stage.update!r:.60}, but must name weights of the net in a tuple:"
                 f" W[0] to W[{depth - 1}]"

@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..checks import whole_number
 from ..errors import InputError
-from .tasks import Kind, TaskGraph, whole_count
+from .tasks import Kind, TaskGraph
 
 
 def figure_5(graph: TaskGraph, backward: int = 6) -> tuple[int, int]:
@@ -17,7 +18,7 @@ def figure_5(graph: TaskGraph, backward: int = 6) -> tuple[int, int]:
     Workers are unlimited and only BACKPROJECT takes time. An update is full if the first output error has
     reached all its layers, partial if only some. Raises ``InputError`` if the graph ends too early to tell.
     """
-    backward = whole_count("backward", backward)
+    backward = whole_number("backward", backward)
     completion = graph._completion(graph._finish_times({Kind.BACKPROJECT: 1}))
     if completion[-1] <= backward:
         raise InputError(

@@ -8,7 +8,6 @@ Nothing here knows nets, machines, clocks or files.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..checks import whole_number
 from ..errors import InputError
 
 Ids = NDArray[Any]
@@ -208,7 +208,7 @@ class TaskGraph:
         """
         from ..kernels.graphs import paths
 
-        workers = min(whole_count("workers", workers), MOST)
+        workers = min(whole_number("workers", workers), MOST)
         updates = self.period_updates
         steps = int(self.steps[-1]) + 1
         indptr, indices = self.predecessors
@@ -242,7 +242,7 @@ class TaskGraph:
         """
         from ..kernels.graphs import paths
 
-        workers = min(whole_count("workers", workers), MOST)
+        workers = min(whole_number("workers", workers), MOST)
         if costs is not None and not set(costs.values()) <= {0, 1}:
             raise InputError(f"a schedule's costs are 0 or 1 per kind, got {sorted(set(costs.values()))}")
         cost = self._costs(PAPER_COSTS if costs is None else costs)
@@ -272,13 +272,3 @@ class TaskGraph:
 
 def _number(value: Fraction) -> int | float:
     return int(value) if value.denominator == 1 else float(value)
-
-
-def whole_count(name: str, value: Any) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1 or isinstance(value, bool):
-        raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return number

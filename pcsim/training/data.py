@@ -21,6 +21,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..checks import is_whole
 from ..errors import InputError
 
 EMBEDDED_SAMPLES = {"train": 3000, "test": 1000}
@@ -96,7 +97,7 @@ def load(
     if split not in IDX_IMAGES:
         raise _problem("split", f"must be 'train' or 'test', not {split!r}")
     for option, number in (("samples", samples), ("classes", classes)):
-        if number is not None and not (isinstance(number, (int, np.integer)) and number >= 1):
+        if number is not None and not is_whole(number):
             raise _problem(option, f"must be a whole number of at least 1, not {number!r}")
     below = os.environ.get("PCSIM_DATA")
     if below and not os.path.isdir(below):

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..algorithms import Algorithm, whole
+from ..algorithms import Algorithm
+from ..checks import is_whole, whole_number
 from ..errors import InputError
 from ..host.mpi import from_root, on_root, world
 from ..net.network import Network, as_array
@@ -20,10 +21,10 @@ def check_batches(
     """The number of rows in a batch; InputError for batches that ``train`` could not make of so many rows, and for a
     calendar that breaks a rule in a net of that depth."""
     batch = rows if batch_size is None else batch_size
-    if isinstance(batch, bool) or not isinstance(batch, int | np.integer) or not 1 <= batch <= rows:
+    if not is_whole(batch) or batch > rows:
         raise InputError(f"batch_size must be between 1 and the {rows} rows of the data, not {batch!r}")
     if steps_per_batch is not None:
-        whole("steps_per_batch", steps_per_batch)
+        whole_number("steps_per_batch", steps_per_batch)
     if algorithm.checked_calendar(depth, steps_per_batch).endless and batch < rows:
         if steps_per_batch is not None:
             raise InputError(

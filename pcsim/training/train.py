@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..algorithms import Algorithm
+from ..checks import whole_number
 from ..engines import Engine, blas_threads, make_engine
 from ..engines.limits import resolve_workers
 from ..errors import InputError
@@ -94,11 +95,10 @@ def train(
     if not isinstance(network, Network):
         raise InputError(f"network must be a pcsim.Network, not {network!r:.60}")
     if not isinstance(algorithm, Algorithm):
-        raise InputError(f"algorithm must be one such as pcsim.IPC(), not {algorithm!r}")
+        raise InputError(f"algorithm must be an Algorithm, e.g. pcsim.IPC(), not {algorithm!r}")
     inputs, targets, count = given_data(network, x, y, backend)
-    for name, number, least in (("updates", updates, 1), ("record_every", record_every, 0)):
-        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
-            raise InputError(f"{name} must be a whole number of at least {least}, not {number!r}")
+    whole_number("updates", updates)
+    whole_number("record_every", record_every, 0)
     batch = check_batches(algorithm, network.depth, count, batch_size, steps_per_batch)
     check_seed(seed)
     if until_loss is not None:

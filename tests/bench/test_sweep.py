@@ -8,6 +8,7 @@ from pcsim import BP, IPC, InputError
 from pcsim.algorithms import Algorithm
 from pcsim.bench import contenders as who
 from pcsim.bench import grid, sweep, traces
+from pcsim.bench.case import Case
 from pcsim.bench.ceilings import Ceilings
 
 pytestmark = pytest.mark.slow
@@ -91,3 +92,55 @@ def test_a_folder_for_traces_is_made_or_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write"):
         traces.trace_folder(str(tmp_path / "file"))
+
+
+def rows_of(brought, launch=None):
+    """What a file holds once these contenders were measured."""
+    return [
+        {
+            "algorithm": c.algorithm.name,
+            "execution": c.execution,
+            "workers": c.workers,
+            "auto": c.auto,
+            "launch": launch,
+        }
+        | ({"ranks": c.ranks, "delay": None} if c.ranks else {})
+        for c in brought
+    ]
+
+
+@pytest.mark.parametrize("workers", [(1,), (1, 2), ("auto",), (1, 2, "auto")])
+@pytest.mark.parametrize("batch", [1, 6])
+def test_a_cell_is_complete_with_whoever_was_the_fastest(workers, batch, monkeypatch):
+    monkeypatch.setattr(who, "usable_cores", lambda: [0, 1, 2, 3])
+    groups = who.candidates(Case(3, 8, batch), [IPC(), BP()], workers, who.OWN_BASELINES)
+    for number in range(max(map(len, groups))):
+        brought = [one for group in groups for one in list(group.values())[min(number, len(group) - 1)]]
+        rows = rows_of(brought)
+        assert sweep.complete(groups, rows)
+        assert sweep.complete(groups, [*rows, *rows_of(brought, 1)], launches=2)
+        assert not sweep.complete(groups, rows, launches=2)
+        for place in range(len(rows)):
+            assert not sweep.complete(groups, rows[:place] + rows[place + 1 :])
+        if "auto" in workers:  # a row that is not marked does not say who was the fastest
+            assert not sweep.complete(groups, [{**row, "auto": False} for row in rows])
+
+
+def test_candidates_are_not_timed(monkeypatch):
+    def never(*anything):
+        raise AssertionError("timed")
+
+    monkeypatch.setattr(sweep, "fastest", never)
+    monkeypatch.setattr(who, "usable_cores", lambda: [0, 1])
+    made = plan(workers=("auto",))
+    assert [len(group) for group in made.candidates(Case(2, 8))] == [2, 1]
+    with pytest.raises(AssertionError, match="timed"):
+        made.contenders(Case(2, 8))
+
+
+def test_with_another_delay_a_cell_on_ranks_is_another_one():
+    groups = who.candidates_on_ranks(Case(4, 8), [IPC(), BP()], [1, 2], 1, ["serial", "intra-layer"])
+    rows = rows_of([one for group in groups for brought in group.values() for one in brought])
+    assert sweep.complete(groups, rows)
+    assert not sweep.complete(groups, rows, delay=1e-4)
+    assert sweep.complete(groups, [{**row, "delay": 1e-4} for row in rows], delay=1e-4)

@@ -10,7 +10,7 @@ from machines import FILES, MEASURED, put, task
 
 from pcsim.algorithms import IPC
 from pcsim.errors import InputError
-from pcsim.predict.machine import Level, Machine, Messages, Segment
+from pcsim.predict.machine import Level, Machine, MessageTimes, Segment
 from pcsim.predict.machine_files import load, parse
 from pcsim.predict.plans import Net
 from pcsim.predict.prices import SPLIT, Task
@@ -58,7 +58,7 @@ def test_constants_by_hand():
 
 
 def test_messages_meetings_and_hand_overs_by_hand():
-    messages = Messages(1.0, (Segment(0.0, 2.0, 0.5), Segment(100.0, 8.0, 0.25)))
+    messages = MessageTimes(1.0, (Segment(0.0, 2.0, 0.5), Segment(100.0, 8.0, 0.25)))
     assert (messages.one_way(10), messages.one_way(100)) == (7.0, 33.0)
     machine = Machine(
         "m", "", "constant", 2, 1, 4, handover_latency=1.0, handover_bandwidth=4.0, barrier=(3.0, 2.0), between=messages

@@ -15,7 +15,7 @@ import pytest
 
 from pcsim.algorithms import BP, IPC, PC, ZIL
 from pcsim.predict import simulate as simulate_module
-from pcsim.predict.machine import Machine, Messages, Segment
+from pcsim.predict.machine import Machine, MessageTimes, Segment
 from pcsim.predict.plans import Net
 from pcsim.predict.simulate import simulate
 
@@ -142,7 +142,7 @@ def run_in_simgrid(given):
 
 
 def machine_of(latency, gap, overhead=0.0):
-    messages = Messages(overhead, (Segment(0.0, latency, gap),))
+    messages = MessageTimes(overhead, (Segment(0.0, latency, gap),))
     costs = {"start": 0.5, "predict": 1.0, "backproject": 0.75, "update": 1.25, "values": 0.125}
     return Machine("made up", "", "constant", 1, 1, 64, constants=costs, within=messages)
 

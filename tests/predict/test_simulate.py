@@ -15,7 +15,7 @@ from simulated import ALGORITHMS, IDEAL, constant, rooflines, square
 from pcsim.algorithms import BP, IPC, PC, ZIL
 from pcsim.errors import InputError
 from pcsim.predict import timing
-from pcsim.predict.machine import Level, Machine, Messages, Segment
+from pcsim.predict.machine import Level, Machine, MessageTimes, Segment
 from pcsim.predict.machine_files import load, presets
 from pcsim.predict.plans import Net, layered
 from pcsim.predict.rivals import backprops, compare, layers_on_workers
@@ -223,7 +223,7 @@ def test_where_the_time_goes_by_hand():
 
 def test_flop_bytes_and_messages_are_counted():
     roofline = Machine("r", "", "roofline", None, 1, 2, flop_rate=1e9, levels=(Level("memory", None, 1e9),),
-                       between=Messages(0.0, (Segment(0.0, 1e-6, 1e-9),)), within=None)  # fmt: skip
+                       between=MessageTimes(0.0, (Segment(0.0, 1e-6, 1e-9),)), within=None)  # fmt: skip
     L, n = 4, 32
     found = simulate(IPC(), square(L, n), roofline, "layer-parallel", 4)
     assert found.flops == 2 * n * n * (3 * L - 1)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from simulated import ALGORITHMS, cases, constant, rooflines, seconds_of, square, timed_of
 
 from pcsim.algorithms import BP, IPC
-from pcsim.predict.machine import Level, Messages, Segment
+from pcsim.predict.machine import Level, MessageTimes, Segment
 from pcsim.predict.machine_files import load
 from pcsim.predict.plans import Net
 from pcsim.predict.simulate import simulate
@@ -145,7 +145,7 @@ def test_twin_a_dropped_edge_or_a_changed_figure_is_another_run():
 
 def test_messages_leave_one_after_the_other_through_the_senders_port():
     """Two layers on two ranks by hand: what goes over holds up what goes over next."""
-    slow = Messages(0.0, (Segment(0.0, 0.0, 1.0),))  # a second for each byte
+    slow = MessageTimes(0.0, (Segment(0.0, 0.0, 1.0),))  # a second for each byte
     machine = dataclasses.replace(constant(), nodes=1, cores=64, within=slow)
     case = (INCREMENTAL, Net((1, 1, 1)), "layer-parallel", 2, {"ranks": 2, "wave": 1})
     timed = timed_of(case, machine)

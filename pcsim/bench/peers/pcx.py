@@ -26,7 +26,7 @@ from .jax import ACTIVATIONS
 from .process import Array, Variant
 
 
-class Net(pxc.EnergyModule):
+class PcxNet(pxc.EnergyModule):
     """Layers without bias, and a Vode for each layer's values; the last Vode's are the target."""
 
     def __init__(self, sizes: tuple[int, ...], activation: str) -> None:
@@ -50,7 +50,7 @@ class Peer:
         self.versions = {"pcx": version("pcx"), "jax": jax.__version__}
         net, x, _ = case.problem()
         self.x = jax.numpy.asarray(x)
-        self.net = Net(net.sizes, case.activation)
+        self.net = PcxNet(net.sizes, case.activation)
         self.net.vodes[-1].h.target = True
 
     def load(self, weights: list[Array], values: list[Array], algorithm: Algorithm) -> None:
@@ -85,7 +85,7 @@ class Peer:
             out_axes=None,
             axis_name="batch",
         )
-        def energy(x: Any, *, net: Net) -> Any:
+        def energy(x: Any, *, net: PcxNet) -> Any:
             net(x)
             return jax.lax.psum(net.energy(), "batch")  # a sum, never a mean
 
@@ -101,7 +101,7 @@ class Peer:
             "values": pxu.Optim(lambda: optax.sgd(1.0), pxu.M(value)(self.net)),
         }
 
-        def step(x: Any, alpha: Any, gamma: Any, *, net: Net, weights: pxu.Optim, values: pxu.Optim) -> None:
+        def step(x: Any, alpha: Any, gamma: Any, *, net: PcxNet, weights: pxu.Optim, values: pxu.Optim) -> None:
             with pxu.step(net, clear_params=pxc.VodeParam.Cache):
                 _, slopes = gradient(x, net=net)
             weights.step(net, slopes["net"], scale_by=alpha)
