@@ -37,6 +37,8 @@ class Algorithm(ABC):
 
     def checked_calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
         """The calendar, if it keeps all rules; InputError, in one line, if it breaks one."""
+        depth = whole_number("depth", depth)
+        check_memory(2 * depth, 1)  # of one update at least: a calendar of a depth beyond all bounds is never asked for
         calendar = self.calendar(depth, steps_per_batch)
         if not isinstance(calendar, Calendar):
             raise InputError(f"{self.title} must give a pcsim.Calendar, not {calendar!r:.60}")
@@ -55,7 +57,7 @@ class Algorithm(ABC):
         depth, steps = whole_number("depth", depth), whole_number("updates", steps)
         if steps_per_batch is not None:
             steps_per_batch = whole_number("steps_per_batch", steps_per_batch)
-        check_memory(2 * depth * steps, steps)  # at least; a calendar of a depth beyond all bounds is never asked for
+        check_memory(2 * depth * steps, steps)  # at least, as below
         return task_graph(self.name, self.checked_calendar(depth, steps_per_batch), depth, steps)
 
     def steady_tasks(self, depth: int) -> TaskGraph:

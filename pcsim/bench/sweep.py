@@ -68,11 +68,11 @@ class Sweep:
             crowded = crew().crowded(ranks, self.threads)
             if crowded and not oversubscribe:
                 raise InputError(f"{crowded}: start fewer ranks, or add --oversubscribe if that is meant")
-        for algorithm, depth in product(self.algorithms, sorted({case.depth for case in self.cases})):
-            algorithm.checked_calendar(depth)
         for case in self.cases:
             count = len(self.algorithms) * len(self.ranks or self.workers) + len(self.baselines)
             require(memory_needed(case, count), f"the cell depth {case.depth}, width {case.width}, batch {case.batch}")
+        for algorithm, depth in product(self.algorithms, sorted({case.depth for case in self.cases})):
+            algorithm.checked_calendar(depth)
 
     def ceilings(self) -> Ceilings:
         """The ceilings of this machine for every number of workers in the sweep."""

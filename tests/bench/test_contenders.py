@@ -25,7 +25,7 @@ def test_workers_are_at_most_the_depth_and_auto_is_marked(monkeypatch):
 
 def test_auto_picks_the_faster(monkeypatch):
     def seconds(self, updates, trace=False):
-        return updates * (1e-3 if self.workers == 1 else 4e-4), 0.0
+        return updates * (1e-3 if self.transport.workers == 1 else 4e-4), 0.0
 
     monkeypatch.setattr(ThreadsEngine, "run", seconds)
     candidates = [Contender(IPC(), "serial", 1), Contender(IPC(), "layer-parallel", 2)]

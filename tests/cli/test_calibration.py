@@ -166,15 +166,11 @@ def test_an_interrupted_validation_keeps_its_cells(calibrated, tmp_path):
 
 
 def test_a_row_that_failed_is_exit_code_1(pcsim, calibrated, tmp_path, monkeypatch):
-    class Broken:
-        def __init__(self, case, runners, **_):
-            self.runners = runners
+    def broken(case, runners, **_):
+        good = {"median": 1e-6, "ci95": [1e-6, 1e-6], "error": None}
+        return [good, *({**good, "error": "no"} for _ in runners[1:])]
 
-        def measure(self, **_):
-            good = {"median": 1e-6, "ci95": [1e-6, 1e-6], "error": None}
-            return [good, *({**good, "error": "no"} for _ in self.runners[1:])]
-
-    monkeypatch.setattr(validate, "Measurement", Broken)
+    monkeypatch.setattr(validate, "measure_cell", broken)
     code, _, err = pcsim("validate", calibrated[0], *VALIDATE, "--out", tmp_path / "card.json")
     assert code == 1
     assert "failed: depth 2, width 32, batch 1: bp serial: no" in err

@@ -55,7 +55,7 @@ def test_the_report_needs_something_to_report():
         (scaling, "1 worker and with more"),
         (ladder, "holds no BP"),
         (gains, "no cell has iPC serial-unfused"),
-        (steps, "no cell has PC or Z-IL beside iPC"),
+        (steps, "no cell has PC, Z-IL or another algorithm beside iPC"),
     ):
         with pytest.raises(InputError, match=said):
             call(made(row("ipc")))
