@@ -12,7 +12,7 @@ import pcsim
 from pcsim.algorithms import BP, IPC, PC, ZIL
 from pcsim.bench.build import build
 from pcsim.bench.case import Case
-from pcsim.bench.contenders import OWN_BASELINES, contenders
+from pcsim.bench.contenders import OWN_BASELINES, candidates
 from pcsim.host.context import usable_cores
 from pcsim.host.threads import settle
 from pcsim.training.data import load
@@ -26,8 +26,8 @@ ROUND = 0.02  # seconds of a round, at least
 def runners():
     """Every contender of every case; who shares BP's work has all cores, and a pipeline its most micro-batches."""
     for case in CASES:
-        last = contenders(case, ALGORITHMS, sorted({1, CORES}), OWN_BASELINES, True, lambda *known: known[1][-1])
-        for contender in last:
+        groups = candidates(case, ALGORITHMS, sorted({1, CORES}), OWN_BASELINES)
+        for contender in (one for group in groups for one in list(group.values())[-1]):
             name = f"{case.depth}x{case.width}-b{case.batch}"
             label = f"{name}-{contender.algorithm.name}-{contender.execution}-{contender.workers}"
             yield pytest.param(case, contender, f"update {name}", id=label)

@@ -169,7 +169,7 @@ def calibrate(
     kind = np.dtype(dtype)
     for what, numbers in (("widths", widths), ("batches", batches), ("workers", workers or [1])):
         if not numbers:
-            raise InputError(f"--{what}: name one at least")
+            raise InputError(f"--{what}: name at least one")
         for number in numbers:
             whole_number(f"--{what}", number)
     cores = len(usable_cores())
