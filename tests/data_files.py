@@ -8,19 +8,10 @@ import numpy as np
 import pytest
 
 from pcsim.errors import InputError
-from pcsim.training import data
 from pcsim.training.data import Dataset, load
 
 IMAGES = np.arange(5 * 3 * 2, dtype=np.uint8).reshape(5, 3, 2) * 8
 LABELS = np.array([2, 0, 1, 2, 2], dtype=np.uint8)
-
-
-@pytest.fixture(autouse=True)
-def nothing_but_tmp_path(tmp_path, monkeypatch):
-    """No data sets of this machine, no environment of its user."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PCSIM_DATA", raising=False)
-    monkeypatch.setattr(data, "SYSTEM_FASHION_MNIST", tmp_path / "system")
 
 
 def idx(array):
