@@ -1,9 +1,9 @@
-"""Train a net whose layers lie on MPI ranks, and save it: no process ever holds all of it.
+"""Train a net whose layers are spread over MPI ranks, and save it: no process ever holds all of it.
 
     mpiexec -n 4 python -m mpi4py examples/train_on_ranks.py trained/
 
 Every rank runs this same program. The net is lazy: a rank draws the layers that it owns. Rank 0 alone reads the data,
-and pcsim hands them to the ranks that need them (the inputs to the first, the targets to the last).
+and pcsim sends them to the ranks that need them (the inputs to the first, the targets to the last).
 """
 
 import sys

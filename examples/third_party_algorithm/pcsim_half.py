@@ -1,6 +1,6 @@
 """An algorithm from outside pcsim: iPC whose weights update at every second step.
 
-pip install . makes it known by its name: pcsim bench --algorithms half bp. In a test of its own:
+After pip install . pcsim knows it by name: pcsim bench --algorithms half bp. Its own test calls
 pcsim.testing.check_algorithm(HalfIPC()).
 """
 
@@ -22,6 +22,6 @@ class HalfIPC(pcsim.PredictiveCoding):
     precision: float = 1.0
 
     def calendar(self, depth: int, steps_per_batch: int | None = None) -> pcsim.Calendar:
-        """Two steps in which values move; in the second all weights update, too."""
+        """Two steps in which values move; in the second all weights are updated too."""
         both = pcsim.Stage(update=tuple(range(depth)), completes=True)
         return pcsim.Calendar((pcsim.Stage(), both), repeats=steps_per_batch)
