@@ -13,7 +13,7 @@ from .words import CHECK_FAILED, INTERRUPTED, algorithms_of, say, with_crew
 def kept(out: str | None, rows: bool) -> str:
     if not rows:
         return "nothing was finished yet"
-    return f"what was finished is kept in {out}; go on with --resume" if out else "nothing is kept: no --out was given"
+    return f"what was finished is kept in {out}; continue with --resume" if out else "nothing is kept: --out is not set"
 
 
 def run_bench(arguments: argparse.Namespace) -> int:
@@ -23,9 +23,9 @@ def run_bench(arguments: argparse.Namespace) -> int:
                 raise InputError(f"--{flag} is for --backend mpi")
         return _measure(arguments, None)
     if arguments.launches > 1:
-        raise InputError("--launches is for --backend threads: a launch of ranks is one; start it again with --resume")
+        raise InputError("--launches is for --backend threads: a launch of ranks is one; start another with --resume")
     if arguments.peer_python:
-        raise InputError("--peer-python is for --backend threads: on ranks no peer is measured")
+        raise InputError("--peer-python is for --backend threads: peers are not measured on ranks")
     return with_crew("bench", lambda crew: _measure(arguments, crew))
 
 
@@ -34,7 +34,7 @@ def _rank_counts(arguments: argparse.Namespace, size: int) -> list[int]:
     counts = arguments.workers or [*(2**k for k in range(20) if 2**k < size), size]
     for count in counts:
         if count == "auto":
-            raise InputError("--workers auto is for threads; with --backend mpi name numbers of ranks")
+            raise InputError("--workers auto is for threads; with --backend mpi give numbers of ranks")
         if count > size:
             raise InputError(f"--workers: {count} ranks are more than the {size} that were started")
     return sorted(set(counts))
@@ -51,7 +51,7 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
     from .display import Display
 
     if arguments.resume and not arguments.out:
-        raise InputError("--resume needs --out: the results file to go on with")
+        raise InputError("--resume requires --out: the results file to continue")
     cores = len(usable_cores())
     for word in arguments.peer_python:
         name, _, python = word.partition("=")
@@ -82,7 +82,7 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
     )
     plan.check(arguments.oversubscribe)
     if arguments.trace == "" and not arguments.out:
-        raise InputError("--trace needs a folder, or --out beside which to make one")
+        raise InputError("--trace requires a folder, or --out to make one beside it")
     folder = None
     if arguments.trace is not None:
         folder = traces.trace_folder(arguments.trace or str(Path(arguments.out).with_suffix("")) + "-traces")
@@ -102,7 +102,7 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
                 for warning in (*writer.warnings, *filter(None, [writer.recovered])):
                     say(f"pcsim bench: {warning}")
             if crew:
-                display.note("compiling what is not in the cache yet: up to two minutes, once")
+                display.note("compiling what is not in the cache yet: up to two minutes, only once")
             for row in plan.run(ceilings, rows, display.cell):
                 rows.append(writer.write(row) if writer else row)
                 failed = failed or row["error"] is not None

@@ -59,7 +59,7 @@ def _measure_machine(verb: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _calibrate_on_ranks(out: str, options: dict[str, Any], comm: Any) -> dict[str, Any]:
-    """Every rank makes this call: rank 0 calibrates while the others sleep, then all of them measure messages."""
+    """Called on every rank: rank 0 calibrates while the others sleep, then all of them measure messages."""
     from ..calibration import calibrate
     from ..host import mpi
     from ..version import __version__
@@ -98,7 +98,7 @@ def _machine_to_check(arguments: argparse.Namespace) -> Any:
 
     if not arguments.calibrate:
         if not arguments.machine:
-            raise InputError("name a machine file of this host, or add --calibrate")
+            raise InputError("give a machine file of this host, or add --calibrate")
         found = machine_files.load(arguments.machine)
         if not found.calibrated:
             raise InputError(
@@ -107,14 +107,14 @@ def _machine_to_check(arguments: argparse.Namespace) -> Any:
             )
         return found
     if arguments.resume:
-        raise InputError("--resume goes on with a card of the same machine: name its file in place of --calibrate")
+        raise InputError("--resume continues a card of the same machine: give its file in place of --calibrate")
     check_new(arguments.machine)
     options = {"pin": not arguments.no_pin}
     content = _measure_machine("validate", options)
     if arguments.machine:
         calibrate.write(content, arguments.machine)
     else:
-        say("pcsim validate: the machine is not kept: no file was named")
+        say("pcsim validate: the machine file is not kept: no name was given")
     return calibrate.machine_of(content)
 
 
@@ -128,7 +128,7 @@ def _check(arguments: argparse.Namespace, crew: Any) -> int:
     counts = sorted(set(arguments.workers or [1, here]))
     if counts[-1] > here:
         raise InputError(
-            f"--workers: {counts[-1]} are more than the {here} {'ranks' if crew else 'cores'} that are here"
+            f"--workers: {counts[-1]} are more than the {here} {'ranks that were started' if crew else 'usable cores'}"
         )
     if not arguments.resume:
         check_new(arguments.out)
@@ -155,7 +155,7 @@ def _check(arguments: argparse.Namespace, crew: Any) -> int:
 
     try:
         with Display("validate") as display:
-            display.note("compiling what is not in the cache yet: up to two minutes, once")
+            display.note("compiling what is not in the cache yet: up to two minutes, only once")
 
             def show(number: int, total: int, case: Any, skipped: bool) -> None:
                 name = f"depth {case.depth}, width {case.width}, batch {case.batch}"
@@ -177,7 +177,9 @@ def _check(arguments: argparse.Namespace, crew: Any) -> int:
                     validate.write(rows, machine, arguments.out)
     except KeyboardInterrupt:
         kept = (
-            f"what was checked is kept in {arguments.out}; go on with --resume" if rows else "nothing was checked yet"
+            f"what was checked is kept in {arguments.out}; continue with --resume"
+            if rows
+            else "nothing was checked yet"
         )
         say(f"pcsim validate: interrupted; {kept}")
         if crew:
@@ -194,12 +196,12 @@ def _check(arguments: argparse.Namespace, crew: Any) -> int:
 
 
 def _known_rows(path: str, machine: Any) -> list[Any]:
-    """Rows of a card of this very calibration: the name alone is that of every calibration of a host."""
+    """Rows of a card of this very calibration: all calibrations of a host share its name."""
     from ..calibration import validate
 
     rows = validate.read(path, machine)
     theirs = (json.loads(Path(path).read_text(encoding="utf-8")).get("calibrated") or {}).get("time")
     mine = (machine.calibrated or {}).get("time")
     if theirs != mine:
-        raise InputError(f"{path}: is of a calibration of {theirs}, not of {mine}: give another --out")
+        raise InputError(f"{path}: belongs to the calibration of {theirs}, not to that of {mine}: give another --out")
     return rows

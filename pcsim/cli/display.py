@@ -47,12 +47,12 @@ class Display:
         """A sweep has come to a cell."""
         done, total = progress.number - 1, progress.total
         if not done:
-            self.began = time.monotonic()  # what came before, compilation above all, says nothing of the cells
+            self.began = time.monotonic()  # what came before, compilation above all, says nothing about the cells
         state = " (already measured)" if progress.skipped else ""
         self._show(f"{progress.name}{state}", done, total)
 
     def share(self, text: str, done: int, total: int) -> None:
-        """So much of something is done; without a bar a line for each tenth, and none of what takes no second."""
+        """``done`` of ``total``; without a bar a line for each tenth, and none in the first second."""
         tenth = 10 * done // max(1, total)
         if not done:
             self.began, self.tenths = time.monotonic(), -1

@@ -1,6 +1,6 @@
 """The command line: verbs, arguments and exit codes; no logic.
 
-argparse rather than typer: the contract's ``--depths 2 4 8`` (one flag, several values) is not to be had there, and
+argparse rather than typer: the contract's ``--depths 2 4 8`` (one flag, several values) is not available there, and
 ``pcsim --help`` answers in a tenth of a second. Everything slow is imported by the verb that needs it.
 """
 
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         "--backend",
         choices=["threads", "mpi"],
         default="threads",
-        help="who runs the layers: threads (default), or mpi, started by mpiexec or srun",
+        help="what runs the layers: threads (default), or mpi, started by mpiexec or srun",
     )
     bench.add_argument(
         "--threads",
@@ -81,38 +81,41 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=["own"],
         metavar="NAME",
-        help="what iPC is held against: executions of BP (serial intra-layer blas pipeline data-parallel numpy), "
+        help="what iPC is compared with: executions of BP (serial intra-layer blas pipeline data-parallel numpy), "
         "unfused (iPC that reads the weights anew for each product), peers where installed (torch jax pcx); own "
-        "(default) and all stand for lists of them",
+        "(default) stands for those of pcsim, all adds the peers",
     )
     bench.add_argument(
         "--peer-python",
         nargs="+",
         default=[],
         metavar="NAME=PYTHON",
-        help="run a peer with another interpreter, which has it and pcsim installed (pcx holds jax at an old version)",
+        help="run a peer with another interpreter, which has it and pcsim installed (pcx requires an old jax)",
     )
     bench.add_argument(
         "--launches",
         type=whole_number,
         default=1,
         metavar="N",
-        help="fresh processes that measure each cell (default 1)",
+        help="number of fresh processes that measure each cell (default 1)",
     )
     add_algorithm_flags(bench, alpha=False)
     bench.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="default float32")
     bench.add_argument(
-        "--seconds", type=positive_number, default=1.5, help="timing per cell, beside checks and warm-up (default 1.5)"
+        "--seconds",
+        type=positive_number,
+        default=1.5,
+        help="time measured per cell, without checks and warm-up (default 1.5)",
     )
     bench.add_argument("--no-pin", action="store_true", help="do not bind workers to cores")
     bench.add_argument("--out", metavar="FILE.jsonl", help="results file, written as cells end")
-    bench.add_argument("--resume", action="store_true", help="go on with the results file, skipping finished cells")
+    bench.add_argument("--resume", action="store_true", help="continue the results file, skipping finished cells")
     bench.add_argument(
         "--trace",
         nargs="?",
         const="",
         metavar="FOLDER",
-        help="also write a Chrome trace and a Gantt picture per cell, checked for order (default folder: beside --out)",
+        help="also write a Chrome trace and a Gantt chart per cell, checked for order (default folder: beside --out)",
     )
     bench.set_defaults(run=run_bench)
 
@@ -126,11 +129,13 @@ def _parser() -> argparse.ArgumentParser:
     count.add_argument("--json", metavar="FILE", help="write JSON, - for standard output")
     count.set_defaults(run=run_count)
 
-    train = verbs.add_parser("train", help="train on data; loss against updates, MMs, SMMs and seconds")
+    train = verbs.add_parser("train", help="train on data and record loss against updates, MMs, SMMs and seconds")
     train.add_argument("--data", default="fashion-mnist", metavar="NAME|PATH", help="default fashion-mnist (a subset)")
-    train.add_argument("--samples", type=whole_number, default=250, metavar="N", help="the first N (default 250)")
+    train.add_argument(
+        "--samples", type=whole_number, default=250, metavar="N", help="use the first N samples (default 250)"
+    )
     add_algorithms(train, "bp", "pc", "ipc")
-    train.add_argument("--depths", type=whole_number, nargs="+", metavar="L", help="depths of nets (default 3)")
+    train.add_argument("--depths", type=whole_number, nargs="+", metavar="L", help="depths of the nets (default 3)")
     train.add_argument(
         "--hidden", type=whole_number, default=64, metavar="N", help="units of each hidden layer (default 64)"
     )
@@ -138,7 +143,9 @@ def _parser() -> argparse.ArgumentParser:
         "--sizes", type=whole_number, nargs="+", metavar="N", help="hidden sizes, in place of --depths and --hidden"
     )
     train.add_argument("--updates", type=whole_number, default=500, help="complete weight updates (default 500)")
-    train.add_argument("--until-loss", type=positive_number, metavar="X", help="stop a run at mean loss per sample X")
+    train.add_argument(
+        "--until-loss", type=positive_number, metavar="X", help="stop a run at a mean loss per sample of X"
+    )
     add_algorithm_flags(train, alpha=True)
     train.add_argument("--batch-size", type=whole_number, metavar="B", help="default: full batch")
     train.add_argument("--steps-per-batch", type=whole_number, metavar="T", help="updates of iPC on one batch")
@@ -148,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--backend", choices=["threads", "numpy"], default="threads")
     train.add_argument("--workers", type=number_of_workers, default="auto", metavar="P", help="threads (default auto)")
     train.add_argument("--out", metavar="FILE.jsonl", help="curves file, written as runs end")
-    train.add_argument("--resume", action="store_true", help="go on with the curves file, skipping finished runs")
+    train.add_argument("--resume", action="store_true", help="continue the curves file, skipping finished runs")
     train.add_argument("--figure", metavar="FILE.png", help="draw the curves")
     train.set_defaults(run=run_train)
 
@@ -168,8 +175,8 @@ def _parser() -> argparse.ArgumentParser:
         choices=["table", "verdicts", "ladder", "gains", "speedups", "steps", "ranks", "details"],
         default="table",
         help="ratios (default), the evidence behind them, every BP of each cell, where iPC's gain comes from, its gain "
-        "from more workers, what a step of PC and Z-IL costs against one of iPC, scaling and exchange of MPI ranks, or "
-        "every row",
+        "from more workers, the cost of a step of PC and Z-IL compared with one of iPC, scaling and exchange of MPI "
+        "ranks, or every row",
     )
     report.set_defaults(run=run_report)
 
@@ -198,10 +205,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if place and parsed.verb not in ("doctor", "calibrate") and getattr(parsed, "backend", "") != "mpi":
             if place[0] > 0:
-                return 0  # what needs no ranks is done by one
+                return 0  # a verb that needs no ranks runs on one of them
             if parsed.verb in ("bench", "train", "validate"):
                 raise InputError(
-                    f"the launcher started {place[1]} processes, and --backend {parsed.backend} runs in one: "
+                    f"the launcher started {place[1]} processes, but --backend {parsed.backend} runs in one: "
                     "start pcsim without it"
                     + (", or add --backend mpi" if parsed.verb in ("bench", "validate") else "")
                 )
@@ -212,11 +219,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         if place and mpi.started():
-            mpi.wait_for_root()  # it knows what is kept
+            mpi.wait_for_root()  # rank 0 says what is kept
             say(f"pcsim {parsed.verb}: rank {place[0]}: interrupted by a signal")
             mpi.abort(INTERRUPTED)
         say(f"pcsim {parsed.verb}: interrupted")
         return INTERRUPTED
-    except BrokenPipeError:  # the reader, `head` say, has seen enough
+    except BrokenPipeError:  # the reader (`head`, for example) has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

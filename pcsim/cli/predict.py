@@ -1,6 +1,6 @@
 """The verbs of machine files: ``calibrate`` measures one, ``simulate`` predicts on it, ``validate`` says how well.
 
-Arguments and what is shown; no logic. Everything slow is imported by the verb that needs it.
+Arguments and output; no logic. Everything slow is imported by the verb that needs it.
 """
 
 import argparse
@@ -19,11 +19,15 @@ FACTORS = (0.1, 1.0, 10.0, 100.0, 1000.0)  # of latency, in a map over it
 
 
 def add_verbs(verbs: Any) -> None:
-    """Put the three into the command line."""
+    """Add the three to the command line."""
     calibrate = verbs.add_parser("calibrate", help="measure this machine into a machine file (about three minutes)")
     calibrate.add_argument("--out", required=True, metavar="FILE.json", help="machine file, which must not exist yet")
     calibrate.add_argument(
-        "--widths", type=whole_number, nargs="+", metavar="N", help="of layers (default: 16 from 16 to 2048)"
+        "--widths",
+        type=whole_number,
+        nargs="+",
+        metavar="N",
+        help="widths of layers (default: 16 of them from 16 to 2048)",
     )
     calibrate.add_argument("--batches", type=whole_number, nargs="+", metavar="B", help="default 1 8 32 64")
     calibrate.add_argument(
@@ -31,7 +35,7 @@ def add_verbs(verbs: Any) -> None:
     )
     calibrate.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="default float32")
     calibrate.add_argument("--no-pin", action="store_true", help="do not bind workers to cores")
-    calibrate.add_argument("--name", help="of the machine (default: its CPU model and cores)")
+    calibrate.add_argument("--name", help="name of the machine (default: its CPU model and cores)")
     calibrate.set_defaults(run=run_calibrate)
 
     simulate = verbs.add_parser("simulate", help="predict a sweep, or one case with its timeline, on a machine")
@@ -45,26 +49,29 @@ def add_verbs(verbs: Any) -> None:
         metavar="NAME",
         nargs="+",
         default=["ipc"],
-        help="what is held against BP: pc, zil, ipc (default) or one of an installed package; bp lists every BP of "
+        help="what is compared with BP: pc, zil, ipc (default) or one of an installed package; bp lists every BP of "
         "each case",
     )
-    simulate.add_argument("--steps", type=whole_number, nargs="+", default=[8], metavar="T", help="of PC (default 8)")
+    simulate.add_argument("--steps", type=whole_number, nargs="+", default=[8], metavar="T", help="T of PC (default 8)")
     simulate.add_argument(
-        "--executions", nargs="+", metavar="NAME", help="of BP: serial intra-layer pipeline data-parallel (default all)"
+        "--executions",
+        nargs="+",
+        metavar="NAME",
+        help="executions of BP: serial intra-layer pipeline data-parallel (default: all)",
     )
     simulate.add_argument(
-        "--micro-batches", type=whole_number, metavar="M", help="of a pipeline (default: the best number)"
+        "--micro-batches", type=whole_number, metavar="M", help="number of them in a pipeline (default: the best)"
     )
-    simulate.add_argument("--order", choices=["split", "gpipe", "1f1b"], default="split", help="of a pipeline")
+    simulate.add_argument("--order", choices=["split", "gpipe", "1f1b"], default="split", help="schedule of a pipeline")
     simulate.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="default float32")
     simulate.add_argument(
-        "--cores", type=whole_number, metavar="N", help="the same machine with so many cores to a socket"
+        "--cores", type=whole_number, metavar="N", help="the same machine with that many cores per socket"
     )
     simulate.add_argument(
         "--bandwidth",
         choices=["scaled", "fixed"],
         default="fixed",
-        help="with --cores: whether what all cores share grows with them (default fixed)",
+        help="with --cores: whether caches and memory bandwidth grow with them (default fixed)",
     )
     simulate.add_argument(
         "--set",
@@ -82,24 +89,28 @@ def add_verbs(verbs: Any) -> None:
         help="predict with all latencies times each of these",
     )
     simulate.add_argument(
-        "--bandwidth-factors", type=positive_number, nargs="+", metavar="X", help="the same of the bandwidth of memory"
+        "--bandwidth-factors", type=positive_number, nargs="+", metavar="X", help="the same for memory bandwidth"
     )
     simulate.add_argument(
         "--map", choices=["depth-width", "workers-latency"], help="crossover map in place of a line for each case"
     )
-    simulate.add_argument("--sensitivity", action="store_true", help="which figures the ratio depends on (of one case)")
+    simulate.add_argument(
+        "--sensitivity", action="store_true", help="which machine figures the ratio depends on (one case only)"
+    )
     simulate.add_argument("--trace", metavar="FILE.json", help="Chrome trace of one case's first updates")
-    simulate.add_argument("--gantt", metavar="FILE.png", help="the same as a picture")
+    simulate.add_argument("--gantt", metavar="FILE.png", help="the same as a Gantt chart")
     simulate.add_argument("--figure", metavar="FILE.png", help="curves over workers (or depth), or the map")
     simulate.add_argument("--out", metavar="FILE.jsonl", help="results file of rows of kind predicted")
-    simulate.add_argument("--validation", metavar="CARD.json", help="report card of this machine, to stand beside")
+    simulate.add_argument(
+        "--validation", metavar="CARD.json", help="report card of this machine, to be shown beside the predictions"
+    )
     simulate.add_argument("--format", choices=["text", "markdown", "csv"], default="text")
     simulate.set_defaults(run=_simulate)
 
     validate = verbs.add_parser("validate", help="predictions against measurements, cell by cell, with the error")
     validate.add_argument("machine", nargs="?", metavar="MACHINE", help="a machine file of this host")
     validate.add_argument(
-        "--calibrate", action="store_true", help="measure the machine first, into MACHINE if that is named"
+        "--calibrate", action="store_true", help="measure the machine first, into MACHINE if it is given"
     )
     validate.add_argument("--out", required=True, metavar="CARD.json", help="report card, written cell by cell")
     _sizes(validate, "3 6 12 24", "96 192 384 768 1536", "1 64")
@@ -107,11 +118,11 @@ def add_verbs(verbs: Any) -> None:
         "--workers", type=whole_number, nargs="+", metavar="P", help="default 1 and all cores (or ranks)"
     )
     validate.add_argument(
-        "--backend", choices=["threads", "mpi"], default="threads", help="who runs the layers (default threads)"
+        "--backend", choices=["threads", "mpi"], default="threads", help="what runs the layers (default threads)"
     )
-    validate.add_argument("--seconds", type=positive_number, default=1.0, help="timing per cell (default 1)")
+    validate.add_argument("--seconds", type=positive_number, default=1.0, help="time measured per cell (default 1)")
     validate.add_argument("--no-pin", action="store_true", help="do not bind workers to cores")
-    validate.add_argument("--resume", action="store_true", help="go on with the card, skipping finished cells")
+    validate.add_argument("--resume", action="store_true", help="continue the card, skipping finished cells")
     validate.add_argument("--format", choices=["text", "markdown", "csv"], default="text")
     validate.set_defaults(run=run_validate)
 
@@ -130,7 +141,7 @@ def _sizes(parser: argparse.ArgumentParser, depths: str, widths: str, batches: s
 
 @dataclass(frozen=True)
 class _Shown:
-    """What must stand beside everything that is shown."""
+    """What is shown beside every prediction."""
 
     machine: Any
     card: str
@@ -151,7 +162,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
     if arguments.cores:
         one = one.scaled(arguments.cores, arguments.bandwidth == "scaled")
     elif arguments.bandwidth == "scaled":
-        raise InputError("--bandwidth scaled is for --cores")
+        raise InputError("--bandwidth scaled requires --cores")
     one = sweep.changed(one, arguments.set)
     latencies = arguments.latency_factors or (FACTORS if arguments.map == "workers-latency" else (1.0,))
     bandwidths = arguments.bandwidth_factors or (1.0,)
@@ -169,16 +180,16 @@ def _simulate(arguments: argparse.Namespace) -> int:
     single = all(len(n) == 1 for n in sizes + factors)
     for flag in ("sensitivity", "trace", "gantt"):
         if getattr(arguments, flag) and not single:
-            raise InputError(f"--{flag} is of one case: give one depth, width, batch and number of workers")
+            raise InputError(f"--{flag} is for a single case: give one depth, width, batch and number of workers")
         if getattr(arguments, flag) and factors != [[1.0], [1.0]]:
-            raise InputError(f"--{flag} is of one machine: change its figures with --set")
+            raise InputError(f"--{flag} is for a single machine: change its figures with --set")
     for path in (arguments.gantt, arguments.figure):
         if path:
             style.check_suffix(path)
     if arguments.out:
         files.check_target(arguments.out)
         if factors != [[1.0], [1.0]]:
-            raise InputError("--out is of one machine: change its figures with --set, a file for each")
+            raise InputError("--out is for a single machine: change its figures with --set, one file for each")
     cases = []
     with Display("simulate") as display:
         for case in sweep.sweep(
@@ -197,7 +208,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
 
 
 def _against(arguments: argparse.Namespace) -> list[Algorithm]:
-    """Who is held against BP, iPC first where it is among them."""
+    """What is compared with BP, iPC first where it is among them."""
     order = dict.fromkeys(["ipc", *names()])
     wanted = algorithms_of(arguments, [name for name in order if name in arguments.algorithms])
     return [algorithm for algorithm in wanted if not algorithm.chained] or algorithms_of(arguments, ["ipc"])
@@ -254,7 +265,7 @@ def _write_files(
         timeline, title = sweep.timeline_of(cases[0], shown.machine, arguments.algorithms == ["bp"], how)
         if arguments.gantt:
             style.save(schedules.gantt(timeline.events, title), arguments.gantt)
-            said.append(f"Gantt picture: {arguments.gantt}")
+            said.append(f"Gantt chart: {arguments.gantt}")
         if arguments.trace:
             write(json.dumps(sweep.trace(timeline, title, source)), arguments.trace)
             said.append(f"trace: {arguments.trace}")

@@ -1,4 +1,4 @@
-"""The verbs that show what is known without measuring anew: ``count``, ``report``, ``plot``, ``doctor``."""
+"""The verbs that show what is known without measuring again: ``count``, ``report``, ``plot``, ``doctor``."""
 
 import argparse
 import json
@@ -24,7 +24,7 @@ def run_count(arguments: argparse.Namespace) -> int:
         lines.append([f"{cell:g}" if isinstance(cell, float) else str(cell) for cell in cells])
     widths = [max(len(line[i]) for line in [heads, *lines]) for i in range(len(heads))]
     print("Matrix products per complete weight update, counted on the task graphs (paper convention: Table 4;")
-    print("full: with weight gradients and forward start). Right: makespan in products on so many workers.\n")
+    print("full: with weight gradients and forward start). Right: makespan in products on that many workers.\n")
     for line in [heads, *lines]:
         print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
     return 0

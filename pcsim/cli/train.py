@@ -17,7 +17,7 @@ def run_train(arguments: argparse.Namespace) -> int:
     from .display import Display
 
     if arguments.resume and not arguments.out:
-        raise InputError("--resume needs --out: the curves file to go on with")
+        raise InputError("--resume requires --out: the curves file to continue")
     if arguments.sizes and arguments.depths:
         raise InputError("give either --sizes or --depths, not both")
     data = load(arguments.data, samples=arguments.samples)

@@ -1,4 +1,4 @@
-"""What all verbs have in common: exit codes, how words become numbers, errors of one line, and who may speak.
+"""What all verbs have in common: exit codes, how words become numbers, errors of one line, and which process prints.
 
 Nothing slow is imported here, and no verb is known.
 """
@@ -21,7 +21,7 @@ CHECK_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 
 class Parser(argparse.ArgumentParser):
-    """Errors are one line: what, and where to read on."""
+    """Errors are one line: what is wrong, and where to read more."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
@@ -59,7 +59,7 @@ def positive_number(text: str) -> float:
 
 
 def _read(kind: type, text: str) -> Any:
-    """The number that a text says, or None."""
+    """The number that a text stands for, or None."""
     try:
         return kind(text)
     except ValueError:
@@ -82,7 +82,7 @@ def write(text: str, path: str) -> None:
 
 
 def with_crew(verb: str, work: Callable[[Any], int]) -> int:
-    """Run ``work(crew)`` on rank 0 while the other ranks do what it orders; the exit code of all."""
+    """Run ``work(crew)`` on rank 0 while the other ranks follow it; the exit code of all."""
     from ..bench.crew import sign_on
 
     crew = sign_on(sys.argv[1:])
@@ -117,11 +117,9 @@ def add_algorithm_flags(parser: argparse.ArgumentParser, alpha: bool) -> None:
             help="weight of the output's error in PC and iPC (default 1)",
         )
     parser.add_argument("--gamma", type=positive_number, default=0.5, help="rate of value updates (default 0.5)")
-    parser.add_argument(
-        "--steps", type=whole_number, nargs="+", default=[8], help="T of PC, one or several (default 8)"
-    )
+    parser.add_argument("--steps", type=whole_number, nargs="+", default=[8], help="T of PC, one or more (default 8)")
     parser.add_argument("--activation", choices=list(ACTIVATIONS), default="tanh", help="default tanh")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, data and batches (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, data and batches (default 0)")
 
 
 def algorithm_name(text: str) -> str:
@@ -134,8 +132,8 @@ def algorithm_name(text: str) -> str:
 
 
 def algorithms_of(arguments: argparse.Namespace, names: Sequence[str] | None = None) -> list[Algorithm]:
-    """The algorithms asked for (or ``names``): of each those fields that there are flags for, and one for each of
-    ``--steps`` where it has a T."""
+    """The algorithms asked for (or ``names``), with the fields that have flags; those with a T once for each of
+    ``--steps``."""
     flags = ("alpha", "gamma", "optimizer", "precision")
     given = {name: getattr(arguments, name) for name in flags if hasattr(arguments, name)}
     made: list[Algorithm] = []

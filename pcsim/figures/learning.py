@@ -23,7 +23,7 @@ def learning_figure(curves: Sequence[Mapping[str, Any]], title: str = "Training 
     lengths that do not fit.
     """
     if not curves:
-        raise InputError("a figure of learning needs at least one curve")
+        raise InputError("a figure of learning requires at least one curve")
     from matplotlib.lines import Line2D
 
     figure = new_figure(10.9, 8.6, title, [str(curve["label"]) for curve in curves])

@@ -1,7 +1,7 @@
-"""Figures of predictions: crossover maps of the ratio, and how it goes on with more workers.
+"""Figures of predictions: crossover maps of the ratio, and its curves over more workers.
 
 It draws maps and cases of :mod:`pcsim.predict.sweep`, as plain data, in the style and with the colours of
-:mod:`pcsim.figures.style`. It must never predict anything, and every figure says the machine and whether it is
+:mod:`pcsim.figures.style`. It must never predict anything, and every figure names the machine and says whether it is
 calibrated.
 """
 
@@ -43,8 +43,8 @@ _RATIO = "seconds per weight update, iPC ÷ the fastest BP; below 1 (blue) iPC i
 def map_figure(maps: Sequence[Any], source: str, title: str = "Where iPC is faster: predicted ratio") -> Figure:
     """A heat map for each of ``maps`` (:class:`pcsim.predict.sweep.Map`): the ratio in every cell, and the best BP.
 
-    Blue: iPC is faster; red: BP is. A thick line lies where the ratio goes through 1; ``*`` marks cells outside the
-    calibrated range. ``source`` says the machine. Raises :class:`InputError` for no maps.
+    Blue: iPC is faster; red: BP is. A thick line is drawn where the ratio crosses 1; ``*`` marks cells outside the
+    calibrated range. ``source`` names the machine. Raises :class:`InputError` for no maps.
     """
     if not maps:
         raise InputError("there is no map to draw")
@@ -151,7 +151,7 @@ def curves_figure(
 
 
 def sensitivity_figure(found: Sequence[tuple[str, float]], factor: float, source: str, case: str) -> Figure:
-    """What becomes of the ratio when each figure of the machine is ``factor`` times as large, from
+    """How the ratio changes when each figure of the machine is ``factor`` times as large, from
     :func:`pcsim.predict.rivals.sensitivity`."""
     if not found:
         raise InputError("there is nothing to draw")
@@ -164,7 +164,7 @@ def sensitivity_figure(found: Sequence[tuple[str, float]], factor: float, source
     axes.axvline(0, color=INK, linewidth=1)
     axes.set_yticks(range(len(names)), names)
     reach = max(5.0, *(abs(change) for change in changes)) * 1.25
-    axes.set(xlim=(-reach, reach), xlabel=f"change of the ratio, %, where the figure is × {factor:g}")
+    axes.set(xlim=(-reach, reach), xlabel=f"change of the ratio, %, when the figure is multiplied by {factor:g}")
     for place, change in enumerate(changes):
         side: dict[str, Any] = {"ha": "left" if change >= 0 else "right", "va": "center", "fontsize": 8.5}
         axes.annotate(
@@ -175,7 +175,7 @@ def sensitivity_figure(found: Sequence[tuple[str, float]], factor: float, source
 
 
 def _axis(name: str) -> str:
-    return {"latency": "latency, × as it is", "bandwidth": "memory bandwidth, × as it is"}.get(name, name)
+    return {"latency": "latency (factor)", "bandwidth": "memory bandwidth (factor)"}.get(name, name)
 
 
 def _tick(name: str, value: float) -> str:
@@ -183,7 +183,7 @@ def _tick(name: str, value: float) -> str:
 
 
 def longest(cases: Sequence[Any]) -> str:
-    """What a sweep goes over: workers if several, else what has the most values."""
+    """The axis of a sweep: workers if there are several numbers of them, else what has the most values."""
     names = ("workers", "depth", "width", "batch", "latency", "bandwidth")
     counts = {name: len({getattr(one, name) for one in cases}) for name in names}
     return "workers" if counts["workers"] > 1 else max(names[1:], key=lambda name: counts[name])

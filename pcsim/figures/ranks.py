@@ -1,6 +1,6 @@
 """The figure of MPI ranks: how time and ratio change with more of them, and with latency added between them.
 
-It turns points of :mod:`pcsim.results.pairs` into panels, in the style and with the colours of
+It turns points of :mod:`pcsim.results.ranks` into panels, in the style and with the colours of
 :mod:`pcsim.figures.style`. It must never decide what is compared with what.
 """
 
@@ -153,7 +153,7 @@ def _delayed(results: Results) -> list[_Panel]:
 
 
 def _place(panel: _Panel) -> Callable[[float], float]:
-    """Where a place stands on the logarithmic axis: no added latency stands one step before the first."""
+    """The position of a point on the logarithmic axis: no added latency is one step before the first."""
     there = sorted({point[panel.over] for point in panel.points})
     if panel.over != "delay" or there[0] > 0:
         return lambda place: place
@@ -205,7 +205,7 @@ def _times(axes: Axes, panel: _Panel) -> None:
         shade, marker = (BLUE, "o") if label == "iPC" else EXECUTION_COLOURS.get(label, (GREY, "x"))
         at, seconds = [place(point[panel.over]) for point in points], [point["median"] for point in points]
         _line(axes, at, seconds, points, shade, marker, strong=label == "iPC")
-        if label == "serial" and at[-1] < axes.get_xlim()[1] / 1.5:  # a point, which a thread would make a line
+        if label == "serial" and at[-1] < axes.get_xlim()[1] / 1.5:  # a leader line would look like a curve
             style: dict[str, Any] = {"fontsize": 9, "color": shade, "textcoords": "offset points"}
             axes.annotate("BP serial", (at[-1], seconds[-1]), (6, 4), **style)
         else:
@@ -217,7 +217,7 @@ def _ratios(axes: Axes, panel: _Panel) -> None:
     place, curves = _place(panel), _curves(panel)
     _axis(axes, panel)
     drawn = {label: [point for point in points if point["ratio"]] for label, points in curves.items()}
-    # With one worker the best BP is the serial one, which has no more of a curve.
+    # With one worker the best BP is the serial one, which has no further points.
     alone = len(drawn) > 2 and "iPC" in drawn
     drawn = {label: points for label, points in drawn.items() if points and not (alone and label == "serial")}
     ends_of = ("ratio", "ratio_low", "ratio_high")

@@ -1,4 +1,4 @@
-"""Figures: ratios, times beside SMMs, Gantt charts, counted schedules, learning curves.
+"""Figures of ratios, of times beside SMMs, and of where the gain comes from.
 
 Each function turns plain data into a matplotlib ``Figure`` and touches no global state (no pyplot); matplotlib is
 imported when the first figure is drawn. It must never measure, nor decide what the ratio of a cell is: pairs come
@@ -188,8 +188,8 @@ def gains_figure(
 
     Every time is divided by that of the cell's best BP (``best-bp``), so that what lies below 1 is faster than any BP
     on the same workers. Drawn are the gains of :func:`pcsim.results.pairs.gains`, of the smallest batch unless
-    ``batch`` says otherwise, measured ones if there are any. Raises :class:`InputError` where there are none beside a
-    BP.
+    ``batch`` says otherwise, measured ones if there are any. Raises :class:`InputError` where none has a
+    BP beside it.
     """
     found = [gain for gain in gains(results) if gain["best_bp"]]
     kind = "measured" if any(gain["kind"] == "measured" for gain in found) else "predicted"
@@ -197,7 +197,7 @@ def gains_figure(
     found = [gain for gain in found if (gain["kind"], gain["batch"]) == (kind, batch)]
     types = sorted({f"{gain['dtype']}, {gain['activation']}" for gain in found})
     if len(types) != 1:
-        why = f"several types of net ({'; '.join(types)}) need a figure each" if types else "none stands beside a BP"
+        why = f"several types of net ({'; '.join(types)}) need a figure each" if types else "none has a BP beside it"
         raise InputError(f"{results.path}: gains of batch {batch}: {why}")
     counts = {gain["workers"] for gain in found if gain["workers"]}
     many = f"{counts.pop()} workers" if len(counts) == 1 else "all workers"
@@ -268,7 +268,7 @@ def _ratio_lines(axes: Axes, pairs: Sequence[_Row], over: str, line: str) -> Non
 
 
 def _timed(executions: Iterable[str]) -> list[_Contender]:
-    """Who is drawn over time: the strong lines last, so that they lie above the thin ones."""
+    """The contenders drawn: strong lines last, so that they lie above the thin ones."""
 
     def bp(execution: str) -> Callable[[_Row], bool]:
         return lambda row: row["algorithm"] == "bp" and row["execution"] == execution
@@ -279,7 +279,7 @@ def _timed(executions: Iterable[str]) -> list[_Contender]:
 
 
 def _others(rows: Iterable[_Row]) -> list[_Contender]:
-    """Algorithms from outside the package, by their names."""
+    """Algorithms from outside the package, by name."""
 
     def rows_of(name: str) -> Callable[[_Row], bool]:
         return lambda row: row["algorithm"] == name

@@ -40,16 +40,16 @@ _WORK_COLOURS = {
 }
 
 
-def gantt(events: Iterable[Event], title: str = "Who works when", colour: str = "kind") -> Figure:
+def gantt(events: Iterable[Event], title: str = "Workers over time", colour: str = "kind") -> Figure:
     """One lane per worker over time, measured or simulated: events as those of
     :class:`pcsim.schedule.timeline.Timeline`.
 
     Colours show the ``"kind"`` of work or the ``"step"`` (even, odd). Numbers in the bars are layers, where they fit;
-    on the right stands the part of the time that the worker works. Raises :class:`InputError` for no events.
+    on the right is the share of time in which the worker is busy. Raises :class:`InputError` for no events.
     """
     events = sorted(events, key=lambda event: event.start)
     if not events or colour not in ("kind", "step"):
-        raise InputError("a Gantt chart needs events, and a colour by 'kind' or by 'step'")
+        raise InputError("a Gantt chart requires events, and a colour by 'kind' or by 'step'")
     first, last = events[0].start, max(event.end for event in events)
     span = last - first or 1e-9
     factor, unit = next((unit for unit in UNITS if span * unit[0] >= 2), UNITS[-1])
@@ -92,13 +92,13 @@ def schedule_figure(
     until: int,
     costs: Mapping[Kind, int] | None = None,
     lanes: str = "worker",
-    title: str = "Who could work when",
+    title: str = "Workers over time, as the task graph allows",
 ) -> Figure:
     """The first ``until`` MMs of ``graph.schedule(workers, costs)``: a bar is one MM; counted, nothing was measured.
 
     A lane for each ``"worker"``, the numbers in the bars being layers; or for each ``"layer"``, the numbers being
-    weight updates, with a triangle where the weights of the lane change, hollow and pale what the first output error
-    cannot have reached yet. Raises :class:`InputError` for a graph that ends earlier.
+    weight updates, with a triangle where the weights of the lane change, hollow and pale where the first output error
+    cannot have arrived yet. Raises :class:`InputError` for a graph that ends earlier.
     """
     start, finish, worker = graph.schedule(workers, costs)
     if lanes not in ("worker", "layer") or not 0 < until <= finish.max():

@@ -42,9 +42,9 @@ UNITS = ((1.0, "s"), (1e3, "ms"), (1e6, "µs"), (1e9, "ns"))
 
 
 def check_suffix(path: str | Path) -> None:
-    """Raises :class:`InputError` for a name that :func:`save` could not give a figure to."""
+    """Raises :class:`InputError` for a name that :func:`save` does not accept."""
     if Path(path).suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path}: what type of figure? End the name in one of {', '.join(SUFFIXES)}")
+        raise InputError(f"{path}: unknown type of figure; end the name in one of {', '.join(SUFFIXES)}")
 
 
 def save(figure: Figure, path: str | Path) -> None:
@@ -74,7 +74,7 @@ def new_figure(width: float, height: float, title: str, labels: Sequence[str] = 
 
 
 def _columns(width: float, labels: Sequence[str]) -> int:
-    """How many of the labels go beside one another in a legend of that many inches."""
+    """How many of the labels fit beside one another in a legend of that many inches."""
     return max(1, min(len(labels), int(width / (0.7 + 0.085 * max(map(len, labels))))))
 
 
@@ -129,8 +129,8 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, Any]]) -> Non
     for (x, y, text, shade), place in zip(ends, places, strict=True):
         style: dict[str, Any] = {"fontsize": 9, "color": shade, "va": "center", "annotation_clip": False}
         style["textcoords"] = ("axes fraction", "axes points")
-        thread = {"arrowstyle": "-", "color": shade, "linewidth": 0.6, "alpha": 0.6, "relpos": (0, 0.5), "shrinkB": 4}
-        axes.annotate(text, (x, y), (1.035, place), arrowprops=thread, **style)
+        leader = {"arrowstyle": "-", "color": shade, "linewidth": 0.6, "alpha": 0.6, "relpos": (0, 0.5), "shrinkB": 4}
+        axes.annotate(text, (x, y), (1.035, place), arrowprops=leader, **style)
 
 
 def legend(figure: Figure, handles: Sequence[Artist]) -> None:

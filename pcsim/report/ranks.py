@@ -16,12 +16,12 @@ from .words import by_whom, case_cells, factor, team
 
 
 def ranks(results: Results, format: str = "text") -> str:
-    """What MPI's rows say, as far as the file has it: strong scaling, weak scaling, added latency, exchanges.
+    """What the rows of MPI show, as far as the file has it: strong scaling, weak scaling, added latency, exchanges.
 
     These are :func:`pcsim.results.ranks.rank_scaling`, ``weak_scaling``, ``delays`` and ``exchanges`` as tables. ``†``
-    marks rows with more workers than cores, ``~`` a ratio that may as well be 1, ``≠`` messages that are not those
-    counted. CSV is one table whose first column, ``table``, says which (``strong``, ``weak``, ``latency``,
-    ``exchange``). Raises :class:`InputError` where there is none of them.
+    marks rows with more workers than cores, ``~`` a ratio without significant difference from 1, ``≠`` a number of
+    messages other than counted. CSV is one table whose first column, ``table``, names it (``strong``, ``weak``,
+    ``latency``, ``exchange``). Raises :class:`InputError` where there is none of these.
     """
     sources: dict[str, Callable[[Results], list[dict[str, Any]]]] = {
         "strong": rank_scaling,
@@ -57,7 +57,7 @@ def ranks(results: Results, format: str = "text") -> str:
         f"~ {UNDECIDED}: the 95 % interval holds 1, or p ≥ {LEVEL}": any(
             point.get("verdict") == UNDECIDED for point in points
         ),
-        "≠ not as many messages as the task graph needs": any(point.get("differs") for point in points),
+        "≠ a number of messages other than counted on the task graph": any(point.get("differs") for point in points),
     }
     return "\n\n".join([*texts, "\n".join(note for note, there in notes.items() if there)]).rstrip()
 
@@ -162,7 +162,7 @@ _RATIO = ("ratio", "95 % interval", "BP by")
 
 
 def _runner(point: Mapping[str, Any]) -> list[str]:
-    """Entries for ``_RUNNER``; a rank of several threads is ``2 × 4``."""
+    """Entries for ``_RUNNER``; ranks of several threads are ``2 × 4``."""
     threads = point["workers"] // point["ranks"]
     count = f"{point['ranks']} × {threads}" if threads > 1 else str(point["ranks"])
     name = point["algorithm"]

@@ -2,7 +2,8 @@
 
 Pure functions of :class:`pcsim.results.files.Results`: the same file gives the same text. It must never decide what is
 compared with what (that is :mod:`pcsim.results.pairs`), measure anything, look at a clock or at this machine. ``ratio``
-always means seconds per complete weight update of iPC ÷ those of BP, or of what else is named; below 1, iPC is faster.
+always means seconds per complete weight update of iPC ÷ those of BP, or of another named denominator; below 1, iPC is
+faster.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ def table(results: Results, denominator: str = HEADLINE, format: str = "text") -
     """Ratios over depth (rows) and width (columns), a table for each kind, net type, batch and delay that has any.
 
     The definition stands first. Where the denominator is the fastest of several, a second table says which it was
-    and on how many workers. ``~`` marks a ratio that may as well be 1, ``!`` one with an unsteady time, ``error`` a
-    failed cell, ``-`` one without measurement. The last column, the ratio of the SMMs, is counted. CSV is one table
-    of ratios, the definition its first line, beginning with ``#``.
+    and on how many workers. ``~`` marks a ratio without significant difference from 1, ``!`` one with an unsteady time,
+    ``error`` a failed cell, ``-`` one without measurement. The last column, the ratio of the SMMs, is counted. CSV is
+    one table of ratios, the definition its first line, beginning with ``#``.
     """
     found = {cell_of(pair): pair for pair in pairs(results, denominator)}
     broken = {cell_of(row) for row in failed(results)}
@@ -90,7 +91,7 @@ def table(results: Results, denominator: str = HEADLINE, format: str = "text") -
 
 
 def verdicts(results: Results, denominator: str = HEADLINE, format: str = "text") -> str:
-    """The evidence behind :func:`table`, a line for each pair: ratio, interval, p, verdict, who ran, times, SMMs."""
+    """The evidence behind :func:`table`, a line for each pair: ratio, interval, p, verdict, executions, times, SMMs."""
     found = pairs(results, denominator)
     if format == "csv":
         return records(found)
@@ -167,7 +168,7 @@ def speedups(results: Results, format: str = "text") -> str:
 
 def ladder_table(results: Results, format: str = "text") -> str:
     """:func:`pcsim.results.pairs.ladder` as a table: a line per cell, a column per execution of BP, the fastest with
-    ``*``. Below it stands which variant of an execution ran. CSV has a line per rung."""
+    ``*``, and below it the variants of each execution. CSV has a line per execution."""
     found = ladder(results)
     if format == "csv":
         return records(found)
@@ -246,7 +247,7 @@ def step_costs(results: Results, format: str = "text") -> str:
 
 
 def summary(results: Results, denominator: str = HEADLINE) -> list[str]:
-    """The results in some sentences, losses, failures and doubts included."""
+    """The results in a few sentences, with losses, failures and doubts."""
     found = pairs(results, denominator)
     first, second = sides(denominator)
     lines = [definition(denominator, results) + "."]

@@ -23,7 +23,7 @@ def machine(results: Results) -> str:
 
 
 def definition(denominator: str = HEADLINE, results: Results | None = None) -> str:
-    """The one line that says what the ratios of a table mean; ``results`` name the peers where they are meant."""
+    """The line that defines the ratios of a table; ``results`` name the peers where they are the denominator."""
     names = {"best-bp": "best-bp: the fastest of each cell on the same workers", "paper-style": "serial: paper-style"}
     other = f"BP (execution {names.get(denominator, denominator)})"
     if denominator == "peer-ipc":
@@ -37,7 +37,7 @@ def definition(denominator: str = HEADLINE, results: Results | None = None) -> s
 
 
 def case_cells(row: Mapping[str, Any]) -> list[Any]:
-    """The cell of a row for :func:`listing`, its delay said with the type."""
+    """The cell of a row for :func:`listing`, with its delay beside the type."""
     kind, type_, *sizes = plain_case(row)
     return [kind, type_ + latency_words(row.get("delay")), *sizes]
 
@@ -64,7 +64,7 @@ def by_whom(execution: str, team: str, variant: str | None = None) -> str:
 
 
 def factor(found: Mapping[str, Any], name: str, prefix: str | None = None) -> tuple[str, str]:
-    """A number and its interval; the ends are called after it unless a prefix is given."""
+    """A number and its interval, whose ends have the number's name as their prefix unless another is given."""
     prefix = f"{name}_" if prefix is None else prefix
     return short(found[name]), between(found[f"{prefix}low"], found[f"{prefix}high"])
 

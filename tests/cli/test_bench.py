@@ -75,7 +75,7 @@ def test_an_interrupted_bench_keeps_its_cells_and_goes_on(tmp_path):
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "go on with --resume" in err
+    assert "continue with --resume" in err
     kept = read(path).rows
     assert len(kept) >= 2
     assert not read(path).warnings

@@ -161,7 +161,7 @@ def test_an_interrupted_validation_keeps_its_cells(calibrated, tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f"what was checked is kept in {path}; go on with --resume" in err
+    assert f"what was checked is kept in {path}; continue with --resume" in err
     assert validate.read(path)
 
 

@@ -569,7 +569,7 @@ def test_ctrl_c_says_what_is_kept(made, tmp_path):
         answer = job.finish(ENDS)
         assert job.gone(ENDS)
     assert answer.returncode != 0
-    assert answer.stderr.count(f"what was finished is kept in {out}; go on with --resume") == 1
+    assert answer.stderr.count(f"what was finished is kept in {out}; continue with --resume") == 1
     assert len(read(out).rows) > 1
 
 

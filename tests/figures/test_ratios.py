@@ -292,7 +292,7 @@ def test_what_is_not_there_is_not_drawn():
     assert "iPC unfused, 1 worker" in said(figure)
     for rows, why in (
         ([row for row in alone if row["execution"] != "serial-unfused"], "no cell has iPC serial-unfused"),
-        ([row for row in alone if row["algorithm"] != "bp"], "none stands beside a BP"),
+        ([row for row in alone if row["algorithm"] != "bp"], "none has a BP beside it"),
         ([*alone, *(row | {"dtype": "float64"} for row in alone)], "several types"),
     ):
         with pytest.raises(InputError, match=why):
