@@ -1,6 +1,7 @@
 """The benchmark suite runs, and says beside every time what it must be held against."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +15,12 @@ ROOT = Path(__file__).parents[2]
 
 def benchmarks(folder, *arguments):
     """The suite, or a part of it, in a process of its own."""
+    # Not as a part of these tests: where processes share the tests, pytest-benchmark times nothing.
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST_")}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={ROOT}", *arguments]
     return subprocess.run(
         [*command, "-c", str(ROOT / "setup.cfg"), str(ROOT / "benchmarks")],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=500,
+        cwd=folder, env=alone, capture_output=True, text=True, check=False, timeout=500,
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import pytest
 from ranks import PATIENCE
 
 from pcsim.doctor import here
+from pcsim.doctor.checks import report, to_json
 from pcsim.errors import InputError
 from pcsim.host import context, mpi, probes
 
@@ -33,10 +34,10 @@ def test_every_check_gives_a_finding():
         assert check.status in ("ok", "warn", "fail")
         assert check.finding
         assert "could not be examined" not in check.finding
-    text = checks.report(checks)
+    text = report(checks)
     assert all(check.finding in text for check in checks)
-    told = json.loads(checks.to_json(checks))
-    assert len(told["checks"]) == len(checks)
+    written = json.loads(to_json(checks))
+    assert len(written["checks"]) == len(checks)
 
 
 def test_a_probe_that_breaks_is_a_finding(monkeypatch):
@@ -103,9 +104,9 @@ def test_one_usable_core_is_enough(monkeypatch):
     monkeypatch.setattr(context, "usable_cores", lambda: [0])
     checks = here.examine()
     assert not [check for check in checks if "could not be examined" in check.finding]
-    told = {check.name: check.finding for check in checks}
-    assert "one usable core" in told["parallel threads"]
-    assert "one usable core" in told["hand-over"]
+    findings = {check.name: check.finding for check in checks}
+    assert "one usable core" in findings["parallel threads"]
+    assert "one usable core" in findings["hand-over"]
 
 
 def test_an_incomplete_installation_fails(monkeypatch):
@@ -218,7 +219,7 @@ def test_forced_blas_kernels_are_noticed(monkeypatch):
     assert "no BLAS" in found("BLAS").finding
 
 
-def test_a_launcher_without_mpi_is_told_once(monkeypatch):
+def test_a_launcher_without_mpi_is_said_once(monkeypatch):
     def refuses():
         raise InputError(f"MPI is not available (No module named 'mpi4py'): {mpi.INSTALL}")
 
@@ -232,7 +233,7 @@ def test_a_launcher_without_mpi_is_told_once(monkeypatch):
     assert checks[1].advice == mpi.INSTALL
     monkeypatch.setenv("PMI_RANK", "1")
     assert here.examine() == []
-    assert checks.report([]) == ""
+    assert report([]) == ""
 
 
 def alone(code, **environment):
@@ -247,6 +248,7 @@ def alone(code, **environment):
 
 BRIEF = """
 from pcsim.doctor import here
+from pcsim.doctor.checks import report, to_json
 from pcsim.doctor.checks import report
 here.PROBES = {}
 print(report(here.examine()))

@@ -165,7 +165,7 @@ ON_RANK_1 = "import sys; from pcsim.host import context, mpi\nif mpi.launched()[
 
 
 def test_one_rank_alone_is_said():
-    answer = on_ranks(1, BRIEF.replace("PROBES = {}", "PROBES = {'MPI': doctor._mpi}"))
+    answer = on_ranks(1, BRIEF.replace("PROBES = {}", "PROBES = {'MPI': here._mpi}"))
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.startswith("ok    MPI  ")
     assert "; launched with one rank (" in answer.stdout
