@@ -46,7 +46,7 @@ from types import FrameType, TracebackType
 from typing import NoReturn
 
 PATIENCE = 30  # seconds for a command that sets something up: more only on a machine that hangs
-GRACE = 10  # seconds for the ranks to end when told to, before they are killed
+GRACE = 10  # seconds for the ranks to end after a signal, before they are killed
 MOST_HOSTS = 254  # addresses in the network
 DEVICE = "eth0"
 # Seconds of delay at which the forwarding process is timed: behind longer ones Python's ping-pong runs on cold caches

@@ -115,7 +115,7 @@ class Installation:
     def __init__(self, label, python, temporary, cache):
         found = shutil.which(python)
         if not found:
-            raise Failure(f"{label}: {python} is no program")
+            raise Failure(f"{label}: {python} is not a program")
         # Not resolved: it is by the link that an interpreter knows its environment.
         self.label, self.python, self.folder = label, os.path.abspath(found), Path(temporary, label)
         self.folder.mkdir()
@@ -127,7 +127,7 @@ class Installation:
         # Numba does not see when a function of another file changes that a cached one calls: a cache for each state.
         state = hashlib.sha256(f"{self.python} {self.about.pop('sources')}".encode()).hexdigest()[:16]
         self.environment["NUMBA_CACHE_DIR"] = os.path.abspath(Path(cache or temporary, f"compiled-{state}"))
-        say(f"{label}: {', '.join(f'{name} {told}' for name, told in self.about.items())}")
+        say(f"{label}: {', '.join(f'{name} {value}' for name, value in self.about.items())}")
 
     def start(self, *words, ranks=0, **variables):
         """A child that does what ``words`` say."""
@@ -245,17 +245,17 @@ def child_bits(file, folder, launch):
         if case["backend"] not in LAUNCHES[launch]:
             continue
         try:
-            arrays, told = outcome(case)
+            arrays, digests = outcome(case)
         except Exception as error:
-            arrays, told = {}, {"error": f"{type(error).__name__}: {error}"}
+            arrays, digests = {}, {"error": f"{type(error).__name__}: {error}"}
         if launch == "mpi":
             from mpi4py import MPI
 
             if MPI.COMM_WORLD.rank:
                 continue
         np.savez(Path(folder, f"{case['number']}.npz"), **arrays)
-        told |= {n: f"{a.dtype}{a.shape} {hashlib.sha256(a.tobytes()).hexdigest()}" for n, a in arrays.items()}
-        print(json.dumps({"case": case["number"], "told": told}), flush=True)
+        digests |= {n: f"{a.dtype}{a.shape} {hashlib.sha256(a.tobytes()).hexdigest()}" for n, a in arrays.items()}
+        print(json.dumps({"case": case["number"], "outcome": digests}), flush=True)
 
 
 def bits(old, new, arguments):
@@ -276,7 +276,7 @@ def bits(old, new, arguments):
             for done in range(1, count + 1):
                 for label, child in children.items():
                     answer = child.answer()
-                    found[label, answer["case"]] = answer["told"]
+                    found[label, answer["case"]] = answer["outcome"]
                 if done % 5 == 0 or done == count:
                     say(f"{launch}: {done} of {count} cases")
     same = 0
@@ -288,7 +288,7 @@ def bits(old, new, arguments):
             print(f"case {case['number']} {'is identical' if equal else 'differs'}: {json.dumps(case)}")
         if not equal:
             explain(was, now, *(dict(np.load(one.folder / f"{case['number']}.npz")) for one in (old, new)))
-    wild = sum(told.get("diverged", "None") != "None" for (label, _), told in found.items() if label == "old")
+    wild = sum(digests.get("diverged", "None") != "None" for (label, _), digests in found.items() if label == "old")
     print(f"{same} of {len(cases)} cases are identical" + (f" ({wild} of all diverge)" if wild else ""))
     return same == len(cases)
 
@@ -372,7 +372,7 @@ def rows_of(one, words):
     one.pcsim(f"{words} --out {file.name}")
     header, *rows = map(json.loads, file.read_text().splitlines())
     header |= header.pop("context", {})
-    return [{name: told for name, told in header.items() if name not in OF_A_RUN}, *rows]
+    return [{name: value for name, value in header.items() if name not in OF_A_RUN}, *rows]
 
 
 def counts(old, new, arguments):
@@ -389,8 +389,8 @@ def counts(old, new, arguments):
             odd = [name for name in {**before, **after} if before.get(name, "none") != after.get(name, "none")]
             names = ("algorithm", "execution", "depth", "width", "batch", "workers", "steps")
             row = " ".join(f"{name}={before[name]}" for name in names if name in before) or "header"
-            told = "; ".join(f"{name} was {before.get(name)}, is {after.get(name)}" for name in odd)
-            differences += [f"pcsim {words}\n    row {number}, {row}: {told}"] if odd else []
+            changes = "; ".join(f"{name} was {before.get(name)}, is {after.get(name)}" for name in odd)
+            differences += [f"pcsim {words}\n    row {number}, {row}: {changes}"] if odd else []
     for difference in differences[:10]:
         print(difference)
     print(f"{compared} rows of {len(COMMANDS)} commands compared, {len(differences)} differences")

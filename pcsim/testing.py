@@ -56,7 +56,7 @@ def _check_net(algorithm: Algorithm, depth: int, workers: Sequence[int]) -> None
     if not algorithm.chained and (calendar.endless or _gamma(algorithm) < 1):  # rounding of such values does not grow
         values = [rng.normal(size=(ROWS, n)) for n in sizes]
         starts.append(("values of their own", ROWS, {"values": values}))
-    # An algorithm that would stay on a batch for ever is told to leave it.
+    # An algorithm that would stay on a batch for ever is made to leave it.
     short = {"steps_per_batch": 2} if calendar.endless else {}
     if not algorithm.checked_calendar(depth, **short).endless:
         starts.append(("mini-batches", BATCH, short))
@@ -68,11 +68,11 @@ def _check_net(algorithm: Algorithm, depth: int, workers: Sequence[int]) -> None
         for number in range(1, updates + 1):
             for engine in [oracle, *engines]:
                 engine.run(1)
-            told = f"{where}, {start}, after {number} of its weight updates"
-            _hold(engines[0], oracle, net, told)
+            moment = f"{where}, {start}, after {number} of its weight updates"
+            _hold(engines[0], oracle, net, moment)
             for count, engine in zip(workers, engines, strict=True):
                 if not all(map(_same, _arrays(engine), _arrays(engines[0]))):
-                    raise AssertionError(f"{told}: {count} workers leave other bits than {workers[0]}")
+                    raise AssertionError(f"{moment}: {count} workers leave other bits than {workers[0]}")
     graph = algorithm.tasks(depth, updates)
     for count in workers:
         engine = make("threads", ROWS, workers=count)
@@ -106,7 +106,7 @@ def _same(mine: np.ndarray, its: np.ndarray) -> bool:
     return np.array_equal(mine, its, equal_nan=True)
 
 
-def _hold(engine: Any, oracle: Any, net: Network, told: str) -> None:
+def _hold(engine: Any, oracle: Any, net: Network, moment: str) -> None:
     """Weights by how much they have changed, values by how large they are."""
     mine, its = engine.network, oracle.network
     for name, left, right, before in (
@@ -117,4 +117,4 @@ def _hold(engine: Any, oracle: Any, net: Network, told: str) -> None:
         for l, (a, b, start) in enumerate(zip(left, right, before, strict=True)):
             allowed = TOLERANCE * np.max(np.abs(b - start)) + 4 * np.finfo(b.dtype).eps * np.max(np.abs(b))
             if not np.max(np.abs(a - b)) <= allowed:
-                raise AssertionError(f"{told}: threads and the NumPy oracle differ in {name}[{l}]")
+                raise AssertionError(f"{moment}: threads and the NumPy oracle differ in {name}[{l}]")

@@ -192,8 +192,8 @@ MUTANTS = [
     ),
     Mutant(
         "pcsim/schedule/calendar.py",
-        "        return round_ * len(self.stages) + last - position",
-        "        return round_ * len(self.stages) + last",
+        "        return round_ * len(self.stages) + int(np.searchsorted(self.completed, rest + 1)) - position",
+        "        return round_ * len(self.stages) + int(np.searchsorted(self.completed, rest + 1))",
         SCHEDULE + " " + THREADS,
     ),
     Mutant(

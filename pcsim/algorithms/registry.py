@@ -27,8 +27,9 @@ _Class = TypeVar("_Class", bound=type[Algorithm])
 def register(cls: _Class) -> _Class:
     """Make an algorithm known by its ``name``; also a decorator, above ``@dataclass(frozen=True)``.
 
-    InputError for a class that is no algorithm, and for a name that is taken. In processes that pcsim starts (several
-    launches, ranks of a crew) only algorithms of installed packages are known: see the group ``pcsim.algorithms``.
+    InputError for a class that is not an algorithm, and for a name that is taken. In processes that pcsim starts
+    (several launches, ranks of a crew) only algorithms of installed packages are known: see the entry-point group
+    ``pcsim.algorithms``.
     """
     check_class(cls)
     before = ALGORITHMS.get(cls.name) or _registered.get(cls.name)

@@ -19,7 +19,7 @@ class LazyArrays(Sequence[Array]):
 
     Iteration goes one array at a time; a slice is a list of arrays, all of them in memory.
 
-    Raises InputError for a layer that is not held, and if ``owned`` is no block of the layers.
+    Raises InputError for a layer that is not held, and if ``owned`` is not a block of the layers.
 
     >>> halves = LazyArrays([(2, 2), (1, 2)], np.float32, lambda l: np.full([(2, 2), (1, 2)][l], 0.5, np.float32))
     >>> len(halves), halves.owned, halves[-1]
@@ -36,7 +36,7 @@ class LazyArrays(Sequence[Array]):
         self.shapes, self.dtype, self.make = tuple(shapes), np.dtype(dtype), make
         self.owned = range(len(self.shapes)) if owned is None else owned
         if self.owned and (self.owned.step != 1 or self.owned[0] < 0 or self.owned[-1] >= len(self.shapes)):
-            raise InputError(f"owned {self.owned} is no block of the {len(self.shapes)} layers")
+            raise InputError(f"owned {self.owned} is not a block of the {len(self.shapes)} layers")
 
     def __len__(self) -> int:
         return len(self.shapes)

@@ -189,7 +189,7 @@ class Network:
         """The net that :meth:`save` wrote into a folder, lazy: a layer is read whenever it is asked for.
 
         Every layer's file is looked at here, but of its data nothing is read. Numbers are taken as they are: the NaN
-        of a diverged net is no error.
+        of a diverged net is not an error.
 
         Raises InputError, also when a layer is asked for, with the name of the file that is missing, unreadable or of
         another shape or dtype than network.json says, or of the field that is wrong there.
@@ -323,7 +323,7 @@ def as_array(name: str, value: ArrayLike) -> Array:
     try:
         return np.asarray(value)
     except (ValueError, TypeError) as error:
-        raise InputError(f"{name} is no array of numbers: {error}") from None
+        raise InputError(f"{name} is not an array of numbers: {error}") from None
 
 
 def check_seed(seed: object) -> None:

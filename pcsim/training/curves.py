@@ -87,9 +87,9 @@ def curves(
     settings: batch_size, steps_per_batch, record_every, until_loss, backend and seed of ``train``. A run cut short by
     Ctrl-C is yielded too, marked ``interrupted``, and the interrupt raised after it.
     """
-    told = {**settings, "until_updates": updates, "data": data.name, "samples": len(data.x)}
-    if "seed" in told:  # the plan's seed is the net's
-        told["batch_seed"] = told.pop("seed")
+    shared = {**settings, "until_updates": updates, "data": data.name, "samples": len(data.x)}
+    if "seed" in shared:  # the plan's seed is the net's
+        shared["batch_seed"] = shared.pop("seed")
     finished = [row for row in done if not row["interrupted"]]
     for plan in plans:  # all of them before the first one starts
         if plan.sizes[0] != data.x.shape[1] or plan.sizes[-1] != data.y.shape[1]:
@@ -105,7 +105,7 @@ def curves(
         )
         require_weights(plan.sizes)
     for number, plan in enumerate(plans, 1):
-        wanted = {**plan.knobs, **told}
+        wanted = {**plan.knobs, **shared}
         skipped = any(all(row.get(name) == value for name, value in wanted.items()) for row in finished)
         on_start(number, plan, skipped)
         if skipped:
@@ -132,9 +132,9 @@ def curves(
             )
         except KeyboardInterrupt:
             if latest:
-                yield {**curve(plan, latest[0], told), "interrupted": True}
+                yield {**curve(plan, latest[0], shared), "interrupted": True}
             raise
-        yield curve(plan, run, told)
+        yield curve(plan, run, shared)
 
 
 def latest(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -149,11 +149,11 @@ def for_figure(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     names = list(dict.fromkeys(row["label"] for row in rows))
     depths = list(dict.fromkeys(row["depth"] for row in rows))
     knobs = ("depth", "alpha", "optimizer", "gamma", "precision")
-    told = [name for name in knobs if len({row[name] for row in rows if name in row}) > 1]
+    differing = [name for name in knobs if len({row[name] for row in rows if name in row}) > 1]
     return [
         {
             **row,
-            "label": ", ".join([row["label"], *(f"{name} {row[name]}" for name in told if name in row)]),
+            "label": ", ".join([row["label"], *(f"{name} {row[name]}" for name in differing if name in row)]),
             "colour": names.index(row["label"]),
             "stroke": depths.index(row["depth"]),
             "loss": [None if loss is None else loss / row["samples"] for loss in row["loss"]],

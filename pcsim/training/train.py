@@ -112,8 +112,8 @@ def train(
         raise InputError("execution says how BP shares its work among threads or ranks; nothing else takes one")
     workers = resolve_workers(workers, algorithm, network.depth, backend, execution)
     if backend == "mpi":
-        told = {"updates": updates, "record_every": record_every, "until_loss": until_loss, "trace": trace}
-        agree(world().COMM_WORLD, told | {"batch_size": batch})
+        limits = {"updates": updates, "record_every": record_every, "until_loss": until_loss, "trace": trace}
+        agree(world().COMM_WORLD, limits | {"batch_size": batch})
     order = batch_rows(count, batch, seed)
     engine = make_engine(
         backend,

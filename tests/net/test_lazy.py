@@ -125,7 +125,7 @@ def test_a_part_of_a_net_knows_the_whole_but_gives_its_own_layers_only():
 @pytest.mark.parametrize("owned", [range(-1, 2), range(4), range(0, 3, 2), range(2, -1, -1)])
 def test_what_is_held_must_be_a_block_of_the_layers(owned):
     words = refusal(lambda: part_of(Network.mlp([2, 2, 2, 2]), owned))
-    assert words == f"owned {owned} is no block of the 3 layers"
+    assert words == f"owned {owned} is not a block of the 3 layers"
 
 
 @pytest.mark.parametrize(
