@@ -1,7 +1,7 @@
 """Do two installations of pcsim compute the same bits, at the same speed, and count and predict the same?
 
     python benchmarks/same.py bits   OLD_PYTHON NEW_PYTHON [--cases 60] [--seed 0] [--no-ranks] [--verbose]
-    python benchmarks/same.py speed  OLD_PYTHON NEW_PYTHON [--turns 9] [--pairs 3]
+    python benchmarks/same.py speed  OLD_PYTHON NEW_PYTHON [--turns 9] [--pairs 3] [--cells 1 …]
     python benchmarks/same.py counts OLD_PYTHON NEW_PYTHON
 
 An installation is named by the Python interpreter of its environment, as in ``old/.venv/bin/python``; this file itself
@@ -333,7 +333,7 @@ def speed(old, new, arguments):
     """Compare speed."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers, questions = min(2, cores), {}
-    for cell in CELLS:
+    for cell in [CELLS[number - 1] for number in arguments.cells]:
         name, execution = "{} × {}, batch {}, ".format(*cell), "intra-layer" if cell[2] == 1 else "data-parallel"
         questions[f"{name}iPC"] = {"cell": cell, "algorithm": "iPC", "execution": None, "workers": workers}
         questions[f"{name}BP {execution}"] = questions[f"{name}iPC"] | {"algorithm": "BP", "execution": execution}
@@ -377,7 +377,7 @@ def rows_of(one, words):
 
 def counts(old, new, arguments):
     """Compare counts and predictions."""
-    compared, differences = 0, []
+    compared, differences, added = 0, [], set()
     for words in COMMANDS:
         say(f"pcsim {words}")
         with ThreadPoolExecutor() as pool:
@@ -386,13 +386,16 @@ def counts(old, new, arguments):
         if len(was) != len(now):
             differences.append(f"pcsim {words}: {len(was) - 1} rows before, {len(now) - 1} now")
         for number, (before, after) in enumerate(zip(was, now, strict=False)):
-            odd = [name for name in {**before, **after} if before.get(name, "none") != after.get(name, "none")]
+            added |= after.keys() - before.keys()
+            odd = [name for name in before if before[name] != after.get(name, "none")]
             names = ("algorithm", "execution", "depth", "width", "batch", "workers", "steps")
             row = " ".join(f"{name}={before[name]}" for name in names if name in before) or "header"
-            changes = "; ".join(f"{name} was {before.get(name)}, is {after.get(name)}" for name in odd)
+            changes = "; ".join(f"{name} was {before[name]}, is {after.get(name, 'missing')}" for name in odd)
             differences += [f"pcsim {words}\n    row {number}, {row}: {changes}"] if odd else []
     for difference in differences[:10]:
         print(difference)
+    if added:
+        print(f"fields of rows that the new one adds, not compared: {', '.join(sorted(added))}")
     print(f"{compared} rows of {len(COMMANDS)} commands compared, {len(differences)} differences")
     return not differences
 
@@ -437,6 +440,8 @@ def main():
     made[bits].add_argument("--verbose", action="store_true", help="print every case")
     made[speed].add_argument("--turns", type=int, default=9, help="of each pair of processes (default 9)")
     made[speed].add_argument("--pairs", type=int, default=3, help="of fresh processes (default 3)")
+    numbers = range(1, len(CELLS) + 1)
+    made[speed].add_argument("--cells", type=int, nargs="+", choices=numbers, default=numbers, help="which of the six")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # children are ended on the way out
     try:
