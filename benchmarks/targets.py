@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Any, NamedTuple, NoReturn
 
@@ -66,8 +67,8 @@ def rows_of(table: Callable[..., list[Row]], results: Results, *arguments: str) 
 
 def ratios(results: Results, denominator: str, chosen: Chosen) -> list[Row]:
     """The measured pairs of the chosen cells; none where the file has no such denominator."""
-    found = rows_of(pairs.pairs, results, denominator)
-    return [pair for pair in found if pair["kind"] == "measured" and chosen(pairs.cell_of(pair))]
+    rows = [row for row in results.rows if row["kind"] == "measured" and chosen(pairs.cell_of(row))]
+    return rows_of(pairs.pairs, replace(results, rows=rows), denominator)
 
 
 def name_of(row: Row) -> str:

@@ -2,9 +2,9 @@
 
 Each mutant changes a sign, an index, an order, a bound or a wait in ``kernels/``, ``engines/``, ``schedule/`` or
 ``predict/``. It is applied to a copy of the repository, in which the tests that stand beside the changed room are run
-until the first fails; whatever these catch, ``make test`` catches. A mutant that survives them should be run against
-all tests (``--all``). The installed pcsim must be this source tree's (``make test`` makes such an environment); the copy
-goes in front of it by PYTHONPATH.
+until the first fails; whatever these catch, ``make test`` catches. First the same tests must pass without a mutant. One
+that survives should be run against all tests (``--all``). The installed pcsim must be this source tree's (``make test``
+makes such an environment); the copy goes in front of it by PYTHONPATH.
 """
 
 import argparse
@@ -233,31 +233,31 @@ MUTANTS = [
 ]
 
 
-def tried(mutant: Mutant, everything: bool) -> tuple[str, float]:
-    """What became of a mutant, and after how many seconds: ``caught`` with the first test that failed, or ``SURVIVED``."""
-    began = time.monotonic()
+def run(tests: str, compiled: str, mutant: Mutant | None = None) -> str:
+    """What a copy of the repository, with the mutant if there is one, does with these tests (with none, all of them).
+
+    ``passed``; or ``failed: …`` with the first test that did, which leaves out those after it.
+    """
     with tempfile.TemporaryDirectory(prefix="pcsim-mutant-") as folder:
         copy = Path(folder, "pcsim")
-        shutil.copytree(
-            ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "__pycache__", "results", "*.egg-info")
-        )
-        file = copy / mutant.file
-        text = file.read_text(encoding="utf-8")
-        if text.count(mutant.before) != 1:
-            return f"NOT APPLIED: stands {text.count(mutant.before)} times in {mutant.file}", 0.0
-        file.write_text(text.replace(mutant.before, mutant.after), encoding="utf-8")
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-        command += [] if everything else mutant.tests.split()
-        environment = {**os.environ, "PYTHONPATH": str(copy)}
+        left_out = shutil.ignore_patterns(".git", ".venv", "__pycache__", "*.egg-info")
+        shutil.copytree(ROOT, copy, ignore=left_out)
+        if mutant is not None:
+            file = copy / mutant.file
+            text = file.read_text(encoding="utf-8")
+            if text.count(mutant.before) != 1:
+                sys.exit(f"mutants.py: stands {text.count(mutant.before)} times in {mutant.file}: {mutant.before}")
+            file.write_text(text.replace(mutant.before, mutant.after), encoding="utf-8")
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests.split()]
+        environment = {**os.environ, "PYTHONPATH": str(copy), "PCSIM_TEST_CACHE": compiled}
         try:
             answer = subprocess.run(
                 command, cwd=copy, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
             )
         except subprocess.TimeoutExpired:
-            return f"caught: no end within {PATIENCE} s", time.monotonic() - began
+            return f"failed: no end within {PATIENCE} s"
     failed = [line for line in answer.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    verdict = "SURVIVED" if answer.returncode == 0 else f"caught: {failed[0] if failed else answer.stdout[-200:]}"
-    return verdict, time.monotonic() - began
+    return "passed" if answer.returncode == 0 else f"failed: {failed[0] if failed else answer.stdout[-200:]}"
 
 
 def main() -> int:
@@ -265,12 +265,19 @@ def main() -> int:
     parser.add_argument("numbers", type=int, nargs="*", help="which mutants (default: all)")
     parser.add_argument("--all", action="store_true", help="run all tests on each")
     arguments = parser.parse_args()
+    sound: set[str] = set()  # tests that the sources pass as they are: what fails them would say nothing of a mutant
     survivors = []
-    for number in arguments.numbers or range(len(MUTANTS)):
-        mutant = MUTANTS[number]
-        verdict, seconds = tried(mutant, arguments.all)
-        print(f"{number:2} {mutant.file}: {verdict[:150]} ({seconds:.0f} s)", flush=True)
-        survivors += [] if verdict.startswith("caught") else [number]
+    with tempfile.TemporaryDirectory(prefix="pcsim-compiled-") as compiled:
+        for number in arguments.numbers or range(len(MUTANTS)):
+            mutant = MUTANTS[number]
+            tests = "" if arguments.all else mutant.tests
+            if tests not in sound and (verdict := run(tests, compiled)) != "passed":
+                sys.exit(f"mutants.py: without any mutant, {tests or 'tests'} {verdict}")
+            sound.add(tests)
+            began = time.monotonic()
+            verdict = run(tests, compiled, mutant)
+            print(f"{number:2} {mutant.file}: {verdict[:150]} ({time.monotonic() - began:.0f} s)", flush=True)
+            survivors += [number] if verdict == "passed" else []
     print(f"{len(survivors)} not caught: {survivors or 'none'}")
     return 1 if survivors else 0
 

@@ -13,6 +13,7 @@ matrix products and belong to BLAS (``blas.py``).
 import numpy as np
 from numba import njit
 
+from ..machine.compiling import ZERO
 from ..machine.simd import (
     VECTOR_BYTES,
     add_four,
@@ -29,9 +30,13 @@ from ..machine.simd import (
     subtract_four,
 )
 
-PREDICT, BACKPROJECT, UPDATE = 1, 2, 4  # what a pass does; they add up
+# What a pass does; they add up. Not bare numbers, for the reason in ``compiling``.
+PREDICT, BACKPROJECT, UPDATE = np.int64(1), np.int64(2), np.int64(4)
 
-FORWARD, OFFSET = 32, 64  # variants of PREDICT: leave the prediction itself; begin from what stands in e
+FORWARD, OFFSET = (
+    np.int64(32),
+    np.int64(64),
+)  # variants of PREDICT: leave the prediction itself; begin from what stands in e
 
 # By eight rows more sums are in flight, and g is touched half as often as by four. Eight rows of more than 2 KB and the
 # next eight would not fit into the first-level cache together; and where nothing but products is to be done, four rows
@@ -239,7 +244,7 @@ def _fused_short(work, W, w, rows, columns, a, i, x, b, e, k, g, h, precision, r
         _predict_8(PREDICT, W, r + block, columns, a, i, x, b + row + 8, e, q + 8, zero)
         ahead = 2 * block if row < last - 8 else block
         _sweep_8(BACKPROJECT | UPDATE, W, r, columns, a, i, e, q, g, h, precision, rate, ahead)
-    _sweep_8(BACKPROJECT | UPDATE, W, w + last * columns, columns, a, i, e, k + last, g, h, precision, rate, 0)
+    _sweep_8(BACKPROJECT | UPDATE, W, w + last * columns, columns, a, i, e, k + last, g, h, precision, rate, ZERO)
 
 
 @njit(nogil=True, cache=True)

@@ -8,6 +8,7 @@ CONTRACT's: ``x`` values, ``e`` errors, ``a = scale * f(x)``, ``d = scale * f'(x
 from numba import njit
 
 from ..machine.blas import add_a_b, add_a_bt, add_at_b, add_outer, matrix_vector
+from ..machine.compiling import ZERO, inner
 from ..machine.simd import lanes, load, multiply_add, splat, store
 from .activations import activate as activate_part
 from .dense import BACKPROJECT, FORWARD, OFFSET, PREDICT, UPDATE, layer_pass
@@ -19,7 +20,7 @@ from .weights import descend, gradient
 SMALL_PRODUCT, FEWEST_SAMPLES = 1_000_000, 64
 
 
-@njit(nogil=True, cache=True)
+@inner
 def activate_rows(s, l, first, rows):
     """Of ``a[l]`` and ``d[l]`` the elements ``first … first + rows - 1`` of each sample, from ``x[l]``; the function
     of the input layer is the identity. Padding is left as it is."""
@@ -30,13 +31,13 @@ def activate_rows(s, l, first, rows):
         activate_part(code, s.x, at, count, s.scale[l], s.a, s.d)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def activate_layer(s, l):
     """``a[l]`` and ``d[l]`` from ``x[l]``."""
-    activate_rows(s, l, 0, s.padded[l])
+    activate_rows(s, l, ZERO, s.padded[l])
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _offsets(s, l, first, rows, out, at):
     """``out = bias + skip``: the part of ``mu[l+1]`` that is not a product; False where there is none."""
     if not s.has_bias and not s.skip[l]:
@@ -49,19 +50,19 @@ def _offsets(s, l, first, rows, out, at):
     return True
 
 
-@njit(nogil=True, cache=True)
+@inner
 def start_prediction(s, l, first, rows, out, at):
     """``out = mu[l+1]`` in so many rows, one layer of a forward pass; ``a[l]`` must be ready."""
     below, columns, w, k = s.value_at[l], s.padded[l], s.weight_at[l] + first * s.padded[l], at + first
     offset = _offsets(s, l, first, rows, out, at)
     if s.batch == 1 and s.gemv == 0:
-        work = PREDICT | FORWARD | (OFFSET if offset else 0)
+        work = PREDICT | FORWARD | (OFFSET if offset else ZERO)
         layer_pass(work, s.W, w, rows, columns, s.a, below, out, k, out, k, out, k, s.one, s.one)
     else:
         _product(s, l, first, rows, offset, out, at, False, out)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _product(s, l, first, rows, offset, out, at, subtract, target):
     """``out = a[l] @ W[l].T``, or added to ``out``; then, if ``subtract``, ``out = target[l+1] - out``."""
     below, above, columns, n = s.value_at[l], s.padded[l + 1], s.padded[l], s.sizes[l]
@@ -88,7 +89,7 @@ def _samples_at_once(batch, m, n):
     return -(-batch // parts)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, number):
     """The products of ``W[l]`` in one step, as ``work`` says (PREDICT, BACKPROJECT, UPDATE of ``dense.py``).
 
@@ -107,12 +108,12 @@ def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, nu
     plain = work & UPDATE and not s.adam
     offset = _offsets(s, l, first, rows, e, slot + above) if work & PREDICT else False
     if s.batch == 1 and s.gemv == 0:
-        products = (work if plain else work & ~UPDATE) | (OFFSET if offset else 0)
+        products = (work if plain else work & ~UPDATE) | (OFFSET if offset else ZERO)
         layer_pass(
             products, s.W, w, rows, columns, s.a, below, target, above + first, e, k, h, g, precision, rate
         )  # fmt: skip
         if work & BACKPROJECT:
-            _times_slope(s, 1, below, columns, h, g)
+            _times_slope(s, s.batch, below, columns, h, g)
     else:
         if work & PREDICT:
             _product(s, l, first, rows, offset, e, slot + above, True, target)
@@ -137,11 +138,11 @@ def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, nu
     if plain and s.has_bias:
         add_rows(s.batch, wide, rows, rate, e, k, s.W, s.bias_at[l] + first)
     if work & UPDATE and s.adam:
-        gradient(s, l, first, rows, e, k, precision, 0)
-        descend(s, l, first, rows, 0, alpha, number)
+        gradient(s, l, first, rows, e, k, precision, ZERO)
+        descend(s, l, first, rows, ZERO, alpha, number)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _times_slope(s, samples, at, columns, h, g):
     """``h *= d`` for so many samples, whose slopes begin at ``at`` and drives at ``g``."""
     nothing = splat(s.zero)

@@ -1,12 +1,11 @@
 """Value updates of one layer."""
 
-from numba import njit
-
+from ..machine.compiling import inner
 from ..machine.simd import lanes, load, multiply_add, splat, store
 from .activations import activate as activate_part
 
 
-@njit(nogil=True, cache=True)
+@inner
 def move_values(s, l, x, e, h, slot, gamma, activate):
     """``x[l] += gamma * (h[l] - e[l])``: Eq. 6 for a hidden layer, whose precision is 1; and if ``activate``, ``a[l]``
     and ``d[l]``, sample by sample while its values are at hand."""

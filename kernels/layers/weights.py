@@ -2,16 +2,15 @@
 
 import math
 
-from numba import njit
-
 from ..machine.blas import add_at_b
+from ..machine.compiling import inner
 from .dense import UPDATE, layer_pass
 from .vectors import add_rows, fill
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # Kingma and Ba, arXiv:1412.6980, Algorithm 1
 
 
-@njit(nogil=True, cache=True)
+@inner
 def gradient(s, l, first, rows, e, k, precision, at):
     """The step of steepest descent for rows of a layer's weights, then for their biases, into ``scratch`` from ``at``
     on; the errors begin at ``k`` of e."""
@@ -27,7 +26,7 @@ def gradient(s, l, first, rows, e, k, precision, at):
         add_rows(s.batch, s.padded[l + 1], rows, precision, e, k, s.scratch, at + count)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def descend(s, l, first, rows, at, alpha, number):
     """Move rows of a layer's weights, and their biases, along what ``gradient`` has left at ``at`` of ``scratch``."""
     count = rows * s.padded[l]
@@ -37,7 +36,7 @@ def descend(s, l, first, rows, at, alpha, number):
         _descend(s, s.bias_at[l] + first, at + count, rows, alpha, number)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _descend(s, w, at, count, alpha, number):
     """``count`` parameters from ``w`` on, by their gradients from ``at`` of the scratch on."""
     if s.adam:
@@ -47,7 +46,7 @@ def _descend(s, w, at, count, alpha, number):
         s.W[w + j] += alpha * s.scratch[at + j]
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _adam_part(s, w, at, count, alpha, number):
     """``count`` parameters from ``w`` on, by their gradients from ``at`` of the scratch on."""
     kind = type(s.one)

@@ -9,6 +9,7 @@ from numba import njit
 from ..layers.dense import BACKPROJECT, PREDICT, UPDATE, layer_pass
 from .blas import add_a_b, add_a_bt, add_at_b
 from .clock import nanoseconds
+from .compiling import ZERO
 from .simd import lanes, load, multiply_add, pointer, prefetch, splat, store
 from .sync import meet
 
@@ -76,9 +77,9 @@ def multiply_matrices(worker, workers, gemm, batch, width, weights, a, e, h, rep
         return
     times[worker, 0] = nanoseconds()
     for _ in range(repeats):
-        add_a_bt(gemm, batch, width, width, one, p, 0, width, W, 0, width, zero, q, 0, width)
-        add_a_b(gemm, batch, width, width, one, q, 0, width, W, 0, width, zero, r, 0, width)
-        add_at_b(gemm, width, width, batch, tiny, q, 0, width, p, 0, width, one, W, 0, width)
+        add_a_bt(gemm, batch, width, width, one, p, ZERO, width, W, ZERO, width, zero, q, ZERO, width)
+        add_a_b(gemm, batch, width, width, one, q, ZERO, width, W, ZERO, width, zero, r, ZERO, width)
+        add_at_b(gemm, width, width, batch, tiny, q, ZERO, width, p, ZERO, width, one, W, ZERO, width)
     times[worker, 1] = nanoseconds()
 
 
@@ -91,5 +92,5 @@ def repeat_pass(worker, workers, rows, columns, weights, a, g, x, e, repeats, re
         return
     times[worker, 0] = nanoseconds()
     for _ in range(repeats):
-        layer_pass(PREDICT | BACKPROJECT | UPDATE, W, 0, rows, columns, p, 0, r, 0, s, 0, q, 0, one, one)
+        layer_pass(PREDICT | BACKPROJECT | UPDATE, W, ZERO, rows, columns, p, ZERO, r, ZERO, s, ZERO, q, ZERO, one, one)
     times[worker, 1] = nanoseconds()

@@ -55,8 +55,9 @@ def measure_ceilings(workers: Sequence[int], dtype: np.dtype, pin: bool = True, 
         found = []
         for count in workers:
             for size in WORKING_SETS:
+                arrays = working_set(count, size, dtype, pin)
                 for kind, writes in (("read", False), ("read-write", True)):
-                    found.append(Ceiling(kind, count, size, bandwidth(count, size, writes, dtype, pin, seconds)))
+                    found.append(Ceiling(kind, count, size, bandwidth(arrays, writes, pin, seconds)))
             found.append(Ceiling("gemm", count, 0, gemm_rate(count, (GEMM_SIZE, GEMM_SIZE), dtype, pin)))
     return Ceilings(found)
 
@@ -74,16 +75,25 @@ def _best(workers: int, pin: bool, samples: int, run) -> float:
     return best
 
 
-def bandwidth(workers: int, size: int, writes: bool, dtype: np.dtype, pin: bool, seconds: float) -> float:
+def working_set(workers: int, size: int, dtype: np.dtype, pin: bool) -> list[np.ndarray]:
+    """An array for each worker, which has written it; ``size`` bytes in all."""
     from ..host.threads import in_threads
     from ..kernels.layers.dense import aligned_empty
-    from ..kernels.machine.ceilings import sweep_memory
 
     count = size // workers // dtype.itemsize // 128 * 128  # whole rounds of the unrolled loops
     arrays = [aligned_empty(count, dtype) for _ in range(workers)]
-    scratch = [aligned_empty(64, dtype) for _ in range(workers)]
     in_threads(workers, lambda worker: arrays[worker].fill(1), pin=pin)
-    moved = (2 if writes else 1) * count * dtype.itemsize * workers
+    return arrays
+
+
+def bandwidth(arrays: Sequence[np.ndarray], writes: bool, pin: bool, seconds: float) -> float:
+    """Bytes per second that go to and from a ``working_set``, each array through its worker's core."""
+    from ..kernels.layers.dense import aligned_empty
+    from ..kernels.machine.ceilings import sweep_memory
+
+    workers = len(arrays)
+    scratch = [aligned_empty(64, arrays[0].dtype) for _ in range(workers)]
+    moved = (2 if writes else 1) * arrays[0].nbytes * workers
     repeats = max(1, int(seconds * 50e9 * workers / moved))
 
     def run(worker, ready, stop, times):

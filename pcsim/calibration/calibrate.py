@@ -163,7 +163,7 @@ def calibrate(
 ) -> dict[str, Any]:
     """The content of a machine file of this host, measured, without messages between ranks (``add_messages``).
     InputError for numbers below 1."""
-    from ..bench.ceilings import bandwidth
+    from ..bench.ceilings import bandwidth, working_set
     from .rings import barrier_seconds, hand_over_seconds
 
     kind = np.dtype(dtype)
@@ -220,11 +220,14 @@ def calibrate(
             "level": level,
             "size": figure(size, "byte", "/sys/devices/system/cpu" if size else "whatever the caches do not hold"),
             "bandwidth": figure(
-                bandwidth(1, int(probe), True, kind, pin, SECONDS), "byte/s", source + ", read and written"
+                bandwidth(working_set(1, int(probe), kind, pin), True, pin, SECONDS),
+                "byte/s",
+                source + ", read and written",
             ),
         }
         if sharers > 1:
-            together = bandwidth(sharers, int(probe) * (sharers if size is None else 1), True, kind, pin, SECONDS)
+            probed = working_set(sharers, int(probe) * (sharers if size is None else 1), kind, pin)
+            together = bandwidth(probed, True, pin, SECONDS)
             entry["shared_bandwidth"] = figure(together, "byte/s", f"{source}, by {sharers} cores at once")
             entry["sharers"] = figure(sharers, "cores", "this host")
         content["memory"].append(entry)

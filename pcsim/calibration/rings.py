@@ -16,6 +16,7 @@ from ..kernels.layers.step import activate_rows, layer_step, start_prediction
 from ..kernels.layers.values import move_values
 from ..kernels.layers.weights import descend, gradient
 from ..kernels.machine.clock import nanoseconds
+from ..kernels.machine.compiling import ONE, ZERO
 from ..kernels.machine.simd import pointer
 from ..kernels.machine.sync import make_flags, meet, publish, wait
 from ..schedule.timeline import START, VALUE
@@ -38,16 +39,16 @@ def _ring(worker, workers, work, rows, arrays, offsets, options, rate, repeats, 
     for _ in range(repeats):
         for l in range(depth):
             if work & START:
-                activate_rows(s, l, 0, rows)
-                start_prediction(s, l, 0, rows, s.x, s.value_at[l + 1])
+                activate_rows(s, l, ZERO, rows)
+                start_prediction(s, l, ZERO, rows, s.x, s.value_at[l + 1])
             if products != 0:
-                layer_step(products, s, l, 0, rows, s.x, errors, drives, 0, s.one, rate, 1)
+                layer_step(products, s, l, ZERO, rows, s.x, errors, drives, ZERO, s.one, rate, ONE)
             if work & VALUE:
-                move_values(s, l, s.x, errors, drives, 0, rate, True)
+                move_values(s, l, s.x, errors, drives, ZERO, rate, True)
             if work & GRADIENT:
-                gradient(s, l, 0, rows, errors, s.value_at[l + 1], s.one, 0)
+                gradient(s, l, ZERO, rows, errors, s.value_at[l + 1], s.one, ZERO)
             if work & DESCEND:
-                descend(s, l, 0, rows, 0, rate, 1)
+                descend(s, l, ZERO, rows, ZERO, rate, ONE)
     times[worker, 1] = nanoseconds()
 
 

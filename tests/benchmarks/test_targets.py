@@ -229,8 +229,9 @@ def test_whether_a_bound_is_reached(value, more, strict, short, low, high, said)
 
 
 def test_an_interval_stands_beside_every_value(results):
+    found = lines(results)
     for name in WANTED:
-        line = lines(results)[name]
+        line = found[name]
         if name.endswith("median"):
             assert line["95 % interval"] == "-"
         else:

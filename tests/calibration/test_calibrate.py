@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+from programs.small_caches import SMALL
 
 from pcsim.algorithms import BP, IPC
 from pcsim.calibration import calibrate as calibrate_module
@@ -22,9 +23,13 @@ pytestmark = pytest.mark.slow
 def content():
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("SECONDS", 2e-4), ("SAMPLE", 5e-5), ("WARM", (1e-4, 1e-4))):
-            if hasattr(calibrate_module, name):
-                patch.setattr(calibrate_module, name, value)
+        for name, value in (
+            ("SECONDS", 2e-4),
+            ("SAMPLE", 5e-5),
+            ("WARM", (1e-4, 1e-4)),
+            ("caches", lambda core: SMALL),
+        ):
+            patch.setattr(calibrate_module, name, value)
         found = calibrate(
             widths=(16, 32), batches=(1, 8), workers=[1], pin=False, on_progress=lambda n, of: seen.append((n, of))
         )

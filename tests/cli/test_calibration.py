@@ -15,16 +15,17 @@ from pcsim.predict.machine_files import load
 pytestmark = pytest.mark.slow
 
 
+SMALL_CACHES = ranks.PROGRAMS / "small_caches.py"
 CALIBRATE = ["calibrate", "--widths", "16", "64", "--batches", "1", "8", "--workers", "1", "--no-pin"]
 VALIDATE = ["--depths", "2", "--widths", "32", "--batches", "1", "--workers", "1", "--seconds", "0.05", "--no-pin"]
 
 
 @pytest.fixture(scope="module")
 def calibrated(tmp_path_factory):
-    """A machine file of this host, from the command line."""
+    """A machine file of this host, its caches small, from the command line."""
     path = tmp_path_factory.mktemp("machine") / "host.json"
     done = subprocess.run(
-        [sys.executable, "-m", "pcsim", *CALIBRATE, "--name", "this host", "--out", path],
+        [sys.executable, SMALL_CACHES, *CALIBRATE, "--name", "this host", "--out", path],
         capture_output=True,
         text=True,
         timeout=400,
@@ -73,7 +74,7 @@ def test_an_interrupted_calibration_writes_nothing_and_says_so(tmp_path):
 
 def test_ranks_add_what_messages_cost(tmp_path):
     path = tmp_path / "ranks.json"
-    words = ["-m", "pcsim", *CALIBRATE, "--out", path]
+    words = [SMALL_CACHES, *CALIBRATE, "--out", path]
     with ranks.Job(2, *words) as job:
         done = job.finish()
     assert done.returncode == 0, done.stderr

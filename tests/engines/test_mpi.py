@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 EXACT = 1e-12  # in float64 after a few updates, relative to the largest number of an array (at least 1e-3)
 ADAM = 1e-9  # it divides by the gradient's size, so that the rounding of what is nearly 0 shows magnified
-RANKS = (1, 2, 3, 4)
+RANKS = (1, 2, 3)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -459,7 +459,7 @@ def test_bad_arguments_are_one_line_whatever_the_number_of_ranks(refusals, what)
     assert first[2].startswith("pcsim")
 
 
-@pytest.mark.parametrize(("what", "count"), [("unknown flag", 4), ("more ranks than started", 2)])
+@pytest.mark.parametrize(("what", "count"), [("unknown flag", 3), ("more ranks than started", 2)])
 def test_a_launch_with_bad_arguments_ends_with_exit_code_2(made, tmp_path, what, count):
     answer = pcsim(count, *BENCH, *BAD[what], cwd=tmp_path)
     assert (answer.returncode, answer.stdout) == (2, ""), answer.stderr

@@ -165,7 +165,7 @@ def test_makespan_bounds_at_every_depth(algorithm):
         check_bounds(build(algorithm, L, 2), range(1, L + 3))
 
 
-@pytest.mark.parametrize("steps", range(1, 17))
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 6, 7, 8, 16])
 def test_makespan_bounds_of_pc(steps):
     for L in DEPTHS:
         check_bounds(predictive_coding(L, 2, steps), range(1, L + 1))

@@ -16,12 +16,13 @@ from ...kernels.layers.step import activate_layer, activate_rows, layer_step, st
 from ...kernels.layers.vectors import squares, subtract_from, sum_shares
 from ...kernels.layers.view import part_of_batch
 from ...kernels.machine.clock import nanoseconds
+from ...kernels.machine.compiling import ZERO, inner
 from ...kernels.machine.simd import offset, pointer
 from ...kernels.machine.sync import load_acquire, meet, publish, wait
 from .steps import layers, load_rows, note, step_layer
 
 
-@njit(nogil=True, cache=True)
+@inner
 def predict(s, l, depth, first, rows, errors):
     """Rows of ``x[l+1]``; of the error in place of the output."""
     at = s.value_at[l + 1]
@@ -32,14 +33,14 @@ def predict(s, l, depth, first, rows, errors):
         subtract_from(s, depth, s.batch, first, rows, s.x, at, errors, at)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def forward(s, part, depth, data, update, begin, samples, errors):
     """``samples`` of the batch from ``begin`` on, which are ``part`` of it, up to the errors of the output."""
     load_rows(data.x, data.rows, update, begin, samples, s.padded[0], s.x, s.value_at[0])
     load_rows(data.y, data.rows, update, begin, samples, s.padded[depth], s.x, s.value_at[depth])
     for l in range(depth):
         activate_layer(part, l)
-        predict(part, l, depth, 0, s.padded[l + 1], errors)
+        predict(part, l, depth, ZERO, s.padded[l + 1], errors)
 
 
 @njit(nogil=True, cache=True)
@@ -50,29 +51,29 @@ def serial(who, arrays, offsets, options, data, rates, updates, shares, signals,
     padded, value_at, depth, alpha, number = s.padded, s.value_at, len(offsets.sizes) - 1, rates.alpha, rates.number
     errors, stop, room, trace = pointer(arrays.errors), pointer(signals.stop), len(notes.trace), pointer(notes.trace)
     notes.times[0, 0] = nanoseconds()
-    count = 0
+    count = ZERO
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
-        load_rows(data.x, data.rows, update, 0, s.batch, padded[0], s.x, value_at[0])
-        load_rows(data.y, data.rows, update, 0, s.batch, padded[depth], s.x, value_at[depth])
+        load_rows(data.x, data.rows, update, ZERO, s.batch, padded[0], s.x, value_at[0])
+        load_rows(data.y, data.rows, update, ZERO, s.batch, padded[depth], s.x, value_at[depth])
         for l in range(depth):
             begin = nanoseconds() if room > 0 else 0
             activate_layer(s, l)
-            predict(s, l, depth, 0, padded[l + 1], errors)
+            predict(s, l, depth, ZERO, padded[l + 1], errors)
             count = note(trace, room, count, PREDICT, l, update, begin)
         if update == 0:
-            notes.energy[0] = 0.5 * squares(s, depth, 0, padded[depth], errors, 0)
+            notes.energy[0] = 0.5 * squares(s, depth, ZERO, padded[depth], errors, ZERO)
         for l in range(depth - 1, -1, -1):
-            work = UPDATE | (BACKPROJECT if l > 0 else 0)
+            work = UPDATE | (BACKPROJECT if l > 0 else ZERO)
             count = step_layer(
-                s, l, work, s.x, errors, errors, 0, s.one, alpha, number + update + 1, update, trace, room, count
+                s, l, work, s.x, errors, errors, ZERO, s.one, alpha, number + update + 1, update, trace, room, count
             )
     notes.times[0, 1] = nanoseconds()
     return count
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _all_here(worker, workers, turn, turns, stop):
     """Wait until every worker has come to this ``turn``; False if flag 0 of ``stop`` was raised meanwhile."""
     publish(turns, worker, turn)
@@ -100,9 +101,9 @@ def intra_layer(who, arrays, offsets, options, data, rates, updates, shares, sig
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
-        load_rows(data.x, data.rows, update, 0, s.batch, padded[0], s.x, value_at[0])
-        load_rows(data.y, data.rows, update, 0, s.batch, padded[depth], s.x, value_at[depth])
-        activate_layer(s, 0)
+        load_rows(data.x, data.rows, update, ZERO, s.batch, padded[0], s.x, value_at[0])
+        load_rows(data.y, data.rows, update, ZERO, s.batch, padded[depth], s.x, value_at[depth])
+        activate_layer(s, ZERO)
         for l in range(depth):
             first, count = firsts[l + 1], counts[l + 1]
             predict(s, l, depth, first, count, errors)
@@ -112,11 +113,11 @@ def intra_layer(who, arrays, offsets, options, data, rates, updates, shares, sig
                 if not _all_here(worker, workers, turn, turns, stop):
                     return 0
         if update == 0:
-            notes.energy[worker] = 0.5 * squares(s, depth, firsts[depth], counts[depth], errors, 0)
+            notes.energy[worker] = 0.5 * squares(s, depth, firsts[depth], counts[depth], errors, ZERO)
         for l in range(depth - 1, -1, -1):
-            work = UPDATE | (BACKPROJECT if l > 0 else 0)
+            work = UPDATE | (BACKPROJECT if l > 0 else ZERO)
             layer_step(
-                work, s, l, firsts[l + 1], counts[l + 1], s.x, errors, share, 0, s.one, alpha, number + update + 1
+                work, s, l, firsts[l + 1], counts[l + 1], s.x, errors, share, ZERO, s.one, alpha, number + update + 1
             )
             if l > 0:
                 turn += 1
@@ -145,16 +146,16 @@ def data_parallel(who, arrays, offsets, options, data, rates, updates, shares, s
             break
         forward(s, mine, depth, data, update, begin, samples, errors)
         if update == 0:
-            notes.energy[worker] = 0.5 * squares(mine, depth, 0, padded[depth], errors, 0)
+            notes.energy[worker] = 0.5 * squares(mine, depth, ZERO, padded[depth], errors, ZERO)
         for l in range(depth - 1, -1, -1):
             if l > 0:
-                layer_step(BACKPROJECT, mine, l, 0, padded[l + 1], s.x, errors, errors, 0, s.one, alpha, 0)
+                layer_step(BACKPROJECT, mine, l, ZERO, padded[l + 1], s.x, errors, errors, ZERO, s.one, alpha, ZERO)
             if l > 0 or depth == 1:  # errors of all samples are there, and nobody reads these weights any more
                 turn += 1
                 if not _all_here(worker, workers, turn, turns, stop):
                     return 0
             layer_step(
-                UPDATE, s, l, firsts[l + 1], counts[l + 1], s.x, errors, errors, 0, s.one, alpha, number + update + 1
+                UPDATE, s, l, firsts[l + 1], counts[l + 1], s.x, errors, errors, ZERO, s.one, alpha, number + update + 1
             )
         turn += 1
         if not _all_here(worker, workers, turn, turns, stop):
@@ -163,12 +164,14 @@ def data_parallel(who, arrays, offsets, options, data, rates, updates, shares, s
     return 0
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _backward(part, lo, hi, errors, progress, flag, done):
     """Errors of one micro-batch below each layer of a block."""
     for l in range(hi - 1, lo - 1, -1):
         if l > 0:
-            layer_step(BACKPROJECT, part, l, 0, part.padded[l + 1], part.x, errors, errors, 0, part.one, part.zero, 0)
+            layer_step(
+                BACKPROJECT, part, l, ZERO, part.padded[l + 1], part.x, errors, errors, ZERO, part.one, part.zero, ZERO
+            )
     publish(progress, flag, done)
 
 
@@ -189,9 +192,9 @@ def pipeline(who, arrays, offsets, options, data, rates, updates, shares, signal
         if load_acquire(stop, 0) != 0:
             break
         if lo == 0:
-            load_rows(data.x, data.rows, update, 0, s.batch, padded[0], s.x, value_at[0])
+            load_rows(data.x, data.rows, update, ZERO, s.batch, padded[0], s.x, value_at[0])
         if hi == depth:
-            load_rows(data.y, data.rows, update, 0, s.batch, padded[depth], s.x, value_at[depth])
+            load_rows(data.y, data.rows, update, ZERO, s.batch, padded[depth], s.x, value_at[depth])
         done = update * parts
         for m in range(parts):
             if worker > 0 and not wait(progress, 2 * (worker - 1) + 1, done + m + 1, stop):
@@ -199,13 +202,13 @@ def pipeline(who, arrays, offsets, options, data, rates, updates, shares, signal
             part = part_of_batch(s, shares.samples[m], offset(begins, m * (depth + 1)))
             for l in range(lo, hi):
                 activate_layer(part, l)
-                predict(part, l, depth, 0, padded[l + 1], errors)
+                predict(part, l, depth, ZERO, padded[l + 1], errors)
             publish(progress, 2 * worker + 1, done + m + 1)
             if hi == depth:
                 _backward(part, lo, hi, errors, progress, 2 * worker, done + m + 1)
         if hi == depth:
             if update == 0:
-                notes.energy[worker] = 0.5 * squares(s, depth, 0, padded[depth], errors, 0)
+                notes.energy[worker] = 0.5 * squares(s, depth, ZERO, padded[depth], errors, ZERO)
         else:
             for m in range(parts):
                 if not wait(progress, 2 * (worker + 1), done + m + 1, stop):
@@ -213,6 +216,6 @@ def pipeline(who, arrays, offsets, options, data, rates, updates, shares, signal
                 part = part_of_batch(s, shares.samples[m], offset(begins, m * (depth + 1)))
                 _backward(part, lo, hi, errors, progress, 2 * worker, done + m + 1)
         for l in range(hi - 1, lo - 1, -1):
-            layer_step(UPDATE, s, l, 0, padded[l + 1], s.x, errors, errors, 0, s.one, alpha, number + update + 1)
+            layer_step(UPDATE, s, l, ZERO, padded[l + 1], s.x, errors, errors, ZERO, s.one, alpha, number + update + 1)
     notes.times[worker, 1] = nanoseconds()
     return 0

@@ -14,6 +14,7 @@ from ...kernels.layers.vectors import squares, sum_shares
 from ...kernels.layers.view import part_of_batch
 from ...kernels.layers.weights import descend, gradient
 from ...kernels.machine.clock import nanoseconds
+from ...kernels.machine.compiling import ZERO, inner
 from ...kernels.machine.messages import Library, address_of, done, finish, send, start, sum_over_ranks
 from ...kernels.machine.simd import offset, pointer
 from ...kernels.machine.sync import load_acquire
@@ -70,9 +71,9 @@ def intra_layer(who, arrays, offsets, options, data, rates, updates, shares, sig
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
-        load_rows(data.x, data.rows, update, 0, s.batch, padded[0], s.x, value_at[0])
-        load_rows(data.y, data.rows, update, 0, s.batch, padded[depth], s.x, value_at[depth])
-        activate_layer(s, 0)
+        load_rows(data.x, data.rows, update, ZERO, s.batch, padded[0], s.x, value_at[0])
+        load_rows(data.y, data.rows, update, ZERO, s.batch, padded[depth], s.x, value_at[depth])
+        activate_layer(s, ZERO)
         for l in range(depth):
             hand = 2 * ranks * (l + 1)
             if l + 1 < depth:
@@ -92,17 +93,17 @@ def intra_layer(who, arrays, offsets, options, data, rates, updates, shares, sig
                         _copy_rows(s.batch, count, inbox, other * part, count, s.x, at + all_firsts[other, l + 1], wide)
                 activate_layer(s, l + 1)
         if update == 0:
-            notes.energy[rank] = 0.5 * squares(s, depth, firsts[depth], counts[depth], errors, 0)
+            notes.energy[rank] = 0.5 * squares(s, depth, firsts[depth], counts[depth], errors, ZERO)
         for l in range(depth - 1, -1, -1):
             first, count, hand = firsts[l + 1], counts[l + 1], 2 * ranks * l
             if l == 0:
-                layer_step(UPDATE, s, l, first, count, s.x, errors, share, 0, s.one, alpha, number + update + 1)
+                layer_step(UPDATE, s, l, first, count, s.x, errors, share, ZERO, s.one, alpha, number + update + 1)
                 continue
             _start_all(library, sums, hand, ranks, False)
             # One pass over the weights where the batch is one; else the update's product covers the messages.
             fused = s.batch == 1
-            work = BACKPROJECT | (UPDATE if fused else 0)
-            layer_step(work, s, l, first, count, s.x, errors, share, 0, s.one, alpha, number + update + 1)
+            work = BACKPROJECT | (UPDATE if fused else ZERO)
+            layer_step(work, s, l, first, count, s.x, errors, share, ZERO, s.one, alpha, number + update + 1)
             at, wide = value_at[l], padded[l]
             for other in range(ranks if packed else 0):
                 if other != rank:
@@ -110,7 +111,7 @@ def intra_layer(who, arrays, offsets, options, data, rates, updates, shares, sig
                     _copy_rows(s.batch, theirs, share, at + all_firsts[other, l], wide, out, other * part, theirs)
             _start_all(library, sums, hand + ranks, ranks, True)
             if not fused:
-                layer_step(UPDATE, s, l, first, count, s.x, errors, share, 0, s.one, alpha, number + update + 1)
+                layer_step(UPDATE, s, l, first, count, s.x, errors, share, ZERO, s.one, alpha, number + update + 1)
             if not _finish_all(library, sums, hand, 2 * ranks, stop):
                 return 0
             for other in range(ranks if packed else 0):
@@ -142,33 +143,35 @@ def data_parallel(who, arrays, offsets, options, data, rates, updates, shares, s
             break
         forward(s, mine, depth, data, update, begin, samples, errors)
         if update == 0:
-            notes.energy[rank] = 0.5 * squares(mine, depth, 0, padded[depth], errors, 0)
+            notes.energy[rank] = 0.5 * squares(mine, depth, ZERO, padded[depth], errors, ZERO)
         for l in range(depth - 1, -1, -1):
             at = gradient_at[l]
-            gradient(mine, l, 0, padded[l + 1], errors, mine.value_at[l + 1], s.one, at)
+            gradient(mine, l, ZERO, padded[l + 1], errors, mine.value_at[l + 1], s.one, at)
             count = padded[l + 1] * (padded[l] + (1 if s.has_bias else 0))
             sum_over_ranks(
                 library, in_place, base + at * item, count, kind, operation, communicator, address_of(pending, l)
             )
             if l > 0:
-                layer_step(BACKPROJECT, mine, l, 0, padded[l + 1], s.x, errors, errors, 0, s.one, alpha, 0)
+                layer_step(BACKPROJECT, mine, l, ZERO, padded[l + 1], s.x, errors, errors, ZERO, s.one, alpha, ZERO)
             for above in range(depth - 1, l - 1, -1):
                 if not done(library, address_of(pending, above)):
                     break
         for l in range(depth - 1, -1, -1):
             if not finish(library, address_of(pending, l), stop):
                 return 0
-            descend(s, l, 0, padded[l + 1], gradient_at[l], alpha, number + update + 1)
+            descend(s, l, ZERO, padded[l + 1], gradient_at[l], alpha, number + update + 1)
     notes.times[0, 1] = nanoseconds()
     return 0
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _backward(part, lo, hi, errors, library, poked):
     """Errors of one micro-batch below each layer of a block; between layers the library may move what is under way."""
     for l in range(hi - 1, lo - 1, -1):
         if l > 0:
-            layer_step(BACKPROJECT, part, l, 0, part.padded[l + 1], part.x, errors, errors, 0, part.one, part.zero, 0)
+            layer_step(
+                BACKPROJECT, part, l, ZERO, part.padded[l + 1], part.x, errors, errors, ZERO, part.one, part.zero, ZERO
+            )
         if poked != 0:
             done(library, poked)
 
@@ -193,9 +196,9 @@ def pipeline(who, arrays, offsets, options, data, rates, updates, shares, signal
                 if requests[i] != 0:
                     start(library, requests[i])
         if lo == 0:
-            load_rows(data.x, data.rows, update, 0, s.batch, padded[0], s.x, value_at[0])
+            load_rows(data.x, data.rows, update, ZERO, s.batch, padded[0], s.x, value_at[0])
         if hi == depth:
-            load_rows(data.y, data.rows, update, 0, s.batch, padded[depth], s.x, value_at[depth])
+            load_rows(data.y, data.rows, update, ZERO, s.batch, padded[depth], s.x, value_at[depth])
         for m in range(parts):
             from_below, to_above, to_below = requests[4 * m], requests[4 * m + 1], requests[4 * m + 3]
             if from_below != 0 and not finish(library, from_below, stop):
@@ -206,7 +209,7 @@ def pipeline(who, arrays, offsets, options, data, rates, updates, shares, signal
             part = part_of_batch(s, shares.samples[m], offset(begins, m * (depth + 1)))
             for l in range(lo, hi):
                 activate_layer(part, l)
-                predict(part, l, depth, 0, padded[l + 1], errors)
+                predict(part, l, depth, ZERO, padded[l + 1], errors)
                 if m > 0 and requests[4 * m - 3] != 0:
                     done(library, requests[4 * m - 3])
             if to_above != 0:
@@ -219,7 +222,7 @@ def pipeline(who, arrays, offsets, options, data, rates, updates, shares, signal
                     send(library, to_below)
         if hi == depth:
             if update == 0:
-                notes.energy[0] = 0.5 * squares(s, depth, 0, padded[depth], errors, 0)
+                notes.energy[0] = 0.5 * squares(s, depth, ZERO, padded[depth], errors, ZERO)
         else:
             for m in range(parts):
                 if not finish(library, requests[4 * m + 2], stop):
@@ -233,7 +236,7 @@ def pipeline(who, arrays, offsets, options, data, rates, updates, shares, signal
                 if to_below != 0:
                     send(library, to_below)
         for l in range(hi - 1, lo - 1, -1):
-            layer_step(UPDATE, s, l, 0, padded[l + 1], s.x, errors, errors, 0, s.one, alpha, number + update + 1)
+            layer_step(UPDATE, s, l, ZERO, padded[l + 1], s.x, errors, errors, ZERO, s.one, alpha, number + update + 1)
     notes.times[0, 1] = nanoseconds()
     for i in range(4 * parts):
         if requests[i] != 0 and not finish(library, requests[i], stop):

@@ -13,6 +13,7 @@ from collections import namedtuple
 from numba import njit
 
 from ...kernels.machine.clock import nanoseconds
+from ...kernels.machine.compiling import ONE, ZERO, inner
 from ...kernels.machine.messages import Library, done, go_on, send, start
 from ...kernels.machine.simd import pointer
 from ...kernels.machine.sync import publish, reached
@@ -29,7 +30,7 @@ SENT, RECEIVED, POSTED, START_DONE, START_POSTED, SIDE = 0, 1, 2, 3, 4, 8
 # Requests of a side: sends and receives for either slot, and the forward start's (comes from below, goes above).
 SENDS, RECEIVES, START, REQUESTS = 0, 2, 4, 5
 
-BELOW, ABOVE = 0, 1
+BELOW, ABOVE = ZERO, ONE
 
 
 @njit(nogil=True, cache=True)
@@ -42,14 +43,14 @@ def edges_of(ranks, calendar):
     )  # fmt: skip
 
 
-@njit(nogil=True, cache=True)
+@inner
 def exchanges(edges, step):
     """Whether values move in a step, so that errors and drives are exchanged."""
     stage = (edges.first + step) % edges.stages if edges.stages > 1 else 0
     return edges.moves[stage] != 0
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _errors_known(edges, step):
     """Whether a step begins with a forward pass, which leaves no error in a hidden layer: none is sent up."""
     t = edges.first + step
@@ -58,19 +59,19 @@ def _errors_known(edges, step):
     return t == 0 and (step > 0 or edges.first_start == 0)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _sends(edges, side, step):
     """Whether a message leaves at this side in a step: drives go down, errors up."""
     return exchanges(edges, step) and (side == BELOW or not _errors_known(edges, step))
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _receives(edges, side, step):
     """Whether a message comes at this side in a step."""
     return exchanges(edges, step) and (side == ABOVE or not _errors_known(edges, step))
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _post(edges, side, step):
     """Start the receive of a step, unless that is done."""
     state, request = side * SIDE, side * REQUESTS
@@ -79,7 +80,7 @@ def _post(edges, side, step):
         edges.state[state + POSTED] = step + 1
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _send(edges, side, step):
     """The message of a step whose products at this edge are there, after the receives that may now be started: of this
     step, and of the next that exchanges, if it has the other slot. False if the last send from here is not yet done."""
@@ -100,7 +101,7 @@ def _send(edges, side, step):
     return True
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _sent(edges, side):
     """Whether both sends of a side are through."""
     request = side * REQUESTS
@@ -109,7 +110,7 @@ def _sent(edges, side):
     )
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _poll_side(edges, side, progress, mine, theirs, look):
     state = side * SIDE
     step = edges.state[state + SENT]
@@ -128,7 +129,7 @@ def _poll_side(edges, side, progress, mine, theirs, look):
             publish(progress, theirs, step + 1)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _poll_starts(edges, started, workers):
     """Values of the forward start: they come from below, and go above when the highest worker has made them."""
     if edges.above:
@@ -153,19 +154,19 @@ def _poll_starts(edges, started, workers):
                 publish(started, workers, batch + 1)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def poll(edges, progress, started, workers, look):
     """Send what is there to be sent, and publish what has come, if one is to ``look`` for it (a test in vain takes 0.1
     µs); ``workers`` of this rank have flags before the two neighbours."""
     if edges.batches > 0:
         _poll_starts(edges, started, workers)
     if edges.below:
-        _poll_side(edges, BELOW, progress, 0, 2 * workers + 1, look)
+        _poll_side(edges, BELOW, progress, ZERO, 2 * workers + 1, look)
     if edges.above:
         _poll_side(edges, ABOVE, progress, 2 * workers - 1, 2 * (workers + 1), look)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def poll_once(edges, progress, started, workers, step):
     """``poll`` between layers of a step, its time on the account. Narrow layers are done before an answer can come."""
     if edges.clocked:
@@ -176,7 +177,7 @@ def poll_once(edges, progress, started, workers, step):
         poll(edges, progress, started, workers, edges.often)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def poll_until(edges, progress, started, workers, flags, flag, value, step, stop):
     """Poll until a flag has reached ``value``, in a step; False if flag 0 of ``stop`` was raised meanwhile."""
     tests, begin = 0, nanoseconds() if edges.clocked else 0
@@ -191,7 +192,7 @@ def poll_until(edges, progress, started, workers, flags, flag, value, step, stop
             return False
 
 
-@njit(nogil=True, cache=True)
+@inner
 def settle_edges(edges, progress, started, workers, stop):
     """At the end of a run: poll until all has been sent and received, for the other workers of this rank as well."""
     tests = 0

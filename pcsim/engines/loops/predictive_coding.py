@@ -23,6 +23,7 @@ from ...kernels.layers.step import activate_layer, start_prediction
 from ...kernels.layers.values import move_values
 from ...kernels.layers.vectors import copy_part, fill, squares, subtract_from
 from ...kernels.machine.clock import nanoseconds
+from ...kernels.machine.compiling import ZERO, inner
 from ...kernels.machine.simd import pointer
 from ...kernels.machine.sync import load_acquire, meet, publish, wait
 from ...schedule.timeline import START, VALUE
@@ -40,20 +41,20 @@ Block = namedtuple(
 )
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _due(b, l, stage, forward):
     """Which products of ``W[l]`` a step takes: those of its stage, but after a forward start no predictions."""
     work = b.products[stage * b.depth + l]
     return work & ~PREDICT if forward else work
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _later(b, stage, k):
     """The stage k steps after a stage."""
     return (stage + k) % b.stages if b.stages > 1 else 0
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _updates_until(b, stage, k):
     """How many weight updates are complete k steps after the beginning of a stage."""
     if b.stages == 1:
@@ -62,7 +63,7 @@ def _updates_until(b, stage, k):
     return rounds * b.completed[b.stages] + b.completed[rest] - b.completed[stage]
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _work(b, s, l, work, step, number, count):
     """Products of ``W[l]`` in a step."""
     if work != 0:
@@ -73,7 +74,7 @@ def _work(b, s, l, work, step, number, count):
     return count
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _await(b, flags, flag, value, step):
     """Wait for a flag in a step; False if flag 0 of ``stop`` was raised meanwhile."""
     if b.talks:
@@ -81,16 +82,16 @@ def _await(b, flags, flag, value, step):
     return wait(flags, flag, value, b.stop)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _note_energy(b, s, l, step):
     """Layer l's part of F, at the step that is asked for."""
     if step == b.energy_step:
         slot = (step & 1) * b.value_count
         weight = b.precision if l + 1 == b.depth else s.one
-        b.energy[l] = 0.5 * weight * squares(s, l + 1, 0, s.padded[l + 1], b.e, slot)
+        b.energy[l] = 0.5 * weight * squares(s, l + 1, ZERO, s.padded[l + 1], b.e, slot)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _products(b, s, l, step, stage, forward, number, count):
     """All products of ``W[l]`` in a step, handed over where a neighbour waits for them."""
     count = _work(b, s, l, _due(b, l, stage, forward), step, number, count)
@@ -104,7 +105,7 @@ def _products(b, s, l, step, stage, forward, number, count):
     return count
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _move(b, s, l, step, count):
     """New values of a layer inside the block, from both sides of which errors and drives are there."""
     begin = nanoseconds() if b.room > 0 else 0
@@ -112,7 +113,7 @@ def _move(b, s, l, step, count):
     return note(b.trace, b.room, count, VALUE, l, step, begin)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _move_bottom(b, s, step, count):
     """New values at the lower edge, when the error has come from below."""
     if b.below < 0 or not _await(b, b.progress, 2 * b.below + 1, step + 1, step):
@@ -120,7 +121,7 @@ def _move_bottom(b, s, step, count):
     return _move(b, s, b.lo, step, count)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _move_top(b, s, step, count):
     """New values in the copy at the upper edge, when the drive has come from above."""
     if b.above < 0 or not _await(b, b.progress, 2 * b.above, step + 1, step):
@@ -130,7 +131,7 @@ def _move_top(b, s, step, count):
     return note(b.trace, b.room, count, VALUE, b.hi, step, begin)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _edges_first(b, s, step, stage, forward, number, count):
     """One step."""
     for turn in range(b.hi - b.lo):
@@ -139,7 +140,7 @@ def _edges_first(b, s, step, stage, forward, number, count):
     return _move_all(b, s, step, count) if b.moves[stage] != 0 else count
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _move_all(b, s, step, count):
     """New values of the whole block."""
     for l in range(b.lo + 1, b.hi):
@@ -148,7 +149,7 @@ def _move_all(b, s, step, count):
     return _move_top(b, s, step, count)
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _unfused(b, s, step, stage, forward, number, count):
     """One step as it is written in textbooks: all predictions, then all back-projections, then all weight updates. Each
     reads the weights anew; that is what fusion and waves are measured against."""
@@ -166,7 +167,7 @@ def _unfused(b, s, step, stage, forward, number, count):
     return _move_all(b, s, step, count) if b.moves[stage] != 0 else count
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _wave(b, s, steps, upwards, step, stage, forward, number, count):
     """``steps`` steps in one wave. The edges' values are left until they are needed: that is when one must wait."""
     n = b.hi - b.lo
@@ -200,13 +201,13 @@ def _wave(b, s, steps, upwards, step, stage, forward, number, count):
     return count
 
 
-@njit(nogil=True, cache=True)
+@inner
 def _forward_start(b, s, data, batch, step, forward, count):
     """Load a batch and, if ``forward``, let the values be their predictions: layer by layer, worker by worker."""
     if b.lo == 0:
-        load_rows(data.x, data.rows, batch, 0, s.batch, s.padded[0], s.x, s.value_at[0])
+        load_rows(data.x, data.rows, batch, ZERO, s.batch, s.padded[0], s.x, s.value_at[0])
     if b.hi == b.depth:
-        load_rows(data.y, data.rows, batch, 0, s.batch, s.padded[b.depth], s.x, s.value_at[b.depth])
+        load_rows(data.y, data.rows, batch, ZERO, s.batch, s.padded[b.depth], s.x, s.value_at[b.depth])
     if b.below >= 0 and forward:
         if not _await(b, b.started, b.below, batch + 1, step):
             return count
@@ -221,10 +222,10 @@ def _forward_start(b, s, data, batch, step, forward, count):
             at = s.value_at[l + 1]
             units = s.padded[l + 1]
             if l + 1 == b.depth:
-                start_prediction(s, l, 0, units, b.e, slot + at)
-                subtract_from(s, l + 1, s.batch, 0, units, s.x, at, b.e, slot + at)
+                start_prediction(s, l, ZERO, units, b.e, slot + at)
+                subtract_from(s, l + 1, s.batch, ZERO, units, s.x, at, b.e, slot + at)
             else:
-                start_prediction(s, l, 0, units, s.x if l + 1 < b.hi else b.top, at)
+                start_prediction(s, l, ZERO, units, s.x if l + 1 < b.hi else b.top, at)
                 fill(b.e, slot + at, s.batch * units, s.zero)
             count = note(b.trace, b.room, count, START, l, step, begin)
     publish(b.started, b.worker, batch + 1)
@@ -250,8 +251,7 @@ def predictive_coding(who, arrays, offsets, options, data, rates, calendar, sign
         return 0
     notes.times[worker, 0] = nanoseconds()
     t, stage, number = calendar.first, calendar.first % calendar.stages, rates.number
-    # With a bare 0, Numba would compile all that is called with it twice, the first time for the literal alone.
-    batch, count, step, waves = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    batch, count, step, waves = ZERO, ZERO, ZERO, ZERO
     while step < calendar.steps and load_acquire(stop, 0) == 0:
         forward = False
         if t == 0:

@@ -6,13 +6,14 @@ from ...kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
 from ...kernels.layers.step import activate_layer, layer_step
 from ...kernels.layers.view import LayersView
 from ...kernels.machine.clock import nanoseconds
+from ...kernels.machine.compiling import ZERO, inner
 from ...kernels.machine.simd import pointer
 
 # Columns of a trace: what was done (bits of ``timeline``), layer, step, start and end in nanoseconds.
 TRACE_COLUMNS = 5
 
 
-@njit(nogil=True, cache=True)
+@inner
 def note(trace, room, count, work, l, step, begin):
     """Write down one event, if there is room for it (none: no trace); the number of events so far."""
     if count < room:
@@ -26,17 +27,17 @@ def note(trace, room, count, work, l, step, begin):
     return count
 
 
-@njit(nogil=True, cache=True)
+@inner
 def step_layer(s, l, work, target, e, h, slot, precision, alpha, number, step, trace, room, count):
     """One layer's products, noted as one event where they are one pass, else one event each."""
     if s.batch == 1 or room == 0:
         begin = nanoseconds() if room > 0 else 0
-        layer_step(work, s, l, 0, s.padded[l + 1], target, e, h, slot, precision, alpha, number)
+        layer_step(work, s, l, ZERO, s.padded[l + 1], target, e, h, slot, precision, alpha, number)
         return note(trace, room, count, work, l, step, begin)
     for part in (PREDICT, BACKPROJECT, UPDATE):
         if work & part:
             begin = nanoseconds()
-            layer_step(part, s, l, 0, s.padded[l + 1], target, e, h, slot, precision, alpha, number)
+            layer_step(part, s, l, ZERO, s.padded[l + 1], target, e, h, slot, precision, alpha, number)
             count = note(trace, room, count, part, l, step, begin)
     return count
 
