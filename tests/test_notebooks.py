@@ -1,12 +1,15 @@
 """The notebooks run from a fresh kernel, show their pictures, write nothing into the repository, hold no outputs."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import nbformat
 import pytest
 import synthetic
 from nbclient import NotebookClient
+from programs.small_caches import SMALL
+from traitlets.config import Config
 
 from pcsim.host.context import usable_cores
 
@@ -31,9 +34,17 @@ EXPECTED = {
     ),
 }
 
-# Runs before the first cell. An audit hook sees every file that Python opens, whoever else is at work in the tree.
+# What the tests measure for a shorter time than a user would: what a cell says, and what stands there in the tests.
+QUICKER = {"01_speed_ratio": ("budget=0.3", "budget=0.04")}
+
+# Runs before the first cell. Calibrations find small caches, whose rings are soon gone round. An audit hook sees every
+# file that Python opens, whoever else is at work in the tree.
 GUARD = """
 import os, sys
+
+from pcsim.calibration import calibrate
+
+calibrate.caches = lambda core: {small!r}
 
 def _guard(event, arguments):
     if event == "open" and isinstance(arguments[0], str) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
@@ -56,12 +67,15 @@ def execute(notebook, folder, monkeypatch):
         monkeypatch.setenv(name, str(folder / name.lower()))
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.delenv("MPLBACKEND", raising=False)  # the notebook chooses its own
-    guard = nbformat.v4.new_code_cell(GUARD.format(root=str(ROOT) + os.sep), id="guard")
+    guard = nbformat.v4.new_code_cell(GUARD.format(root=str(ROOT) + os.sep, small=SMALL), id="guard")
     notebook.cells.insert(0, guard)
     working = folder / "working"
     working.mkdir()
     resources = {"metadata": {"path": str(working)}}
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
+    # Sockets in a folder: a port that was free a moment ago may be taken when the kernel comes to bind it.
+    with tempfile.TemporaryDirectory(prefix="pcsim-") as sockets:
+        config = Config({"ConnectionFileMixin": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
+        NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources, config=config).execute()
     notebook.cells.remove(guard)
     return list(working.iterdir())
 
@@ -102,6 +116,10 @@ def test_runs_and_shows_what_it_promises(path, tmp_path, monkeypatch):
     if path.stem == "01_speed_ratio" and len(usable_cores()) < 2:
         pytest.skip("a speed-up by a second worker needs a second core")
     notebook = read(path)
+    if path.stem in QUICKER:
+        said_there, instead = QUICKER[path.stem]
+        (cell,) = (cell for cell in notebook.cells if said_there in cell.source)
+        cell.source = cell.source.replace(said_there, instead)
     written = execute(notebook, tmp_path, monkeypatch)
     assert not written, "a notebook leaves no files behind"
     pictures, words = EXPECTED[path.stem]

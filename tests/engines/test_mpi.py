@@ -520,7 +520,7 @@ def test_an_exception_on_a_rank_ends_the_job(made, engine):
 
 
 def sweep(out, *words):
-    return ["-m", "pcsim", *BENCH, *IPC_ALONE, "--seconds", "0.3", "--depths", *range(2, 12), "--out", out, *words]
+    return ["-m", "pcsim", *BENCH, *IPC_ALONE, "--seconds", "0.1", "--depths", *range(2, 12), "--out", out, *words]
 
 
 def rows_in(out):
