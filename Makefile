@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# uv takes seconds where pip takes a minute; it is used where it is installed.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(PIP))
 STAMP := $(shell date +%Y%m%d-%H%M%S)
 # What the tests may use beside pcsim: EXTRAS=test,mpi brings MPI, and with it the tests that start ranks.
 EXTRAS ?= test
@@ -41,12 +44,12 @@ $(VENV)/made:
 	@touch $@
 
 $(VENV)/installed: $(VENV)/made setup.cfg pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	$(INSTALL) -e .
 	@touch $@
 
 # With extras: $(VENV)/with-test,mpi.
 $(VENV)/with-%: $(VENV)/made setup.cfg pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
+	$(INSTALL) -e '.[$*]'
 	@touch $@ $(VENV)/installed
 
 clean:
