@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # uv takes seconds where pip takes a minute; it is used where it is installed.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-INSTALL := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(PIP))
+INSTALL := $(if $(shell command -v uv),uv pip install --quiet --compile-bytecode --python $(BIN)/python,$(PIP))
 STAMP := $(shell date +%Y%m%d-%H%M%S)
 # What the tests may use beside pcsim: EXTRAS=test,mpi brings MPI, and with it the tests that start ranks.
 EXTRAS ?= test
