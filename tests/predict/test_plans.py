@@ -120,3 +120,51 @@ def test_waves_do_the_same_work(wave, workers):
 def test_an_unknown_order_is_refused():
     with pytest.raises(InputError, match="'zigzag' of a pipeline is unknown"):
         pipeline(Net((4, 4, 4), 2), 2, BP(1e-4).tasks(2, 3), 2, "zigzag")
+
+
+# --- reuse distances ------------------------------------------------------------------------------------------------
+
+
+def naive_distances(worker, layer, size):
+    """Bytes of the layers that each job's worker goes through since its last job on the same layer, period after
+    period; of a layer, those of its largest job."""
+    found = []
+    for v, (w, l) in enumerate(zip(worker, layer, strict=True)):
+        if not size[v]:
+            found.append(0.0)
+            continue
+        walk = [u for u in range(len(worker)) if worker[u] == w and size[u]]
+        here = walk.index(v)
+        between = {l}
+        for u in reversed(walk[here:] + walk[:here]):  # what this worker did before, the latest first
+            if layer[u] == l:
+                break
+            between.add(layer[u])
+        found.append(sum(max(size[u] for u in walk if layer[u] == m) for m in between))
+    return found
+
+
+jobs = st.tuples(st.integers(0, 2), st.integers(0, 4), st.sampled_from([0.0, 1.0, 2.0, 7.0, 30.0]))
+
+
+def distances(worker, layer, size):
+    count, workers, layers = len(worker), max(worker) + 1, max(layer) + 1
+    found, lost, own = np.array(size), np.zeros(count), np.zeros(workers)
+    plans.reuse_distances(
+        workers, np.array(worker, np.int32), np.array(layer, np.int32), layers, np.array(size),
+        np.full(workers, np.inf), np.inf, found, lost, own,
+    )  # fmt: skip
+    assert not lost.any()
+    return found.tolist()
+
+
+@some_examples
+@given(st.lists(jobs, min_size=1, max_size=14))
+def test_reuse_distances_are_those_of_a_walk_back(drawn):
+    worker, layer, size = (list(each) for each in zip(*drawn, strict=True))
+    assert distances(worker, layer, size) == naive_distances(worker, layer, size)
+
+
+def test_a_layer_that_comes_twice_in_a_row_is_near():
+    """1, 2, 2, 3, 1, 2, 2, 3 …: nothing lies between the two in the middle."""
+    assert distances([0] * 4, [1, 2, 2, 3], [10.0, 20.0, 20.0, 30.0]) == [60.0, 60.0, 20.0, 60.0]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from pcsim.kernels.graphs import plans
 from simulated import ALGORITHMS, cases, constant, rooflines, seconds_of, square, timed_of
 
 from pcsim.algorithms import BP, IPC
@@ -143,17 +144,32 @@ def test_twin_a_dropped_edge_or_a_changed_figure_is_another_run():
     assert changed[0] / changed[1] != rate[0] / rate[1]
 
 
-def test_messages_leave_one_after_the_other_through_the_senders_port():
-    """Two layers on two ranks by hand: what goes over holds up what goes over next."""
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_messages_leave_one_after_the_other_through_the_senders_port(ranks):
+    """A layer for each rank, by hand: what goes over holds up what goes over next."""
     slow = MessageTimes(0.0, (Segment(0.0, 0.0, 1.0),))  # a second for each byte
     machine = dataclasses.replace(constant(), nodes=1, cores=64, within=slow)
-    case = (INCREMENTAL, Net((1, 1, 1)), "layer-parallel", 2, {"ranks": 2, "wave": 1})
+    case = (INCREMENTAL, Net((1,) * (ranks + 1)), "layer-parallel", ranks, {"ranks": ranks, "wave": 1})
     timed = timed_of(case, machine)
-    assert timed.occupied.size == 2  # a value's share up, and one down
+    assert timed.occupied.size == 2 * (ranks - 1)  # over each edge a value's share up, and one down
     np.testing.assert_array_equal(timed.occupied, 4.0)
     ends = naive_finishes(timed, 60)
     assert seconds_of(case, machine) == pytest.approx((ends[-1].max() - ends[29].max()) / 30, rel=1e-9)
-    assert seconds_of(case, machine) >= 4.0
+    assert seconds_of(case, machine) >= 4.0 * (ranks - 1)  # the middle one of three sends both ways
+
+
+def test_two_messages_of_one_job_do_not_leave_at_once():
+    """Worker 0 does a job of 1 s, whose two messages take its port 10 s each; workers 1 and 2 wait for one of them."""
+    of_worker = np.arange(3, dtype=np.int32)
+    order = np.empty(3, np.int32)
+    at, before, lag = np.array([0, 0, 1, 2]), np.zeros(2, np.int32), np.zeros(2, np.int8)
+    assert plans.runnable_order(3, of_worker, at, before, lag, order) == 3
+    start, finish, rate = np.zeros(3), np.zeros(3), np.zeros(3)
+    plans.run_plan(
+        order, of_worker, at, before, lag, np.zeros(2), np.array([0, 1], np.int32), np.ones(3), np.full(2, 10.0),
+        np.array([0, 2, 2, 2]), 3, 1, 0.0, start, finish, rate,
+    )  # fmt: skip
+    assert start.tolist() == [0.0, 11.0, 21.0]
 
 
 @some_examples
