@@ -186,8 +186,8 @@ MUTANTS = [
     # schedule
     Mutant(
         "pcsim/schedule/blocks.py",
-        "        if l > first and load + cost > limit:\n",
-        "        if load + cost > limit:\n",
+        "            first, load = l, 0.0\n",
+        "            first, load = l, cost\n",
         SCHEDULE + " " + THREADS,
     ),
     Mutant(
@@ -200,7 +200,7 @@ MUTANTS = [
         "pcsim/schedule/waves.py",
         "machine.last // (together * layer) - 1",
         "machine.last // (together * layer)",
-        SCHEDULE + " tests/test_package.py",
+        SCHEDULE,
     ),
     Mutant("pcsim/schedule/timeline.py", "(ends[earlier] > starts[later])", "(ends[earlier] > ends[later])", SCHEDULE),
     Mutant(

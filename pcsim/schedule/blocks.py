@@ -40,10 +40,10 @@ def even_parts(count: int, parts: int) -> list[tuple[int, int]]:
 
 
 def _fill(costs: Sequence[float], workers: int, limit: float) -> list[tuple[int, int]]:
-    """Blocks filled from the left up to ``limit``."""
+    """Blocks filled from the left up to ``limit``, which no layer exceeds."""
     blocks, first, load = [], 0, 0.0
     for l, cost in enumerate(costs):
-        if l > first and load + cost > limit:
+        if load + cost > limit:
             blocks.append((first, l))
             first, load = l, 0.0
         load += cost
