@@ -3,8 +3,10 @@
 A rule is what a value must be, in words that follow "must be", and whether a value is that.
 """
 
+import math
+import numbers
 import operator
-import sys
+import reprlib
 from collections.abc import Callable
 from typing import Any, TypeGuard
 
@@ -22,23 +24,33 @@ def is_whole(value: Any, least: int = 1) -> TypeGuard[int]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether ``value`` is a finite number; True and False are not."""
-    # One comparison refuses NaN, infinities and integers beyond what a float holds.
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    """Whether ``value`` is a finite number (Python's or NumPy's); True and False are not."""
+    try:
+        return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(float(value))
+    except OverflowError:  # an integer beyond what a float holds
+        return False
+
+
+def shown(value: Any) -> str:
+    """``value`` for a message: cut where it is long, as Python refuses to write numbers of thousands of digits."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:
+        return f"a number of {value.bit_length()} bits"
 
 
 def whole_number(name: str, value: Any, least: int = 1) -> int:
     """``value`` if it is a whole number of at least ``least``; else InputError."""
     if not is_whole(value, least):
-        raise InputError(f"{name} must be a whole number of at least {least}, not {value!r}")
+        raise InputError(f"{name} must be a whole number of at least {least}, not {shown(value)}")
     return operator.index(value)
 
 
 def positive_number(name: str, value: Any) -> float:
-    """``value`` if it is a finite number above 0; else InputError."""
+    """``value`` as Python's number if it is a finite number above 0; else InputError."""
     if not is_number(value) or value <= 0:
-        raise InputError(f"{name} must be a finite number above 0, not {value!r}")
-    return value
+        raise InputError(f"{name} must be a finite number above 0, not {shown(value)}")
+    return value if isinstance(value, int) else float(value)
 
 
 def whole(least: int = 1) -> Rule:

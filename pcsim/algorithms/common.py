@@ -66,7 +66,7 @@ class Algorithm(ABC):
 
     def _check(self, optimizer: str, **positive: float) -> None:
         for key, value in {"alpha": self.alpha, **positive}.items():
-            positive_number(key, value)
+            object.__setattr__(self, key, positive_number(key, value))  # NumPy's numbers become Python's
         if optimizer not in OPTIMIZERS:
             raise InputError(f"optimizer {optimizer!r} is unknown: choose from {', '.join(OPTIMIZERS)}")
 

@@ -2,8 +2,13 @@
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
+
+from numba.core import event
+
+MOMENT, OFTEN = 0.5, 5.0  # seconds of compilation before the first word of it, and between words
 
 
 class Display:
@@ -15,6 +20,7 @@ class Display:
         self.task: Any = None
         self.began = time.monotonic()
         self.tenths = -1
+        self.compiling = _Compiling(self.note)
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -31,11 +37,13 @@ class Display:
     def __enter__(self) -> "Display":
         if self.bar:
             self.bar.start()
+        event.register("numba:compile", self.compiling)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        event.unregister("numba:compile", self.compiling)
         if self.bar:
             self.bar.stop()
 
@@ -88,3 +96,26 @@ class Display:
             left = f", {spent / done * (total - done):.0f} s left" if done else ""
             share = f"[{done + 1}/{total}{left}] "
         print(f"pcsim {self.verb}: {share}{text}", file=sys.stderr, flush=True)
+
+
+class _Compiling(event.Listener):
+    """Hears of each function that Numba compiles, on any thread, and says so where that takes more than a moment."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+        self.functions, self.next, self.said = 0, 0.0, False
+
+    def on_start(self, event: event.Event) -> None:
+        """A function is about to be compiled, often amid another that calls it."""
+        now = time.monotonic()
+        if not self.functions:
+            self.next = now + MOMENT
+        self.functions += 1
+        if now >= self.next:
+            self.say(
+                f"compiling: {self.functions} functions so far" if self.said else "compiling, once: about a minute"
+            )
+            self.said, self.next = True, now + OFTEN
+
+    def on_end(self, event: event.Event) -> None:
+        """It has been compiled."""

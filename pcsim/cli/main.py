@@ -5,8 +5,9 @@ argparse rather than typer: the contract's ``--depths 2 4 8`` (one flag, several
 """
 
 import argparse
+import contextlib
+import io
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ from ..host import mpi
 from ..version import __version__
 from . import predict
 from .bench import run_bench
+from .interrupts import end_with_threads, ended_in_time
 from .show import run_count, run_doctor, run_plot, run_report
 from .train import run_train
 from .words import (
@@ -24,6 +26,7 @@ from .words import (
     Parser,
     add_algorithm_flags,
     add_algorithms,
+    file_name,
     number_of_workers,
     positive_number,
     say,
@@ -108,10 +111,11 @@ def _parser() -> argparse.ArgumentParser:
         help="time measured per cell, without checks and warm-up (default 1.5)",
     )
     bench.add_argument("--no-pin", action="store_true", help="do not bind workers to cores")
-    bench.add_argument("--out", metavar="FILE.jsonl", help="results file, written as cells end")
+    bench.add_argument("--out", type=file_name, metavar="FILE.jsonl", help="results file, written as cells end")
     bench.add_argument("--resume", action="store_true", help="continue the results file, skipping finished cells")
     bench.add_argument(
         "--trace",
+        type=file_name,
         nargs="?",
         const="",
         metavar="FOLDER",
@@ -126,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     count.add_argument(
         "--workers", type=whole_number, nargs="+", metavar="P", default=[1, 2, 4, 8], help="default 1 2 4 8"
     )
-    count.add_argument("--json", metavar="FILE", help="write JSON, - for standard output")
+    count.add_argument("--json", type=file_name, metavar="FILE", help="write JSON, - for standard output")
     count.set_defaults(run=run_count)
 
     train = verbs.add_parser("train", help="train on data and record loss against updates, MMs, SMMs and seconds")
@@ -154,15 +158,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--backend", choices=["threads", "numpy"], default="threads")
     train.add_argument("--workers", type=number_of_workers, default="auto", metavar="P", help="threads (default auto)")
-    train.add_argument("--out", metavar="FILE.jsonl", help="curves file, written as runs end")
+    train.add_argument("--out", type=file_name, metavar="FILE.jsonl", help="curves file, written as runs end")
     train.add_argument("--resume", action="store_true", help="continue the curves file, skipping finished runs")
-    train.add_argument("--figure", metavar="FILE.png", help="draw the curves")
+    train.add_argument("--figure", type=file_name, metavar="FILE.png", help="draw the curves")
     train.set_defaults(run=run_train)
 
     predict.add_verbs(verbs)
 
     report = verbs.add_parser("report", help="ratio tables with intervals and verdicts from a results file")
-    report.add_argument("results", metavar="FILE.jsonl")
+    report.add_argument("results", type=file_name, metavar="FILE.jsonl")
     report.add_argument(
         "--denominator",
         default="best-bp",
@@ -181,8 +185,8 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(run=run_report)
 
     plot = verbs.add_parser("plot", help="figures from a results or curves file")
-    plot.add_argument("results", metavar="FILE.jsonl")
-    plot.add_argument("--out", required=True, metavar="FILE.png", help=".png, .svg or .pdf")
+    plot.add_argument("results", type=file_name, metavar="FILE.jsonl")
+    plot.add_argument("--out", type=file_name, required=True, metavar="FILE.png", help=".png, .svg or .pdf")
     plot.add_argument("--denominator", default="best-bp", metavar="NAME", help="as for report (default best-bp)")
     shown = plot.add_mutually_exclusive_group()
     shown.add_argument("--times", action="store_true", help="seconds per update in place of the ratio")
@@ -191,16 +195,26 @@ def _parser() -> argparse.ArgumentParser:
     plot.set_defaults(run=run_plot)
 
     doctor = verbs.add_parser("doctor", help="what this machine and installation can and cannot do")
-    doctor.add_argument("--json", metavar="FILE", help="write JSON, - for standard output")
+    doctor.add_argument("--json", type=file_name, metavar="FILE", help="write JSON, - for standard output")
     doctor.set_defaults(run=run_doctor)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit code of CONTRACT section 4."""
-    # Ended by a scheduler or by hand, a run keeps what it has measured just as after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    os.environ["MPLBACKEND"] = "agg"  # figures go to files
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks µ or ÷ shows the rest
     parsed = _parser().parse_args(arguments)
+    with ended_in_time(parsed.verb, INTERRUPTED):
+        code = _run(parsed)
+    if code == INTERRUPTED:
+        end_with_threads(code)
+    return code
+
+
+def _run(parsed: argparse.Namespace) -> int:
     place = mpi.launched()
     try:
         if place and parsed.verb not in ("doctor", "calibrate") and getattr(parsed, "backend", "") != "mpi":
@@ -212,11 +226,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     "start pcsim without it"
                     + (", or add --backend mpi" if parsed.verb in ("bench", "validate") else "")
                 )
-        return parsed.run(parsed)
-    except InputError as error:
-        if speaks():
-            say(f"pcsim {parsed.verb}: {' '.join(str(error).split())}")
-        return BAD_INPUT
+        code = parsed.run(parsed)
+        sys.stdout.flush()  # so that a full disk is met here
+        return code
     except KeyboardInterrupt:
         if place and mpi.started():
             mpi.wait_for_root()  # rank 0 says what is kept
@@ -225,5 +237,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"pcsim {parsed.verb}: interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # the reader (`head`, for example) has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave_stdout()
         return 0
+    except (InputError, OSError, MemoryError, ImportError) as error:
+        if isinstance(error, ImportError) and error.name:
+            raise  # an installation that is broken, not one that cannot be used like this
+        if isinstance(error, OSError):
+            _leave_stdout()
+        if speaks():
+            say(f"pcsim {parsed.verb}: {_in_a_line(error)}")
+        return BAD_INPUT
+
+
+def _in_a_line(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "not enough memory" + (f" ({error})" if str(error) else "")
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'standard output'}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
+def _leave_stdout() -> None:
+    """What Python still holds for standard output is not tried again at the end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,7 +13,7 @@ from ..algorithms import Algorithm
 from ..algorithms.registry import names
 from ..errors import InputError
 from .calibration import run_calibrate, run_validate
-from .words import algorithm_name, algorithms_of, positive_number, whole_number, write
+from .words import algorithm_name, algorithms_of, file_name, positive_number, whole_number, write
 
 FACTORS = (0.1, 1.0, 10.0, 100.0, 1000.0)  # of latency, in a map over it
 
@@ -21,7 +21,9 @@ FACTORS = (0.1, 1.0, 10.0, 100.0, 1000.0)  # of latency, in a map over it
 def add_verbs(verbs: Any) -> None:
     """Add the three to the command line."""
     calibrate = verbs.add_parser("calibrate", help="measure this machine into a machine file (about three minutes)")
-    calibrate.add_argument("--out", required=True, metavar="FILE.json", help="machine file, which must not exist yet")
+    calibrate.add_argument(
+        "--out", type=file_name, required=True, metavar="FILE.json", help="machine file, which must not exist yet"
+    )
     calibrate.add_argument(
         "--widths",
         type=whole_number,
@@ -97,12 +99,19 @@ def add_verbs(verbs: Any) -> None:
     simulate.add_argument(
         "--sensitivity", action="store_true", help="which machine figures the ratio depends on (one case only)"
     )
-    simulate.add_argument("--trace", metavar="FILE.json", help="Chrome trace of one case's first updates")
-    simulate.add_argument("--gantt", metavar="FILE.png", help="the same as a Gantt chart")
-    simulate.add_argument("--figure", metavar="FILE.png", help="curves over workers (or depth), or the map")
-    simulate.add_argument("--out", metavar="FILE.jsonl", help="results file of rows of kind predicted")
     simulate.add_argument(
-        "--validation", metavar="CARD.json", help="report card of this machine, to be shown beside the predictions"
+        "--trace", type=file_name, metavar="FILE.json", help="Chrome trace of one case's first updates"
+    )
+    simulate.add_argument("--gantt", type=file_name, metavar="FILE.png", help="the same as a Gantt chart")
+    simulate.add_argument(
+        "--figure", type=file_name, metavar="FILE.png", help="curves over workers (or depth), or the map"
+    )
+    simulate.add_argument("--out", type=file_name, metavar="FILE.jsonl", help="results file of rows of kind predicted")
+    simulate.add_argument(
+        "--validation",
+        type=file_name,
+        metavar="CARD.json",
+        help="report card of this machine, to be shown beside the predictions",
     )
     simulate.add_argument("--format", choices=["text", "markdown", "csv"], default="text")
     simulate.set_defaults(run=_simulate)
@@ -112,7 +121,9 @@ def add_verbs(verbs: Any) -> None:
     validate.add_argument(
         "--calibrate", action="store_true", help="measure the machine first, into MACHINE if it is given"
     )
-    validate.add_argument("--out", required=True, metavar="CARD.json", help="report card, written cell by cell")
+    validate.add_argument(
+        "--out", type=file_name, required=True, metavar="CARD.json", help="report card, written cell by cell"
+    )
     _sizes(validate, "3 6 12 24", "96 192 384 768 1536", "1 64")
     validate.add_argument(
         "--workers", type=whole_number, nargs="+", metavar="P", help="default 1 and all cores (or ranks)"

@@ -58,6 +58,13 @@ def positive_number(text: str) -> float:
     return number
 
 
+def file_name(text: str) -> str:
+    """Anything but nothing: an empty name is a variable that was not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("must name a file, and is empty")
+    return text
+
+
 def _read(kind: type, text: str) -> Any:
     """The number that a text stands for, or None."""
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from io import BytesIO
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
@@ -53,12 +55,20 @@ def save(figure: Figure, path: str | Path) -> None:
     Raises :class:`InputError` for another suffix and for a place that cannot be written.
     """
     check_suffix(path)
-    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(Path(path).suffix.lower(), {})
+    suffix, drawn = Path(path).suffix.lower(), BytesIO()
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix, {})
     import matplotlib
 
+    with matplotlib.rc_context({"svg.hashsalt": "pcsim"}):
+        figure.savefig(drawn, format=suffix[1:], dpi=200, metadata=metadata)
     try:
-        with matplotlib.rc_context({"svg.hashsalt": "pcsim"}):
-            figure.savefig(path, dpi=200, metadata=metadata)
+        new = not os.path.exists(path)
+        try:
+            Path(path).write_bytes(drawn.getvalue())
+        except OSError:
+            if new:  # half a figure is none
+                Path(path).unlink(missing_ok=True)
+            raise
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
 

@@ -1,5 +1,6 @@
 """Threads for workers: started together, joined together, none left behind."""
 
+import ctypes
 import os
 import threading
 import time
@@ -8,6 +9,8 @@ from collections.abc import Callable
 import numpy as np
 
 from .context import usable_cores
+
+LEFT_ALONE = 2.0  # seconds after which an interrupted thread is no longer waited for
 
 
 def in_threads(
@@ -66,14 +69,27 @@ def in_threads(
             pass
     except BaseException:
         end_all()
-        while len(ended) < len(started):
-            time.sleep(0.001)
+        _interrupt(started, lambda: len(ended) < len(started))
         raise
-    finally:
-        for thread in started:
-            thread.join()
+    for thread in started:
+        thread.join()
     if failures:
         raise failures[0]
+
+
+def _interrupt(threads: list[threading.Thread], busy: Callable[[], bool]) -> None:
+    """Wait for threads that have been told to stop. Compiled loops stop at once; one that is still compiling is
+    interrupted as the main thread would be, and left to itself if LLVM does not come back soon."""
+    begin = time.monotonic()
+    again = 0.1
+    while busy() and (spent := time.monotonic() - begin) < LEFT_ALONE:
+        if spent > again:  # more than once, as an interrupt is lost where C calls Python
+            again += 0.3
+            for thread in threads:
+                if thread.ident is not None and thread.is_alive():
+                    name = ctypes.c_ulong(thread.ident)
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(name, ctypes.py_object(KeyboardInterrupt))
+        time.sleep(0.001)
 
 
 def settle(slice_seconds: float = 0.005, longest: float = 1.0) -> None:

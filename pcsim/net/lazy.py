@@ -1,7 +1,7 @@
 """Arrays of layers that are made whenever they are asked for."""
 
 from collections.abc import Callable, Sequence
-from typing import overload
+from typing import NoReturn, overload
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -37,6 +37,12 @@ class LazyArrays(Sequence[Array]):
         self.owned = range(len(self.shapes)) if owned is None else owned
         if self.owned and (self.owned.step != 1 or self.owned[0] < 0 or self.owned[-1] >= len(self.shapes)):
             raise InputError(f"owned {self.owned} is not a block of the {len(self.shapes)} layers")
+
+    def __reduce__(self) -> NoReturn:
+        raise InputError("arrays that are made when they are asked for cannot be pickled: save the net into a folder")
+
+    def __deepcopy__(self, memo: object) -> "LazyArrays":
+        return self  # nothing in it ever changes
 
     def __len__(self) -> int:
         return len(self.shapes)

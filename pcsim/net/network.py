@@ -31,12 +31,13 @@ from .losses import Squared
 Array = np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Network:
     """A multilayer perceptron with ``mu[l+1] = scale[l] * f_l(x[l]) @ W[l].T + b[l] (+ x[l])``, f_0 the identity.
 
-    weights: list of L arrays, ``(n[l+1], n[l])``, all float32 or all float64 (anything else is converted to float32);
-    or :class:`LazyArrays`, which stay as they are: no layer is made here, so none of their numbers is looked at.
+    weights: list of L arrays, ``(n[l+1], n[l])``, all float32 or all float64 (anything else is converted to float32),
+    which are copied; or :class:`LazyArrays`, which stay as they are: no layer is made here, so none of their numbers is
+    looked at.
     activation: a name in ``ACTIVATIONS``, used by every layer but the input; or a list of L - 1 names, one for each
     hidden layer from the input, f_1 … f_{L-1} (of equal names one is kept).
     biases: list of L arrays ``(n[l+1],)`` (or :class:`LazyArrays`), or None for a net without biases.
@@ -65,9 +66,7 @@ class Network:
             raise InputError("a net needs at least one weight matrix")
         weights: Sequence[Array]
         if isinstance(self.weights, LazyArrays):
-            weights, dtype = self.weights, self.weights.dtype
-            if dtype not in map(np.dtype, files.DTYPES):
-                raise InputError(f"dtype {dtype.name} is not supported: use {' or '.join(files.DTYPES)}")
+            weights, dtype = self.weights, _dtype(self.weights.dtype)
         else:
             given = {as_array(f"weights[{l}]", w).dtype for l, w in enumerate(self.weights)}
             dtype = np.dtype(np.float64 if given == {np.dtype(np.float64)} else np.float32)
@@ -138,6 +137,7 @@ class Network:
             if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
                 raise InputError(f"sizes {sizes}: every layer needs a whole number of units, at least 1")
         check_seed(seed)
+        dtype = _dtype(dtype)
         sizes = [int(n) for n in sizes]  # NumPy's own integers would overflow in the products
         # One generator draws layer after layer, each its weights and then its biases, one step a number: a layer
         # begins after as many steps as the earlier ones have numbers.
@@ -277,6 +277,24 @@ class Network:
             for l, name in enumerate(self.activations)
         )
 
+    def __eq__(self, other: object) -> bool:
+        """Whether two nets have the same layers, with the same numbers in the same dtype."""
+        if not isinstance(other, Network):
+            return NotImplemented
+        if self is other:
+            return True
+        mine, theirs = (
+            (net.dtype, net.sizes, net.activations, net.scale, net.skip, net.loss, net.owned, net.biases is None)
+            for net in (self, other)
+        )
+        if mine != theirs:
+            return False
+        both = [(self.weights, other.weights), (self.biases or (), other.biases or ())]
+        return all(np.array_equal(a[l], b[l], equal_nan=True) for a, b in both for l in self.owned if len(a))
+
+    def __hash__(self) -> int:
+        return hash((self.dtype, self.sizes, self.activations))
+
     def predict(self, l: int, x: Array) -> Array:
         """``mu[l+1]``, (B, n[l+1]), the prediction that layer l with values x, (B, n[l]), makes of the next."""
         return self.layers[l].predict(x)
@@ -300,6 +318,17 @@ class Network:
         return net
 
 
+def _dtype(given: DTypeLike) -> np.dtype:
+    """float32 or float64; InputError for anything else."""
+    try:
+        dtype = np.dtype(given)
+    except TypeError:
+        raise InputError(f"dtype {given!r} is unknown: use {' or '.join(files.DTYPES)}") from None
+    if dtype not in map(np.dtype, files.DTYPES):
+        raise InputError(f"dtype {dtype.name} is not supported: use {' or '.join(files.DTYPES)}")
+    return dtype
+
+
 def _item(arrays: Sequence[Array], l: int) -> Array:
     return arrays[l]
 
@@ -319,11 +348,27 @@ def _names(activation: object) -> str | list[str]:
 
 
 def as_array(name: str, value: ArrayLike) -> Array:
-    """``value`` as an array; InputError where NumPy cannot make one of it."""
+    """``value`` as an array; InputError where NumPy cannot make one of it, or would drop a mask."""
+    if np.ma.is_masked(value):
+        raise InputError(f"{name} is a masked array: fill or leave out what is masked")
     try:
         return np.asarray(value)
     except (ValueError, TypeError) as error:
         raise InputError(f"{name} is not an array of numbers: {error}") from None
+
+
+def check_real(name: str, array: Array) -> None:
+    """Raise InputError unless the array holds real numbers."""
+    if array.dtype.kind not in "fiub":
+        kinds = {
+            "c": "complex numbers",
+            "O": "Python objects",
+            "U": "text",
+            "S": "bytes",
+            "M": "dates",
+            "m": "durations",
+        }
+        raise InputError(f"{name} holds {kinds.get(array.dtype.kind, array.dtype)}: give real numbers")
 
 
 def check_seed(seed: object) -> None:
@@ -341,10 +386,11 @@ def require_weights(sizes: Sequence[int], dtype: DTypeLike = np.float32) -> None
 
 def _numbers(value: ArrayLike, dtype: np.dtype, name: str, dimensions: int) -> Array:
     array = as_array(name, value)
-    if array.dtype.kind not in "fiub" or array.ndim != dimensions:
-        raise InputError(f"{name} must be a {dimensions}-dimensional array of real numbers")
+    check_real(name, array)
+    if array.ndim != dimensions:
+        raise InputError(f"{name} must be a {dimensions}-dimensional array of real numbers, not shape {array.shape}")
     with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
-        array = np.ascontiguousarray(array, dtype)
+        array = np.array(array, dtype, order="C")  # a copy: the caller may go on with its own
     if not np.all(np.isfinite(array)):
         raise InputError(f"{name} holds NaN or infinity (or a number too large for {dtype.name})")
     return array

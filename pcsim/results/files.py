@@ -6,10 +6,13 @@ must never know how a row was measured (engines, clocks) nor how it is shown (ta
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
 import reprlib
+import stat
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -103,6 +106,9 @@ def check_target(path: str | os.PathLike[str], resume: bool = False) -> None:
         raise InputError(f"{path}: exists already; use --resume to carry on with it, or another name")
     if data and not _cut_header(data, SCHEMA):
         _parse(path, data, SCHEMA)
+    if data:
+        with open(path, "rb") as file:
+            _lock(file.fileno(), path)
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         why = "no permission" if path.parent.is_dir() else "no such folder"
         raise InputError(f"{path}: cannot be written ({why}); give another place")
@@ -128,6 +134,20 @@ class Writer:
         data = _stored(self.path)
         if data and not resume:
             raise InputError(f"{self.path}: exists already; use --resume to carry on with it, or another name")
+        try:
+            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.path}: cannot be written ({_why(error)}); give another place") from None
+        try:
+            self._begin(plain, schema)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, plain: dict[str, Any], schema: str) -> None:
+        """Take the file for this process, read what it holds, and add the header of this run."""
+        _lock(self._file, self.path)
+        data = _stored(self.path)
         opening, end = {"schema": schema, "context": plain}, 0
         if data and _cut_header(data, schema):
             self.recovered = f"{self.path}: only a cut header was there; begun again"
@@ -139,9 +159,8 @@ class Writer:
             opening = {"resumed": plain}
         first = _line(opening)
         try:
-            self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
             os.ftruncate(self._file, end)
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise InputError(f"{self.path}: cannot be written ({_why(error)}); give another place") from None
         self._end = end
         self._append(first if data[:end].endswith(b"\n") or not end else b"\n" + first)
@@ -191,14 +210,35 @@ class Writer:
 def _stored(path: Path) -> bytes:
     """The bytes of the file; none if there is no such file."""
     try:
-        if path.is_file():
+        mode = os.stat(path).st_mode
+        if stat.S_ISREG(mode):
             return path.read_bytes()
-        there = path.exists()
+    except (FileNotFoundError, NotADirectoryError):
+        return b""
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({_why(error)})") from None
-    if there:
-        raise InputError(f"{path}: is {'a folder' if path.is_dir() else 'not an ordinary file'}; give a results file")
-    return b""
+    raise InputError(f"{path}: is {'a folder' if stat.S_ISDIR(mode) else 'not an ordinary file'}; give a results file")
+
+
+def _lock(file: int, path: Path) -> None:
+    """InputError where another process is writing the file. The lock goes with the process, however that ends."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(f"{path}: {_holder(file)} is writing it; wait until it has ended") from None
+    except OSError:  # a file system without locks
+        pass
+
+
+def _holder(file: int) -> str:
+    """Who holds the lock of a file, as far as the system tells (Linux)."""
+    inode = os.fstat(file).st_ino
+    with suppress(OSError):
+        for line in Path("/proc/locks").read_text().splitlines():
+            words = line.split()  # 1: FLOCK ADVISORY WRITE <process> <major>:<minor>:<inode> 0 EOF
+            if words[1] == "FLOCK" and words[5].endswith(f":{inode}"):
+                return f"process {words[4]}"
+    return "another process"
 
 
 def _why(error: Exception) -> str:
@@ -212,7 +252,7 @@ def _line(held: Row) -> bytes:
 def _decoded(line: bytes) -> Any:
     """What the JSON text says; None for anything that is not JSON."""
     try:
-        return json.loads(line.decode())
+        return json.loads(line.removeprefix(BOM_UTF8).decode())
     except (ValueError, RecursionError):
         return None
 

@@ -38,6 +38,7 @@ SYSTEM_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # Debian's pac
 IDX_IMAGES = {"train": "train-images-idx3-ubyte", "test": "t10k-images-idx3-ubyte"}
 
 LARGEST_BYTES = 2**31  # of one array: 40 times Fashion-MNIST, so that a faked size cannot fill the memory
+DENSEST = 500  # bytes from one, of large arrays: images give 10 or fewer, and gzip cannot give more than 1032
 
 READABLE = "a folder of IDX files, an IDX images file or an .npz archive"
 
@@ -141,6 +142,8 @@ def read_idx(path: Path, dimensions: int, md5: str | None = None) -> npt.NDArray
             size = math.prod(shape)
             if size > LARGEST_BYTES:
                 raise _problem(path, f"claims the shape {shape}; expected at most {LARGEST_BYTES:,} bytes")
+            if is_gzip:
+                _check_density(path, size, os.fstat(file.fileno()).st_size)
             # One byte beyond the end shows surplus data, and makes gzip check its checksum.
             content = stream.read(size + 1)
     if len(content) != size:
@@ -149,6 +152,14 @@ def read_idx(path: Path, dimensions: int, md5: str | None = None) -> npt.NDArray
     if md5 and md5 != hashlib.md5(header + content, usedforsecurity=False).hexdigest():
         raise _problem(path, f"is not the original file; expected the MD5 {md5} of its uncompressed data")
     return np.frombuffer(content, dtype=np.uint8).reshape(shape)
+
+
+def _check_density(where: object, size: int, packed: int) -> None:
+    """InputError for a few bytes that would unpack to gigabytes of the same."""
+    if size > 2**26 and size > DENSEST * packed:
+        raise _problem(
+            where, f"claims {size:,} bytes in {packed:,} compressed ones; expected data that are not all alike"
+        )
 
 
 def _problem(where: object, what: str) -> InputError:
@@ -216,6 +227,7 @@ def _read_npz(path: Path, split: str) -> tuple[_Stored, _Stored]:
         for name in pair:
             if members[name].file_size > LARGEST_BYTES:
                 raise _problem(path, f"claims a larger {name}; expected at most {LARGEST_BYTES:,} bytes")
+            _check_density(f"{path} ({name})", members[name].file_size, members[name].compress_size)
             with archive.open(members[name]) as member:
                 array = np.lib.format.read_array(member, allow_pickle=False)
                 # Reading to the end shows surplus data, and makes zipfile check its checksum.
@@ -295,8 +307,10 @@ def _targets(y: _Stored, samples: int, classes: int | None) -> tuple[np.ndarray,
         wide = np.array(array[:samples], dtype=np.float32, order="C")
         return wide, wide.argmax(axis=1).astype(np.int64)
     lowest, highest = int(array.min()), int(array.max())
+    if lowest < 0:
+        raise _problem(where, f"has labels from {lowest} to {highest}; expected 0 and above")
     classes = highest + 1 if classes is None else int(classes)
-    if lowest < 0 or highest >= classes:
+    if highest >= classes:
         raise _problem(where, f"has labels from {lowest} to {highest}; expected 0 to {classes - 1}")
     if samples * classes * 4 > LARGEST_BYTES:
         raise _problem(where, f"needs {samples:,} x {classes:,} targets; expected fewer classes or samples")

@@ -10,7 +10,7 @@ from ..algorithms import Algorithm
 from ..checks import is_whole, whole_number
 from ..errors import InputError
 from ..host.mpi import from_root, on_root, world
-from ..net.network import Network, as_array
+from ..net.network import Network, as_array, check_real
 
 Array = np.ndarray
 
@@ -54,7 +54,8 @@ def given_data(network: Network, x: ArrayLike, y: ArrayLike, backend: str) -> tu
 
 def _data(name: str, value: ArrayLike, width: int, network: Network) -> Array:
     array = as_array(name, value)
-    if array.dtype.kind not in "fiub" or array.ndim != 2 or array.shape[1] != width or not len(array):
+    check_real(name, array)
+    if array.ndim != 2 or array.shape[1] != width or not len(array):
         raise InputError(
             f"{name} must be a table of numbers with {width} columns and at least one row, not shape {array.shape}"
         )

@@ -304,7 +304,7 @@ def test_equal_arguments_are_not_refused(manners):
         ("NaN on rank 0", "x holds NaN or infinity"),
         ("rows on rank 0", "x has 6 rows, but y has 5"),
         ("width on rank 0", "y must be a table of numbers with 4 columns"),
-        ("no data on rank 0", "x must be a table of numbers"),
+        ("no data on rank 0", "x holds Python objects"),
         ("batch_size", "batch_size must be between 1 and the 6 rows"),
     ],
 )

@@ -1,8 +1,10 @@
 """Nets: how they are made, what they predict, what cannot be a net, and the room that they need."""
 
+import copy
 import dataclasses
 import itertools
 import math
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -300,3 +302,45 @@ def test_room_is_needed_for_the_weights_and_the_largest_matrix_in_float64(monkey
     assert Network.mlp([100, 30, 20]).parameters == 3600
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=needed - 1))
     assert "a net of 3,600 weights" in refusal(lambda: Network.mlp([100, 30, 20]))
+
+
+def test_nets_are_equal_where_their_numbers_are():
+    net, same, other = Network.mlp([3, 4, 2]), Network.mlp([3, 4, 2]), Network.mlp([3, 4, 2], seed=1)
+    assert net == same
+    assert hash(net) == hash(same)
+    assert net == Network.mlp([3, 4, 2], lazy=True)
+    assert net != other
+    assert net != Network.mlp([3, 4, 2], "relu")
+    assert net != Network.mlp([3, 4, 2], bias=True)
+    assert net != "a net"
+    assert len({net, same, other}) == 2
+
+
+def test_a_net_keeps_numbers_of_its_own():
+    weights, biases = [np.ones((2, 3), np.float32)], [np.ones(2, np.float32)]
+    net = Network(weights=weights, biases=biases)
+    weights[0][:] = biases[0][:] = 7
+    assert np.all(net.weights[0] == 1)
+    assert np.all(net.biases[0] == 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Network.mlp([2, 2], dtype="junk"), "dtype 'junk' is unknown"),
+        (lambda: Network.mlp([2, 2], dtype="float16"), "dtype float16 is not supported"),
+        (lambda: Network(weights=[np.ones((2, 2), complex)]), r"weights\[0\] holds complex numbers"),
+        (lambda: Network(weights=[np.ma.masked_equal(np.eye(2), 0)]), r"weights\[0\] is a masked array"),
+        (lambda: Network(weights=[np.ones(2)]), r"not shape \(2,\)"),
+        (lambda: pickle.dumps(Network.mlp([2, 2], lazy=True)), "save the net into a folder"),
+    ],
+)
+def test_what_was_given_is_said(make, words):
+    with pytest.raises(InputError, match=words):
+        make()
+
+
+def test_nets_in_memory_can_be_pickled_and_all_copied():
+    net = Network.mlp([3, 4, 2], bias=True)
+    assert pickle.loads(pickle.dumps(net)) == net
+    assert copy.deepcopy(Network.mlp([3, 4, 2], lazy=True)) == Network.mlp([3, 4, 2])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pcsim.errors import InputError
 from pcsim.results import fields, files
-from pcsim.results.files import Writer, configuration, key, latest, read, samples
+from pcsim.results.files import Writer, check_target, configuration, key, latest, read, samples
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "results-small.jsonl"
 CONTEXT = {"cpu_model": "Made-up CPU", "cores": 2, "versions": {"pcsim": "0.1.0"}}
@@ -444,3 +444,34 @@ def test_ranks_threads_and_delays_do_not_displace_one_another(monkeypatch):
     # With the key alone, the second of two rows would make the first one old.
     monkeypatch.setattr(files, "configuration", key)
     assert latest(several) == several[1:]
+
+
+def test_two_that_write_one_file_are_told_apart(written, tmp_path):
+    """A second process that goes on with the file would write every row twice."""
+    with Writer(written, {}, resume=True), pytest.raises(InputError, match=f"process {os.getpid()} is writing it"):
+        Writer(written, {}, resume=True)
+    with Writer(written, {}, resume=True), pytest.raises(InputError, match="is writing it; wait"):
+        check_target(written, resume=True)
+    before = written.read_bytes()
+    Writer(written, {}, resume=True).close()  # the lock is gone with its holder
+    assert written.read_bytes().startswith(before)
+    new = tmp_path / "new.jsonl"
+    with Writer(new, {}) as first:
+        with pytest.raises(InputError, match="exists already"):
+            Writer(new, {})
+        first.write(ROW)
+
+
+def test_a_loop_of_links_is_found_at_once(tmp_path):
+    (tmp_path / "a.jsonl").symlink_to(tmp_path / "b.jsonl")
+    (tmp_path / "b.jsonl").symlink_to(tmp_path / "a.jsonl")
+    with pytest.raises(InputError, match="symbolic links"):
+        check_target(tmp_path / "a.jsonl")
+
+
+def test_a_mark_of_byte_order_does_no_harm(written):
+    written.write_bytes(b"\xef\xbb\xbf" + written.read_bytes())
+    assert len(read(written).rows) == 2
+    with Writer(written, CONTEXT, resume=True) as writer:
+        writer.write(ROW | {"depth": 32})
+    assert [row["depth"] for row in read(written).rows] == [8, 16, 32]

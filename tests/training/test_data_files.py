@@ -284,7 +284,7 @@ X, Y = np.eye(3), np.arange(3)
         ({"x": X, "y": np.int64(1)}, "(y): has shape (); expected"),
         ({"x": X, "y": X[:, :, None]}, "(y): holds float32 of shape (3, 3, 1); expected integer labels"),
         ({"x": X, "y": Y / 1}, "(y): holds float32 of shape (3,); expected integer labels"),
-        ({"x": X, "y": Y - 1}, "(y): has labels from -1 to 1; expected 0 to 1"),
+        ({"x": X, "y": Y - 1}, "(y): has labels from -1 to 1; expected 0 and above"),
         ({"x": X, "y": -Y - 1}, "(y): has labels from -3 to -1; expected"),
         ({"x": X, "y": Y.astype("u8") + np.uint64(2**63)}, "targets; expected fewer classes or samples"),
         ({"x": X, "y": Y + 10**12}, "targets; expected fewer classes or samples"),
