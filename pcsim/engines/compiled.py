@@ -13,6 +13,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from ..algorithms import BP, Algorithm, PredictiveCoding
+from ..checks import whole_number
 from ..host.threads import in_threads
 from ..kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
 from ..kernels.machine.sync import make_flags
@@ -24,6 +25,7 @@ from .layout import LAYERS, ROWS, SAMPLES, Layout, options_of
 from .loops.arguments import Arrays, Data, Notes, Ranks, Rates, Signals, Steps, Who
 from .loops.predictive_coding import predictive_coding
 from .loops.steps import TRACE_COLUMNS, activate_block
+from .states import check_state
 
 Array = np.ndarray
 
@@ -221,7 +223,8 @@ class CompiledEngine:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a ``state`` of any engine with the same net, algorithm, data and options; this one must be fresh,
-        so that its ``batches`` begin at the beginning."""
+        so that its ``batches`` begin at the beginning. InputError if the state does not fit."""
+        check_state(state, self.original, self.algorithm, self.calendar, self.batch, self.begun)
         self.t, self.number, self.given = state["step"], state["updates"], state["given"]
         for _ in range(state["batches"] - self.begun):
             self._next_rows()
@@ -230,8 +233,8 @@ class CompiledEngine:
         def put(worker: int) -> None:
             layout, arrays = self.layout, self.arrays[worker]
             lo, hi = layout.blocks[worker]
-            self._fill(state["weights"], state["biases"], state["values"], worker)
-            for l in {0, layout.depth} & {*range(lo, hi + 1)}:
+            self._fill(state["weights"], state["biases"], state["values"] or None, worker)
+            for l in {0, layout.depth} & {*range(lo, hi + 1)} if state["values"] else ():
                 layout.values_of(arrays.values, l, worker)[...] = state["values"][l]
             layout.values_of(arrays.errors, layout.depth, worker)[...] = 0
             for flat, parts in ((arrays.mean, state["mean"]), (arrays.square, state["square"])):
@@ -251,6 +254,7 @@ class CompiledEngine:
         and the energy F before the first update. With ``trace``, ``timeline`` then holds what each worker did (of BP
         only the serial execution: the others have no task of the graph to themselves). ``clock``: on ranks, also take
         the time of messages."""
+        whole_number("updates", updates)
         steps = self._steps(updates)
         self.spent = np.zeros(steps if clock else 0, np.int64)  # nanoseconds of each step that messages took
         taken, energy, events, before = 0.0, None, [], 0

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..algorithms import BP, Algorithm, PredictiveCoding
+from ..checks import whole_number
 from ..net.losses import Squared
 from ..net.network import Network
 from ..schedule.timeline import Timeline
+from .states import check_state
 
 Array = np.ndarray
 
@@ -78,7 +80,9 @@ class NumpyEngine:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a ``state`` of any engine with the same net, algorithm, data and options; this one must be fresh,
-        so that its ``batches`` begin at the beginning."""
+        so that its ``batches`` begin at the beginning. InputError if the state does not fit."""
+        calendar = self.calendar if isinstance(self.algorithm, PredictiveCoding) else None
+        check_state(state, self.net, self.algorithm, calendar, None, self.begun)
         for mine, its in zip(self._parameters(), [*state["weights"], *(state["biases"] or [])], strict=True):
             mine[...] = its
         self.values = [x.copy() for x in state["values"]]
@@ -93,6 +97,7 @@ class NumpyEngine:
 
         There is no trace: NumPy's calls are not the tasks of the graph.
         """
+        whole_number("updates", updates)
         begin = time.perf_counter()
         step = self._backprop if isinstance(self.algorithm, BP) else self._predictive_coding
         energies = [step() for _ in range(updates)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pcsim import BP, IPC, PC, ZIL, Network
+from pcsim import BP, IPC, PC, ZIL, InputError, Network
 from pcsim.engines import compiled
 from pcsim.engines.numpy import NumpyEngine
 from pcsim.engines.threads import ThreadsEngine
@@ -108,3 +108,75 @@ def test_batches_made_in_portions_have_the_same_bits(name, monkeypatch):
     assert same(whole, portions)
     assert len(portions.timeline.events) == len(whole.timeline.events)
     assert [e.step for e in portions.timeline.events][-1] == [e.step for e in whole.timeline.events][-1]
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("kind", [NumpyEngine, ThreadsEngine])
+def test_a_state_from_before_the_first_run_is_one(kind, name):
+    whole, other = made(NumpyEngine, name), made(kind, name)
+    other.restore(made(NumpyEngine, name).state())
+    whole.run(2)
+    other.run(2)
+    for mine, its in zip(left(other), left(whole), strict=True):
+        np.testing.assert_allclose(mine, its, rtol=1e-9, atol=1e-12)
+
+
+def cut(arrays):
+    return [arrays[0][:1], *arrays[1:]]
+
+
+UNFIT = {
+    "no dict": (lambda state: None, "a state must be a dict with the fields weights, "),
+    "a field is missing": (
+        lambda state: {k: v for k, v in state.items() if k != "step"},
+        "a state must be a dict with",
+    ),
+    "a layer's shape": (
+        lambda state: {"weights": cut(state["weights"])},
+        "weights[0] of the state has shape (1, 5); exp",
+    ),
+    "fewer layers": (lambda state: {"weights": state["weights"][1:]}, "weights of the state has 4 arrays; expected 5"),
+    "no list": (lambda state: {"weights": 3}, "weights of a state must be a list of arrays, not int"),
+    "complex": (
+        lambda state: {"weights": [w + 0j for w in state["weights"]]},
+        "weights[0] of a state must be an array",
+    ),
+    "no biases": (lambda state: {"biases": None}, "the state and the engine's net differ in whether there are biases"),
+    "a bias": (lambda state: {"biases": cut(state["biases"])}, "biases[0] of the state has shape (1,); expected (9,)"),
+    "a value": (lambda state: {"values": state["values"][:2]}, "values of the state has 2 arrays; expected 6"),
+    "no moments": (lambda state: {"mean": []}, "mean of the state has 0 arrays; expected 10"),
+    "a moment": (lambda state: {"square": cut(state["square"])}, "square[0] of the state has shape (1, 5); expected"),
+    "half a step": (lambda state: {"step": 1.5}, "step of a state must be a whole number of at least 0, not 1.5"),
+    "a late step": (lambda state: {"step": 99}, "step 99 of the state is beyond the 5 steps of a batch"),
+    "updates": (lambda state: {"updates": -5}, "updates of a state must be a whole number of at least 0, not -5"),
+    "batches": (lambda state: {"batches": "2"}, "batches of a state must be a whole number of at least 0, not '2'"),
+    "given": (lambda state: {"given": "x"}, "given of a state must be True or False, not 'x'"),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+@pytest.mark.parametrize("kind", [NumpyEngine, ThreadsEngine])
+def test_a_state_that_does_not_fit_changes_nothing(kind, case):
+    spoil, words = UNFIT[case]
+    first, second, untouched = (made(kind, "ipc adam, batches") for _ in range(3))
+    first.run(3)
+    state = first.state()
+    changed = spoil(state)
+    if changed and len(changed) == 1:
+        changed = {**state, **changed}
+    with pytest.raises(InputError) as refusal:
+        second.restore(changed)
+    assert str(refusal.value).startswith(words)
+    second.run(2)
+    untouched.run(2)
+    assert same(second, untouched)
+
+
+@pytest.mark.parametrize("kind", [NumpyEngine, ThreadsEngine])
+def test_batches_cannot_be_taken_back(kind):
+    engine = made(kind, "ipc")
+    engine.run(1)
+    with pytest.raises(InputError, match="restore needs a fresh engine"):
+        engine.restore(engine.state())
+    with pytest.raises(InputError, match="updates must be a whole number of at least 1, not 0"):
+        engine.run(0)

@@ -1,0 +1,72 @@
+"""What the state of a training consists of, and whether one fits an engine."""
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..algorithms import Algorithm
+from ..checks import is_whole, shown
+from ..errors import InputError
+from ..net.network import Network
+from ..schedule.calendar import Calendar
+
+FIELDS = ("weights", "biases", "values", "mean", "square", "step", "updates", "batches", "given")
+
+
+def check_state(
+    state: Any, network: Network, algorithm: Algorithm, calendar: Calendar | None, batch: int | None, begun: int
+) -> None:
+    """InputError unless an engine that has ``begun`` so many batches can go on from ``state``.
+
+    ``calendar``: None for BP. ``batch``: rows of a batch, None if the engine does not know them yet.
+    """
+    if begun:
+        raise InputError("restore needs a fresh engine, as batches cannot be taken back: this one has run already")
+    if not isinstance(state, Mapping) or not all(key in state for key in FIELDS):
+        raise InputError(f"a state must be a dict with the fields {', '.join(FIELDS)}, as state() gives it")
+    sizes = network.sizes
+    weights: list[tuple[int, ...]] = [(above, below) for below, above in itertools.pairwise(sizes)]
+    biases: list[tuple[int, ...]] = [(above,) for above in sizes[1:]]
+    if (state["biases"] is None) != (network.biases is None):
+        raise InputError("the state and the engine's net differ in whether there are biases")
+    biases = [] if network.biases is None else biases
+    moments = weights + biases if algorithm.optimizer == "adam" else []
+    _check_arrays("weights", state["weights"], weights)
+    _check_arrays("biases", state["biases"] or [], biases)
+    _check_arrays("mean", state["mean"], moments)
+    _check_arrays("square", state["square"], moments)
+    for key in ("step", "updates", "batches"):
+        if not is_whole(state[key], 0):
+            raise InputError(f"{key} of a state must be a whole number of at least 0, not {shown(state[key])}")
+    if calendar and calendar.cycle and state["step"] >= calendar.cycle:
+        raise InputError(f"step {state['step']} of the state is beyond the {calendar.cycle} steps of a batch")
+    if not isinstance(state["given"], bool):
+        raise InputError(f"given of a state must be True or False, not {shown(state['given'])}")
+    # Before its first run an engine may have no values: the first batch gives them.
+    if len(_listed("values", state["values"])) or state["step"] or state["given"]:
+        rows = batch if batch is not None else len(_array("values[0]", state["values"][0])) if state["values"] else 0
+        _check_arrays("values", state["values"], [(rows, units) for units in sizes])
+
+
+def _listed(name: str, value: Any) -> list[Any]:
+    if not isinstance(value, list | tuple):
+        raise InputError(f"{name} of a state must be a list of arrays, not {type(value).__name__}")
+    return list(value)
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu" or not value.ndim:
+        raise InputError(f"{name} of a state must be an array of real numbers, not {shown(value)}")
+    return value
+
+
+def _check_arrays(name: str, given: Any, shapes: list[tuple[int, ...]]) -> None:
+    arrays = _listed(name, given)
+    if len(arrays) != len(shapes):
+        raise InputError(f"{name} of the state has {len(arrays)} arrays; expected {len(shapes)}")
+    for l, (array, shape) in enumerate(zip(arrays, shapes, strict=True)):
+        found = _array(f"{name}[{l}]", array).shape
+        if found != shape:
+            raise InputError(f"{name}[{l}] of the state has shape {found}; expected {shape}")
