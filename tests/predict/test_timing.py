@@ -158,6 +158,14 @@ def test_messages_leave_one_after_the_other_through_the_senders_port(ranks):
     assert seconds_of(case, machine) >= 4.0 * (ranks - 1)  # the middle one of three sends both ways
 
 
+def test_a_handover_takes_its_latency_and_its_bytes():
+    """A vector of 8 numbers of 4 bytes over 8 bytes a second, and half a second on the way."""
+    machine = constant(handover_latency=0.5, handover_bandwidth=8.0)
+    timed = timed_of((INCREMENTAL, square(4), "layer-parallel", 2, {}), machine)
+    assert set(timed.delay.tolist()) == {0.0, 0.5 + 8 * 4 / 8}
+    assert timed.message.max(initial=-1) == -1
+
+
 def test_two_messages_of_one_job_do_not_leave_at_once():
     """Worker 0 does a job of 1 s, whose two messages take its port 10 s each; workers 1 and 2 wait for one of them."""
     of_worker = np.arange(3, dtype=np.int32)
