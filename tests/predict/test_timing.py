@@ -15,6 +15,7 @@ from pcsim.predict.machine import Level, MessageTimes, Segment
 from pcsim.predict.machine_files import load
 from pcsim.predict.plans import Net
 from pcsim.predict.simulate import simulate
+from pcsim.predict.timing import gathered
 from pcsim.predict.what_if import FIGURES, with_figure
 
 INCREMENTAL = ALGORITHMS[-1]
@@ -156,6 +157,21 @@ def test_messages_leave_one_after_the_other_through_the_senders_port(ranks):
     ends = naive_finishes(timed, 60)
     assert seconds_of(case, machine) == pytest.approx((ends[-1].max() - ends[29].max()) / 30, rel=1e-9)
     assert seconds_of(case, machine) >= 4.0 * (ranks - 1)  # the middle one of three sends both ways
+
+
+@pytest.mark.parametrize(("ranks", "overheads"), [(2, 2), (4, 4), (3, 4), (16, 8)])
+def test_gathering_costs_an_overhead_to_send_and_one_to_receive(ranks, overheads):
+    """Of each of the others, or of each round of doubling, whichever is fewer."""
+    assert gathered(MessageTimes(1.0, (Segment(0.0, 0.0, 0.0),)), ranks, 64.0) == overheads
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_messages_of_meetings_are_counted(ranks):
+    """Sums of the gradients of 3 layers of 8 x 8: from everyone to everyone else, and back."""
+    machine = dataclasses.replace(constant(), nodes=1, cores=64, within=MessageTimes(0.0, (Segment(0.0, 0.0, 1.0),)))
+    timed = timed_of((BP(1e-4), square(3, batch=6), "data-parallel", ranks, {"ranks": ranks}), machine)
+    assert timed.collectives == 3 * 2 * ranks * (ranks - 1)
+    assert timed.collective_bytes == 3 * 2 * (ranks - 1) * 8 * 8 * 4
 
 
 def test_a_handover_takes_its_latency_and_its_bytes():
