@@ -117,6 +117,16 @@ def test_waves_do_the_same_work(wave, workers):
     assert np.sum(plan.work & UPDATE != 0) == 4 * plan.updates
 
 
+def test_neighbours_walk_in_opposite_directions_and_turn_round_after_each_wave():
+    wave, workers = 3, 2
+    plan = layered(IPC(), Net((4,) * 9), workers, wave)
+    for worker in range(workers):
+        for number in range(2):
+            mine = (plan.worker == worker) & (plan.step == number * wave) & (plan.work & UPDATE != 0)
+            walked = plan.layer[mine].tolist()
+            assert walked == sorted(walked, reverse=(worker + number) % 2 == 1) and len(walked) == 4
+
+
 def test_an_unknown_order_is_refused():
     with pytest.raises(InputError, match="'zigzag' of a pipeline is unknown"):
         pipeline(Net((4, 4, 4), 2), 2, BP(1e-4).tasks(2, 3), 2, "zigzag")
