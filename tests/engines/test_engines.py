@@ -18,7 +18,6 @@ from pcsim.engines.layout import Layout
 from pcsim.engines.numpy import NumpyEngine
 from pcsim.engines.threads import ThreadsEngine
 from pcsim.net.activations import ACTIVATIONS
-from pcsim.schedule.blocks import balanced_blocks
 from pcsim.training.train import forward_loss
 
 EXACT = 1e-12
@@ -470,15 +469,3 @@ def test_an_interrupt_ends_the_run_and_leaves_no_thread(kind):
     timer.join()
     assert time.monotonic() - begin < 30
     assert not [t for t in threading.enumerate() if t.name.startswith("pcsim-worker")]
-
-
-@given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(1, 12))
-@settings(max_examples=200, deadline=None)
-def test_blocks_cover_all_layers_and_balance(costs, workers):
-    workers = min(workers, len(costs))
-    blocks = balanced_blocks(costs, workers)
-    assert len(blocks) == workers
-    assert [l for lo, hi in blocks for l in range(lo, hi)] == list(range(len(costs)))
-    assert all(lo < hi for lo, hi in blocks)
-    # No partition is better than the mean, and this one misses it by less than the dearest layer.
-    assert max(sum(costs[lo:hi]) for lo, hi in blocks) <= sum(costs) / workers + max(costs)
