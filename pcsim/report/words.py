@@ -33,7 +33,13 @@ def definition(denominator: str = HEADLINE, results: Results | None = None) -> s
         execution = denominator[4:]
         other = f"iPC by {execution}" if results and execution in peers(results) else f"iPC (execution {execution})"
     first = sides(denominator)[0]
-    return f"ratio = seconds per complete weight update of {first} ÷ that of {other}; below 1, {first} is faster"
+    own = (
+        f"{first} is the fastest of each cell, too"
+        if denominator == HEADLINE
+        else f"{first} is the fastest of each cell"
+    )
+    rule = f"{first} ÷ that of {other}; below 1, {first} is faster"
+    return f"ratio = seconds per complete weight update of {rule}; {own}"
 
 
 def case_cells(row: Mapping[str, Any]) -> list[Any]:

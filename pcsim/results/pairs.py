@@ -80,14 +80,14 @@ def failed(results: Results) -> list[Row]:
 
 
 def representative(rows: Iterable[Row]) -> Row | None:
-    """The row that stands for iPC in a cell: of our fused ones that which ``--workers auto`` chose, else the fastest.
+    """The row that stands for iPC in a cell: the fastest of our fused ones, on any backend and workers.
 
-    Neither a peer's iPC nor unfused rows ever stand for it. None where the cell has no time of it. Launches are put
-    together (see :func:`merged`). Where ``auto`` chose threads, ranks of the same cell do not stand for iPC even if
-    they are faster: :func:`rank_scaling` is about ranks.
+    BP is represented alike (:func:`best_bp`). Which number of workers ``--workers auto`` settled on beforehand is a
+    mark of its row (``auto``) and decides nothing here: a short trial may have been wrong. Neither a peer's iPC nor
+    unfused rows ever stand for iPC. None where the cell has no time of it. Launches are put together (see
+    :func:`merged`).
     """
-    ours = merged(rows, "ipc", FUSED)
-    return fastest([row for row in ours if row["auto"]] or ours)
+    return fastest(merged(rows, "ipc", FUSED))
 
 
 def merged(rows: Iterable[Row], algorithm: str, executions: Iterable[str] | None = None) -> list[Row]:

@@ -134,8 +134,8 @@ def test_every_figure_is_what_the_rows_say(results):
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        (0, (4, "ipc", "layer-parallel", {"depth": 4, "width": 32})),
-        (2, (2, "ipc", "layer-parallel", {"depth": 32, "width": 1024})),
+        (0, (4, "ipc", "serial", "layer-parallel", {"depth": 4, "width": 32})),
+        (2, (2, "ipc", "serial", "layer-parallel", {"depth": 32, "width": 1024})),
         (3, (0.4, "bp", "torch", {"depth": 32, "width": 1024, "batch": 1})),
         (4, (0.4, "bp", "jax", {"depth": 32, "width": 1024, "batch": 1})),
         (5, (0.4, "bp", "numpy", {"depth": 32, "width": 1024, "batch": 1})),
@@ -191,10 +191,10 @@ def test_the_worst_share_of_a_ceiling_counts(results, field, place, name):
 def test_every_cell_means_every_cell(results):
     name, middle = list(WANTED)[:2]
     assert lines(results)[name]["cell"].endswith("8 of 8 below 1")
-    lost = slower(results, 4, "ipc", "layer-parallel", depth=4, width=256)
+    lost = slower(results, 4, "ipc", "serial", "layer-parallel", depth=4, width=256)
     assert lines(lost)[name]["cell"] == "worst: 4 × 256; 7 of 8 below 1"
     assert lines(lost)[middle]["aim?"] == "yes"
-    assert lines(slower(results, 1.2, "ipc", "layer-parallel"))[middle]["aim?"] == "no"
+    assert lines(slower(results, 1.2, "ipc", "serial", "layer-parallel"))[middle]["aim?"] == "no"
     # What failed is not faster; depth 2 is not asked about.
     for depth, answer in ((4, "no"), (2, "yes")):
         broken = [

@@ -324,11 +324,12 @@ def test_rows_that_share_the_key_are_not_put_together():
 
 
 def test_the_headline_takes_either_backend():
-    (pair,) = pairs(made(*BOTH))
-    # auto chose threads for iPC; four ranks are faster, but chosen afterwards.
+    # Two threads are the fastest iPC, though it is ranks that auto marks.
+    threads = [row | {"auto": row["backend"] == "mpi"} for row in BOTH if row.get("ranks") != 4]
+    (pair,) = pairs(made(*threads))
     assert (pair["backend"], pair["workers"], pair["ranks"]) == ("threads", 2, None)
     assert (pair["other_backend"], pair["ratio"]) == ("threads", pytest.approx(3.5 / 6))
-    plain = [row | {"auto": False} for row in BOTH]
+    plain = [*BOTH]
     (pair,) = pairs(made(*plain, run("bp", "pipeline", 2, 5.0)))
     assert (pair["backend"], pair["ranks"], pair["other_backend"]) == ("mpi", 4, "mpi")
     assert pair["ratio"] == pytest.approx(0.5)
