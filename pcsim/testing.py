@@ -10,11 +10,14 @@ import numpy as np
 
 from .algorithms import Algorithm, PredictiveCoding
 from .algorithms.registry import check_class
+from .checks import whole_number
 from .engines import make_engine
 from .errors import InputError
 from .net.network import Network
 
 WIDTHS = (5, 7, 3, 9)  # of layers, in turn: none fills a vector of a processor
+
+WIDE, DEEP, LONG = 64, 9, 100  # width and depth of a net, and updates, in which a worker that does not wait gets ahead
 
 ROWS, BATCH = 7, 3
 
@@ -29,13 +32,18 @@ def check_algorithm(algorithm: Algorithm, depth: int = 4, workers: Sequence[int]
 
     Held against one another, in float64: threads and the NumPy oracle, after each of several weight updates, on a full
     batch and on mini-batches, from a forward start and, where values relax, from others; the bits that each number of
-    ``workers`` leaves (those above a net's depth are left out; of BP there is one); and the order of a recorded run and
-    the task graph, of which all counts come.
+    ``workers`` leaves (those above a net's depth are left out; of BP there is one), also after many updates of a wider
+    net; and the order of a recorded run and the task graph, of which all counts come.
     """
+    if isinstance(algorithm, type):
+        raise AssertionError(f"give an algorithm, such as {algorithm.__name__}(), not its class")
     try:
         check_class(type(algorithm))
-        for layers in sorted({1, 2, depth}):
-            _check_net(algorithm, layers, [1] if algorithm.chained else [count for count in workers if count <= layers])
+        counts = sorted({1, *(whole_number("workers", count) for count in workers)})
+        for layers in sorted({1, 2, whole_number("depth", depth)}):
+            _check_net(algorithm, layers, [1] if algorithm.chained else [count for count in counts if count <= layers])
+        if not algorithm.chained:
+            _check_long(algorithm, [count for count in counts if count <= DEEP])
     except InputError as error:
         raise AssertionError(f"{type(algorithm).__name__}: {error}") from error
 
@@ -79,6 +87,21 @@ def _check_net(algorithm: Algorithm, depth: int, workers: Sequence[int]) -> None
         engine.run(updates, trace=True)
         for fault in engine.timeline.violations(graph):
             raise AssertionError(f"{where}, {count} workers: against the task graph, {fault}")
+
+
+def _check_long(algorithm: Algorithm, workers: Sequence[int]) -> None:
+    """A worker that does not wait for its neighbours is found out when many steps follow one another."""
+    net = Network.mlp([WIDE] * (DEEP + 1), bias=True, seed=0)
+    x, y = np.random.default_rng(0).normal(size=(2, 1, WIDE))
+    left: list[Arrays] = []
+    for count in workers:
+        engine = make_engine("threads", net, algorithm, x, y, lambda: np.zeros(1, np.intp), workers=count)
+        with np.errstate(all="ignore"):  # with a large rate it may diverge: in the same bits
+            engine.run(LONG)
+        left.append(_arrays(engine))
+        if not all(map(_same, left[-1], left[0])):
+            where = f"{algorithm.title}, {DEEP} layers of {WIDE} units, after {LONG} weight updates"
+            raise AssertionError(f"{where}: {count} workers leave other bits than {workers[0]}")
 
 
 def _gamma(algorithm: Algorithm) -> float:

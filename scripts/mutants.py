@@ -105,14 +105,14 @@ MUTANTS = [
     # engines/loops
     Mutant(
         "pcsim/engines/loops/predictive_coding.py",
-        "            if below >= 0 and not _await(b, progress, 2 * below + 1, step, step):\n                break\n",
-        "",
+        "    if b.below < 0 or not _await(b, b.progress, 2 * b.below + 1, step + 1, step) or not moving:",
+        "    if not moving or b.below < 0 or not _await(b, b.progress, 2 * b.below + 1, step + 1, step):",
         ENGINES,
     ),
     Mutant(
         "pcsim/engines/loops/predictive_coding.py",
-        "    if b.above < 0 or not _await(b, b.progress, 2 * b.above, step + 1, step):",
-        "    if b.above < 0:",
+        "    if b.above < 0 or not _await(b, b.progress, 2 * b.above, step + 1, step) or not moving:",
+        "    if b.above < 0 or not moving:",
         THREADS,
     ),
     Mutant(

@@ -117,6 +117,23 @@ def test_twin_a_bit_that_depends_on_the_workers_fails(monkeypatch):
     assert "2 workers leave other bits than 1" in failure(Half(0.01))
 
 
+def test_twin_a_bit_that_is_lost_after_many_updates_fails(monkeypatch):
+    class Late(ThreadsEngine):
+        @property
+        def values(self):
+            late = self.number >= testing.LONG and self.layout.workers > 1
+            return [np.nextafter(x, np.inf) for x in super().values] if late else super().values
+
+    monkeypatch.setattr("pcsim.engines.threads.ThreadsEngine", Late)
+    assert "9 layers of 64 units, after 100 weight updates: 2 workers leave other bits than 1" in failure(Half(0.01))
+
+
+def test_twin_what_is_no_algorithm_or_number_of_workers_fails():
+    assert failure(Half) == "give an algorithm, such as Half(), not its class"
+    with pytest.raises(AssertionError, match="workers must be a whole number of at least 1, not 0"):
+        check_algorithm(Half(0.01), workers=(0,))
+
+
 def test_twin_a_graph_of_another_calendar_fails():
     @dataclass(frozen=True)
     class Tells(Half):

@@ -18,9 +18,6 @@ class BP(Algorithm):
     alpha: float = 1e-4
     optimizer: str = "sgd"
 
-    def __post_init__(self) -> None:
-        self._check(self.optimizer)
-
     def calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
         """The calendar of a net of that depth."""
         return Calendar((Stage(move=False, update=tuple(range(depth)), completes=True),), chained=True)

@@ -1,15 +1,18 @@
 """What every algorithm has: a learning rate, an optimiser, a calendar, and the checks of its arguments."""
 
 from abc import ABC, abstractmethod
+from dataclasses import fields
 from typing import Any, ClassVar
 
-from ..checks import positive_number, whole_number
+from ..checks import positive_number, shown, whole_number
 from ..errors import InputError
 from ..schedule.builders import check_memory, task_graph
 from ..schedule.calendar import Calendar
 from ..schedule.tasks import TaskGraph
 
 OPTIMIZERS = ("sgd", "adam")
+
+RATES = ("alpha", "gamma", "precision")  # fields that are numbers above 0, of whichever algorithm has them
 
 
 class Algorithm(ABC):
@@ -33,15 +36,14 @@ class Algorithm(ABC):
     @property
     def chained(self) -> bool:
         """Whether within a step the layers wait for one another, as in backprop: there are no values that relax."""
-        return self.calendar(1).chained
+        return self._given_calendar(1).chained
 
     def checked_calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
         """The calendar, if it keeps all rules; InputError, in one line, if it breaks one."""
         depth = whole_number("depth", depth)
         check_memory(2 * depth, 1)  # of one update at least: a calendar of a depth beyond all bounds is never asked for
-        calendar = self.calendar(depth, steps_per_batch)
-        if not isinstance(calendar, Calendar):
-            raise InputError(f"{self.title} must give a pcsim.Calendar, not {calendar!r:.60}")
+        self._check_fields()
+        calendar = self._given_calendar(depth, steps_per_batch)
         try:
             calendar.check(depth)
         except InputError as error:
@@ -64,11 +66,36 @@ class Algorithm(ABC):
         """A task graph long enough for the counts of the steady state: one period in the middle, updates around it."""
         return self.tasks(depth, 2 * self.checked_calendar(depth).period_updates + 1)
 
-    def _check(self, optimizer: str, **positive: float) -> None:
-        for key, value in {"alpha": self.alpha, **positive}.items():
-            object.__setattr__(self, key, positive_number(key, value))  # NumPy's numbers become Python's
-        if optimizer not in OPTIMIZERS:
-            raise InputError(f"optimizer {optimizer!r} is unknown: choose from {', '.join(OPTIMIZERS)}")
+    def _given_calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
+        """What ``calendar``, perhaps somebody else's, gives; InputError unless that is a Calendar."""
+        try:
+            calendar = self.calendar(depth, steps_per_batch)
+        except (InputError, MemoryError):
+            raise
+        except Exception as error:
+            reason = next(iter(str(error).splitlines()), "")
+            raise InputError(f"calendar of {self.title} at depth {depth}: {type(error).__name__}: {reason}") from error
+        if not isinstance(calendar, Calendar):
+            raise InputError(f"{self.title} must give a pcsim.Calendar, not {calendar!r:.60}")
+        return calendar
+
+    def _check_fields(self) -> None:
+        """InputError for a rate that is not positive, an unknown optimiser, and whatever could not stand in a file."""
+        for name in (field.name for field in fields(self)):
+            value = getattr(self, name)
+            if name in RATES:
+                positive_number(name, value)
+            elif not (value is None or isinstance(value, bool | int | float | str)):
+                raise InputError(
+                    f"{self.title}: {name} must be a number, a text, a truth value or None, not {shown(value)}"
+                )
+        if self.optimizer not in OPTIMIZERS:
+            raise InputError(f"optimizer {self.optimizer!r} is unknown: choose from {', '.join(OPTIMIZERS)}")
+
+    def __post_init__(self) -> None:
+        for name in (field.name for field in fields(self) if field.name in RATES):
+            object.__setattr__(self, name, positive_number(name, getattr(self, name)))  # NumPy's become Python's
+        self._check_fields()
 
 
 class PredictiveCoding(Algorithm):

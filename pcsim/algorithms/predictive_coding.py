@@ -37,9 +37,6 @@ class IPC(PredictiveCoding):
     optimizer: str = "sgd"
     precision: float = 1.0
 
-    def __post_init__(self) -> None:
-        self._check(self.optimizer, gamma=self.gamma, precision=self.precision)
-
     def calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
         """The calendar of a net of that depth."""
         return Calendar((Stage(update=tuple(range(depth)), completes=True),), repeats=steps_per_batch)
@@ -58,8 +55,8 @@ class PC(PredictiveCoding):
     precision: float = 1.0
 
     def __post_init__(self) -> None:
-        self._check(self.optimizer, gamma=self.gamma, precision=self.precision)
-        whole_number("T", self.T)
+        object.__setattr__(self, "T", whole_number("T", self.T))
+        super().__post_init__()
 
     def calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
         """The calendar of a net of that depth."""
@@ -80,9 +77,6 @@ class ZIL(PredictiveCoding):
     title: ClassVar[str] = "Z-IL"
     alpha: float = 1e-4
     optimizer: str = "sgd"
-
-    def __post_init__(self) -> None:
-        self._check(self.optimizer)
 
     @property
     def gamma(self) -> float:

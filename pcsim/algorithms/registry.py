@@ -54,7 +54,7 @@ def check_class(cls: Any) -> None:
     if not isinstance(title, str) or not title.strip() or not title.isprintable():
         raise InputError(f"{cls.__name__}: title must be a text of one line, not {title!r}")
     known = {field.name: field for field in fields(cls)}
-    for needed in {"alpha"} - known.keys():
+    for needed in sorted({"alpha", "optimizer"} - known.keys()):
         raise InputError(f"{cls.__name__} has no field {needed}")
     for field in known.values():
         if field.init and field.default is MISSING and field.default_factory is MISSING:

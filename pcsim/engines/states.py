@@ -14,6 +14,8 @@ from ..schedule.calendar import Calendar
 
 FIELDS = ("weights", "biases", "values", "mean", "square", "step", "updates", "batches", "given")
 
+MOST = 10**15  # steps, updates or batches: more than anybody waits for, and a number that compiled code can hold
+
 
 def check_state(
     state: Any, network: Network, algorithm: Algorithm, calendar: Calendar | None, batch: int | None, begun: int
@@ -38,8 +40,8 @@ def check_state(
     _check_arrays("mean", state["mean"], moments)
     _check_arrays("square", state["square"], moments)
     for key in ("step", "updates", "batches"):
-        if not is_whole(state[key], 0):
-            raise InputError(f"{key} of a state must be a whole number of at least 0, not {shown(state[key])}")
+        if not is_whole(state[key], 0) or state[key] > MOST:
+            raise InputError(f"{key} of a state must be a whole number from 0 to {MOST:,}, not {shown(state[key])}")
     if calendar and calendar.cycle and state["step"] >= calendar.cycle:
         raise InputError(f"step {state['step']} of the state is beyond the {calendar.cycle} steps of a batch")
     if not isinstance(state["given"], bool):

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..checks import is_whole
+from ..checks import is_whole, shown
 from ..errors import InputError
 
 
@@ -72,7 +72,7 @@ class Calendar:
     @cached_property
     def moves(self) -> np.ndarray:
         """Of each stage, whether values move: bool, (S,)."""
-        return np.array([stage.move for stage in self.stages])
+        return np.array([stage.move for stage in self.stages], np.bool_)
 
     @cached_property
     def completed(self) -> np.ndarray:
@@ -95,6 +95,8 @@ class Calendar:
     def check(self, depth: int) -> None:
         """InputError, in one line, for a calendar that breaks a rule in a net of that depth."""
         _check_stages(self.stages, depth)
+        if not isinstance(self.chained, bool):
+            raise InputError(f"chained is True or False, not {shown(self.chained)}")
         if self.repeats is not None and not is_whole(self.repeats):
             raise InputError(f"a calendar repeats 1 time or more, or for ever (None), not {self.repeats!r}")
         moving = any(stage.move for stage in self.stages)
@@ -117,6 +119,9 @@ def _check_stages(stages: Sequence[Stage], depth: int) -> None:
     layers = set(range(depth))
     waiting = set(layers)
     for number, stage in enumerate(stages):
+        for name in ("predict", "move", "completes"):
+            if not isinstance(getattr(stage, name), bool | np.bool_):
+                raise InputError(f"stage {number}: {name} is True or False, not {shown(getattr(stage, name))}")
         if not isinstance(stage.update, tuple) or not all(is_whole(l, 0) and l < depth for l in stage.update):
             raise InputError(
                 f"stage {number} updates {stage.update!r:.60}, but must name weights of the net in a tuple:"

@@ -70,6 +70,61 @@ def test_optimizers_are_known_by_name(kind):
     assert refusal(lambda: kind(optimizer="lion")) == "optimizer 'lion' is unknown: choose from sgd, adam"
 
 
+@dataclasses.dataclass(frozen=True)
+class Mine(PredictiveCoding):
+    """From outside: nothing but fields and a calendar."""
+
+    name, title = "mine", "Mine"
+    alpha: float = 1e-3
+    gamma: float = 0.1
+    precision: float = 1.0
+    optimizer: str = "sgd"
+    order: object = None
+
+    def calendar(self, depth, steps_per_batch=None):
+        return IPC().calendar(depth, steps_per_batch)
+
+
+@dataclasses.dataclass(frozen=True)
+class Silent(Mine):
+    def __post_init__(self):
+        """Without the checks of the class above."""
+
+
+@pytest.mark.parametrize(
+    ("knobs", "said"),
+    [
+        ({"optimizer": "Adam"}, "optimizer 'Adam' is unknown: choose from sgd, adam"),
+        ({"alpha": -1.0}, "alpha must be a finite number above 0, not -1.0"),
+        ({"gamma": math.nan}, "gamma must be a finite number above 0, not nan"),
+        ({"order": (2, 1)}, "Mine: order must be a number, a text, a truth value or None, not (2, 1)"),
+    ],
+)
+def test_knobs_of_an_algorithm_from_outside_are_checked_too(knobs, said):
+    assert refusal(lambda: Mine(**knobs)) == said
+    assert refusal(lambda: Silent(**knobs).tasks(3)) == said
+    assert Mine(order="2 1").tasks(3).smm == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (None, "must give a pcsim.Calendar, not None"),
+        ("oops", "must give a pcsim.Calendar, not 'oops'"),
+        (ZeroDivisionError("division by zero"), "at depth 3: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_calendar_that_cannot_be_had_is_refused_in_one_line(given, said):
+    class Broken(Mine):
+        def calendar(self, depth, steps_per_batch=None):
+            if isinstance(given, Exception):
+                raise given
+            return given
+
+    assert refusal(lambda: Broken().tasks(3)).endswith(said)
+    assert refusal(lambda: Broken().chained).endswith(said.replace("depth 3", "depth 1"))
+
+
 @pytest.mark.parametrize("bad", [0, -3, 2.0, "8", None, True])
 def test_pc_needs_a_whole_number_of_steps(bad):
     assert refusal(lambda: PC(T=bad)) == f"T must be a whole number of at least 1, not {bad!r}"

@@ -69,6 +69,9 @@ class Frozen:
         (make(name="ipc"), "the name 'ipc' of Mine is taken by IPC"),
         (dataclass(frozen=True)(type("Bare", (pcsim.Algorithm,), {"calendar": None, "name": "bare", "title": "B"})),
          "Bare has no field alpha"),
+        (dataclass(frozen=True)(type("Half", (pcsim.Algorithm,),
+         {"calendar": None, "name": "half", "title": "H", "alpha": 1.0, "__annotations__": {"alpha": float}})),
+         "Half has no field optimizer"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_registered_is_refused_in_one_line(cls, said):
@@ -88,6 +91,7 @@ def test_fields_need_defaults():
         name: ClassVar[str] = "needy"
         title: ClassVar[str] = "Needy"
         alpha: float
+        optimizer: str = "sgd"
 
         def calendar(self, depth, steps_per_batch=None):
             raise AssertionError

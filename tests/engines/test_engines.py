@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from programs.cases import PLANS, Planned
 
 from pcsim import BP, IPC, PC, ZIL, InputError, Network, train
 from pcsim.algorithms import ALGORITHMS, Calendar
@@ -68,6 +69,7 @@ algorithms = st.one_of(
     st.builds(IPC, alpha=st.just(0.004), gamma=st.sampled_from([0.05, 0.3]), precision=st.sampled_from([1.0, 2.5])),
     st.builds(PC, alpha=st.just(0.004), gamma=st.just(0.2), T=st.integers(1, 6), precision=st.sampled_from([1.0, 2.5])),
     st.builds(ZIL, alpha=st.just(0.004)),
+    st.builds(Planned, alpha=st.just(0.004), gamma=st.just(0.2), plan=st.sampled_from(PLANS)),
     st.builds(BP, alpha=st.just(0.004)),
 )
 
@@ -247,6 +249,19 @@ def test_the_same_bits_for_any_number_of_workers_and_length_of_waves(problem, al
             for a, b in zip([*mine[0].weights, *mine[1]], [*reference[0].weights, *reference[1]], strict=True)
         )
         assert mine[2] == reference[2]
+
+
+@pytest.mark.parametrize("wave", [1, 4])
+@pytest.mark.parametrize("plan", PLANS)
+def test_the_same_bits_after_many_steps_in_which_values_do_not_move(plan, wave):
+    """A worker that does not wait at the end of such a step writes errors that its neighbour still reads."""
+    net = Network.mlp([64] * 9, seed=0)
+    x, y = np.random.default_rng(0).normal(size=(2, 1, 64))
+    one, two = (
+        run(ThreadsEngine, (net, x, y), Planned(1e-3, plan=plan), updates=200, workers=workers, wave=wave)
+        for workers in (1, 2)
+    )
+    assert all(map(np.array_equal, [*one[0].weights, *one[1]], [*two[0].weights, *two[1]]))
 
 
 def possible(execution, workers, net, batch):

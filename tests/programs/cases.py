@@ -1,17 +1,35 @@
 """Random small cases of every way to train, the same in every process, and what an engine leaves of one."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from pcsim import BP, IPC, PC, ZIL, Network
+from pcsim import BP, IPC, PC, ZIL, Calendar, Network, Stage
 from pcsim.algorithms import Algorithm
 from pcsim.net.activations import ACTIVATIONS
 
-LAYERED = ("ipc", "pc", "zil", "pipeline")  # the same bits for any number of threads and ranks
+LAYERED = ("ipc", "pc", "zil", "planned", "pipeline")  # the same bits for any number of threads and ranks
 SUMMED = ("intra-layer", "data-parallel")  # sums in an order that goes with the number of ranks
+
+
+@dataclass(frozen=True)
+class Planned(IPC):
+    """A letter for each step of a round: in ``m`` values move, in ``u`` all weights update, in ``b`` both, in ``r``
+    neither."""
+
+    name, title = "planned", "Planned"
+    plan: str = "b"
+
+    def calendar(self, depth, steps_per_batch=None):
+        every = tuple(range(depth))
+        stages = [Stage(move=l in "mb", update=every if l in "ub" else (), completes=l in "ub") for l in self.plan]
+        return Calendar(tuple(stages), steps_per_batch)
+
+
+# Neighbours wait for one another in every step, also where none, one or two in a row move no values.
+PLANS = ("bu", "um", "ubm", "mru", "uub", "rrb", "buu", "mbru")
 
 
 @dataclass(frozen=True)
@@ -119,6 +137,8 @@ def _algorithm(way, rng, rate, optimizer):
             return PC(rate, 0.2, int(rng.integers(1, 7)), optimizer, precision)
         case "zil":
             return ZIL(rate, optimizer)
+        case "planned":
+            return Planned(rate, 0.2, optimizer, precision, str(rng.choice(PLANS)))
     return BP(rate, optimizer)
 
 
@@ -150,11 +170,11 @@ def _draw(name, way, rng, dtype):
         # Adam magnifies the rounding of what is nearly zero, which scales and skips make likely.
         scaled=bool(rng.integers(2)) and not (adam and way in SUMMED),
         steps_per_batch=int(rng.integers(1, 5)) if way == "ipc" and parts else None,
-        given=way in ("ipc", "pc", "zil") and rng.integers(3) == 0,
+        given=way in LAYERED[:4] and rng.integers(3) == 0,
         runs=(1,) if adam and way in SUMMED else (2, 1) if way in SUMMED else runs,
         wave=(None, 1, 2, 3, 4)[rng.integers(5)],
         fused=bool(rng.integers(4)),
-        threads=1 + int(way in ("ipc", "pc", "zil") and rng.integers(3) == 0),
+        threads=1 + int(way in LAYERED[:4] and rng.integers(3) == 0),
         micro_batches=int(rng.integers(1, 10)),
     )
 
@@ -167,6 +187,7 @@ DRAWN = {
     "pipeline": (8, 3),
     "intra-layer": (10, 0),
     "data-parallel": (10, 0),
+    "planned": (9, 3),
 }
 
 
@@ -197,6 +218,11 @@ def chosen():
     ]
     for parts in (1, 2, 4):
         made.append(Case(f"messages-pipeline-{parts}", "pipeline", wide[8], BP(1e-3), micro_batches=parts, **common))
+    for batch, width in ((1, 64), (64, 128)):  # many steps, in which one who does not wait is soon ahead
+        long = Case(
+            f"planned-{batch}", "planned", (width,) * 9, Planned(1e-4, 0.1, plan="mu"), 3, batch, batch, runs=(99,)
+        )
+        made += [long, replace(long, name=long.name + "-threads", threads=2)]
     kinds = {"ipc": IPC(1e-3, 0.1), "pc": PC(1e-3, 0.1, T=3), "zil": ZIL(1e-3)}
     for way, algorithm in kinds.items():
         made.append(Case(f"trace-{way}", way, wide[8], algorithm, runs=(5,), trace=True, **common))

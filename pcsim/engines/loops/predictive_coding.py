@@ -3,7 +3,9 @@
 A worker owns a contiguous block of weight matrices ``W[lo] … W[hi-1]`` and the values below them, ``x[lo] … x[hi-1]``;
 of the values above, ``x[hi]``, it keeps a copy (``top``). In one step it needs two things from its neighbours: the
 error ``e[lo]`` from below and the drive ``h[hi]`` from above. With those both owners compute the same new boundary
-values, so one exchange a step is enough. Every layer's sums are formed by one worker in one order: the bits do not
+values, so one exchange a step is enough. Errors and drives have two places, for odd and even steps; a step, also one in
+which no values move, ends when the neighbours have made its products, for then they have used those of the step before,
+whose place is written next. Every layer's sums are formed by one worker in one order: the bits do not
 depend on the number of workers, nor on the order in which a worker takes its layers, of which there are two.
 
 *Edges first*: the two layers at the edges of the block, then the interior, in which time the neighbours' results
@@ -114,17 +116,17 @@ def _move(b, s, l, step, count):
 
 
 @inner
-def _move_bottom(b, s, step, count):
-    """New values at the lower edge, when the error has come from below."""
-    if b.below < 0 or not _await(b, b.progress, 2 * b.below + 1, step + 1, step):
+def _end_bottom(b, s, step, moving, count):
+    """The end of a step at the lower edge: when the error has come from below, new values, if they move."""
+    if b.below < 0 or not _await(b, b.progress, 2 * b.below + 1, step + 1, step) or not moving:
         return count
     return _move(b, s, b.lo, step, count)
 
 
 @inner
-def _move_top(b, s, step, count):
-    """New values in the copy at the upper edge, when the drive has come from above."""
-    if b.above < 0 or not _await(b, b.progress, 2 * b.above, step + 1, step):
+def _end_top(b, s, step, moving, count):
+    """The end of a step at the upper edge: when the drive has come from above, new values in the copy, if they move."""
+    if b.above < 0 or not _await(b, b.progress, 2 * b.above, step + 1, step) or not moving:
         return count
     begin = nanoseconds() if b.room > 0 else 0
     move_values(s, b.hi, b.top, b.e, b.h, (step & 1) * b.value_count, b.gamma, False)
@@ -137,16 +139,18 @@ def _edges_first(b, s, step, stage, forward, number, count):
     for turn in range(b.hi - b.lo):
         l = b.lo if turn == 0 else (b.hi - 1 if turn == 1 else b.lo + turn - 1)
         count = _products(b, s, l, step, stage, forward, number, count)
-    return _move_all(b, s, step, count) if b.moves[stage] != 0 else count
+    return _end(b, s, step, stage, count)
 
 
 @inner
-def _move_all(b, s, step, count):
-    """New values of the whole block."""
-    for l in range(b.lo + 1, b.hi):
-        count = _move(b, s, l, step, count)
-    count = _move_bottom(b, s, step, count)
-    return _move_top(b, s, step, count)
+def _end(b, s, step, stage, count):
+    """The end of a step: new values of the whole block, if they move."""
+    moving = b.moves[stage] != 0
+    if moving:
+        for l in range(b.lo + 1, b.hi):
+            count = _move(b, s, l, step, count)
+    count = _end_bottom(b, s, step, moving, count)
+    return _end_top(b, s, step, moving, count)
 
 
 @inner
@@ -164,14 +168,14 @@ def _unfused(b, s, step, stage, forward, number, count):
             poll_once(b.edges, b.progress, b.started, b.workers, step)
     for l in range(b.lo, b.hi):
         _note_energy(b, s, l, step)
-    return _move_all(b, s, step, count) if b.moves[stage] != 0 else count
+    return _end(b, s, step, stage, count)
 
 
 @inner
 def _wave(b, s, steps, upwards, step, stage, forward, number, count):
-    """``steps`` steps in one wave. The edges' values are left until they are needed: that is when one must wait."""
+    """``steps`` steps in one wave. A step ends at the edges when the next begins there: that is when one must wait."""
     n = b.hi - b.lo
-    bottom, top = np.int64(-1), np.int64(-1)  # the step whose values are still to be moved at each edge
+    bottom, top = np.int64(-1), np.int64(-1)  # of the wave, the step that is still to end at each edge
     for front in range(n + steps - 1):
         for k in range(max(0, front - n + 1), min(steps, front + 1)):
             j = front - k
@@ -179,26 +183,22 @@ def _wave(b, s, steps, upwards, step, stage, forward, number, count):
             now = _later(b, stage, k)
             moving = b.moves[now] != 0
             if l == b.lo and bottom >= 0:
-                count = _move_bottom(b, s, bottom, count)
-                bottom = -1
+                count = _end_bottom(b, s, step + bottom, b.moves[_later(b, stage, bottom)] != 0, count)
             if l == b.hi - 1 and top >= 0:
-                count = _move_top(b, s, top, count)
-                top = -1
+                count = _end_top(b, s, step + top, b.moves[_later(b, stage, top)] != 0, count)
             turn = number + _updates_until(b, stage, k)
             count = _products(b, s, l, step + k, now, forward and k == 0, turn, count)
             if moving:
                 inner = l if upwards else l + 1  # the layer that this pass completes both sides of
                 if b.lo < inner < b.hi:
                     count = _move(b, s, inner, step + k, count)
-                if l == b.lo:
-                    bottom = step + k
-                if l == b.hi - 1:
-                    top = step + k
-    if bottom >= 0:
-        count = _move_bottom(b, s, bottom, count)
-    if top >= 0:
-        count = _move_top(b, s, top, count)
-    return count
+            if l == b.lo:
+                bottom = np.int64(k)
+            if l == b.hi - 1:
+                top = np.int64(k)
+    last = b.moves[_later(b, stage, steps - 1)] != 0
+    count = _end_bottom(b, s, step + steps - 1, last, count)
+    return _end_top(b, s, step + steps - 1, last, count)
 
 
 @inner
@@ -255,11 +255,6 @@ def predictive_coding(who, arrays, offsets, options, data, rates, calendar, sign
     while step < calendar.steps and load_acquire(stop, 0) == 0:
         forward = False
         if t == 0:
-            # A neighbour may still be reading this half of e and h, where the last step did not wait for it.
-            if below >= 0 and not _await(b, progress, 2 * below + 1, step, step):
-                break
-            if above >= 0 and not _await(b, progress, 2 * above, step, step):
-                break
             forward = not calendar.given or step > 0
             count = _forward_start(b, s, data, batch, step, forward, count)
             batch += 1
