@@ -146,14 +146,23 @@ UNFIT = {
     "a value": (lambda state: {"values": state["values"][:2]}, "values of the state has 2 arrays; expected 6"),
     "no moments": (lambda state: {"mean": []}, "mean of the state has 0 arrays; expected 10"),
     "a moment": (lambda state: {"square": cut(state["square"])}, "square[0] of the state has shape (1, 5); expected"),
-    "half a step": (lambda state: {"step": 1.5}, "step of a state must be a whole number from 0 to 1,000,000,000,000,000, not 1.5"),
+    "half a step": (
+        lambda state: {"step": 1.5},
+        "step of a state must be a whole number from 0 to 1,000,000,000,000,000, not 1.5",
+    ),
     "steps beyond all": (
         lambda state: {"updates": 10**30},
         "updates of a state must be a whole number from 0 to 1,000,000",
     ),
     "a late step": (lambda state: {"step": 99}, "step 99 of the state is beyond the 5 steps of a batch"),
-    "updates": (lambda state: {"updates": -5}, "updates of a state must be a whole number from 0 to 1,000,000,000,000,000, not -5"),
-    "batches": (lambda state: {"batches": "2"}, "batches of a state must be a whole number from 0 to 1,000,000,000,000,000, not '2'"),
+    "updates": (
+        lambda state: {"updates": -5},
+        "updates of a state must be a whole number from 0 to 1,000,000,000,000,000, not -5",
+    ),
+    "batches": (
+        lambda state: {"batches": "2"},
+        "batches of a state must be a whole number from 0 to 1,000,000,000,000,000, not '2'",
+    ),
     "given": (lambda state: {"given": "x"}, "given of a state must be True or False, not 'x'"),
 }
 
