@@ -57,4 +57,4 @@ $(VENV)/with-%: $(VENV)/made setup.cfg pyproject.toml
 	@touch $@ $(VENV)/installed
 
 clean:
-	rm -rf $(VENV) build *.egg-info docs/_build docs/notebooks
+	rm -rf $(VENV) build *.egg-info docs/_build docs/_generated docs/notebooks

@@ -1,9 +1,11 @@
 """The documentation, built by ``make docs`` without a network: pages in Markdown, the notebooks as they are stored."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pcsim
+from pcsim.predict.machine_files import PRESETS, presets
 
 HERE = Path(__file__).parent
 
@@ -13,13 +15,46 @@ for notebook in sorted((HERE.parent / "notebooks").glob("*.ipynb")):
     NOTEBOOKS.mkdir(exist_ok=True)
     shutil.copyfile(notebook, NOTEBOOKS / notebook.name)
 
+
+def figures(content, path=""):
+    """Every figure of a machine file: where it stands, value, unit, source."""
+    if isinstance(content, dict) and "value" in content:
+        yield (
+            path,
+            "no end" if content["value"] is None else f"{content['value']:g}",
+            content["unit"],
+            content["source"],
+        )
+    elif isinstance(content, dict | list):
+        items = content.items() if isinstance(content, dict) else enumerate(content)
+        for name, inner in items:
+            name = inner.get("level", name) if isinstance(inner, dict) else name
+            yield from figures(inner, f"{path}.{name}" if path else str(name))
+
+
+def preset_page():
+    """The machines that come with pcsim as tables."""
+    for name in presets():
+        content = json.loads((PRESETS / f"{name}.json").read_text(encoding="utf-8"))
+        yield f"## {name}\n\n{content['title']}. Products by model `{content['products']['model']}`.\n"
+        yield "\n".join(f"- {note}" for note in content.get("notes", [])) + "\n"
+        yield "| figure | value | unit | source |\n| :-- | --: | :-- | :-- |"
+        for row in figures(content):
+            yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+        yield ""
+
+
+GENERATED = HERE / "_generated"
+GENERATED.mkdir(exist_ok=True)
+(GENERATED / "presets.md").write_text("\n".join(preset_page()), encoding="utf-8")
+
 project = "pcsim"
 author = "The pcsim developers"
 copyright = author
 version = release = pcsim.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinxarg.ext"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_generated"]
 smartquotes = False  # -- of options stays what it is
 
 html_theme = "furo"
