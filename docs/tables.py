@@ -269,6 +269,42 @@ TABLES: dict[str, Callable[[], str]] = {
     "latency": latency_table,
 }
 
+
+def sentences() -> dict[str, list[str]]:
+    """What pages say in sentences, by page, with the numbers of the files."""
+    low, high, middle = min(deep()), max(deep()), median(deep())
+    largest = ratio()[1, 32, 1024]
+    full = [ratio()[250, depth, 64]["ratio"] for depth in (2, 4, 8, 16, 32)]
+    if not (max(full) < 1.1 and min(full) > 0.9):
+        raise ValueError("with a batch of 250, iPC no longer takes as long as BP")
+    launches = {width: ratio(name="headline-2-cores")[1, 32, width]["ratio"] for width in (64, 256, 1024)}
+    fusion = [median(row["fusion"] for row in inside) for inside in deep_gains().values()]
+    layers = [median(row["layers"] for row in inside) for inside in deep_gains().values()]
+    best = extreme_ratios("best")
+    gains = [1 / value for count, value in best.items() if count <= 32]
+    return {
+        "README.md": [
+            f"a weight update of iPC takes {low:.2f} to {high:.2f} of the time of the fastest BP on the same cores "
+            f"(median {middle:.2f}), for nets of 4 to 32 layers of 32 to 1024 units",
+            f"At 32 layers of 1024 units that is {scaled(largest['median'])} "
+            f"against {scaled(largest['other_median'])}, a ratio of {short(largest['ratio'])}, "
+            f"where the SMMs alone (dashed) have {short(largest['smm_ratio'])}",
+        ],
+        "docs/results/two-cores.md": [
+            f"the ratios at 32 layers were {launches[64]:.2f} (width 64), {launches[256]:.2f} (256) and "
+            f"{launches[1024]:.2f} (1024)",
+        ],
+        "docs/explanation/ratio.md": [
+            f"At 32 layers the counted ratio is {largest['smm_ratio']:.2f}",
+            f"parallel layers gain up to {max(layers):.1f} on two workers",
+        ],
+        "docs/explanation/waves.md": [f"gain a factor of {min(fusion):.1f} to {max(fusion):.1f}"],
+        "docs/results/predictions.md": [
+            f"the factor is {min(gains):.1f} to {max(gains):.1f}, and with two cores per layer BP wins",
+        ],
+    }
+
+
 MARKED = re.compile(r"^<!-- table: ([\w-]+) -->\n(?:\n(?:\|.*\n)+)?", re.MULTILINE)
 
 
