@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+from docutils import nodes
+
 import pcsim
 from pcsim.predict.machine_files import PRESETS, presets
 
@@ -59,6 +61,8 @@ smartquotes = False  # -- of options stays what it is
 
 html_theme = "furo"
 html_title = f"pcsim {version}"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_copy_source = False
 html_show_sphinx = False
 
@@ -70,3 +74,20 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 python_use_unqualified_type_names = True
+
+
+def short_titles(app, doctree):
+    """Of what is generated from the parsers: a heading for each verb, and none for kinds of arguments."""
+    if app.env.docname != "reference/cli":
+        return
+    for title in list(doctree.findall(nodes.title)):
+        if title.astext() in ("Named Arguments", "Positional Arguments"):
+            section = title.parent
+            section.remove(title)
+            section.parent.replace(section, section.children)
+        elif title.astext() == "Sub-commands":
+            title.children = [nodes.Text("Verbs")]
+
+
+def setup(app):
+    app.connect("doctree-read", short_titles, priority=100)  # before titles are collected for the sidebar
