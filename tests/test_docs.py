@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+import pcsim
 from pcsim.algorithms import registry
 from pcsim.cli import main
+from pcsim.results import fields, pairs
 
 ROOT = Path(__file__).parents[1]
 
@@ -174,6 +176,24 @@ def test_with_a_full_batch_ipc_takes_as_long_as_bp():
     full = [pair["ratio"] for (batch, *_), pair in tables.ratio().items() if batch == 250]
     assert len(full) == 5
     assert all(0.9 < ratio < 1.1 for ratio in full)
+
+
+# Reference
+
+
+def test_the_reference_has_every_public_name_and_field():
+    named = set(re.findall(r"^\.\. auto\w+:: (\w+)$", PAGES["docs/reference/api.md"], re.MULTILINE))
+    assert {name for name in pcsim.__all__ if name != "__version__"} == named
+    described = set(re.findall(r"`(\w+)`", PAGES["docs/reference/files.md"]))
+    known = {*fields._REQUIRED, *fields._OPTIONAL, *fields._CURVE} - {"label"}
+    assert known - described == set()
+
+
+def test_the_reference_and_the_glossary_have_every_denominator_and_baseline():
+    for name in ("best-bp", "paper-style", "peer-ipc"):
+        assert f"`{name}`" in PAGES["docs/reference/definitions.md"]
+    for name in pairs.LADDER:
+        assert f"`{name}`" in PAGES["docs/how-to/machine.md"]
 
 
 # Links, length, pictures
