@@ -281,6 +281,8 @@ def sentences() -> dict[str, list[str]]:
     fusion = [median(row["fusion"] for row in inside) for inside in deep_gains().values()]
     layers = [median(row["layers"] for row in inside) for inside in deep_gains().values()]
     best = extreme_ratios("best")
+    on_ranks = validate.card(validate.read(KEPT / "validation-2-ranks.json"))
+    summed = next(score for score in on_ranks.ratios if score.name == "data-parallel")
     gains = [1 / value for count, value in best.items() if count <= 32]
     return {
         "README.md": [
@@ -299,6 +301,10 @@ def sentences() -> dict[str, list[str]]:
             f"parallel layers gain up to {max(layers):.1f} on two workers",
         ],
         "docs/explanation/waves.md": [f"gain a factor of {min(fusion):.1f} to {max(fusion):.1f}"],
+        "docs/explanation/simulator.md": [
+            f"its ratios are off by {summed.mape:.0%}.".replace("%", " %"),
+            f"the worst error, {worst(on_ranks.all_times.worst)}, is there",
+        ],
         "docs/results/predictions.md": [
             f"the factor is {min(gains):.1f} to {max(gains):.1f}, and with two cores per layer BP wins",
         ],
