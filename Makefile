@@ -40,7 +40,7 @@ check: $(VENV)/with-$(if $(findstring dev,$(EXTRAS)),$(EXTRAS),dev)
 
 # The site, without a network: docs/_build/html/index.html. A warning, such as of a link to nowhere, is an error.
 docs: $(VENV)/with-$(if $(findstring docs,$(EXTRAS)),$(EXTRAS),docs)
-	$(BIN)/python -m sphinx -W --keep-going --quiet docs docs/_build/html
+	$(BIN)/sphinx-build -W --keep-going --quiet docs docs/_build/html
 
 $(VENV)/made:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pcsim needs Python 3.11 or newer: make PYTHON=python3.12 …")'

@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 NOTEBOOKS = HERE / "notebooks"
 for notebook in sorted((HERE.parent / "notebooks").glob("*.ipynb")):
     NOTEBOOKS.mkdir(exist_ok=True)
-    shutil.copyfile(notebook, NOTEBOOKS / notebook.name)
+    shutil.copy2(notebook, NOTEBOOKS / notebook.name)  # with its time: what has not changed is not read again
 
 
 def figures(content, path=""):
