@@ -69,6 +69,7 @@ html_show_sphinx = False
 myst_enable_extensions = ["deflist", "colon_fence"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"
+nb_render_markdown_format = "myst"  # outputs in Markdown have tables
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
