@@ -13,7 +13,7 @@ PROCESSES ?= 2
 PYTEST_SHARED = $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 RESULTS ?= results/bench-$(STAMP).jsonl
 
-.PHONY: bench benchmarks test test-quick check clean
+.PHONY: bench benchmarks test test-quick check docs clean
 
 bench: $(VENV)/installed
 	@mkdir -p $(dir $(RESULTS))
@@ -38,6 +38,10 @@ check: $(VENV)/with-$(if $(findstring dev,$(EXTRAS)),$(EXTRAS),dev)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The site, without a network: docs/_build/html/index.html. A warning, such as of a link to nowhere, is an error.
+docs: $(VENV)/with-$(if $(findstring docs,$(EXTRAS)),$(EXTRAS),docs)
+	$(BIN)/sphinx-build -W --keep-going --quiet docs docs/_build/html
+
 $(VENV)/made:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pcsim needs Python 3.11 or newer: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
@@ -53,4 +57,4 @@ $(VENV)/with-%: $(VENV)/made setup.cfg pyproject.toml
 	@touch $@ $(VENV)/installed
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build *.egg-info docs/_build docs/_generated docs/notebooks

@@ -1,14 +1,12 @@
-"""The package as a whole: what an import costs, which way imports go, what is installed, and examples that run."""
+"""The package as a whole: what an import costs, which way imports go, what is installed, docstring examples."""
 
 import ast
 import configparser
-import contextlib
 import doctest
 import importlib
 import importlib.metadata
 import json
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +18,6 @@ from pcsim.bench.peers import PEERS, available
 from pcsim.cli import main
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 SETUP = configparser.ConfigParser()
 SETUP.read_string((ROOT / "setup.cfg").read_text(encoding="utf-8"))
 
@@ -288,66 +285,3 @@ def test_docstring_examples(module):
     results = doctest.testmod(importlib.import_module(module))
     assert results.failed == 0
     assert (results.attempted > 0) == (">>> " in SOURCES[module].read_text(encoding="utf-8"))
-
-
-def blocks(text, language):
-    """The contents of fenced blocks in a language."""
-    return re.findall(rf"^```{language}[^\S\n]*\n(.*?)^```[^\S\n]*$", text, re.MULTILINE | re.DOTALL)
-
-
-def commands(text):
-    """The words of each ``$ pcsim …``, also behind ``mpiexec``, in console blocks, without what a shell would take."""
-    for block in blocks(text, "console"):
-        for line in block.replace("\\\n", " ").splitlines():
-            if re.match(r"\$ (mpiexec -n \d+ )?pcsim\b", line):
-                lexer = shlex.shlex(line[2:], posix=True, punctuation_chars=True)
-                lexer.whitespace_split = True
-                words = []
-                for word in lexer:
-                    if set(word) <= set("|&;<>()"):
-                        if words and word.startswith(("<", ">")) and words[-1] == "2":
-                            words.pop()
-                        break
-                    words.append(word)
-                yield words[words.index("pcsim") :]
-
-
-def test_blocks_and_commands_are_found():
-    text = (
-        "```python\na = 1\n```\ntext\n```sh\n$ pcsim no\n```\n```python\nb = 2\n\nc = 3\n```\n"
-        "```console\n$ pcsim count --depths 2 \\\n    4 > out.txt  # a remark\n63\n$ ls\n"
-        "$ pcsim report 'a b' 2>&1 | less\n```\n"
-    )
-    assert blocks(text, "python") == ["a = 1\n", "b = 2\n\nc = 3\n"]
-    assert list(commands(text)) == [["pcsim", "count", "--depths", "2", "4"], ["pcsim", "report", "a b"]]
-    for language in ("python", "console"):
-        assert len(blocks(README, language)) == len(re.findall(rf"^```{language}\b", README, re.MULTILINE))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("block", blocks(README, "python"), ids=lambda block: block.splitlines()[0])
-def test_readme_examples_run(block, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
-
-
-def accepts(words):
-    """Whether the parser takes a command line; --help and --version leave with 0."""
-    try:
-        main._parser().parse_args(words)
-    except SystemExit as leaving:
-        return leaving.code in (0, None)
-    return True
-
-
-@pytest.mark.parametrize("words", list(commands(README)), ids=" ".join)
-def test_readme_commands_are_understood(words):
-    assert words[0] == "pcsim"
-    with contextlib.redirect_stdout(None):
-        assert accepts(words[1:])
-
-
-def test_a_command_that_is_not_understood_is_told():
-    assert not accepts(["bench", "--no-such-option"])
-    assert not accepts(["no-such-verb"])
-    assert accepts(["count", "--depths", "2", "4"])

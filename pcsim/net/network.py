@@ -35,14 +35,15 @@ Array = np.ndarray
 class Network:
     """A multilayer perceptron with ``mu[l+1] = scale[l] * f_l(x[l]) @ W[l].T + b[l] (+ x[l])``, f_0 the identity.
 
-    weights: list of L arrays, ``(n[l+1], n[l])``, all float32 or all float64 (anything else is converted to float32),
-    which are copied; or :class:`LazyArrays`, which stay as they are: no layer is made here, so none of their numbers is
-    looked at.
-    activation: a name in ``ACTIVATIONS``, used by every layer but the input; or a list of L - 1 names, one for each
-    hidden layer from the input, f_1 … f_{L-1} (of equal names one is kept).
-    biases: list of L arrays ``(n[l+1],)`` (or :class:`LazyArrays`), or None for a net without biases.
-    scale: L factors (default 1); skip: L truth values (default False), True where the layer adds its input, which
-    then must be as wide as its output. loss: of the output.
+    - ``weights``: list of L arrays, ``(n[l+1], n[l])``, all float32 or all float64 (anything else is converted to
+      float32), which are copied; or :class:`LazyArrays`, which stay as they are: no layer is made here, so none of
+      their numbers is looked at
+    - ``activation``: a name in ``ACTIVATIONS``, used by every layer but the input; or a list of L - 1 names, one for
+      each hidden layer from the input, f_1 … f_{L-1} (of equal names one is kept)
+    - ``biases``: list of L arrays ``(n[l+1],)`` (or :class:`LazyArrays`), or None for a net without biases
+    - ``scale``: L factors (default 1); ``skip``: L truth values (default False), True where the layer adds its input,
+      which then must be as wide as its output
+    - ``loss``: of the output
 
     Raises InputError if shapes do not fit, or if a number is not finite.
 

@@ -25,11 +25,14 @@ Array = np.ndarray
 class Run:
     """What a training run leaves.
 
-    network: a trained copy; values: x[l] at the end, L + 1 arrays (B, n[l]). recorded: how many updates had been made
-    at each record; energy: F before the update that followed, loss: ``1/2 sum (mu[L] - y)**2`` of a forward pass over
-    all data; recorded_seconds: training seconds until then. updates, seconds: totals, without compilation and
-    records. final_loss: after the last update, where losses are recorded. diverged: the update by which numbers had
-    ceased to be finite, or None. timeline: of the last updates, if traced.
+    - ``network``: a trained copy; ``values``: x[l] at the end, L + 1 arrays (B, n[l])
+    - ``recorded``: how many updates had been made at each record; ``energy``: F before the update that followed;
+      ``loss``: ``1/2 sum (mu[L] - y)**2`` of a forward pass over all data; ``recorded_seconds``: training seconds until
+      then
+    - ``updates``, ``seconds``: totals, without compilation and records
+    - ``final_loss``: after the last update, where losses are recorded
+    - ``diverged``: the update by which numbers had ceased to be finite, or None
+    - ``timeline``: of the last updates, if traced
     """
 
     network: Network
@@ -72,16 +75,20 @@ def train(
 ) -> Run:
     """Train a copy of ``network`` on ``x``, (N, n[0]), and ``y``, (N, n[L]), by ``updates`` complete weight updates.
 
-    backend: "numpy" (the oracle), "threads", or "mpi" (every rank makes the same call; only rank 0 need have the data,
-    and the result is on all ranks, but of a lazy net each rank has only its own layers). workers: a number of threads
-    (of each rank), or "auto" for as many as there are usable cores and layers to share (on ranks: 1). batch_size: None
-    for full batch; else batches are drawn without replacement in an order given by ``seed``, the rest of an epoch that
-    fills no batch left out, and iPC (as whatever has no end of its own) stays on each for ``steps_per_batch`` updates.
-    record_every: updates between two records of energy and loss, 0 for none. values: L + 1 arrays (B, n[l]) to begin
-    from in place of the first forward pass (not BP). until_loss: stop at the first record at or below it. trace: keep a
-    timeline of the updates since the last record, so of the whole run with record_every=0 (every event of every step:
-    short runs). on_record: called after each record. execution: how BP shares its work among threads or ranks: "serial"
-    (default), "intra-layer", "blas" (threads alone), "pipeline" or "data-parallel".
+    - ``backend``: "numpy" (the oracle), "threads", or "mpi" (every rank makes the same call; only rank 0 need have the
+      data, and the result is on all ranks, but of a lazy net each rank has only its own layers)
+    - ``workers``: a number of threads (of each rank), or "auto" for as many as there are usable cores and layers to
+      share (on ranks: 1)
+    - ``batch_size``: None for full batch; else batches are drawn without replacement in an order given by ``seed``, the
+      rest of an epoch that fills no batch left out, and iPC (as whatever has no end of its own) stays on each for
+      ``steps_per_batch`` updates
+    - ``record_every``: updates between two records of energy and loss, 0 for none; ``on_record``: called after each
+    - ``values``: L + 1 arrays (B, n[l]) to begin from in place of the first forward pass (not BP)
+    - ``until_loss``: stop at the first record at or below it
+    - ``trace``: keep a timeline of the updates since the last record, so of the whole run with ``record_every=0``
+      (every event of every step: short runs)
+    - ``execution``: how BP shares its work among threads or ranks: "serial" (default), "intra-layer", "blas" (threads
+      alone), "pipeline" or "data-parallel"
 
     The same call gives the same bits every time, for any number of workers. Raises InputError for arguments that
     do not fit. A run that diverges ends early, and says so in ``diverged``.

@@ -1,0 +1,337 @@
+"""The tables and sentences of these pages whose numbers come from results files.
+
+    python docs/tables.py        # writes every table anew, in README.md and docs/
+
+A table stands below a comment that names it, ``<!-- table: batch-1 -->``. A sentence with numbers is listed in
+:func:`sentences`. ``tests/test_docs.py`` makes both from the files and compares them with what the pages say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from pcsim.calibration import validate
+from pcsim.report import ratios
+from pcsim.results import pairs, ranks
+from pcsim.results.fields import CURVES
+from pcsim.results.files import Results, latest, read
+from pcsim.tables import layout, scaled, short
+
+ROOT = Path(__file__).resolve().parents[1]
+KEPT = ROOT / "benchmarks" / "results"
+
+Row = dict[str, Any]
+
+OWN = ("serial", "intra-layer", "blas", "pipeline", "data-parallel")  # executions of BP in pcsim's own kernels
+LOSS = 0.1  # per sample
+
+
+@cache
+def results(name: str) -> Results:
+    """A results file as ``pcsim report`` reads it."""
+    found = read(KEPT / f"{name}.jsonl")
+    found.rows[:] = latest(found.rows)
+    return found
+
+
+@cache
+def ratio(denominator: str = pairs.HEADLINE, name: str = "bench-2-cores") -> dict[tuple[int, int, int], Row]:
+    """The pair of every (batch, depth, width)."""
+    return {(row["batch"], row["depth"], row["width"]): row for row in pairs.pairs(results(name), denominator)}
+
+
+# Ratios
+
+
+def ratio_table(batch: int, denominator: str = pairs.HEADLINE) -> str:
+    """What ``pcsim report`` shows for a batch size."""
+    text = ratios.table(results("bench-2-cores"), denominator, "markdown")
+    return re.search(rf"^measured, batch {batch}, .*\n\n((?:\|.*\n?)+)", text, re.MULTILINE)[1].rstrip()
+
+
+def gains_table() -> str:
+    """Medians over the cells of a width: batch 1, depth 4 and more."""
+    body = []
+    for width, inside in sorted(deep_gains().items()):
+        factors = [
+            [row["bp_serial"] / row["serial_unfused"] for row in inside],
+            *([row[name] for row in inside] for name in ("fusion", "layers", "both")),
+            [1 / ratio()[1, row["depth"], width]["ratio"] for row in inside],
+        ]
+        body.append([width, *(f"{median(values):.2f}" for values in factors)])
+    header = ["width", "BP serial ÷ iPC unfused, 1 worker", "fusion, 1 worker", "parallel layers, unfused"]
+    return layout([*header, "both, on 2 workers", "best BP ÷ iPC"], body, "markdown")
+
+
+def deep_gains() -> dict[int, list[Row]]:
+    """Where iPC gains, by width: the cells of batch 1 and depth 4 and more."""
+    found: dict[int, list[Row]] = {}
+    for row in pairs.gains(results("bench-2-cores")):
+        if row["batch"] == 1 and row["depth"] >= 4:
+            found.setdefault(row["width"], []).append(row)
+    return found
+
+
+def deep() -> list[float]:
+    """The ratios at batch 1 from four layers on."""
+    return [pair["ratio"] for (batch, depth, _), pair in ratio().items() if batch == 1 and depth >= 4]
+
+
+# Peers
+
+
+def peers_table() -> str:
+    """The fastest of each library in each cell."""
+    found = results("peers-2-cores")
+    body = []
+    for cell, rows in pairs.cells(found).items():
+        ours = pairs.representative(rows)
+        own = pairs.fastest(pairs.merged(rows, "bp", OWN))
+        other = [pairs.fastest(pairs.merged(rows, "bp", [name])) for name in ("torch", "jax", "numpy")]
+        other += [pairs.fastest(pairs.merged(rows, "ipc", [name])) for name in ("jax", "pcx")]
+        entries = [f"{scaled(ours['median'])} ({workers(ours)})", f"{scaled(own['median'])} ({own['execution']})"]
+        body.append([place(cell), *entries, *(scaled(row and row["median"]) for row in other)])
+    header = ["depth × width", "iPC", "best BP (ours)", "torch BP", "JAX BP", "NumPy BP", "JAX iPC", "PCX iPC"]
+    return layout(header, body, "markdown")
+
+
+def place(cell: pairs.Cell) -> str:
+    return f"{cell.depth} × {cell.width}" + (f", batch {cell.batch}" if cell.batch > 1 else "")
+
+
+def workers(row: Row) -> str:
+    return f"{row['workers']} worker{'s' if row['workers'] > 1 else ''}"
+
+
+# Learning
+
+
+def learning_table() -> str:
+    """What each run had spent at its first record with a loss of 0.1 per sample."""
+    body = []
+    for name in ("learning-adam", "learning-adam-3e-3", "learning-adam-precision"):
+        for row in latest_curves(name):
+            if row["algorithm"] == "pc":
+                continue
+            at = next(i for i, loss in enumerate(row["loss"]) if loss / row["samples"] <= LOSS)
+            spent = [f"{row[cost][at]:,.0f}" for cost in ("updates", "smm", "mm")]
+            body.append([conditions(row), row["depth"], *spent, f"{row['seconds'][at]:.2f}"])
+    return layout(["", "depth", "updates", "SMMs", "MMs", "seconds"], body, "markdown")
+
+
+def latest_curves(name: str) -> list[Row]:
+    return read(KEPT / f"{name}.jsonl", CURVES).rows
+
+
+def conditions(row: Row) -> str:
+    rate = f"{row['alpha']:.0e}".replace("e-0", "e-")
+    text = f"{row['label']}, Adam {rate}"
+    if row.get("precision", 1) != 1:
+        text += f", gamma {row['gamma']:g}, precision {row['precision']:g}"
+    return text
+
+
+# Predictions
+
+
+def accuracy_table() -> str:
+    """The report cards of threads and of ranks beside what was aimed at."""
+    body = [["aim", "10 %", "30 %", "8 %", "", "95 %"]]
+    for name, file in (("1 and 2 threads", "validation-2-cores"), ("1 and 2 ranks", "validation-2-ranks")):
+        found = validate.card(validate.read(KEPT / f"{file}.json"))
+        times, of_ratios, (right, decided) = found.all_times, found.all_ratios, found.winners
+        scores = [part(times.mape), worst(times.worst), part(of_ratios.mape), worst(of_ratios.worst)]
+        body.append([name, *scores, f"{right} of {decided}"])
+    header = ["", "times, mean abs. error", "worst", "iPC ÷ BP ratios, mean abs. error", "worst"]
+    return layout([*header, "winner right (ratio outside 0.9 to 1.1)"], body, "markdown")
+
+
+def part(number: float) -> str:
+    return f"{number:.1%}".replace("%", " %")
+
+
+def worst(number: float) -> str:
+    return f"{number:+.0%}".replace("%", " %").replace("-", "−")
+
+
+def extreme() -> dict[str, dict[int, Row]]:
+    """The fastest predicted rows on no more workers than given: of iPC, of serial BP, of any BP."""
+    rows = results("extreme-64-workers").rows
+    found: dict[str, dict[int, Row]] = {"ipc": {}, "serial": {}, "best": {}}
+    for count in sorted({row["workers"] for row in rows}):
+        may = [row for row in rows if row["workers"] <= count]
+        found["ipc"][count] = min((row for row in may if row["algorithm"] == "ipc"), key=lambda row: row["median"])
+        bp = [row for row in may if row["algorithm"] == "bp"]
+        found["serial"][count] = next(row for row in bp if row["execution"] == "serial")
+        found["best"][count] = min(bp, key=lambda row: row["median"])
+    return found
+
+
+def extreme_ratios(of: str) -> dict[int, float]:
+    found = extreme()
+    return {count: row["median"] / found[of][count]["median"] for count, row in found["ipc"].items()}
+
+
+def extreme_table() -> str:
+    """The ratio over workers, predicted."""
+    serial, best = extreme_ratios("serial"), extreme_ratios("best")
+    body = [
+        ["iPC ÷ `paper-style` (BP on one worker)", *(f"{value:#.2g}" for value in serial.values())],
+        ["iPC ÷ `best-bp` (rows split)", *(f"{value:.2f}" for value in best.values())],
+    ]
+    return layout(["workers", *map(str, serial)], body, "markdown")
+
+
+# Ranks
+
+
+def ranks_table() -> str:
+    """iPC on two ranks beside two threads, and BP."""
+    found = results("ranks-strong-2-cores")
+    cost = {
+        (row["batch"], row["depth"], row["width"]): row
+        for row in ranks.exchanges(found)
+        if (row["algorithm"], row["workers"]) == ("ipc", 2)
+    }
+    body = []
+    for cell, rows in pairs.cells(found).items():
+        at = (cell.batch, cell.depth, cell.width)
+        if at not in WITH_RANKS:
+            continue
+        threads = pairs.fastest([r for r in pairs.merged(rows, "ipc") if r["backend"] == "threads" and of_two(r)])
+        mine = pairs.fastest([r for r in pairs.merged(rows, "ipc") if r["backend"] == "mpi" and of_two(r)])
+        serial = pairs.fastest(pairs.merged(rows, "bp", ["serial"]))
+        best = pairs.fastest([r for r in pairs.merged(rows, "bp") if r["backend"] == "mpi" and of_two(r)])
+        body.append(
+            [
+                cell.batch,
+                f"{cell.depth} × {cell.width}",
+                scaled(threads["median"]),
+                scaled(mine["median"]),
+                two_digits(cost[at]["handover_seconds"]),
+                f"{cost[at]['handover_latencies']:.1f}",
+                scaled(serial["median"]),
+                f"{scaled(best['median'])} ({best['execution']})",
+            ]
+        )
+    header = ["batch", "depth × width", "iPC, 2 threads", "iPC, 2 ranks", "exchange of a step", "÷ latency"]
+    return layout([*header, "BP serial", "best BP, 2 ranks"], body, "markdown")
+
+
+WITH_RANKS = [(1, 4, 64), (1, 32, 64), (1, 32, 256), (1, 32, 1024), (64, 32, 64), (64, 32, 256), (64, 32, 1024)]
+
+
+def of_two(row: Row) -> bool:
+    return row["workers"] == 2
+
+
+def two_digits(seconds: float) -> str:
+    number, unit = scaled(seconds).split()
+    return f"{float(number):.2g} {unit}" if float(number) < 100 else f"{number} {unit}"
+
+
+def latency_table() -> str:
+    """Seconds per update over added latency, and iPC ÷ BP in brackets."""
+    found: dict[tuple[int, int, int, float], dict[str, Row]] = {}
+    for row in ranks.delays(results("ranks-latency-2-cores")):
+        place = (row["batch"], row["depth"], row["width"], row["delay"])
+        name = "ipc" if row["algorithm"] == "ipc" else row["execution"]
+        found.setdefault(place, {})[name] = row
+    body, before = [], None
+    for (batch, depth, width, delay), row in found.items():
+        net = f"{depth} × {width}, batch {batch}"
+        ms = f"{delay * 1e3:g} ms" if delay else "none"
+        entries = [scaled(row["ipc"]["median"]), *(against(row.get(name)) for name in ("intra-layer", "pipeline"))]
+        body.append(["" if net == before else net, ms, *entries])
+        before = net
+    return layout(["net", "added latency", "iPC", "BP intra-layer", "BP pipeline"], body, "markdown")
+
+
+def against(row: Row | None) -> str:
+    return "-" if row is None else f"{scaled(row['median'])} ({row['ratio']:#.2g})"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "batch-1": lambda: ratio_table(1),
+    "batch-250": lambda: ratio_table(250),
+    "paper-style": lambda: ratio_table(1, "paper-style"),
+    "gains": gains_table,
+    "peers": peers_table,
+    "learning": learning_table,
+    "accuracy": accuracy_table,
+    "extreme": extreme_table,
+    "ranks": ranks_table,
+    "latency": latency_table,
+}
+
+
+def sentences() -> dict[str, list[str]]:
+    """What pages say in sentences, by page, with the numbers of the files."""
+    low, high, middle = min(deep()), max(deep()), median(deep())
+    largest = ratio()[1, 32, 1024]
+    full = [ratio()[250, depth, 64]["ratio"] for depth in (2, 4, 8, 16, 32)]
+    if not (max(full) < 1.1 and min(full) > 0.9):
+        raise ValueError("with a batch of 250, iPC no longer takes as long as BP")
+    launches = {width: ratio(name="headline-2-cores")[1, 32, width]["ratio"] for width in (64, 256, 1024)}
+    fusion = [median(row["fusion"] for row in inside) for inside in deep_gains().values()]
+    layers = [median(row["layers"] for row in inside) for inside in deep_gains().values()]
+    best = extreme_ratios("best")
+    on_ranks = validate.card(validate.read(KEPT / "validation-2-ranks.json"))
+    summed = next(score for score in on_ranks.ratios if score.name == "data-parallel")
+    gains = [1 / value for count, value in best.items() if count <= 32]
+    return {
+        "README.md": [
+            f"a weight update of iPC takes {low:.2f} to {high:.2f} of the time of the fastest BP on the same cores "
+            f"(median {middle:.2f}), for nets of 4 to 32 layers of 32 to 1024 units",
+            f"At 32 layers of 1024 units that is {scaled(largest['median'])} "
+            f"against {scaled(largest['other_median'])}, a ratio of {short(largest['ratio'])}, "
+            f"where the SMMs alone (dashed) have {short(largest['smm_ratio'])}",
+        ],
+        "docs/results/two-cores.md": [
+            f"the ratios at 32 layers were {launches[64]:.2f} (width 64), {launches[256]:.2f} (256) and "
+            f"{launches[1024]:.2f} (1024)",
+        ],
+        "docs/explanation/ratio.md": [
+            f"At 32 layers the counted ratio is {largest['smm_ratio']:.2f}",
+            f"parallel layers gain up to {max(layers):.1f} on two workers",
+        ],
+        "docs/explanation/waves.md": [f"gain a factor of {min(fusion):.1f} to {max(fusion):.1f}"],
+        "docs/explanation/simulator.md": [
+            f"its ratios are off by {summed.mape:.0%}.".replace("%", " %"),
+            f"the worst error, {worst(on_ranks.all_times.worst)}, is there",
+        ],
+        "docs/results/predictions.md": [
+            f"the factor is {min(gains):.1f} to {max(gains):.1f}, and with two cores per layer BP wins",
+        ],
+    }
+
+
+MARKED = re.compile(r"^<!-- table: ([\w-]+) -->\n(?:\n(?:\|.*\n)+)?", re.MULTILINE)
+
+
+def with_tables(text: str) -> str:
+    """A page with its tables made anew; KeyError for a table that nobody makes."""
+    return MARKED.sub(lambda found: f"<!-- table: {found[1]} -->\n\n{left(TABLES[found[1]]())}\n", text)
+
+
+def left(table: str) -> str:
+    """The first column says what a line is about."""
+    return table.replace("\n| --: |", "\n| :-- |", 1)
+
+
+def pages() -> Iterable[Path]:
+    """The pages of this documentation, README first."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs").glob("[a-z]*/*.md"))]
+
+
+if __name__ == "__main__":
+    for page in pages():
+        old = page.read_text(encoding="utf-8")
+        if (new := with_tables(old)) != old:
+            page.write_text(new, encoding="utf-8")
+            print(page.relative_to(ROOT))
