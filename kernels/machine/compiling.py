@@ -1,7 +1,10 @@
 """What keeps Numba's work small: all loops of one dtype took 100 s to compile, and take 70 s."""
 
 import numpy as np
-from numba import njit
+from numba import config, njit
+
+if config.DISABLE_JIT:
+    raise ImportError("pcsim's kernels exist only as compiled code: unset NUMBA_DISABLE_JIT")
 
 # For calls. To Numba a bare 0 is a type of its own: it compiles the called function, and all that this one calls in
 # turn, once more for that number alone. With a NumPy scalar in its place there is one version for all numbers.

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..algorithms import Algorithm
 from ..checks import whole_number
+from ..engines.limits import flop_needed
 from ..errors import InputError
 from ..host.context import usable_cores
 from ..host.memory import require
@@ -21,6 +22,8 @@ from .crew import crew
 from .launch import measure_afresh
 from .measure import fastest, measure_cell, warm_up
 from .work import memory_needed
+
+SLOW = 5e9  # flop/s of one core where weights come from memory: a guess, for a warning
 
 
 @dataclass
@@ -73,6 +76,20 @@ class Sweep:
             require(memory_needed(case, count), f"the cell depth {case.depth}, width {case.width}, batch {case.batch}")
         for algorithm, depth in product(self.algorithms, sorted({case.depth for case in self.cases})):
             algorithm.checked_calendar(depth)
+
+    def seconds(self) -> float:
+        """How long it may take, roughly: each cell its budget, or five updates of each contender on a slow core."""
+        found = 0.0
+        for case in self.cases:
+            sizes = (case.width,) * (case.depth + 1)
+            flop = sum(
+                flop_needed(one.algorithm, sizes, case.batch)
+                for group in self.candidates(case)
+                for brought in list(group.values())[:1]
+                for one in brought
+            )
+            found += self.launches * max(self.budget, 5 * flop / SLOW)
+        return found
 
     def ceilings(self) -> Ceilings:
         """The ceilings of this machine for every number of workers in the sweep.

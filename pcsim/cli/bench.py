@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..host import mpi
-from .words import CHECK_FAILED, INTERRUPTED, algorithms_of, say, with_crew
+from .words import CHECK_FAILED, INTERRUPTED, algorithms_of, in_a_line, say, warn_of_time, with_crew
 
 
 def kept(out: str | None, rows: bool) -> str:
@@ -81,6 +81,7 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
         **on_ranks,
     )
     plan.check(arguments.oversubscribe)
+    warn_of_time("bench", plan.seconds())
     if arguments.trace == "" and not arguments.out:
         raise InputError("--trace requires a folder, or --out to make one beside it")
     folder = None
@@ -101,8 +102,6 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
                 rows = list(writer.rows)
                 for warning in (*writer.warnings, *filter(None, [writer.recovered])):
                     say(f"pcsim bench: {warning}")
-            if crew:
-                display.note("compiling what is not in the cache yet: up to two minutes, only once")
             for row in plan.run(ceilings, rows, display.cell):
                 rows.append(writer.write(row) if writer else row)
                 failed = failed or row["error"] is not None
@@ -120,6 +119,11 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
         if crew:  # the other ranks may be in the middle of a message
             mpi.abort(INTERRUPTED)
         return INTERRUPTED
+    except (InputError, OSError) as error:  # a full disk, for example
+        if not rows or crew:
+            raise
+        say(f"pcsim bench: {in_a_line(error)}; {kept(arguments.out, True)}")
+        return CHECK_FAILED
     finally:
         if writer:
             writer.close()

@@ -54,7 +54,7 @@ def _measure_machine(verb: str, options: dict[str, Any]) -> dict[str, Any]:
     from .display import Display
 
     with Display(verb) as display:
-        display.note("compiling what is not in the cache yet, then measuring kernels: about three minutes")
+        display.note("measuring kernels: about three minutes")
         return calibrate.calibrate(**options, on_progress=lambda done, total: display.share("calibrating", done, total))
 
 
@@ -155,7 +155,6 @@ def _check(arguments: argparse.Namespace, crew: Any) -> int:
 
     try:
         with Display("validate") as display:
-            display.note("compiling what is not in the cache yet: up to two minutes, only once")
 
             def show(number: int, total: int, case: Any, skipped: bool) -> None:
                 name = f"depth {case.depth}, width {case.width}, batch {case.batch}"

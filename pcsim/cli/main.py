@@ -27,6 +27,7 @@ from .words import (
     add_algorithm_flags,
     add_algorithms,
     file_name,
+    in_a_line,
     number_of_workers,
     positive_number,
     say,
@@ -48,7 +49,11 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--depths", type=whole_number, nargs="+", metavar="L", help="default 2 4 8 16 32")
     bench.add_argument("--widths", type=whole_number, nargs="+", metavar="N", help="default 32 64 128 256 512 1024")
     bench.add_argument(
-        "--batches", type=whole_number, nargs="+", metavar="B", help="default 1, and 250 (full batch) at width 64"
+        "--batches",
+        type=whole_number,
+        nargs="+",
+        metavar="B",
+        help="default 1, and 250 (full batch) at width 64",
     )
     add_algorithms(bench, "ipc", "bp")
     bench.add_argument(
@@ -128,7 +133,12 @@ def _parser() -> argparse.ArgumentParser:
     add_algorithms(count, *ALGORITHMS)
     count.add_argument("--steps", type=whole_number, nargs="+", metavar="T", default=[8], help="T of PC (default 8)")
     count.add_argument(
-        "--workers", type=whole_number, nargs="+", metavar="P", default=[1, 2, 4, 8], help="default 1 2 4 8"
+        "--workers",
+        type=whole_number,
+        nargs="+",
+        metavar="P",
+        default=[1, 2, 4, 8],
+        help="default 1 2 4 8",
     )
     count.add_argument("--json", type=file_name, metavar="FILE", help="write JSON, - for standard output")
     count.set_defaults(run=run_count)
@@ -245,16 +255,8 @@ def _run(parsed: argparse.Namespace) -> int:
         if isinstance(error, OSError):
             _leave_stdout()
         if speaks():
-            say(f"pcsim {parsed.verb}: {_in_a_line(error)}")
+            say(f"pcsim {parsed.verb}: {in_a_line(error)}")
         return BAD_INPUT
-
-
-def _in_a_line(error: BaseException) -> str:
-    if isinstance(error, MemoryError):
-        return "not enough memory" + (f" ({error})" if str(error) else "")
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'standard output'}: {error.strerror}"
-    return " ".join(str(error).split())
 
 
 def _leave_stdout() -> None:

@@ -5,6 +5,7 @@ Arguments and output; no logic. Everything slow is imported by the verb that nee
 
 import argparse
 import json
+import math
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,17 @@ from ..algorithms import Algorithm
 from ..algorithms.registry import names
 from ..errors import InputError
 from .calibration import run_calibrate, run_validate
-from .words import algorithm_name, algorithms_of, file_name, positive_number, whole_number, write
+from .words import (
+    algorithm_name,
+    algorithms_of,
+    file_name,
+    positive_number,
+    warn_of_time,
+    whole_number,
+    write,
+)
+
+PER_LAYER = 2e-3  # seconds for all predictions of one net, for each of its layers: a guess, for a warning
 
 FACTORS = (0.1, 1.0, 10.0, 100.0, 1000.0)  # of latency, in a map over it
 
@@ -91,7 +102,11 @@ def add_verbs(verbs: Any) -> None:
         help="predict with all latencies times each of these",
     )
     simulate.add_argument(
-        "--bandwidth-factors", type=positive_number, nargs="+", metavar="X", help="the same for memory bandwidth"
+        "--bandwidth-factors",
+        type=positive_number,
+        nargs="+",
+        metavar="X",
+        help="the same for memory bandwidth",
     )
     simulate.add_argument(
         "--map", choices=["depth-width", "workers-latency"], help="crossover map in place of a line for each case"
@@ -126,7 +141,11 @@ def add_verbs(verbs: Any) -> None:
     )
     _sizes(validate, "3 6 12 24", "96 192 384 768 1536", "1 64")
     validate.add_argument(
-        "--workers", type=whole_number, nargs="+", metavar="P", help="default 1 and all cores (or ranks)"
+        "--workers",
+        type=whole_number,
+        nargs="+",
+        metavar="P",
+        help="default 1 and all cores (or ranks)",
     )
     validate.add_argument(
         "--backend", choices=["threads", "mpi"], default="threads", help="what runs the layers (default threads)"
@@ -143,7 +162,12 @@ def _sizes(parser: argparse.ArgumentParser, depths: str, widths: str, batches: s
     for name, letter, default in flags:
         numbers = [int(word) for word in default.split()]
         parser.add_argument(
-            f"--{name}", type=whole_number, nargs="+", metavar=letter, default=numbers, help=f"default {default}"
+            f"--{name}",
+            type=whole_number,
+            nargs="+",
+            metavar=letter,
+            default=numbers,
+            help=f"default {default}",
         )
 
 
@@ -201,6 +225,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
         files.check_target(arguments.out)
         if factors != [[1.0], [1.0]]:
             raise InputError("--out is for a single machine: change its figures with --set, one file for each")
+    warn_of_time("simulate", PER_LAYER * sum(sizes[0]) * math.prod(map(len, sizes[1:] + factors)))
     cases = []
     with Display("simulate") as display:
         for case in sweep.sweep(

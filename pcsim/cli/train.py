@@ -5,7 +5,9 @@ import sys
 
 from ..errors import InputError
 from .bench import kept
-from .words import INTERRUPTED, algorithms_of, say
+from .words import CHECK_FAILED, INTERRUPTED, algorithms_of, in_a_line, say, warn_of_time
+
+SLOW = 2e10  # flop/s of one core on a batch: a guess, for a warning
 
 
 def run_train(arguments: argparse.Namespace) -> int:
@@ -32,6 +34,8 @@ def run_train(arguments: argparse.Namespace) -> int:
         from ..figures.style import check_suffix
 
         check_suffix(arguments.figure)
+    flop = curves.check_studies(plans, data, arguments.batch_size, arguments.steps_per_batch)
+    warn_of_time("train", arguments.updates * flop / SLOW)
     writer = (
         Writer(arguments.out, capture(["pcsim", *sys.argv[1:]]), arguments.resume, CURVES) if arguments.out else None
     )
@@ -60,6 +64,11 @@ def run_train(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         say(f"pcsim train: interrupted; {kept(arguments.out, bool(rows))}")
         return INTERRUPTED
+    except (InputError, OSError) as error:  # a full disk, for example
+        if not rows:
+            raise
+        say(f"pcsim train: {in_a_line(error)}; {kept(arguments.out, True)}")
+        return CHECK_FAILED
     finally:
         if writer:
             writer.close()

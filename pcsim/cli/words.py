@@ -19,9 +19,23 @@ from ..net.activations import ACTIVATIONS
 
 CHECK_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
+PATIENCE = 300.0  # seconds that nobody needs to be warned of
+
+
+class Distinct(argparse.Action):
+    """A list in which what was given twice stands once."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        setattr(namespace, self.dest, list(dict.fromkeys(values)))
+
 
 class Parser(argparse.ArgumentParser):
-    """Errors are one line: what is wrong, and where to read more."""
+    """Errors are one line: what is wrong, and where to read more. What a list has twice stands once, but for sizes."""
+
+    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
+        if options.get("nargs") == "+" and names != ("--sizes",):
+            options.setdefault("action", Distinct)
+        return super().add_argument(*names, **options)
 
     def error(self, message: str) -> NoReturn:
         self.exit(BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
@@ -109,7 +123,12 @@ def with_crew(verb: str, work: Callable[[Any], int]) -> int:
 def add_algorithms(parser: argparse.ArgumentParser, *default: str) -> None:
     known = f"{', '.join(ALGORITHMS)}, or one of an installed package (default {' '.join(default)})"
     parser.add_argument(
-        "--algorithms", type=algorithm_name, metavar="NAME", nargs="+", default=list(default), help=known
+        "--algorithms",
+        type=algorithm_name,
+        metavar="NAME",
+        nargs="+",
+        default=list(default),
+        help=known,
     )
 
 
@@ -150,6 +169,24 @@ def algorithms_of(arguments: argparse.Namespace, names: Sequence[str] | None = N
         rates = {flag: value for flag, value in given.items() if flag in known}
         made += [cls(**rates, T=T) for T in arguments.steps] if "T" in known else [cls(**rates)]
     return made
+
+
+def in_a_line(error: BaseException) -> str:
+    """What went wrong, for people."""
+    if isinstance(error, MemoryError):
+        return "not enough memory" + (f" ({error})" if str(error) else "")
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'standard output'}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
+def warn_of_time(verb: str, seconds: float) -> None:
+    """Say so beforehand where a verb is likely to take more than some minutes."""
+    if seconds > PATIENCE:
+        unit, name = next((u, n) for u, n in ((86400, "days"), (3600, "hours"), (60, "minutes")) if seconds >= 2 * u)
+        say(
+            f"pcsim {verb}: this may take about {seconds / unit:,.0f} {name}; Ctrl-C ends it and keeps what is finished"
+        )
 
 
 def check_new(path: str | None, suffixes: tuple[str, ...] = ()) -> None:

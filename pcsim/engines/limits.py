@@ -1,5 +1,8 @@
 """How many workers can share the work of an algorithm, in which execution: the one place that says it."""
 
+import itertools
+from collections.abc import Sequence
+
 from ..algorithms import BP, Algorithm
 from ..algorithms.backprop import BP_EXECUTIONS
 from ..checks import is_whole
@@ -74,6 +77,19 @@ def resolve_workers(
     if not isinstance(algorithm, BP):
         _check_layers(f"{workers} workers", int(workers), depth)
     return int(workers)
+
+
+def memory_needed(sizes: Sequence[int], batch: int, item: int, adam: bool = False) -> int:
+    """Bytes of an engine for a net of such sizes, with ``item`` bytes for each number: weights, of Adam with their two
+    moments; values, activations, slopes, a copy at the edges, and errors and drives of two steps."""
+    weights = sum(above * (below + 1) for below, above in itertools.pairwise(sizes))
+    return item * (weights * (3 if adam else 1) + 8 * batch * sum(sizes))
+
+
+def flop_needed(algorithm: Algorithm, sizes: Sequence[int], batch: int) -> float:
+    """Roughly the floating-point operations of a weight update: three products of each layer in an inference step."""
+    weights = sum(below * above for below, above in itertools.pairwise(sizes))
+    return 6.0 * batch * weights * float(algorithm.checked_calendar(len(sizes) - 1).steps_per_update)
 
 
 def _check_layers(who: str, workers: int, depth: int) -> None:

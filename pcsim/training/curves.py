@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..algorithms import Algorithm
+from ..engines.limits import flop_needed, memory_needed
 from ..errors import InputError
+from ..host.memory import require
 from ..net.network import Network, require_weights
 from .data import Dataset
 from .data_checks import check_batches
@@ -91,19 +93,7 @@ def curves(
     if "seed" in shared:  # the plan's seed is the net's
         shared["batch_seed"] = shared.pop("seed")
     finished = [row for row in done if not row["interrupted"]]
-    for plan in plans:  # all of them before the first one starts
-        if plan.sizes[0] != data.x.shape[1] or plan.sizes[-1] != data.y.shape[1]:
-            raise InputError(
-                f"sizes {list(plan.sizes)} do not fit {data.name}: {data.x.shape[1]} inputs, {data.y.shape[1]} outputs"
-            )
-        check_batches(
-            plan.algorithm,
-            len(plan.sizes) - 1,
-            len(data.x),
-            settings.get("batch_size"),
-            settings.get("steps_per_batch"),
-        )
-        require_weights(plan.sizes)
+    check_studies(plans, data, settings.get("batch_size"), settings.get("steps_per_batch"))
     for number, plan in enumerate(plans, 1):
         wanted = {**plan.knobs, **shared}
         skipped = any(all(row.get(name) == value for name, value in wanted.items()) for row in finished)
@@ -135,6 +125,25 @@ def curves(
                 yield {**curve(plan, latest[0], shared), "interrupted": True}
             raise
         yield curve(plan, run, shared)
+
+
+def check_studies(
+    plans: Iterable[Study], data: Dataset, batch_size: int | None = None, steps_per_batch: int | None = None
+) -> float:
+    """InputError for studies that cannot be made of these data, in this machine's memory, or whose calendar breaks a
+    rule; else the flop that an update of each takes, roughly and all together."""
+    flop = 0.0
+    for plan in plans:
+        if plan.sizes[0] != data.x.shape[1] or plan.sizes[-1] != data.y.shape[1]:
+            raise InputError(
+                f"sizes {list(plan.sizes)} do not fit {data.name}: {data.x.shape[1]} inputs, {data.y.shape[1]} outputs"
+            )
+        batch = check_batches(plan.algorithm, len(plan.sizes) - 1, len(data.x), batch_size, steps_per_batch)
+        require_weights(plan.sizes)
+        needed = memory_needed(plan.sizes, batch, 4, plan.algorithm.optimizer == "adam")
+        require(needed, f"{plan.label} with {len(plan.sizes) - 1:,} layers and {batch:,} samples")
+        flop += flop_needed(plan.algorithm, plan.sizes, batch)
+    return flop
 
 
 def latest(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The command line as a whole: one line for bad input, closed pipes, and what is imported for help."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -68,3 +69,13 @@ def test_a_closed_pipe_is_no_crash():
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_kernels_that_may_not_be_compiled_are_told_in_one_line():
+    done = subprocess.run(
+        [sys.executable, "-m", "pcsim", "bench", "--depths", "2", "--widths", "8"],
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "pcsim bench: pcsim's kernels exist only as compiled code: unset NUMBA_DISABLE_JIT\n"

@@ -25,3 +25,9 @@ def test_doctor_gives_findings(pcsim, tmp_path):
     statuses = [check["status"] for check in json.loads((tmp_path / "d.json").read_text())["checks"]]
     assert len(statuses) > 10
     assert code == ("fail" in statuses)
+
+
+def test_what_is_given_twice_is_shown_once(pcsim):
+    twice = pcsim("count", "--depths", 2, 2, "--workers", 1, 1, "--steps", 3, 3, "--algorithms", "pc", "pc")
+    assert twice == pcsim("count", "--depths", 2, "--workers", 1, "--steps", 3, "--algorithms", "pc")
+    assert twice[0] == 0

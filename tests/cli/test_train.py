@@ -40,3 +40,41 @@ def test_until_loss_is_per_sample(pcsim):
     code, out, _ = pcsim(*TRAIN, "--updates", 400, "--optimizer", "adam", "--alpha", 0.01, "--until-loss", 0.3)
     assert code == 0
     assert out.count("loss 0.3 reached") == 2
+
+
+def test_nets_beyond_the_memory_are_refused_and_long_runs_announced(pcsim, monkeypatch, tmp_path):
+    code, out, err = pcsim("train", "--depths", 100_000, "--hidden", 1000, "--out", tmp_path / "c.jsonl")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "GiB are available" in err
+    assert not list(tmp_path.iterdir())
+    assert "this may take" not in pcsim(*TRAIN)[2]
+    monkeypatch.setattr("pcsim.cli.words.PATIENCE", 1e-9)
+    monkeypatch.setattr("pcsim.cli.train.SLOW", 1.0)
+    assert "pcsim train: this may take about " in pcsim(*TRAIN)[2]
+
+
+def test_a_broken_calendar_leaves_no_file(pcsim, monkeypatch, tmp_path):
+    monkeypatch.setattr("pcsim.IPC.calendar", lambda self, depth, steps_per_batch=None: 1 / 0)
+    code, out, err = pcsim(*TRAIN, "--out", tmp_path / "c.jsonl")
+    assert (code, out) == (2, "")
+    assert err == "pcsim train: calendar of iPC at depth 3: ZeroDivisionError: division by zero\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_fills_up_keeps_what_was_trained(pcsim, monkeypatch, tmp_path):
+    from pcsim.errors import InputError
+    from pcsim.results.files import Writer
+
+    whole, rows = Writer.write, []
+
+    def full(self, row):
+        if rows:
+            raise InputError("c.jsonl: row not written: No space left on device")
+        rows.append(whole(self, row))
+        return rows[-1]
+
+    monkeypatch.setattr(Writer, "write", full)
+    code, out, err = pcsim(*TRAIN, "--out", tmp_path / "c.jsonl")
+    assert (code, out) == (1, "")
+    assert "No space left on device; what was finished is kept in " in err
+    assert len(read(tmp_path / "c.jsonl", CURVES).rows) == 1
