@@ -19,7 +19,7 @@ from .wire import case_from_json, case_to_json, contender_from_json, contender_t
 def measure_afresh(
     case: Case, contenders: Sequence[Contender], budget: float, pin: bool, ceilings: Ceilings | None, launch: int
 ) -> list[Row]:
-    """The rows of a cell, measured in process number ``launch``. RuntimeError where that process fails."""
+    """The rows of a cell, measured in process number ``launch``. ChildProcessError where that process fails."""
     request = {
         "case": case_to_json(case),
         "contenders": [contender_to_json(contender) for contender in contenders],
@@ -37,7 +37,7 @@ def measure_afresh(
             process.kill()
             raise
     if process.returncode != 0:
-        raise RuntimeError(f"the process that measured {case} ended with exit code {process.returncode}")
+        raise ChildProcessError(f"the process that measured {case} ended with exit code {process.returncode}")
     return [{**row, "launch": launch} for row in json.loads(answer)]
 
 

@@ -212,7 +212,7 @@ def test_a_cell_in_fresh_processes():
     runners = contenders(case, [1], ["serial"], [IPC(1e-7), BP(1e-7)])
     rows = measure_afresh(case, runners, 0.01, False, Ceilings([Ceiling("gemm", 1, 0, 7.0)]), 3)
     assert [(row["algorithm"], row["launch"], row["error"]) for row in rows] == [("ipc", 3, None), ("bp", 3, None)]
-    with pytest.raises(RuntimeError, match="ended with exit code 1"):
+    with pytest.raises(ChildProcessError, match="ended with exit code 1"):
         measure_afresh(case, runners, "long", False, None, 0)
 
 
