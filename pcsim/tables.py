@@ -24,6 +24,7 @@ _LEFT = {
     "figure",
     "cell",
     "critical path",
+    "interval of",
 }
 
 

@@ -15,7 +15,7 @@ from ..algorithms import ALGORITHMS
 from ..errors import InputError
 from ..host import mpi
 from ..version import __version__
-from . import predict
+from . import compare, predict
 from .bench import run_bench
 from .interrupts import end_with_threads, ended_in_time
 from .show import run_count, run_doctor, run_plot, run_report
@@ -193,6 +193,8 @@ def _parser() -> argparse.ArgumentParser:
         "ranks, or every row",
     )
     report.set_defaults(run=run_report)
+
+    compare.add_verb(verbs)
 
     plot = verbs.add_parser("plot", help="figures from a results or curves file")
     plot.add_argument("results", type=file_name, metavar="FILE.jsonl")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import InputError
 
 _BLOCK = 2**22  # resampled indices held at once: 32 MB
+
+_NOT_POSITIVE = "a ratio needs positive samples: a time of 0 s or less was no measurement"
 
 Floats = NDArray[np.float64]
 
@@ -55,11 +58,51 @@ def ratio_interval(
         launches = launches if both.all() and above.size % launches == 0 else 1
     above, below = _known(above), _known(below)
     if min(above.min(), below.min()) <= 0:
-        raise InputError("a ratio needs positive samples: a time of 0 s or less was no measurement")
+        raise InputError(_NOT_POSITIVE)
     # The same seed and count draw the same rounds: that is what pairs them.
     over = _resampled(above, np.median, resamples, [seed], launches if paired else 1)
     under = _resampled(below, np.median, resamples, [seed] if paired else [seed, 1], launches if paired else 1)
     return (float(np.median(above) / np.median(below)), *_percentiles(over / under, confidence))
+
+
+def median_interval(
+    above: ArrayLike,
+    below: ArrayLike,
+    launches: tuple[int, int] = (1, 1),
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """Ratio of the medians of two lists of positive samples that were *not* taken side by side, with its bootstrap
+    interval: (ratio, low, high). ``launches`` says of how many processes each list is; see :func:`ratio_interval`.
+    """
+    sides = [_known(above), _known(below)]
+    if min(side.min() for side in sides) <= 0:
+        raise InputError(_NOT_POSITIVE)
+    over, under = (
+        _resampled(side, np.median, resamples, [seed, number], count if side.size % count == 0 else 1)
+        for number, (side, count) in enumerate(zip(sides, launches, strict=True))
+    )
+    return (float(np.median(sides[0]) / np.median(sides[1])), *_percentiles(over / under, confidence))
+
+
+def t_interval(above: ArrayLike, below: ArrayLike, confidence: float = 0.95) -> tuple[float, float, float]:
+    """Ratio of the geometric means of two lists of positive numbers, one number for each process, with Welch's t
+    interval on the logarithm: (ratio, low, high). Each list has two numbers or more.
+    """
+    from scipy.stats import t
+
+    sides = [_known(above), _known(below)]
+    if min(side.min() for side in sides) <= 0:
+        raise InputError(_NOT_POSITIVE)
+    logs = [np.log(side) for side in sides]
+    middle = float(logs[0].mean() - logs[1].mean())
+    errors = [float(side.var(ddof=1)) / side.size for side in logs]
+    if sum(errors) == 0:
+        return (math.exp(middle),) * 3
+    freedom = sum(errors) ** 2 / sum(error**2 / (side.size - 1) for error, side in zip(errors, logs, strict=True))
+    half = float(t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(sum(errors))
+    return math.exp(middle), math.exp(middle - half), math.exp(middle + half)
 
 
 def significant(a: ArrayLike, b: ArrayLike) -> float:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pcsim.errors import InputError
 from pcsim.results import statistics
-from pcsim.results.statistics import bootstrap_interval, ratio_interval, significant
+from pcsim.results.statistics import bootstrap_interval, median_interval, ratio_interval, significant, t_interval
 
 positive = st.floats(1e-9, 1e3)
 
@@ -116,3 +116,47 @@ def test_false_alarms_come_as_often_as_the_level_says():
     random = np.random.default_rng(6)
     alarms = sum(significant(random.normal(size=12), random.normal(size=12)) < 0.05 for _ in range(300))
     assert 3 <= alarms <= 30
+
+
+# --- two lists that were not taken side by side ---
+
+
+def test_a_t_interval_is_welchs():
+    from scipy.stats import ttest_ind
+
+    random = np.random.default_rng(5)
+    above, below = np.exp(random.normal(0.1, 0.02, 7)), np.exp(random.normal(0, 0.2, 5))
+    ratio, low, high = t_interval(above, below)
+    wanted = ttest_ind(np.log(above), np.log(below), equal_var=False).confidence_interval()
+    assert np.log([low, high]) == pytest.approx([wanted.low, wanted.high])
+    assert np.log(ratio) == pytest.approx(np.log(above).mean() - np.log(below).mean())
+    assert t_interval([2.0, 2.0], [1.0, 1.0]) == pytest.approx((2.0, 2.0, 2.0))
+
+
+def test_a_t_interval_of_processes_covers_the_truth():
+    """95 of 100 times, give or take; a bootstrap of five values does not."""
+    random = np.random.default_rng(6)
+    covered = 0
+    for _ in range(400):
+        low, high = t_interval(np.exp(random.normal(0, 0.05, 5)), np.exp(random.normal(0, 0.02, 5)))[1:]
+        covered += low <= 1 <= high
+    assert 365 <= covered <= 395
+
+
+def test_a_ratio_of_medians_of_two_files_is_not_paired():
+    drift = np.linspace(1, 2, 41)
+    assert ratio_interval(drift, drift)[1:] == (1, 1)
+    ratio, low, high = median_interval(drift, drift)
+    assert ratio == 1
+    assert low < 0.9 < 1.1 < high
+    apart = np.repeat([1.0, 1.5, 2.0], 15)  # three processes, each of one mind
+    assert median_interval(apart, [1.5])[1:] == pytest.approx((1, 1))
+    assert median_interval(apart, [1.5], (3, 1))[1:] == pytest.approx((1 / 1.5, 2 / 1.5))
+
+
+@pytest.mark.parametrize("function", [median_interval, t_interval])
+def test_what_is_no_time_is_refused(function):
+    with pytest.raises(InputError, match="positive"):
+        function([1.0, 0.0], [1.0, 1.0])
+    with pytest.raises(InputError, match="no samples"):
+        function([np.nan], [1.0])
