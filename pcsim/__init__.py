@@ -16,6 +16,7 @@ if not (_root / "pcsim" / "kernels").exists() and (_root / "kernels" / "layers" 
 from .algorithms import BP, IPC, PC, ZIL, Algorithm, Calendar, PredictiveCoding, Stage, register
 from .errors import InputError
 from .net.network import Network
+from .results.frames import load
 from .schedule.tasks import TaskGraph
 from .schedule.timeline import Event, Timeline
 from .training.train import Run, train
@@ -37,6 +38,7 @@ __all__ = [
     "TaskGraph",
     "Timeline",
     "__version__",
+    "load",
     "register",
     "train",
 ]

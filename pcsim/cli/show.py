@@ -55,15 +55,15 @@ def run_plot(arguments: argparse.Namespace) -> int:
     from ..figures import learning, ranks, ratios, style
     from ..report import words
     from ..results import pairs
-    from ..results.fields import CURVES
-    from ..results.files import latest, read, schema_of
+    from ..results.fields import CURVES, SCHEMA
+    from ..results.files import latest, read
     from ..training import curves
 
     style.check_suffix(arguments.out)
-    if schema_of(arguments.results) == CURVES:
-        figure = learning.learning_figure(curves.for_figure(curves.latest(read(arguments.results, CURVES).rows)))
+    results = read(arguments.results, SCHEMA, CURVES)
+    if results.schema == CURVES:
+        figure = learning.learning_figure(curves.for_figure(curves.latest(results.rows)))
     else:
-        results = read(arguments.results)
         results.rows[:] = latest(results.rows)
         for warning in results.warnings:
             say(f"pcsim plot: {warning}")

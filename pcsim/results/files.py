@@ -43,6 +43,7 @@ class Results:
     rows: list[Row]
     warnings: list[str] = field(default_factory=list)
     resumed: list[dict[str, Any]] = field(default_factory=list)
+    schema: str = SCHEMA
 
 
 def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -64,22 +65,17 @@ def samples(row: Mapping[str, Any]) -> Floats:
     return np.array(row["seconds"], dtype=np.float64)
 
 
-def read(path: str | os.PathLike[str], schema: str = SCHEMA) -> Results:
-    """Reads a results file. A last line cut by a crash is dropped with a warning; extra fields are kept.
+def read(path: str | os.PathLike[str], *schemas: str) -> Results:
+    """Reads a file of one of the ``schemas``: a results file, unless told otherwise. A last line cut by a crash is
+    dropped with a warning; extra fields are kept.
 
-    Raises :class:`InputError`, naming file, line and field, for anything else that is not ``pcsim-results/1``.
+    Raises :class:`InputError`, naming file, line and field, for anything else.
     """
     path = Path(path)
     data = _stored(path)
     if not data:
         raise InputError(f"{path}: {'is empty' if path.is_file() else 'no such file'}; give a file that bench wrote")
-    return _parse(path, data, schema)[0]
-
-
-def schema_of(path: str | os.PathLike[str]) -> str:
-    """The schema that a file's first line names, or "" if it names none; :class:`InputError` if it cannot be read."""
-    header = _decoded(_stored(Path(path)).split(b"\n")[0])
-    return str(header.get("schema", "")) if isinstance(header, dict) else ""
+    return _parse(path, data, *(schemas or (SCHEMA,)))[0]
 
 
 def latest(rows: list[Row]) -> list[Row]:
@@ -264,17 +260,19 @@ def _cut_header(data: bytes, schema: str) -> bool:
     return begun and b"\n" not in data and _decoded(data) is None
 
 
-def _parse(path: Path, data: bytes, schema: str) -> tuple[Results, int]:
+def _parse(path: Path, data: bytes, *schemas: str) -> tuple[Results, int]:
     """Results, and how many bytes hold them: fewer than there are only if the last line is cut (first warning)."""
     lines, end = data.split(b"\n"), len(data)
     header = _decoded(lines[0])
-    if _cut_header(data, schema):
+    if any(_cut_header(data, schema) for schema in schemas):
         raise InputError(f"{path}, line 1: the header is cut in the middle, so there is nothing to read; measure again")
     if not isinstance(header, dict) or "schema" not in header:
         raise InputError(f"{path}, line 1: schema is missing, so this is not a results file; give one that bench wrote")
-    if header["schema"] != schema:
-        raise InputError(f"{path}, line 1: schema is {reprlib.repr(header['schema'])}; expected {schema!r}")
-    known = Results(path, _context(header, "context", f"{path}, line 1"), [])
+    schema = header["schema"]
+    if schema not in schemas:
+        expected = " or ".join(map(repr, schemas))
+        raise InputError(f"{path}, line 1: schema is {reprlib.repr(schema)}; expected {expected}")
+    known = Results(path, _context(header, "context", f"{path}, line 1"), [], schema=schema)
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip():
             continue
