@@ -30,7 +30,7 @@ FLOORS = [
     ["pcsim.predict", "pcsim.engines"],
     ["pcsim.figures", "pcsim.algorithms"],
     ["pcsim.results", "pcsim.schedule", "pcsim.net"],
-    ["pcsim.host", "pcsim.tables", "pcsim.checks"],
+    ["pcsim.host", "pcsim.tables", "pcsim.checks", "pcsim.streams"],
     ["pcsim.errors", "pcsim.version", "pcsim.kernels"],
 ]
 FLOOR = {room: len(FLOORS) - place for place, rooms in enumerate(FLOORS) for room in rooms}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from ..predict.machine import COLUMNS, Machine, MessageTimes, Segment
 from ..predict.machine_files import SCHEMA, figure, parse
 from ..predict.timing import gathered
 from ..schedule.timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE
+from ..streams import write_whole
 
 # Two or three widths to the octave, multiples of a vector of 16 float32.
 WIDTHS = (16, 32, 64, 80, 112, 160, 208, 256, 320, 416, 640, 832, 1024, 1280, 1664, 2048)
@@ -346,15 +346,7 @@ def write(content: dict[str, Any], path: str | Path) -> None:
     points = content["products"].get("points", [])
     shown = {**content, "products": {**content["products"], "points": "POINTS"}}
     rows = ",\n   ".join(json.dumps(point) for point in points)
-    text = json.dumps(shown, indent=1, ensure_ascii=False).replace('"POINTS"', f"[\n   {rows}\n  ]")
-    target = Path(path)
-    part = target.with_name(target.name + ".part")
-    try:
-        part.write_text(text + "\n", encoding="utf-8")
-        os.replace(part, target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
+    write_whole(json.dumps(shown, indent=1, ensure_ascii=False).replace('"POINTS"', f"[\n   {rows}\n  ]"), path)
 
 
 def _median(measure: Callable[[], float], times: int = 7) -> float:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from ..errors import InputError
 from ..predict.machine import Machine
 from ..predict.plans import Net
 from ..predict.simulate import MICRO_BATCHES, Prediction, simulate
+from ..streams import read_text, source, write_whole
 from ..tables import layout
 
 SCHEMA = "pcsim-validation/1"
@@ -278,20 +278,13 @@ def summary(found: Card) -> str:
 
 def write(rows: Sequence[Checked], machine: Machine, path: str | Path) -> None:
     """Keep what was checked; InputError where it cannot be written."""
-    target = Path(path)
-    part = target.with_name(target.name + ".part")
     content = {
         "schema": SCHEMA,
         "machine": machine.name,
         "calibrated": machine.calibrated,
         "rows": [asdict(row) for row in rows],
     }
-    try:
-        part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(part, target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
+    write_whole(json.dumps(content, indent=1, ensure_ascii=False), path)
 
 
 _SECONDS: Rule = ("seconds above 0", lambda v: is_number(v) and v > 0)
@@ -308,10 +301,9 @@ _FIELDS: dict[str, Rule] = {
 
 def read(path: str | Path, machine: Machine | None = None) -> list[Checked]:
     """What was checked, by a file; InputError where it is not such a file, or of another machine than ``machine``."""
+    text, path = read_text(path, "validate"), source(path)
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not JSON: {error}") from None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:

@@ -7,13 +7,16 @@ from typing import Any
 
 from ..errors import InputError
 from ..host import mpi
-from .words import CHECK_FAILED, INTERRUPTED, algorithms_of, in_a_line, say, warn_of_time, with_crew
+from ..streams import is_stream, target
+from .words import CHECK_FAILED, INTERRUPTED, algorithms_of, beside, in_a_line, say, warn_of_time, with_crew
 
 
 def kept(out: str | None, rows: bool) -> str:
     if not rows:
         return "nothing was finished yet"
-    return f"what was finished is kept in {out}; continue with --resume" if out else "nothing is kept: --out is not set"
+    if out and not is_stream(out):
+        return f"what was finished is kept in {out}; continue with --resume"
+    return "what was finished stands on standard output" if out else "nothing is kept: --out is not set"
 
 
 def run_bench(arguments: argparse.Namespace) -> int:
@@ -82,8 +85,8 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
     )
     plan.check(arguments.oversubscribe)
     warn_of_time("bench", plan.seconds())
-    if arguments.trace == "" and not arguments.out:
-        raise InputError("--trace requires a folder, or --out to make one beside it")
+    if arguments.trace == "" and (not arguments.out or is_stream(arguments.out)):
+        raise InputError("--trace requires a folder, or a file as --out to make one beside it")
     folder = None
     if arguments.trace is not None:
         folder = traces.trace_folder(arguments.trace or str(Path(arguments.out).with_suffix("")) + "-traces")
@@ -129,17 +132,18 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
             writer.close()
     rows = latest(rows)
     results = Results(Path(arguments.out or "(not written)"), context, rows)
-    if {"ipc", "bp"} <= {row["algorithm"] for row in rows if row["error"] is None}:
-        print(ratios.table(results, "best-bp"), end="\n\n")
-        if "serial" in plan.baselines:
-            print(ratios.table(results, "paper-style"), end="\n\n")
-        print("\n".join(ratios.summary(results, "best-bp")[1:]))
-    else:
-        print(ratios.details(results))
-    if crew and crew.size > 1:
-        print(f"\n{ranks.ranks(results)}")
-    if arguments.out:
-        print(f"\nresults file: {arguments.out}")
-    if folder:
-        print(f"traces: {folder}")
+    with beside(arguments.out):
+        if {"ipc", "bp"} <= {row["algorithm"] for row in rows if row["error"] is None}:
+            print(ratios.table(results, "best-bp"), end="\n\n")
+            if "serial" in plan.baselines:
+                print(ratios.table(results, "paper-style"), end="\n\n")
+            print("\n".join(ratios.summary(results, "best-bp")[1:]))
+        else:
+            print(ratios.details(results))
+        if crew and crew.size > 1:
+            print(f"\n{ranks.ranks(results)}")
+        if arguments.out:
+            print(f"\nresults file: {target(arguments.out)}")
+        if folder:
+            print(f"traces: {folder}")
     return CHECK_FAILED if failed else 0

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..errors import InputError
 from ..host import mpi
-from .words import CHECK_FAILED, INTERRUPTED, check_new, say, with_crew
+from ..streams import check_streams, is_stream, read_text, target
+from .words import CHECK_FAILED, INTERRUPTED, beside, check_new, say, with_crew
 
 # calibrate
 
@@ -44,8 +45,9 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
         return INTERRUPTED
     machine = calibrate.machine_of(content)
     points = len(content["products"]["points"])
-    print(f"machine {machine.name}: {points} points, {content['calibrated']['seconds']:g} s")
-    print(f"machine file: {arguments.out}")
+    with beside(arguments.out):
+        print(f"machine {machine.name}: {points} points, {content['calibrated']['seconds']:g} s")
+        print(f"machine file: {target(arguments.out)}")
     return 0
 
 
@@ -124,6 +126,10 @@ def _check(arguments: argparse.Namespace, crew: Any) -> int:
     from ..host.context import usable_cores
     from .display import Display
 
+    if arguments.calibrate:
+        check_streams([arguments.machine, arguments.out])
+    if arguments.resume and is_stream(arguments.out):
+        raise InputError("--resume cannot continue standard output: name the card to continue")
     here = crew.size if crew else len(usable_cores())
     counts = sorted(set(arguments.workers or [1, here]))
     if counts[-1] > here:
@@ -172,11 +178,13 @@ def _check(arguments: argparse.Namespace, crew: Any) -> int:
                 on_error=failure,
             ):
                 rows += found
-                if rows:
+                if rows and not is_stream(arguments.out):
                     validate.write(rows, machine, arguments.out)
     except KeyboardInterrupt:
         kept = (
             f"what was checked is kept in {arguments.out}; continue with --resume"
+            if rows and not is_stream(arguments.out)
+            else "nothing is kept"
             if rows
             else "nothing was checked yet"
         )
@@ -187,10 +195,13 @@ def _check(arguments: argparse.Namespace, crew: Any) -> int:
     if not rows:
         raise InputError("nothing was checked: every measurement failed, or no cell has as many layers as workers")
     card = validate.card(rows)
-    print(f"machine {machine.name}\n" if arguments.format != "csv" else f"# machine {machine.name}")
-    print(validate.table(card, arguments.format))
-    if arguments.format != "csv":
-        print(f"\n{validate.summary(card)}\nreport card: {arguments.out}")
+    with beside(arguments.out, arguments.machine if arguments.calibrate else None):
+        print(f"machine {machine.name}\n" if arguments.format != "csv" else f"# machine {machine.name}")
+        print(validate.table(card, arguments.format))
+        if arguments.format != "csv":
+            print(f"\n{validate.summary(card)}\nreport card: {target(arguments.out)}")
+    if is_stream(arguments.out):
+        validate.write(rows, machine, arguments.out)
     return CHECK_FAILED if failed else 0
 
 
@@ -199,7 +210,7 @@ def _known_rows(path: str, machine: Any) -> list[Any]:
     from ..calibration import validate
 
     rows = validate.read(path, machine)
-    theirs = (json.loads(Path(path).read_text(encoding="utf-8")).get("calibrated") or {}).get("time")
+    theirs = (json.loads(read_text(path, "validate")).get("calibrated") or {}).get("time")
     mine = (machine.calibrated or {}).get("time")
     if theirs != mine:
         raise InputError(f"{path}: belongs to the calibration of {theirs}, not to that of {mine}: give another --out")

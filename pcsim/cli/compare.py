@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from ..errors import InputError
+from ..streams import check_streams
 from .words import CHECK_FAILED, file_name, positive_number, say
 
 LEFT = "only in OLD, only in NEW or failed in one of them"
@@ -54,6 +55,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
     if arguments.fail_above is not None and arguments.fail_above < 1:
         raise InputError(f"--fail-above must be at least 1, as in 1.05 for 5 % slower, not {arguments.fail_above:g}")
+    check_streams([arguments.old, arguments.new])
     old, new = read(arguments.old), read(arguments.new)
     apart = machine_differences(old, new)
     if apart and not arguments.across_machines:

@@ -41,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="pcsim",
         description="How fast is predictive coding against backprop when layers learn in parallel? "
         "Times one weight update, counts its matrix products, and shows what learning costs.",
+        epilog="Files: what is named - is read from standard input or written to standard output (words for the "
+        "reader then go to standard error; a figure is PNG), and what ends in .gz is packed with gzip.",
     )
     parser.add_argument("--version", action="version", version=f"pcsim {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Parser)
@@ -116,7 +118,12 @@ def _parser() -> argparse.ArgumentParser:
         help="time measured per cell, without checks and warm-up (default 1.5)",
     )
     bench.add_argument("--no-pin", action="store_true", help="do not bind workers to cores")
-    bench.add_argument("--out", type=file_name, metavar="FILE.jsonl", help="results file, written as cells end")
+    bench.add_argument(
+        "--out",
+        type=file_name,
+        metavar="FILE.jsonl",
+        help="results file, written as cells end (.jsonl.gz: packed; -: standard output)",
+    )
     bench.add_argument("--resume", action="store_true", help="continue the results file, skipping finished cells")
     bench.add_argument(
         "--trace",
@@ -168,7 +175,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--backend", choices=["threads", "numpy"], default="threads")
     train.add_argument("--workers", type=number_of_workers, default="auto", metavar="P", help="threads (default auto)")
-    train.add_argument("--out", type=file_name, metavar="FILE.jsonl", help="curves file, written as runs end")
+    train.add_argument(
+        "--out",
+        type=file_name,
+        metavar="FILE.jsonl",
+        help="curves file, written as runs end (.jsonl.gz: packed; -: standard output)",
+    )
     train.add_argument("--resume", action="store_true", help="continue the curves file, skipping finished runs")
     train.add_argument("--figure", type=file_name, metavar="FILE.png", help="draw the curves")
     train.set_defaults(run=run_train)
@@ -176,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_verbs(verbs)
 
     report = verbs.add_parser("report", help="ratio tables with intervals and verdicts from a results file")
-    report.add_argument("results", type=file_name, metavar="FILE.jsonl")
+    report.add_argument("results", type=file_name, metavar="FILE.jsonl", help="results file; - for standard input")
     report.add_argument(
         "--denominator",
         default="best-bp",
@@ -197,8 +209,12 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_verb(verbs)
 
     plot = verbs.add_parser("plot", help="figures from a results or curves file")
-    plot.add_argument("results", type=file_name, metavar="FILE.jsonl")
-    plot.add_argument("--out", type=file_name, required=True, metavar="FILE.png", help=".png, .svg or .pdf")
+    plot.add_argument(
+        "results", type=file_name, metavar="FILE.jsonl", help="results or curves file; - for standard input"
+    )
+    plot.add_argument(
+        "--out", type=file_name, required=True, metavar="FILE.png", help=".png, .svg or .pdf; -: PNG to standard output"
+    )
     plot.add_argument("--denominator", default="best-bp", metavar="NAME", help="as for report (default best-bp)")
     shown = plot.add_mutually_exclusive_group()
     shown.add_argument("--times", action="store_true", help="seconds per update in place of the ratio")

@@ -13,10 +13,12 @@ from typing import Any
 from ..algorithms import Algorithm
 from ..algorithms.registry import names
 from ..errors import InputError
+from ..streams import check_streams, target
 from .calibration import run_calibrate, run_validate
 from .words import (
     algorithm_name,
     algorithms_of,
+    beside,
     file_name,
     positive_number,
     warn_of_time,
@@ -190,6 +192,9 @@ def _simulate(arguments: argparse.Namespace) -> int:
     from ..results import files
     from .display import Display
 
+    check_streams([arguments.machine, arguments.validation])
+    outputs = [arguments.trace, arguments.gantt, arguments.figure, arguments.out]
+    check_streams(outputs)
     one = machine_files.load(arguments.machine)
     card = ""
     if arguments.validation:
@@ -239,7 +244,9 @@ def _simulate(arguments: argparse.Namespace) -> int:
         ):
             cases.append(case)
     shown = _Shown(one, card, arguments.format)
-    _show_cases(arguments, cases, shown, how, single)
+    with beside(*outputs):
+        maps = _show_cases(arguments, cases, shown, single)
+    _write_files(arguments, cases, maps, shown, how)
     return 0
 
 
@@ -250,7 +257,8 @@ def _against(arguments: argparse.Namespace) -> list[Algorithm]:
     return [algorithm for algorithm in wanted if not algorithm.chained] or algorithms_of(arguments, ["ipc"])
 
 
-def _show_cases(arguments: argparse.Namespace, cases: list[Any], shown: _Shown, how: Any, single: bool) -> None:
+def _show_cases(arguments: argparse.Namespace, cases: list[Any], shown: _Shown, single: bool) -> list[Any]:
+    """Print the predictions; returns the maps that were asked for."""
     from ..predict import rows, sweep
     from ..report import predicted
 
@@ -269,7 +277,7 @@ def _show_cases(arguments: argparse.Namespace, cases: list[Any], shown: _Shown, 
             print(f"\nevery BP, {case.name}, {case.workers} workers\n\n{predicted.ladder(case, shown.format)}")
     if arguments.sensitivity:
         _show_sensitivity(arguments, cases[0], shown)
-    _write_files(arguments, cases, maps, shown, how, source)
+    return maps
 
 
 def _show_sensitivity(arguments: argparse.Namespace, case: Any, shown: _Shown) -> None:
@@ -282,34 +290,33 @@ def _show_sensitivity(arguments: argparse.Namespace, case: Any, shown: _Shown) -
     print(layout(["figure", "ratio ×", "change"], body, shown.format))
 
 
-def _write_files(
-    arguments: argparse.Namespace, cases: list[Any], maps: list[Any], shown: _Shown, how: Any, source: str
-) -> None:
+def _write_files(arguments: argparse.Namespace, cases: list[Any], maps: list[Any], shown: _Shown, how: Any) -> None:
     from ..figures import predicted, schedules, style
     from ..predict import rows, sweep
     from ..results.files import Writer
 
-    said = []
+    said, source = [], rows.source(shown.machine, shown.card)
     if arguments.figure:
         if maps:
             figure = predicted.map_figure(maps, source)
         else:
             figure = predicted.curves_figure(cases, source, predicted.longest(cases))
         style.save(figure, arguments.figure)
-        said.append(f"figure: {arguments.figure}")
+        said.append(f"figure: {target(arguments.figure)}")
     if arguments.gantt or arguments.trace:
         timeline, title = sweep.timeline_of(cases[0], shown.machine, arguments.algorithms == ["bp"], how)
         if arguments.gantt:
             style.save(schedules.gantt(timeline.events, title), arguments.gantt)
-            said.append(f"Gantt chart: {arguments.gantt}")
+            said.append(f"Gantt chart: {target(arguments.gantt)}")
         if arguments.trace:
             write(json.dumps(sweep.trace(timeline, title, source)), arguments.trace)
-            said.append(f"trace: {arguments.trace}")
+            said.append(f"trace: {target(arguments.trace)}")
     if arguments.out:
         with Writer(arguments.out, rows.context(shown.machine, shown.card, ["pcsim", *sys.argv[1:]])) as writer:
             for row in rows.rows(cases):
                 writer.write(row)
-        said.append(f"results file: {arguments.out}")
+        said.append(f"results file: {target(arguments.out)}")
     comment = "# " if shown.format == "csv" else ""
     if said:
-        print("\n" + "\n".join(comment + line for line in said))
+        with beside(arguments.trace, arguments.gantt, arguments.figure, arguments.out):
+            print("\n" + "\n".join(comment + line for line in said))

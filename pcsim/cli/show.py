@@ -4,7 +4,8 @@ import argparse
 import json
 
 from ..algorithms.registry import find, names
-from .words import CHECK_FAILED, algorithms_of, say, speaks, write
+from ..streams import target
+from .words import CHECK_FAILED, algorithms_of, beside, say, speaks, write
 
 
 def run_count(arguments: argparse.Namespace) -> int:
@@ -77,7 +78,8 @@ def run_plot(arguments: argparse.Namespace) -> int:
             found = pairs.pairs(results, arguments.denominator)
             figure = ratios.ratio_figure(found, machine=words.machine(results))
     style.save(figure, arguments.out)
-    print(f"figure: {arguments.out}")
+    with beside(arguments.out):
+        print(f"figure: {target(arguments.out)}")
     return 0
 
 

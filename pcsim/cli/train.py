@@ -4,8 +4,9 @@ import argparse
 import sys
 
 from ..errors import InputError
+from ..streams import check_streams, target
 from .bench import kept
-from .words import CHECK_FAILED, INTERRUPTED, algorithms_of, in_a_line, say, warn_of_time
+from .words import CHECK_FAILED, INTERRUPTED, algorithms_of, beside, in_a_line, say, warn_of_time
 
 SLOW = 2e10  # flop/s of one core on a batch: a guess, for a warning
 
@@ -30,6 +31,7 @@ def run_train(arguments: argparse.Namespace) -> int:
         for sizes in hidden
         for algorithm in algorithms_of(arguments)
     ]
+    check_streams([arguments.out, arguments.figure])
     if arguments.figure:
         from ..figures.style import check_suffix
 
@@ -73,13 +75,15 @@ def run_train(arguments: argparse.Namespace) -> int:
         if writer:
             writer.close()
     rows = curves.latest(rows)
-    print(curves.table(rows, arguments.until_loss))
-    if arguments.out:
-        print(f"\ncurves file: {arguments.out}")
+    with beside(arguments.out, arguments.figure):
+        print(curves.table(rows, arguments.until_loss))
+        if arguments.out:
+            print(f"\ncurves file: {target(arguments.out)}")
     if arguments.figure:
         from ..figures.learning import learning_figure
         from ..figures.style import save
 
         save(learning_figure(curves.for_figure(rows)), arguments.figure)
-        print(f"figure: {arguments.figure}")
+        with beside(arguments.out, arguments.figure):
+            print(f"figure: {target(arguments.figure)}")
     return 0

@@ -4,6 +4,7 @@ Nothing slow is imported here, and no verb is known.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from ..checks import is_number, is_whole
 from ..errors import InputError
 from ..host import mpi
 from ..net.activations import ACTIVATIONS
+from ..streams import is_packed, is_stream, packed, write_out
 
 CHECK_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -92,14 +94,21 @@ def say(text: str) -> None:
 
 
 def write(text: str, path: str) -> None:
-    if path == "-":
-        print(text)
+    data = (text + "\n").encode()
+    if is_stream(path):
+        write_out(data)
         return
     try:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text + "\n")
+        with open(path, "wb") as file:
+            file.write(packed(data) if is_packed(path) else data)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from None
+
+
+def beside(*paths: str | None) -> contextlib.AbstractContextManager[Any]:
+    """Within this block, what is printed for the reader goes to standard error where one of the files is standard
+    output."""
+    return contextlib.redirect_stdout(sys.stderr) if any(map(is_stream, paths)) else contextlib.nullcontext()
 
 
 def with_crew(verb: str, work: Callable[[Any], int]) -> int:
@@ -191,7 +200,7 @@ def warn_of_time(verb: str, seconds: float) -> None:
 
 def check_new(path: str | None, suffixes: tuple[str, ...] = ()) -> None:
     """InputError at once where a file could not be made later."""
-    if path is None:
+    if path is None or is_stream(path):
         return
     target = Path(path)
     if target.exists():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
+from ..streams import is_stream, write_out
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -45,22 +46,28 @@ UNITS = ((1.0, "s"), (1e3, "ms"), (1e6, "µs"), (1e9, "ns"))
 
 def check_suffix(path: str | Path) -> None:
     """Raises :class:`InputError` for a name that :func:`save` does not accept."""
+    if is_stream(path):
+        return
     if Path(path).suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: unknown type of figure; end the name in one of {', '.join(SUFFIXES)}")
 
 
 def save(figure: Figure, path: str | Path) -> None:
     """Writes a figure as PNG (200 dots per inch), SVG or PDF, by the suffix; the same figure gives the same bytes.
+    ``-`` is PNG to standard output.
 
     Raises :class:`InputError` for another suffix and for a place that cannot be written.
     """
     check_suffix(path)
-    suffix, drawn = Path(path).suffix.lower(), BytesIO()
+    suffix, drawn = ".png" if is_stream(path) else Path(path).suffix.lower(), BytesIO()
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix, {})
     import matplotlib
 
     with matplotlib.rc_context({"svg.hashsalt": "pcsim"}):
         figure.savefig(drawn, format=suffix[1:], dpi=200, metadata=metadata)
+    if is_stream(path):
+        write_out(drawn.getvalue())
+        return
     try:
         new = not os.path.exists(path)
         try:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..checks import is_number, is_whole
 from ..errors import InputError
+from ..streams import is_stream, read_text, source
 from .machine import COLUMNS, MODELS, Level, Machine, MessageTimes, Segment
 from .prices import ITEMS, MOST, PARTS, SPLIT
 
@@ -121,15 +122,15 @@ def presets() -> list[str]:
 
 
 def load(name: str | Path) -> Machine:
-    """A machine: a preset by its name, or a machine file by its path. InputError in one line that names the field."""
+    """A machine: a preset by its name, or a machine file by its path (- for standard input). InputError in one line
+    that names the field."""
     path = PRESETS / f"{name}.json" if str(name) in presets() else Path(name)
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        hint = "" if "/" in str(name) or "." in str(name) else f"; presets are {', '.join(presets())}"
-        raise InputError(f"{name}: {error.strerror or error}{hint}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not a machine file: not text") from None
+        text = read_text(path, "calibrate")
+    except InputError as error:
+        a_path = "/" in str(name) or "." in str(name) or is_stream(name)
+        raise InputError(str(error) if a_path else f"{error}; presets are {', '.join(presets())}") from None
+    path = source(path)
     try:
         content = json.loads(text, parse_constant=lambda word: float("nan"))
     except (ValueError, RecursionError) as error:

@@ -11,7 +11,6 @@ import json
 import math
 import os
 import reprlib
-import stat
 from codecs import BOM_UTF8
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..streams import CUT, is_packed, is_stream, packed, read_bytes, source, target, why, write_out
 from .fields import SCHEMA, Row, all_finite, check_row
 from .statistics import Floats, bootstrap_interval
 
@@ -71,11 +71,11 @@ def read(path: str | os.PathLike[str], *schemas: str) -> Results:
 
     Raises :class:`InputError`, naming file, line and field, for anything else.
     """
-    path = Path(path)
-    data = _stored(path)
+    data, name = read_bytes(path).text, source(path)
     if not data:
-        raise InputError(f"{path}: {'is empty' if path.is_file() else 'no such file'}; give a file that bench wrote")
-    return _parse(path, data, *(schemas or (SCHEMA,)))[0]
+        there = is_stream(path) or name.is_file()
+        raise InputError(f"{name}: {'is empty' if there else 'no such file'}; give a file that bench wrote")
+    return _parse(name, data, *(schemas or (SCHEMA,)))[0]
 
 
 def latest(rows: list[Row]) -> list[Row]:
@@ -96,12 +96,15 @@ def latest(rows: list[Row]) -> list[Row]:
 
 def check_target(path: str | os.PathLike[str], resume: bool = False) -> None:
     """Raises at once, and touches nothing, for a target that :class:`Writer` would refuse after a long preparation."""
+    if is_stream(path):
+        _check_stream(resume)
+        return
     path = Path(path)
-    data = _stored(path)
+    data, members = read_bytes(path)
     if data and not resume:
         raise InputError(f"{path}: exists already; use --resume to carry on with it, or another name")
     if data and not _cut_header(data, SCHEMA):
-        _parse(path, data, SCHEMA)
+        _whole_end(path, data, members, _parse(path, data, SCHEMA)[1])
     if data:
         with open(path, "rb") as file:
             _lock(file.fileno(), path)
@@ -113,6 +116,7 @@ def check_target(path: str | os.PathLike[str], resume: bool = False) -> None:
 class Writer:
     """Appends rows to a results file, each on the disk before :meth:`write` returns.
 
+    A name that ends in ``.gz`` is packed, each line for itself; ``-`` is standard output, which cannot be resumed.
     ``context`` says where and with what the rows are measured (see :class:`Results`). With ``resume`` an existing
     file is carried on: ``rows`` holds what it has, ``recovered`` says what a crash had cut off (else None) and
     ``warnings`` whether CPU model or pcsim version differ from the first run's. Raises :class:`InputError` for a
@@ -122,18 +126,24 @@ class Writer:
     def __init__(
         self, path: str | os.PathLike[str], context: Mapping[str, Any], resume: bool = False, schema: str = SCHEMA
     ) -> None:
-        self.path, self.schema = Path(path), schema
+        self.path, self.schema = target(path), schema
+        self.packed, self.stream = is_packed(path), is_stream(path)
         self.rows: list[Row] = []
         self.warnings: list[str] = []
         self.recovered: str | None = None
         plain = _plain(context)
-        data = _stored(self.path)
+        if self.stream:
+            _check_stream(resume)
+            self._file = -1
+            write_out(_line({"schema": schema, "context": plain}))
+            return
+        data = read_bytes(self.path).text
         if data and not resume:
             raise InputError(f"{self.path}: exists already; use --resume to carry on with it, or another name")
         try:
             self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         except (OSError, ValueError) as error:
-            raise InputError(f"{self.path}: cannot be written ({_why(error)}); give another place") from None
+            raise InputError(f"{self.path}: cannot be written ({why(error)}); give another place") from None
         try:
             self._begin(plain, schema)
         except BaseException:
@@ -143,7 +153,7 @@ class Writer:
     def _begin(self, plain: dict[str, Any], schema: str) -> None:
         """Take the file for this process, read what it holds, and add the header of this run."""
         _lock(self._file, self.path)
-        data = _stored(self.path)
+        data, members = read_bytes(self.path)
         opening, end = {"schema": schema, "context": plain}, 0
         if data and _cut_header(data, schema):
             self.recovered = f"{self.path}: only a cut header was there; begun again"
@@ -154,11 +164,12 @@ class Writer:
             self.warnings = _differences(self.path, known.context, plain)
             opening = {"resumed": plain}
         first = _line(opening)
+        self.packed = self.packed if not data else members is not None
+        self._end = _whole_end(self.path, data, members, end)
         try:
-            os.ftruncate(self._file, end)
+            os.ftruncate(self._file, self._end)
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written ({_why(error)}); give another place") from None
-        self._end = end
+            raise InputError(f"{self.path}: cannot be written ({why(error)}); give another place") from None
         self._append(first if data[:end].endswith(b"\n") or not end else b"\n" + first)
 
     def write(self, row: Mapping[str, Any]) -> Row:
@@ -190,8 +201,11 @@ class Writer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _append(self, data: bytes) -> None:
-        left = data
+    def _append(self, line: bytes) -> None:
+        if self.stream:
+            write_out(line)
+            return
+        left = data = packed(line) if self.packed else line
         try:
             while left:
                 left = left[os.write(self._file, left) :]
@@ -199,21 +213,24 @@ class Writer:
         except OSError as error:
             with suppress(OSError):  # no half line may stay, to which a later row would be glued
                 os.ftruncate(self._file, self._end)
-            raise InputError(f"{self.path}: cannot be written ({_why(error)}); earlier rows are kept") from None
+            raise InputError(f"{self.path}: cannot be written ({why(error)}); earlier rows are kept") from None
         self._end += len(data)
 
 
-def _stored(path: Path) -> bytes:
-    """The bytes of the file; none if there is no such file."""
-    try:
-        mode = os.stat(path).st_mode
-        if stat.S_ISREG(mode):
-            return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return b""
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({_why(error)})") from None
-    raise InputError(f"{path}: is {'a folder' if stat.S_ISDIR(mode) else 'not an ordinary file'}; give a results file")
+def _check_stream(resume: bool) -> None:
+    if resume:
+        raise InputError("--resume cannot continue standard output: name the file to continue")
+
+
+def _whole_end(path: Path, data: bytes, members: list[tuple[int, int]] | None, end: int) -> int:
+    """Where in the file the first ``end`` bytes of its text end. Of packed text these have to be whole members, as
+    each line is for itself in what pcsim packs."""
+    if members is None:
+        return end
+    text, held = max((both for both in [(0, 0), *members] if both[0] <= end), default=(0, 0))
+    if data[text:end].strip():
+        raise InputError(f"{path}: was packed as a whole and then cut: gunzip it to carry on with it")
+    return held
 
 
 def _lock(file: int, path: Path) -> None:
@@ -237,10 +254,6 @@ def _holder(file: int) -> str:
     return "another process"
 
 
-def _why(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
-
-
 def _line(held: Row) -> bytes:
     return json.dumps(held, allow_nan=False).encode() + b"\n"
 
@@ -256,7 +269,8 @@ def _decoded(line: bytes) -> Any:
 def _cut_header(data: bytes, schema: str) -> bool:
     """Whether a crash left no more than the beginning of our header."""
     header = f'{{"schema": "{schema}"'.encode()
-    begun = data[: len(header)] == header[: len(data)]
+    there = data.removesuffix(CUT)
+    begun = there[: len(header)] == header[: len(there)]
     return begun and b"\n" not in data and _decoded(data) is None
 
 

@@ -1,6 +1,7 @@
 """Results files: what is written is read, whatever cuts or spoils them, and what is refused."""
 
 import errno
+import gzip
 import json
 import os
 from fractions import Fraction
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from pcsim.errors import InputError
 from pcsim.results import fields, files
 from pcsim.results.files import Writer, check_target, configuration, key, latest, read, samples
+from pcsim.streams import packed
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "results-small.jsonl"
 CONTEXT = {"cpu_model": "Made-up CPU", "cores": 2, "versions": {"pcsim": "0.1.0"}}
@@ -230,6 +232,79 @@ def test_wherever_a_crash_cuts_the_file_all_complete_rows_stay(tmp_path_factory,
     assert read(path).warnings == []
 
 
+# --- packed ---
+
+
+def test_a_packed_file_holds_the_same(written, tmp_path):
+    other = tmp_path / "run.jsonl.gz"
+    with Writer(other, CONTEXT) as writer:
+        writer.write(ROW)
+        assert gzip.decompress(other.read_bytes()).endswith(b"}\n")  # whole after each line
+        writer.write(ROW | {"depth": 16})
+    assert gzip.decompress(other.read_bytes()) == written.read_bytes()
+    assert read(other).rows == read(written).rows
+    with Writer(other, CONTEXT, resume=True) as writer:
+        writer.write(ROW | {"depth": 32})
+    assert [row["depth"] for row in read(other).rows] == [8, 16, 32]
+    assert "--resume" in complaint(other, lambda path: Writer(path, CONTEXT))
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_wherever_a_crash_cuts_a_packed_file_all_complete_rows_stay(tmp_path_factory, data):
+    texts = FIXTURE.read_bytes().splitlines(keepends=True)[:4]
+    ends = np.cumsum([len(packed(text)) for text in texts]).tolist()
+    cut = data.draw(st.integers(0, ends[-1]) | st.sampled_from(ends))
+    complete = sum(cut >= end for end in ends) - 1
+    path = tmp_path_factory.mktemp("cut") / "run.jsonl.gz"
+    path.write_bytes(b"".join(map(packed, texts))[:cut])
+    rows = [json.loads(line) for line in texts[1:]][: max(complete, 0)]
+    if complete < 0:
+        complaint(path)
+    else:
+        known = read(path)
+        assert known.rows == rows
+        assert len(known.warnings) == (cut not in ends)
+        check_target(path, resume=True)
+    with Writer(path, read(FIXTURE).context, resume=True) as writer:
+        assert writer.rows == rows
+        assert (writer.recovered is None) == (cut in (0, *ends))
+        writer.write(ROW)
+    assert [row["depth"] for row in read(path).rows] == [*(row["depth"] for row in rows), 8]
+    assert read(path).warnings == []
+    gzip.decompress(path.read_bytes())
+
+
+def test_a_file_that_was_packed_as_a_whole_is_read_and_carried_on(written):
+    whole = gzip.compress(written.read_bytes())
+    written.write_bytes(whole)
+    with Writer(written, CONTEXT, resume=True) as writer:
+        writer.write(ROW | {"depth": 32})
+    assert [row["depth"] for row in read(written).rows] == [8, 16, 32]
+    assert written.read_bytes().startswith(whole)
+
+
+def test_one_that_was_cut_as_a_whole_is_read_but_not_carried_on(written):
+    cut = gzip.compress(written.read_bytes())[:-4]
+    written.write_bytes(cut)
+    assert [row["depth"] for row in read(written).rows] == [8]
+    for call in (lambda path: Writer(path, CONTEXT, resume=True), lambda path: check_target(path, resume=True)):
+        assert "gunzip it" in complaint(written, call)
+    assert written.read_bytes() == cut
+
+
+def test_rows_on_standard_output(capsysbinary):
+    check_target("-")
+    with Writer("-", CONTEXT) as writer:
+        assert json.loads(capsysbinary.readouterr().out)["context"] == CONTEXT
+        writer.write(ROW)
+        assert json.loads(capsysbinary.readouterr().out)["depth"] == 8
+    for call in (lambda: Writer("-", CONTEXT, resume=True), lambda: check_target("-", resume=True)):
+        with pytest.raises(InputError, match="--resume cannot continue standard output"):
+            call()
+    assert capsysbinary.readouterr().out == b""
+
+
 # --- reading ---
 
 
@@ -368,7 +443,8 @@ def test_no_bytes_whatever_crash_the_reader(tmp_path_factory, garbage, headed):
     except InputError:
         before = path.read_bytes()
         complaint(path)
-        if not b'{"schema": "pcsim-results/1"'.startswith(before):  # that would be a cut header
+        # The beginning of a header, plain or packed, is one that was cut.
+        if not b'{"schema": "pcsim-results/1"'.startswith(before) and not before.startswith(b"\x1f"):
             complaint(path, lambda path: Writer(path, CONTEXT, resume=True))
             assert path.read_bytes() == before
     else:

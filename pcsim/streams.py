@@ -1,0 +1,168 @@
+"""Files as a user names them: plain, packed by gzip (``.gz``), or ``-`` for standard input and output.
+
+It must never know what the bytes mean. What is packed is known by its first bytes when it is read, and by its name when
+it is written.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import stat
+import sys
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from .errors import InputError
+
+STREAM = "-"
+
+LARGEST_BYTES = 2**31  # that a packed file may unpack to
+DENSEST = 500  # bytes from one, of large files: rows of results give 10 or fewer, and gzip cannot give more than 1032
+
+CUT = b"\0" + os.urandom(8).hex().encode()  # what is missing of a packed file that was cut: no file holds this
+
+_PIECE = 2**16
+
+_MAGIC = b"\x1f\x8b"
+
+
+class Unpacked(NamedTuple):
+    """The bytes of a file, unpacked. ``members`` says where each whole gzip member ends, in the text and in the file;
+    None where the file is not packed. If the last member is cut, the text ends in :data:`CUT`."""
+
+    text: bytes
+    members: list[tuple[int, int]] | None
+
+
+def is_stream(path: str | os.PathLike[str] | None) -> bool:
+    """Whether the name stands for standard input or output."""
+    return path is not None and os.fspath(path) == STREAM
+
+
+def is_packed(path: str | os.PathLike[str]) -> bool:
+    """Whether what is written under the name is packed."""
+    return os.fspath(path).lower().endswith(".gz")
+
+
+def source(path: str | os.PathLike[str]) -> Path:
+    """What a file that is read is called in messages."""
+    return Path("standard input" if is_stream(path) else path)
+
+
+def target(path: str | os.PathLike[str]) -> Path:
+    """What a file that is written is called in messages."""
+    return Path("standard output" if is_stream(path) else path)
+
+
+def check_streams(paths: Iterable[str | None]) -> None:
+    """InputError where more than one of the files is standard input, or standard output."""
+    if sum(map(is_stream, paths)) > 1:
+        raise InputError(f"only one file can be {STREAM}: name the others")
+
+
+def read_bytes(path: str | os.PathLike[str], made_by: str = "bench") -> Unpacked:
+    """What an ordinary file or standard input holds, unpacked; nothing if there is no such file. InputError where it
+    cannot be read, is not an ordinary file, or would fill the memory."""
+    if is_stream(path):
+        stream = getattr(sys.stdin, "buffer", None)
+        data = stream.read() if stream else b""
+    else:
+        try:
+            mode = os.stat(path).st_mode
+            if not stat.S_ISREG(mode):
+                what = "a folder" if stat.S_ISDIR(mode) else "not an ordinary file"
+                raise InputError(f"{path}: is {what}; give a file that {made_by} wrote")
+            data = Path(path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return Unpacked(b"", None)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: cannot be read ({why(error)})") from None
+    return unpack(data, source(path)) if data[:2] in (_MAGIC, _MAGIC[:1]) else Unpacked(data, None)
+
+
+def read_text(path: str | os.PathLike[str], made_by: str) -> str:
+    """The text of a whole file, or of standard input; InputError for none, and for half a file."""
+    text, _ = read_bytes(path, made_by)
+    if not text:
+        there = is_stream(path) or os.path.exists(path)
+        raise InputError(f"{source(path)}: {'is empty' if there else 'No such file or directory'}")
+    if text.endswith(CUT):
+        raise InputError(f"{source(path)}: its gzip data end too early; give the whole file")
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        raise InputError(f"{source(path)}: is not text, so not a file that {made_by} wrote") from None
+
+
+def unpack(data: bytes, where: object) -> Unpacked:
+    """Unpacks gzip members, one after the other; the last may be cut. InputError for damaged data, and for some that
+    would unpack to gigabytes of the same."""
+    texts: list[bytes] = []
+    members: list[tuple[int, int]] = []
+    at = size = 0
+    while at < len(data) and (data[at] or data[at:].strip(b"\0")):  # zeros may follow the last member
+        engine, fed, more = zlib.decompressobj(wbits=31), at, True
+        try:
+            while not engine.eof and (more or engine.unconsumed_tail or fed < len(data)):
+                piece = engine.unconsumed_tail or data[fed : fed + _PIECE]
+                fed += 0 if engine.unconsumed_tail else len(piece)
+                texts.append(engine.decompress(piece, 16 * _PIECE))
+                more = bool(texts[-1])
+                size += len(texts[-1])
+                _check_size(size, len(data), where)
+        except zlib.error as error:
+            raise InputError(f"{where}: damaged gzip data ({error})") from None
+        if not engine.eof:
+            text = b"".join(texts)
+            begun = text[members[-1][0] if members else 0 :].rstrip(b"\n")
+            return Unpacked(text[: members[-1][0] if members else 0] + begun[:-1] + CUT, members)
+        at = fed - len(engine.unused_data)
+        members.append((size, at))
+    return Unpacked(b"".join(texts), members)
+
+
+def _check_size(size: int, packed: int, where: object) -> None:
+    if size > LARGEST_BYTES:
+        raise InputError(f"{where}: unpacks to more than {LARGEST_BYTES:,} bytes; expected fewer")
+    if size > 2**26 and size > DENSEST * packed:
+        raise InputError(f"{where}: unpacks {packed:,} bytes to more than {size:,} that are all alike; expected text")
+
+
+def packed(data: bytes) -> bytes:
+    """One gzip member, the same for the same bytes."""
+    return gzip.compress(data, mtime=0)
+
+
+def write_out(data: bytes) -> None:
+    """To standard output, at once."""
+    sys.stdout.flush()
+    stream = getattr(sys.stdout, "buffer", None)
+    if stream:
+        stream.write(data)
+    else:
+        sys.stdout.write(data.decode())
+    sys.stdout.flush()
+
+
+def write_whole(text: str, path: str | os.PathLike[str]) -> None:
+    """A whole file in place of what stood there, or nothing; InputError where it cannot be written."""
+    data = (text + "\n").encode()
+    if is_stream(path):
+        write_out(data)
+        return
+    goal = Path(path)
+    part = goal.with_name(goal.name + ".part")
+    try:
+        part.write_bytes(packed(data) if is_packed(path) else data)
+        os.replace(part, goal)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise InputError(f"cannot write {path}: {error.strerror}") from None
+
+
+def why(error: Exception) -> str:
+    """What the system says of an error."""
+    return getattr(error, "strerror", None) or str(error)
