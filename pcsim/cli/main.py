@@ -204,6 +204,12 @@ def _parser() -> argparse.ArgumentParser:
         "from more workers, the cost of a step of PC and Z-IL compared with one of iPC, scaling and exchange of MPI "
         "ranks, or every row",
     )
+    report.add_argument(
+        "--html",
+        type=file_name,
+        metavar="FILE.html",
+        help="write one page with figures, tables that sort and the context in place of a table; it opens offline",
+    )
     report.set_defaults(run=run_report)
 
     compare.add_verb(verbs)

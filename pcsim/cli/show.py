@@ -39,6 +39,14 @@ def run_report(arguments: argparse.Namespace) -> int:
     results.rows[:] = latest(results.rows)
     for warning in results.warnings:
         say(f"pcsim report: {warning}")
+    if arguments.html:
+        from ..report.html import page
+        from ..streams import write_whole
+
+        write_whole(page(results, arguments.denominator), arguments.html)
+        with beside(arguments.html):
+            print(f"page: {target(arguments.html)}")
+        return 0
     if arguments.show in ("table", "verdicts"):
         show = {"table": ratios.table, "verdicts": ratios.verdicts}[arguments.show]
         print(show(results, arguments.denominator, arguments.format))

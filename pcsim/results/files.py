@@ -259,9 +259,12 @@ def _line(held: Row) -> bytes:
 
 
 def _decoded(line: bytes) -> Any:
-    """What the JSON text says; None for anything that is not JSON."""
+    """What the JSON text says, half a surrogate pair as a question mark; None for anything that is not JSON."""
     try:
-        return json.loads(line.removeprefix(BOM_UTF8).decode())
+        found = json.loads(line.removeprefix(BOM_UTF8).decode())
+        if b"\\ud" in line.lower():  # no font, no terminal and no file takes such a half
+            found = json.loads(json.dumps(found, ensure_ascii=False).encode(errors="replace"))
+        return found
     except (ValueError, RecursionError):
         return None
 

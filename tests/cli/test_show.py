@@ -1,6 +1,9 @@
 """count and doctor as a user meets them."""
 
 import json
+from pathlib import Path
+
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "results-small.jsonl"
 
 
 def test_count_prints_table_4(pcsim):
@@ -31,3 +34,19 @@ def test_what_is_given_twice_is_shown_once(pcsim):
     twice = pcsim("count", "--depths", 2, 2, "--workers", 1, 1, "--steps", 3, 3, "--algorithms", "pc", "pc")
     assert twice == pcsim("count", "--depths", 2, "--workers", 1, "--steps", 3, "--algorithms", "pc")
     assert twice[0] == 0
+
+
+def test_a_report_as_a_page(pcsim, tmp_path):
+    code, out, err = pcsim("report", FIXTURE, "--html", tmp_path / "page.html")
+    assert (code, out, err) == (0, f"page: {tmp_path / 'page.html'}\n", "")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert text.startswith("<!DOCTYPE html>")
+    assert text.endswith("</html>\n")
+    code, out, err = pcsim("report", FIXTURE, "--html", "-")
+    assert (code, out) == (0, text)
+    assert "page: standard output" in err
+
+
+def test_a_page_into_nowhere_is_one_line(pcsim, tmp_path):
+    code, out, err = pcsim("report", FIXTURE, "--html", tmp_path / "missing" / "page.html")
+    assert (code, out, err.count("\n")) == (2, "", 1)

@@ -316,6 +316,13 @@ def test_the_fixture_says_that_it_is_made_up():
     assert any(row["error"] for row in known.rows)
 
 
+def test_half_a_surrogate_pair_is_a_question_mark(written):
+    """It can be written as JSON, and in no other way."""
+    put(written, variant="a\ud800b\U0001f600", activation="\\ud800")
+    row = read(written).rows[1]
+    assert (row["variant"], row["activation"]) == ("a?b\U0001f600", "\\ud800")
+
+
 def put(path, **changes):
     """Line 3 of the file with these fields; a field ``...`` is taken out."""
     every = lines(path)
