@@ -16,6 +16,11 @@ WIDTHS = (32, 64, 128, 256, 512, 1024)
 
 FULL_BATCH, FULL_BATCH_WIDTH = 250, 64
 
+SECONDS = 1.5  # measured per cell
+
+# A first look at both ends of small nets, in about 20 s on two cores: depths, widths, batches, seconds of a cell.
+QUICK_DEPTHS, QUICK_WIDTHS, QUICK_BATCHES, QUICK_SECONDS = (4, 16), (64, 256), (1,), 0.5
+
 
 def grid(
     depths: Sequence[int] | None, widths: Sequence[int] | None, batches: Sequence[int] | None, **common: object

@@ -26,6 +26,9 @@ from .work import memory_needed
 SLOW = 5e9  # flop/s of one core where weights come from memory: a guess, for a warning
 
 
+QUICK = "a first look: intervals are wide, and a re-run may lie outside them"
+
+
 @dataclass
 class Progress:
     """Where a sweep stands: cell ``number`` (from 1) of ``total`` is about to be measured, or was skipped."""
@@ -56,6 +59,7 @@ class Sweep:
     ranks: Sequence[int] = ()  # on MPI: numbers of ranks to measure, in place of ``workers``
     threads: int = 1  # of each rank
     grown: Mapping[Case, Sequence[int]] | None = None  # weak scaling: the numbers of ranks of each case
+    quick: bool = False  # a first look: ceilings from short samples, and every row says so
 
     def check(self, oversubscribe: bool = False) -> None:
         """Raise InputError now for what would fail later: too many workers, too little memory."""
@@ -97,7 +101,7 @@ class Sweep:
         Less than 0.1 s per cell asks for a glimpse, for which shorter samples do.
         """
         counts = {len(usable_cores()) if w == "auto" else int(w) for w in self.workers} | {1, len(usable_cores())}
-        seconds = min(0.004, self.budget / 25)
+        seconds = min(0.001 if self.quick else 0.004, self.budget / 25)
         return measure_ceilings(sorted(counts), np.dtype(self.cases[0].dtype), self.pin, seconds)
 
     def run(
@@ -121,7 +125,8 @@ class Sweep:
             runners = self.contenders(case)
             if self.launches == 1:
                 options: dict[str, Any] = {"ceilings": ceilings, "compile_seconds": compile_seconds}
-                yield from measure_cell(case, runners, budget=self.budget, pin=self.pin, **options)
+                for row in measure_cell(case, runners, budget=self.budget, pin=self.pin, **options):
+                    yield row | {"warnings": [*row["warnings"], QUICK]} if self.quick else row
                 continue
             for launch in range(self.launches):
                 yield from measure_afresh(case, runners, self.budget, self.pin, ceilings, launch)

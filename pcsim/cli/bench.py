@@ -50,19 +50,23 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
     from ..figures.style import save
     from ..host.context import capture, usable_cores
     from ..report import ranks, ratios
+    from ..report.one_cell import one_cell
     from ..results.files import Results, Writer, check_target, latest
     from .display import Display
 
     if arguments.resume and not arguments.out:
         raise InputError("--resume requires --out: the results file to continue")
+    if arguments.quick and arguments.launches > 1:
+        raise InputError("--quick is one process: leave out --launches, or --quick")
     cores = len(usable_cores())
     for word in arguments.peer_python:
         name, _, python = word.partition("=")
         use_python(name, python)
+    quick: dict[str, Any] = {}
+    if arguments.quick:
+        quick = {"depths": grid.QUICK_DEPTHS, "widths": grid.QUICK_WIDTHS, "batches": grid.QUICK_BATCHES}
     cells = grid.grid(
-        arguments.depths,
-        arguments.widths,
-        arguments.batches,
+        *(getattr(arguments, name) or quick.get(name) for name in ("depths", "widths", "batches")),
         dtype=arguments.dtype,
         activation=arguments.activation,
     )
@@ -78,9 +82,10 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
         algorithms_of(arguments),
         () if crew else arguments.workers or [*sorted({1, cores}), "auto"],
         grid.resolve_baselines(arguments.baselines, arguments.backend),
-        arguments.seconds,
+        arguments.seconds or (grid.QUICK_SECONDS if arguments.quick else grid.SECONDS),
         not arguments.no_pin,
         arguments.launches,
+        quick=arguments.quick,
         **on_ranks,
     )
     plan.check(arguments.oversubscribe)
@@ -133,7 +138,11 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
     rows = latest(rows)
     results = Results(Path(arguments.out or "(not written)"), context, rows)
     with beside(arguments.out):
-        if {"ipc", "bp"} <= {row["algorithm"] for row in rows if row["error"] is None}:
+        if arguments.quick:
+            print(f"{sweep.QUICK}: measure again without --quick\n")
+        if line := one_cell(results):
+            print("\n".join([line, *ratios.source_and_doubts(results)]))
+        elif {"ipc", "bp"} <= {row["algorithm"] for row in rows if row["error"] is None}:
             print(ratios.table(results, "best-bp"), end="\n\n")
             if "serial" in plan.baselines:
                 print(ratios.table(results, "paper-style"), end="\n\n")

@@ -114,8 +114,13 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--seconds",
         type=positive_number,
-        default=1.5,
         help="time measured per cell, without checks and warm-up (default 1.5)",
+    )
+    bench.add_argument(
+        "--quick",
+        action="store_true",
+        help="a first look in about 20 s on two cores: depths 4 16, widths 64 256, batch 1 and 0.5 s per cell unless "
+        "told otherwise; every row is marked, since its interval is wide",
     )
     bench.add_argument("--no-pin", action="store_true", help="do not bind workers to cores")
     bench.add_argument(

@@ -261,7 +261,12 @@ def summary(results: Results, denominator: str = HEADLINE) -> list[str]:
         lines += [f"Best ratio: {_in_words(some[0])}.", f"Worst ratio: {_in_words(some[-1])}."]
         places = "; ".join(f"{place_words(pair)} ({short(pair['ratio'])})" for pair in lost)
         lines.append(f"iPC loses at {places}." if lost else "iPC loses in none of them.")
-    lines.append(f"Source: {machine(results)}.")
+    return lines + source_and_doubts(results)
+
+
+def source_and_doubts(results: Results) -> list[str]:
+    """Where the results come from, and what in them is unsteady, failed or else to be known."""
+    lines = [f"Source: {machine(results)}."]
     shaky = [who(row) for row in results.rows if unsteady(row)]
     if shaky:
         lines.append(f"Unsteady, to be measured again on a quieter machine or for longer: {first_few(shaky)}.")

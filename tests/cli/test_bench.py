@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from pcsim.bench.sweep import QUICK
 from pcsim.errors import InputError
 from pcsim.results.files import Writer, read
 
@@ -98,3 +99,29 @@ def test_a_disk_that_fills_up_keeps_what_was_measured(pcsim, monkeypatch, tmp_pa
     assert (code, out) == (1, "")
     assert "No space left on device; what was finished is kept in " in err
     assert len(read(tmp_path / "r.jsonl").rows) == 1
+
+
+def test_one_cell_is_one_line(pcsim):
+    code, out, _ = pcsim(*BENCH, "--depths", 2)
+    assert code == 0
+    first, second, *_ = out.splitlines()
+    assert first.startswith("iPC ÷ best BP, measured seconds per weight update: ")
+    assert second.startswith("Source: ")
+    ratio = first.split(": ")[1].split(" ")[0]
+    assert out.count(f" {ratio} ") == 1
+    assert "Best ratio" not in out
+
+
+def test_a_quick_look_marks_its_rows(pcsim, tmp_path):
+    code, out, _ = pcsim(*BENCH, "--quick", "--out", tmp_path / "quick.jsonl")
+    assert code == 0
+    assert out.startswith(QUICK)
+    rows = read(tmp_path / "quick.jsonl").rows
+    assert {(row["depth"], row["width"]) for row in rows} == {(2, 8), (3, 8)}  # what is told goes before
+    assert all(QUICK in row["warnings"] for row in rows)
+    assert QUICK in pcsim("report", tmp_path / "quick.jsonl", "--show", "details")[1]
+
+
+def test_a_quick_look_is_one_process(pcsim):
+    code, out, err = pcsim("bench", "--quick", "--launches", 2)
+    assert (code, out, err.count("\n")) == (2, "", 1)
