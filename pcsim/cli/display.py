@@ -1,5 +1,6 @@
 """Progress on standard error: a bar with the time left on a terminal, a plain line for each cell or run elsewhere."""
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ class Display:
         self.began = time.monotonic()
         self.tenths = -1
         self.compiling = _Compiling(self.note)
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):  # there no bar can be drawn
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

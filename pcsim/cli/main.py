@@ -15,7 +15,7 @@ from ..algorithms import ALGORITHMS
 from ..errors import InputError
 from ..host import mpi
 from ..version import __version__
-from . import compare, predict
+from . import compare, completion, predict
 from .bench import run_bench
 from .interrupts import end_with_threads, ended_in_time
 from .show import run_count, run_doctor, run_plot, run_report
@@ -42,9 +42,11 @@ def _parser() -> argparse.ArgumentParser:
         description="How fast is predictive coding against backprop when layers learn in parallel? "
         "Times one weight update, counts its matrix products, and shows what learning costs.",
         epilog="Files: what is named - is read from standard input or written to standard output (words for the "
-        "reader then go to standard error; a figure is PNG), and what ends in .gz is packed with gzip.",
+        "reader then go to standard error; a figure is PNG), and what ends in .gz is packed with gzip. "
+        "Where NO_COLOR is set, nothing is coloured.",
     )
     parser.add_argument("--version", action="version", version=f"pcsim {__version__}")
+    completion.add_flag(parser)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Parser)
 
     bench = verbs.add_parser("bench", help="time one weight update per algorithm over depths, widths and batches")
