@@ -12,6 +12,7 @@ import stat
 import sys
 import zlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -153,14 +154,20 @@ def write_whole(text: str, path: str | os.PathLike[str]) -> None:
     if is_stream(path):
         write_out(data)
         return
-    goal = Path(path)
-    part = goal.with_name(goal.name + ".part")
+    data, part = packed(data) if is_packed(path) else data, None
     try:
-        part.write_bytes(packed(data) if is_packed(path) else data)
+        if os.path.exists(path) and not os.path.isfile(path):  # a device or a pipe is written to, and stays what it is
+            Path(path).write_bytes(data)
+            return
+        goal = Path(os.path.realpath(path))  # what a link names is replaced, not the link
+        part = goal.with_name(goal.name + ".part")
+        part.write_bytes(data)
         os.replace(part, goal)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        if part:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+        raise InputError(f"cannot write {path}: {why(error)}") from None
 
 
 def why(error: Exception) -> str:

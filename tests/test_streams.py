@@ -119,6 +119,22 @@ def test_a_whole_file_or_nothing(tmp_path, capsysbinary):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.json.GZ"]
 
 
+def test_what_is_no_file_stays_what_it_is(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_whole("text", tmp_path / "pipe")
+    assert os.read(reader, 100) == b"text\n"
+    os.close(reader)
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    write_whole("text", tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text() == "text\n"
+    for place in (tmp_path, "nul\0"):
+        with pytest.raises(InputError, match="cannot write"):
+            write_whole("text", place)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link", "pipe"]
+
+
 def test_output_without_bytes(monkeypatch):
     """As notebooks and tests replace it."""
     shown = io.StringIO()

@@ -60,7 +60,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     apart = machine_differences(old, new)
     if apart and not arguments.across_machines:
         raise InputError(
-            f"{arguments.old} and {arguments.new} are of different machines: {', '.join(apart)}; "
+            f"{old.path} and {new.path} are of different machines: {', '.join(apart)}; "
             "add --across-machines if they are to be compared all the same"
         )
     found = changes(old, new, arguments.denominator, arguments.difference)

@@ -4,6 +4,7 @@ import argparse
 import json
 
 from ..algorithms.registry import find, names
+from ..errors import InputError
 from ..streams import target
 from .words import CHECK_FAILED, algorithms_of, beside, say, speaks, write
 
@@ -35,6 +36,8 @@ def run_report(arguments: argparse.Namespace) -> int:
     from ..report import ranks, ratios
     from ..results.files import latest, read
 
+    if arguments.html and (arguments.show, arguments.format) != ("table", "text"):
+        raise InputError("--html shows everything in its own format: leave out --show and --format")
     results = read(arguments.results)
     results.rows[:] = latest(results.rows)
     for warning in results.warnings:

@@ -48,5 +48,7 @@ def test_a_report_as_a_page(pcsim, tmp_path):
 
 
 def test_a_page_into_nowhere_is_one_line(pcsim, tmp_path):
-    code, out, err = pcsim("report", FIXTURE, "--html", tmp_path / "missing" / "page.html")
-    assert (code, out, err.count("\n")) == (2, "", 1)
+    for words in ([tmp_path / "missing" / "page.html"], [tmp_path / "page.html", "--format", "csv"]):
+        code, out, err = pcsim("report", FIXTURE, "--html", *words)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+    assert list(tmp_path.iterdir()) == []
