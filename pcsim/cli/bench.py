@@ -127,6 +127,8 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
         if crew:  # the other ranks may be in the middle of a message
             mpi.abort(INTERRUPTED)
         return INTERRUPTED
+    except BrokenPipeError:  # whoever reads what goes to standard output has enough
+        raise
     except (InputError, OSError) as error:  # a full disk, for example
         if not rows or crew:
             raise

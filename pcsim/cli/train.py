@@ -66,6 +66,8 @@ def run_train(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         say(f"pcsim train: interrupted; {kept(arguments.out, bool(rows))}")
         return INTERRUPTED
+    except BrokenPipeError:  # whoever reads what goes to standard output has enough
+        raise
     except (InputError, OSError) as error:  # a full disk, for example
         if not rows:
             raise

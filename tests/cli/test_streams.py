@@ -112,6 +112,17 @@ def test_learning_curves_on_standard_output(pcsim, tmp_path):
     assert "already trained" in err
 
 
+def test_a_reader_that_has_enough_is_no_error():
+    words = "train --depths 2 --hidden 8 --samples 20 --updates 3 --backend numpy --record-every 1 --out -"
+    steps = " ".join(map(str, range(1, 30)))
+    command = f"set -o pipefail; {sys.executable} -m pcsim {words} --algorithms pc --steps {steps} | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["schema"] == "pcsim-curves/1"
+    assert "Error" not in done.stderr
+    assert "Broken" not in done.stderr
+
+
 @pytest.mark.parametrize(
     "words",
     [
