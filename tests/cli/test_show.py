@@ -1,6 +1,7 @@
 """count and doctor as a user meets them."""
 
 import json
+import os
 
 
 def test_count_prints_table_4(pcsim):
@@ -31,3 +32,19 @@ def test_what_is_given_twice_is_shown_once(pcsim):
     twice = pcsim("count", "--depths", 2, 2, "--workers", 1, 1, "--steps", 3, 3, "--algorithms", "pc", "pc")
     assert twice == pcsim("count", "--depths", 2, "--workers", 1, "--steps", 3, "--algorithms", "pc")
     assert twice[0] == 0
+
+
+def test_doctor_prints_commands_and_runs_none(pcsim, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr("pcsim.doctor.here.PROBES", {})  # facts alone are asked for here
+    code, out, _ = pcsim("doctor")
+    assert "pcsim doctor --fix" in out
+    code, out, _ = pcsim("doctor", "--fix")
+    assert code == 0
+    assert "unset OMP_NUM_THREADS" in out.splitlines()
+    assert os.environ["OMP_NUM_THREADS"] == "1"
+    pcsim("doctor", "--json", tmp_path / "d.json")
+    fixes = json.loads((tmp_path / "d.json").read_text())["fixes"]
+    assert "unset OMP_NUM_THREADS" in [fix["command"] for fix in fixes]
+    code, _, complaint = pcsim("doctor", "--fix", "--json", "-")
+    assert (code, "not allowed with" in complaint) == (2, True)
