@@ -6,11 +6,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALL := $(if $(shell command -v uv),uv pip install --quiet --compile-bytecode --python $(BIN)/python,$(PIP))
 STAMP := $(shell date +%Y%m%d-%H%M%S)
+# What is installed: this folder, so that an edit counts at once, or a wheel: make test SOURCE=dist/pcsim-….whl
+SOURCE ?= -e .
 # What the tests may use beside pcsim: EXTRAS=test,mpi brings MPI, and with it the tests that start ranks.
 EXTRAS ?= test
 # Processes that share the tests, a file at a time. Not one for each core: tests start threads and ranks of their own.
 PROCESSES ?= 2
-PYTEST_SHARED = $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+# Not python -m pytest, which would import this folder where a wheel is installed.
+PYTEST_SHARED = $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 RESULTS ?= results/bench-$(STAMP).jsonl
 
 .PHONY: bench benchmarks test test-quick check docs clean
@@ -48,12 +51,12 @@ $(VENV)/made:
 	@touch $@
 
 $(VENV)/installed: $(VENV)/made setup.cfg pyproject.toml
-	$(INSTALL) -e .
+	$(INSTALL) $(SOURCE)
 	@touch $@
 
 # With extras: $(VENV)/with-test,mpi.
 $(VENV)/with-%: $(VENV)/made setup.cfg pyproject.toml
-	$(INSTALL) -e '.[$*]'
+	$(INSTALL) $(SOURCE)'[$*]'
 	@touch $@ $(VENV)/installed
 
 clean:
