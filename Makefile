@@ -16,7 +16,7 @@ PROCESSES ?= 2
 PYTEST_SHARED = $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 RESULTS ?= results/bench-$(STAMP).jsonl
 
-.PHONY: bench benchmarks test test-quick check docs clean
+.PHONY: bench benchmarks test test-quick check notebooks docs release-check clean
 
 bench: $(VENV)/installed
 	@mkdir -p $(dir $(RESULTS))
@@ -35,6 +35,10 @@ test: $(VENV)/with-$(EXTRAS)
 test-quick: $(VENV)/with-$(EXTRAS)
 	PCSIM_TEST_CACHE=$(VENV)/compiled $(PYTEST_SHARED) -m "not slow" $(PYTEST)
 
+# Executes the notebooks and keeps what they show; on a quiet machine, as 03 measures seconds.
+notebooks: $(VENV)/with-$(EXTRAS)
+	$(BIN)/python scripts/run_notebooks.py
+
 # Installed once for both: make check test EXTRAS=test,mpi,dev
 check: $(VENV)/with-$(if $(findstring dev,$(EXTRAS)),$(EXTRAS),dev)
 	$(BIN)/ruff check .
@@ -44,6 +48,10 @@ check: $(VENV)/with-$(if $(findstring dev,$(EXTRAS)),$(EXTRAS),dev)
 # The site, without a network: docs/_build/html/index.html. A warning, such as of a link to nowhere, is an error.
 docs: $(VENV)/with-$(if $(findstring docs,$(EXTRAS)),$(EXTRAS),docs)
 	$(BIN)/sphinx-build -W --keep-going --quiet docs docs/_build/html
+
+# Source distribution and wheel in dist/, and all that a release must pass, a line for each step.
+release-check: $(VENV)/with-$(EXTRAS),docs,release
+	$(BIN)/python scripts/release_check.py
 
 $(VENV)/made:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pcsim needs Python 3.11 or newer: make PYTHON=python3.12 …")'
@@ -60,4 +68,4 @@ $(VENV)/with-%: $(VENV)/made setup.cfg pyproject.toml
 	@touch $@ $(VENV)/installed
 
 clean:
-	rm -rf $(VENV) build *.egg-info docs/_build docs/_generated docs/notebooks
+	rm -rf $(VENV) build dist *.egg-info docs/_build docs/_generated docs/notebooks
