@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALL := $(if $(shell command -v uv),uv pip install --quiet --compile-bytecode --python $(BIN)/python,$(PIP))
 STAMP := $(shell date +%Y%m%d-%H%M%S)
-# What is installed: this folder, so that an edit counts at once, or a wheel: make test SOURCE=dist/pcsim-….whl
-SOURCE ?= -e .
+# What is installed: this folder, so that an edit counts at once, or a wheel: make test WHEEL=dist/pcsim-….whl
+WHEEL ?=
+SOURCE = $(if $(WHEEL),$(WHEEL),-e .)
 # What the tests may use beside pcsim: EXTRAS=test,mpi brings MPI, and with it the tests that start ranks.
 EXTRAS ?= test
 # Processes that share the tests, a file at a time. Not one for each core: tests start threads and ranks of their own.

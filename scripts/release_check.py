@@ -128,10 +128,14 @@ def wheel(out):
     with tempfile.TemporaryDirectory() as folder:
         run(sys.executable, "-m", "venv", folder)
         python = Path(folder) / "bin" / "python"
-        install = ["uv", "pip", "install", "--python", python] if shutil.which("uv") else [python, "-m", "pip", "install"]
+        install = (
+            ["uv", "pip", "install", "--python", python] if shutil.which("uv") else [python, "-m", "pip", "install"]
+        )
         run(*install, distribution(out, ".whl"))
-        run(*install, "--no-deps", "kernels")
-        where = "import pcsim.kernels, importlib.util as u; print(u.find_spec('kernels').origin != pcsim.kernels.__file__)"
+        run(*install, "kernels")
+        where = (
+            "import pcsim.kernels, importlib.util as u; print(u.find_spec('kernels').origin != pcsim.kernels.__file__)"
+        )
         if run(python, "-c", where, cwd=folder).strip() != "True":
             raise Failed("pcsim's kernels stand in front of PyPI's package of that name")
         run(Path(folder) / "bin" / "pcsim", "count", "--depths", 32, cwd=folder)
