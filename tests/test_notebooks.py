@@ -156,6 +156,16 @@ def test_ordinary_outputs_are_no_fault():
     assert faults(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=[shown])]), ["home-1"]) == []
 
 
+def test_another_text_is_noticed_and_another_time_is_not():
+    def shown(text, tags=()):
+        output = nbformat.v4.new_output("execute_result", {"text/plain": text, "text/html": f"<b>{text}</b>"})
+        cell = nbformat.v4.new_code_cell("x", outputs=[output], metadata={"tags": list(tags)}, id="x")
+        return timeless(nbformat.v4.new_notebook(cells=[cell]))
+
+    assert shown("2 SMMs") == {"x": [{"text/plain": "2 SMMs"}]} != shown("3 SMMs")
+    assert shown("2 ns", ["timed"]) == shown("3 ns", ["timed"]) == {}
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs_and_shows_what_it_promises(path, tmp_path, monkeypatch):
     notebook = read(path)
