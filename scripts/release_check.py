@@ -156,7 +156,7 @@ def site(out):
         raise Skipped("there is no docs/")
     if subprocess.run([sys.executable, "-c", "import sphinx"], capture_output=True).returncode:
         raise Skipped("Sphinx is not installed: EXTRAS=…,docs")
-    run(sys.executable, "-m", "sphinx", "-W", "--keep-going", "--quiet", "docs", out / "site")
+    run("sphinx-build", "-W", "--keep-going", "--quiet", "docs", out / "site")
     return "built without a warning; every internal link leads somewhere"
 
 
