@@ -28,8 +28,8 @@ SECONDS = 600  # for a cell: the one that measures takes one or two minutes
 # Folders of this machine, and dates with the time of the day. Base 64, in which figures are stored, has slashes too.
 PRIVATE = re.compile(r"(?<![\w+/=])/(?:home|root|tmp|work|Users|opt|usr|var)/\w|\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
 
-# Runs before the first cell and is not kept: twice the resolution, shown at the same size, so that figures print sharp.
-SHARP = '%config InlineBackend.figure_formats = ["retina"]'
+# Runs before the first cell and is not kept: figures at a resolution at which they print sharp.
+SHARP = "from matplotlib_inline.backend_inline import set_matplotlib_formats; set_matplotlib_formats('png', dpi=150)"
 
 
 def read(path):
