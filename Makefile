@@ -6,14 +6,18 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALL := $(if $(shell command -v uv),uv pip install --quiet --compile-bytecode --python $(BIN)/python,$(PIP))
 STAMP := $(shell date +%Y%m%d-%H%M%S)
+# What is installed: this folder, so that an edit counts at once, or a wheel: make test WHEEL=dist/pcsim-….whl
+WHEEL ?=
+SOURCE = $(if $(WHEEL),$(WHEEL),-e .)
 # What the tests may use beside pcsim: EXTRAS=test,mpi brings MPI, and with it the tests that start ranks.
 EXTRAS ?= test
 # Processes that share the tests, a file at a time. Not one for each core: tests start threads and ranks of their own.
 PROCESSES ?= 2
-PYTEST_SHARED = $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+# Not python -m pytest, which would import this folder where a wheel is installed.
+PYTEST_SHARED = $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 RESULTS ?= results/bench-$(STAMP).jsonl
 
-.PHONY: bench benchmarks test test-quick check docs clean
+.PHONY: bench benchmarks test test-quick check notebooks docs release-check clean
 
 bench: $(VENV)/installed
 	@mkdir -p $(dir $(RESULTS))
@@ -32,6 +36,10 @@ test: $(VENV)/with-$(EXTRAS)
 test-quick: $(VENV)/with-$(EXTRAS)
 	PCSIM_TEST_CACHE=$(VENV)/compiled $(PYTEST_SHARED) -m "not slow" $(PYTEST)
 
+# Executes the notebooks and keeps what they show; on a quiet machine, as 03 measures seconds.
+notebooks: $(VENV)/with-$(EXTRAS)
+	$(BIN)/python scripts/run_notebooks.py
+
 # Installed once for both: make check test EXTRAS=test,mpi,dev
 check: $(VENV)/with-$(if $(findstring dev,$(EXTRAS)),$(EXTRAS),dev)
 	$(BIN)/ruff check .
@@ -42,19 +50,23 @@ check: $(VENV)/with-$(if $(findstring dev,$(EXTRAS)),$(EXTRAS),dev)
 docs: $(VENV)/with-$(if $(findstring docs,$(EXTRAS)),$(EXTRAS),docs)
 	$(BIN)/sphinx-build -W --keep-going --quiet docs docs/_build/html
 
+# Source distribution and wheel in dist/, and all that a release must pass, a line for each step.
+release-check: $(VENV)/with-$(EXTRAS),docs,release
+	$(BIN)/python scripts/release_check.py
+
 $(VENV)/made:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pcsim needs Python 3.11 or newer: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
 $(VENV)/installed: $(VENV)/made setup.cfg pyproject.toml
-	$(INSTALL) -e .
+	$(INSTALL) $(SOURCE)
 	@touch $@
 
 # With extras: $(VENV)/with-test,mpi.
 $(VENV)/with-%: $(VENV)/made setup.cfg pyproject.toml
-	$(INSTALL) -e '.[$*]'
+	$(INSTALL) $(SOURCE)'[$*]'
 	@touch $@ $(VENV)/installed
 
 clean:
-	rm -rf $(VENV) build *.egg-info docs/_build docs/_generated docs/notebooks
+	rm -rf $(VENV) build dist *.egg-info docs/_build docs/_generated docs/notebooks

@@ -1,3 +1,3 @@
 """The version, on the ground floor: files name it, and ranks compare it."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -92,7 +92,8 @@ def test_what_the_package_offers():
     offered = {"BP", "PC", "ZIL", "IPC", "Network", "train", "Run", "InputError", "TaskGraph", "Timeline", "Event"}
     assert offered <= set(pcsim.__all__)
     assert all(hasattr(pcsim, name) for name in pcsim.__all__)
-    assert pcsim.__version__ == SETUP["metadata"]["version"] == importlib.metadata.version("pcsim")
+    assert SETUP["metadata"]["version"] == "attr: pcsim.version.__version__"
+    assert pcsim.__version__ == importlib.metadata.version("pcsim")
 
 
 def test_the_package_itself_only_passes_names_on():
@@ -240,6 +241,29 @@ def test_setup_names_every_package_and_no_other():
     assert listed == {name for name, path in SOURCES.items() if path.name == "__init__.py"}
     places = dict(line.split(" = ") for line in SETUP["options"]["package_dir"].strip().splitlines())
     assert places == {"pcsim": "pcsim", "pcsim.kernels": "kernels"}
+
+
+def test_what_the_notebooks_show_is_installed():
+    """Each of these files stands once in git, among the results; the package has them by name."""
+    installed = Path(pcsim.__file__).parent / "measured"
+    files = sorted(path.name for path in (ROOT / "pcsim" / "measured").iterdir())
+    assert sorted(path.name for path in installed.iterdir()) == files
+    for name in files:
+        assert (installed / name).read_bytes() == (ROOT / "benchmarks" / "results" / name).read_bytes()
+    shown = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "notebooks").glob("*.ipynb"))
+    assert sorted(set(re.findall(r'MEASURED / \\"([\w.-]+)', shown))) == files
+
+
+def test_hooks_before_a_commit_are_those_of_make_check():
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    (recipe,) = re.findall(r"^check:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    checks = [line.strip().replace("$(BIN)", ".venv/bin").removesuffix(" .") for line in recipe.splitlines()]
+    entries = re.findall(r"entry: (.*)", hooks)
+    assert [entry.replace(" --force-exclude", "") for entry in entries] == [
+        check.replace(" --check", "") for check in checks
+    ]
+    assert set(re.findall(r"repo: (.*)", hooks)) == {"local"}
+    assert set(re.findall(r"language: (.*)", hooks)) == {"system"}
 
 
 def test_kernels_are_installed_inside_the_package_alone(tmp_path):

@@ -236,7 +236,10 @@ def _parser() -> argparse.ArgumentParser:
     plot.set_defaults(run=run_plot)
 
     doctor = verbs.add_parser("doctor", help="what this machine and installation can and cannot do")
-    doctor.add_argument("--json", type=file_name, metavar="FILE", help="write JSON, - for standard output")
+    shown = doctor.add_mutually_exclusive_group()
+    shown.add_argument("--json", type=file_name, metavar="FILE", help="write JSON, - for standard output")
+    fix = "print the commands that would steady this machine, with how to take them back; none is run"
+    shown.add_argument("--fix", action="store_true", help=fix)
     doctor.set_defaults(run=run_doctor)
     return parser
 

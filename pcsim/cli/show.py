@@ -96,13 +96,21 @@ def run_plot(arguments: argparse.Namespace) -> int:
 
 def run_doctor(arguments: argparse.Namespace) -> int:
     from ..doctor.checks import report, to_json
+    from ..doctor.fixes import fixes, script, settings
     from ..doctor.here import examine
+    from ..host.context import capture
 
     checks = examine()
     if not speaks():
         return 0
+    facts = {**capture(), **settings()}
+    commands = fixes(checks, facts)
     if arguments.json:
-        write(to_json(checks), arguments.json)
+        write(to_json(checks, commands), arguments.json)
+    elif arguments.fix:
+        print(script(commands, facts))
     else:
         print(report(checks))
+        if commands:
+            print("\nCommands that would steady this machine: pcsim doctor --fix (prints them, runs none)")
     return CHECK_FAILED if any(check.status == "fail" for check in checks) else 0

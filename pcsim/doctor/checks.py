@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from ..host import context
@@ -32,6 +33,7 @@ def report(checks: list[Check]) -> str:
     return "\n".join(lines)
 
 
-def to_json(checks: list[Check]) -> str:
-    """The findings and the captured context as JSON."""
-    return json.dumps({"checks": [dataclasses.asdict(c) for c in checks], "context": context.capture()}, indent=2)
+def to_json(checks: list[Check], fixes: Sequence[Any] = ()) -> str:
+    """The findings, the commands of :mod:`.fixes` and the captured context as JSON."""
+    found = {"checks": [dataclasses.asdict(c) for c in checks], "fixes": [dataclasses.asdict(fix) for fix in fixes]}
+    return json.dumps({**found, "context": context.capture()}, indent=2)

@@ -1,6 +1,7 @@
 """count and doctor as a user meets them."""
 
 import json
+import os
 from pathlib import Path
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "results-small.jsonl"
@@ -52,3 +53,19 @@ def test_a_page_into_nowhere_is_one_line(pcsim, tmp_path):
         code, out, err = pcsim("report", FIXTURE, "--html", *words)
         assert (code, out, err.count("\n")) == (2, "", 1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_prints_commands_and_runs_none(pcsim, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr("pcsim.doctor.here.PROBES", {})  # facts alone are asked for here
+    code, out, _ = pcsim("doctor")
+    assert "pcsim doctor --fix" in out
+    code, out, _ = pcsim("doctor", "--fix")
+    assert code == 0
+    assert "unset OMP_NUM_THREADS" in out.splitlines()
+    assert os.environ["OMP_NUM_THREADS"] == "1"
+    pcsim("doctor", "--json", tmp_path / "d.json")
+    fixes = json.loads((tmp_path / "d.json").read_text())["fixes"]
+    assert "unset OMP_NUM_THREADS" in [fix["command"] for fix in fixes]
+    code, _, complaint = pcsim("doctor", "--fix", "--json", "-")
+    assert (code, "not allowed with" in complaint) == (2, True)
