@@ -52,6 +52,7 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
     from ..report import ranks, ratios
     from ..report.one_cell import one_cell
     from ..results.files import Results, Writer, check_target, latest
+    from ..results.pairs import subject
     from .display import Display
 
     if arguments.resume and not arguments.out:
@@ -144,7 +145,7 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
             print(f"{sweep.QUICK}: measure again without --quick\n")
         if line := one_cell(results):
             print("\n".join([line, *ratios.source_and_doubts(results)]))
-        elif {"ipc", "bp"} <= {row["algorithm"] for row in rows if row["error"] is None}:
+        elif {subject(results), "bp"} <= {row["algorithm"] for row in rows if row["error"] is None}:
             print(ratios.table(results, "best-bp"), end="\n\n")
             if "serial" in plan.baselines:
                 print(ratios.table(results, "paper-style"), end="\n\n")

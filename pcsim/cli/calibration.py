@@ -56,8 +56,13 @@ def _measure_machine(verb: str, options: dict[str, Any]) -> dict[str, Any]:
     from .display import Display
 
     with Display(verb) as display:
-        display.note("measuring kernels: about three minutes")
-        return calibrate.calibrate(**options, on_progress=lambda done, total: display.share("calibrating", done, total))
+
+        def show(done: int, total: int) -> None:
+            if not done:
+                display.note("measuring kernels: about three minutes")
+            display.share("calibrating", done, total)
+
+        return calibrate.calibrate(**options, on_progress=show)
 
 
 def _calibrate_on_ranks(out: str, options: dict[str, Any], comm: Any) -> dict[str, Any]:

@@ -265,7 +265,9 @@ def _show_cases(arguments: argparse.Namespace, cases: list[Any], shown: _Shown, 
     maps = sweep.maps(cases, sweep.MAPS[arguments.map]) if arguments.map else []
     source, comment = rows.source(shown.machine, shown.card), "# " if shown.format == "csv" else ""
     if maps:
-        print("\n".join(f"{comment}{line}" for line in (source, predicted.RATIO)), end="\n\n")
+        print(
+            "\n".join(f"{comment}{line}" for line in (source, predicted.ratio_of(cases[0].algorithms[:1]))), end="\n\n"
+        )
         print("\n\n".join(predicted.map_table(one, shown.format) for one in maps))
     else:
         print(predicted.table(cases, shown.machine, shown.format, shown.card))

@@ -167,7 +167,7 @@ def _ratio(pair: Mapping[str, Any] | None, broken: bool) -> str:
 
 
 def _evidence(found: Sequence[Mapping[str, Any]]) -> str:
-    header = ["kind", "type", "batch", "depth", "width", "ratio", "95 % interval", "p", "verdict", "iPC by", "seconds"]
+    header = ["kind", "type", "batch", "depth", "width", "ratio", "95 % interval", "p", "verdict", "by", "seconds"]
     header += ["other by", "seconds", "SMMs (counted)"]
     body = [
         [
@@ -184,7 +184,7 @@ def _evidence(found: Sequence[Mapping[str, Any]]) -> str:
         ]
         for pair in found
     ]
-    return _sorted(header, body, definition(found[0]["denominator"]))
+    return _sorted(header, body, definition(found[0]["denominator"], algorithm=found[0]["algorithm"]))
 
 
 def _rungs(results: Results) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..results.files import Results
-from ..results.pairs import HEADLINE, pairs
+from ..results.pairs import HEADLINE, pairs, sides
 from ..tables import between, scaled, short
 from .words import by_whom, place_words, team
 
@@ -23,8 +23,9 @@ def one_cell(results: Results) -> str | None:
         for prefix in ("", "other_")
     )
     ends = "" if pair["low"] is None else f" ({between(pair['low'], pair['high'])})"
+    name, _ = sides(HEADLINE, pair["algorithm"])
     parts = [
-        f"iPC ÷ best BP, {pair['kind']} seconds per weight update: {short(pair['ratio'])}{ends}, {pair['verdict']}",
+        f"{name} ÷ best BP, {pair['kind']} seconds per weight update: {short(pair['ratio'])}{ends}, {pair['verdict']}",
         f"{ours} against {theirs} at {place_words(pair)}, {pair['dtype']}, {pair['activation']}",
     ]
     if serial and pair["other_execution"] != "serial":

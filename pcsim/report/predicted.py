@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..algorithms import Algorithm
 from ..predict.machine import Machine
 from ..predict.rows import source
 from ..predict.sweep import Map, Projection, by, title_of
 from ..tables import layout, scaled, short
 
-RATIO = "ratio = seconds per complete weight update of iPC ÷ that of BP; below 1, iPC is faster"
+
+def ratio_of(algorithms: Sequence[Algorithm]) -> str:
+    """The line that defines the ratios of these algorithms."""
+    name = algorithms[0].title if len(algorithms) == 1 else "each algorithm"
+    faster = name if len(algorithms) == 1 else "it"
+    return f"ratio = seconds per complete weight update of {name} ÷ that of BP; below 1, {faster} is faster"
 
 
 def table(cases: Sequence[Projection], machine: Machine, format: str = "text", validation: str = "") -> str:
@@ -21,11 +27,10 @@ def table(cases: Sequence[Projection], machine: Machine, format: str = "text", v
     plain = format == "csv"
     seconds = (lambda value: f"{value:.6g}") if plain else scaled
     ratio = (lambda value: f"{value:.6g}") if plain else short
-    header = ["batch", "depth", "width", "workers", *factors, *(["algorithm"] if several else []), "iPC by", "seconds"]
+    who = "by" if several else f"{cases[0].algorithms[0].title} by"
+    header = ["batch", "depth", "width", "workers", *factors, *(["algorithm"] if several else []), who, "seconds"]
     header += ["BP by", "seconds", "÷ best-bp", "÷ paper-style", "busy", *(["J", "J of BP"] if known else [])]
     header += ["notes"] if noted else []
-    if several:
-        header[header.index("iPC by")] = "by"
     if plain:
         header[header.index("seconds", header.index("BP by"))] = "BP seconds"
     body = []
@@ -39,7 +44,7 @@ def table(cases: Sequence[Projection], machine: Machine, format: str = "text", v
             line += [*map(joules, (run.energy, one.best.energy))] if known else []
             line += [run.mark or one.best.mark] if noted else []
             body.append(line)
-    text = f"{source(machine, validation)}\n{RATIO}"
+    text = f"{source(machine, validation)}\n{ratio_of(cases[0].algorithms)}"
     if plain:
         text = "\n".join(f"# {line}" for line in text.splitlines())
         return f"{text}\n{layout(header, body, format)}"
@@ -68,7 +73,7 @@ def map_table(found: Map, format: str = "text") -> str:
 
 def ladder(one: Projection, format: str = "text") -> str:
     """Every BP of a case, the fastest first."""
-    header = ["BP by", "seconds", "÷ iPC's", "busy", "critical path"]
+    header = ["BP by", "seconds", f"÷ {one.algorithms[0].title}'s", "busy", "critical path"]
     mine = one.runs[0].seconds
     body = [
         [by(bp), scaled(bp.seconds), short(bp.seconds / mine), f"{bp.utilisation:.0%}", bp.words]

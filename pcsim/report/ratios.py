@@ -28,6 +28,7 @@ from ..results.pairs import (
     scaling,
     sides,
     steps,
+    subject,
     unsteady,
 )
 from ..tables import between, layout, listing, records, scaled, short
@@ -95,8 +96,9 @@ def verdicts(results: Results, denominator: str = HEADLINE, format: str = "text"
     found = pairs(results, denominator)
     if format == "csv":
         return records(found)
-    other = "BP by" if sides(denominator)[1] == "BP" else "other by"
-    header = ["ratio", "95 % interval", "p", "verdict", "iPC by", "seconds", other, "seconds", "SMMs (counted)"]
+    first, second = sides(denominator, subject(results))
+    by = f"{first.removeprefix('our ')} by", "BP by" if second == "BP" else "other by"
+    header = ["ratio", "95 % interval", "p", "verdict", by[0], "seconds", by[1], "seconds", "SMMs (counted)"]
     body = [
         [
             *case_cells(pair),
@@ -249,7 +251,7 @@ def step_costs(results: Results, format: str = "text") -> str:
 def summary(results: Results, denominator: str = HEADLINE) -> list[str]:
     """The results in a few sentences, with losses, failures and doubts."""
     found = pairs(results, denominator)
-    first, second = sides(denominator)
+    first, second = sides(denominator, subject(results))
     lines = [definition(denominator, results) + "."]
     for kind in dict.fromkeys(pair["kind"] for pair in found):
         some = [pair for pair in found if pair["kind"] == kind]
@@ -260,7 +262,8 @@ def summary(results: Results, denominator: str = HEADLINE) -> list[str]:
         some.sort(key=lambda pair: pair["ratio"])
         lines += [f"Best ratio: {_in_words(some[0])}.", f"Worst ratio: {_in_words(some[-1])}."]
         places = "; ".join(f"{place_words(pair)} ({short(pair['ratio'])})" for pair in lost)
-        lines.append(f"iPC loses at {places}." if lost else "iPC loses in none of them.")
+        loser = first.removeprefix("our ")
+        lines.append(f"{loser} loses at {places}." if lost else f"{loser} loses in none of them.")
     return lines + source_and_doubts(results)
 
 

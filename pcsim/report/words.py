@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..results.files import Results
-from ..results.pairs import HEADLINE, RANKS, peers, sides
+from ..results.pairs import HEADLINE, RANKS, peers, sides, subject
 from ..tables import between, scaled, short
 from ..tables import case as plain_case
 from ..tables import place as plain_place
@@ -22,8 +22,9 @@ def machine(results: Results) -> str:
     return ", ".join(str(part) for part in [*parts, context.get("note")] if part)
 
 
-def definition(denominator: str = HEADLINE, results: Results | None = None) -> str:
-    """The line that defines the ratios of a table; ``results`` name the peers where they are the denominator."""
+def definition(denominator: str = HEADLINE, results: Results | None = None, algorithm: str = "ipc") -> str:
+    """The line that defines the ratios of a table; ``results`` name the peers where they are the denominator, and the
+    algorithm whose ratio it is."""
     names = {"best-bp": "best-bp: the fastest of each cell on the same workers", "paper-style": "serial: paper-style"}
     other = f"BP (execution {names.get(denominator, denominator)})"
     if denominator == "peer-ipc":
@@ -32,7 +33,7 @@ def definition(denominator: str = HEADLINE, results: Results | None = None) -> s
     elif denominator.startswith("ipc:"):
         execution = denominator[4:]
         other = f"iPC by {execution}" if results and execution in peers(results) else f"iPC (execution {execution})"
-    first = sides(denominator)[0]
+    first = sides(denominator, subject(results) if results else algorithm)[0]
     own = (
         f"{first} is the fastest of each cell, too"
         if denominator == HEADLINE

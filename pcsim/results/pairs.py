@@ -26,6 +26,8 @@ UNSTEADY = 0.15  # half the interval ÷ median: above this a time is not worth q
 
 HEADLINE = "best-bp"
 
+TITLES = {"ipc": "iPC", "pc": "PC", "zil": "Z-IL", "bp": "BP"}  # for people; others go by their names
+
 FUSED = ("serial", "layer-parallel")  # the executions that stand for iPC
 
 UNFUSED = ("serial-unfused", "layer-parallel-unfused")  # iPC with three passes per layer in place of one
@@ -79,15 +81,22 @@ def failed(results: Results) -> list[Row]:
     return [row for row in broken if (configuration(row), row["kind"]) not in good]
 
 
-def representative(rows: Iterable[Row]) -> Row | None:
-    """The row that stands for iPC in a cell: the fastest of our fused ones, on any backend and workers.
+def subject(results: Results) -> str:
+    """The algorithm whose times are divided by BP's: iPC, or in a file without it the only other one that is not BP."""
+    there = [name for name in names_of(results.rows, ()) if name != "bp"]
+    return there[0] if len(there) == 1 else "ipc"
+
+
+def representative(rows: Iterable[Row], algorithm: str = "ipc") -> Row | None:
+    """The row that stands for iPC (or the ``subject``) in a cell: the fastest of our fused ones, on any backend and
+    workers.
 
     BP is represented alike (:func:`best_bp`). Which number of workers ``--workers auto`` settled on beforehand is a
     mark of its row (``auto``) and decides nothing here: a short trial may have been wrong. Neither a peer's iPC nor
     unfused rows ever stand for iPC. None where the cell has no time of it. Launches are put together (see
     :func:`merged`).
     """
-    return fastest(merged(rows, "ipc", FUSED))
+    return fastest(merged(rows, algorithm, FUSED))
 
 
 def merged(rows: Iterable[Row], algorithm: str, executions: Iterable[str] | None = None) -> list[Row]:
@@ -131,11 +140,15 @@ def bp_executions(results: Results) -> list[str]:
     return [name for name in LADDER if name in there] + sorted(there - set(LADDER))
 
 
-def sides(denominator: str) -> tuple[str, str]:
+def sides(denominator: str, algorithm: str = "ipc") -> tuple[str, str]:
     """What the two sides of a ratio are called: ``("iPC", "BP")``; for peers ``("our iPC", "the peer's iPC")``."""
     if denominator == "peer-ipc":
         return "our iPC", "the peer's iPC"
-    return ("our iPC", f"{denominator[4:]} iPC") if denominator.startswith("ipc:") else ("iPC", "BP")
+    return (
+        ("our iPC", f"{denominator[4:]} iPC")
+        if denominator.startswith("ipc:")
+        else (TITLES.get(algorithm, algorithm), "BP")
+    )
 
 
 def best_bp(results: Results, kind: str, rows: Iterable[Row]) -> Row | None:
@@ -153,24 +166,26 @@ def pairs(results: Results, denominator: str = HEADLINE) -> list[Row]:
     all usable cores, also where iPC did better with fewer. Workers are threads or ranks alike, on both sides. Rows of
     several launches (fresh processes) are put together; of several rows of one launch the last good one counts.
 
-    Each pair holds the fields of :class:`Cell`; ``ratio``, its 95 % interval ``low``, ``high`` and the rank test's
-    ``p`` (these three are None where there are no raw samples) and ``verdict``; ``execution``, ``variant``,
-    ``backend``, ``workers``, ``ranks``, ``median`` (seconds), ``smm``, ``smm_workers`` and ``roofline`` of iPC and,
-    under ``other_…``, of the denominator; the ``denominator`` asked for; ``unsteady``, whether one of the two times is;
-    and ``smm_ratio``, which is counted, not measured.
+    A file without iPC, but with one other algorithm beside BP, has ratios of that one.
+
+    Each pair holds the fields of :class:`Cell`; ``algorithm``, whose ratio it is; ``ratio``, its 95 % interval
+    ``low``, ``high`` and the rank test's ``p`` (these three are None where there are no raw samples) and ``verdict``;
+    ``execution``, ``variant``, ``backend``, ``workers``, ``ranks``, ``median`` (seconds), ``smm``, ``smm_workers`` and
+    ``roofline`` of iPC and, under ``other_…``, of the denominator; the ``denominator`` asked for; ``unsteady``, whether
+    one of the two times is; and ``smm_ratio``, which is counted, not measured.
 
     Raises :class:`InputError` for an unknown denominator and for results without any pair.
     """
-    others = _others(results, denominator)
+    others, name = _others(results, denominator), subject(results)
     found = []
     for cell, rows in cells(results).items():
-        ipc = representative(rows)
+        ipc = representative(rows, name)
         other = fastest(within(merged(rows, *others), _offered(results, cell.kind)))
         if ipc and other:
             found.append(_pair(cell, ipc, other, denominator))
     if not found:
-        name = f"both iPC and {sides(denominator)[1]} ({denominator})"
-        raise InputError(f"{results.path}: no cell has times of {name}, so there is no ratio")
+        both = f"both {' and '.join(sides(denominator, name))} ({denominator})"
+        raise InputError(f"{results.path}: no cell has times of {both}, so there is no ratio")
     return found
 
 
@@ -333,7 +348,8 @@ def _others(results: Results, denominator: str) -> tuple[str, list[str] | None]:
 
 def _offered(results: Results, kind: str) -> float:
     """The largest number of workers that our iPC could have had; no limit where there is no iPC."""
-    rows = [r for r in results.rows if r["algorithm"] == "ipc" and r["kind"] == kind and r["execution"] in FUSED]
+    name = subject(results)
+    rows = [r for r in results.rows if r["algorithm"] == name and r["kind"] == kind and r["execution"] in FUSED]
     cores = results.context.get("cores") if any(row.get("auto") for row in rows) else None
     counts = [row["workers"] for row in rows] + ([cores] if isinstance(cores, int) else [])
     return max(counts, default=float("inf"))
@@ -382,8 +398,15 @@ def _by_workers(rows: Iterable[Row]) -> dict[int, Row]:
 
 def _pair(cell: Cell, ipc: Row, other: Row, denominator: str) -> Row:
     ratio, low, high, p = compared(ipc, other)
-    verdict = verdict_of(ratio, low, high, p, sides(denominator))
-    pair = cell._asdict() | {"ratio": ratio, "low": low, "high": high, "p": p, "verdict": verdict}
+    verdict = verdict_of(ratio, low, high, p, sides(denominator, ipc["algorithm"]))
+    pair = cell._asdict() | {
+        "algorithm": ipc["algorithm"],
+        "ratio": ratio,
+        "low": low,
+        "high": high,
+        "p": p,
+        "verdict": verdict,
+    }
     for prefix, row in (("", ipc), ("other_", other)):
         names = ("execution", "variant", "backend", "workers", "ranks", "median", "smm", "smm_workers", "roofline")
         pair |= {prefix + name: row.get(name) for name in names}
