@@ -290,7 +290,7 @@ def sentences() -> dict[str, list[str]]:
             f"(median {middle:.2f}), for nets of 4 to 32 layers of 32 to 1024 units",
             f"At 32 layers of 1024 units that is {scaled(largest['median'])} "
             f"against {scaled(largest['other_median'])}, a ratio of {short(largest['ratio'])}, "
-            f"where the SMMs alone (dashed) have {short(largest['smm_ratio'])}",
+            f"where the SMMs alone (dotted) have {short(largest['smm_ratio'])}",
         ],
         "docs/results/two-cores.md": [
             f"the ratios at 32 layers were {launches[64]:.2f} (width 64), {launches[256]:.2f} (256) and "

@@ -100,6 +100,11 @@ class Projection:
         return min(counted, key=lambda bp: bp.seconds)
 
     @property
+    def best_execution(self) -> str:
+        """Of ``best``."""
+        return self.best.execution
+
+    @property
     def ratio(self) -> float:
         """Of the first of ``runs`` to ``best``."""
         return self.runs[0].seconds / self.best.seconds

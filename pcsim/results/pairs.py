@@ -157,7 +157,8 @@ def pairs(results: Results, denominator: str = HEADLINE) -> list[Row]:
     ``p`` (these three are None where there are no raw samples) and ``verdict``; ``execution``, ``variant``,
     ``backend``, ``workers``, ``ranks``, ``median`` (seconds), ``smm``, ``smm_workers`` and ``roofline`` of iPC and,
     under ``other_…``, of the denominator; the ``denominator`` asked for; ``unsteady``, whether one of the two times is;
-    and ``smm_ratio``, which is counted, not measured.
+    and two that are counted, not measured: ``smm_ratio``, for as many workers as there are layers, and ``counted``, for
+    the workers that were there (the smallest ``smm_workers`` of iPC in the cell ÷ that of the denominator).
 
     Raises :class:`InputError` for an unknown denominator and for results without any pair.
     """
@@ -167,7 +168,7 @@ def pairs(results: Results, denominator: str = HEADLINE) -> list[Row]:
         ipc = representative(rows)
         other = fastest(within(merged(rows, *others), _offered(results, cell.kind)))
         if ipc and other:
-            found.append(_pair(cell, ipc, other, denominator))
+            found.append(_pair(cell, ipc, other, denominator) | {"counted": _counted(rows, other)})
     if not found:
         name = f"both iPC and {sides(denominator)[1]} ({denominator})"
         raise InputError(f"{results.path}: no cell has times of {name}, so there is no ratio")
@@ -389,6 +390,12 @@ def _pair(cell: Cell, ipc: Row, other: Row, denominator: str) -> Row:
         pair |= {prefix + name: row.get(name) for name in names}
     pair["unsteady"] = unsteady(ipc) or unsteady(other)
     return pair | {"denominator": denominator, "smm_ratio": quotient(ipc.get("smm"), other.get("smm"))}
+
+
+def _counted(rows: Iterable[Row], other: Row) -> float | None:
+    """What counting allows on the workers that a cell has: makespan of iPC ÷ that of the other."""
+    known = [run["smm_workers"] for run in merged(rows, "ipc", FUSED) if run.get("smm_workers")]
+    return quotient(min(known, default=None), other.get("smm_workers"))
 
 
 def verdict_of(ratio: float, low: float | None, high: float | None, p: float | None, names: tuple[str, str]) -> str:
