@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, NoReturn
 from pcsim import tables
 from pcsim.errors import InputError
 from pcsim.report import words
-from pcsim.results import pairs, ranks
+from pcsim.results import gains, pairs, ranks
 from pcsim.results.files import Results, latest, read
 
 Row = dict[str, Any]
@@ -143,7 +143,7 @@ def step(algorithm: str) -> Callable[[Results], Reached | None]:
     def reach(results: Results) -> Reached | None:
         return worst(
             Reached(s["ratio"], s["low"], s["high"], f"{name_of(s)}, {s['execution']} on {s['workers']}")
-            for s in rows_of(pairs.steps, results)
+            for s in rows_of(gains.steps, results)
             if s["algorithm"] == algorithm and s["kind"] == "measured"
         )
 

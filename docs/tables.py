@@ -17,7 +17,7 @@ from typing import Any
 
 from pcsim.calibration import validate
 from pcsim.report import ratios
-from pcsim.results import pairs, ranks
+from pcsim.results import gains, pairs, ranks
 from pcsim.results.fields import CURVES
 from pcsim.results.files import Results, latest, read
 from pcsim.tables import layout, scaled, short
@@ -71,7 +71,7 @@ def gains_table() -> str:
 def deep_gains() -> dict[int, list[Row]]:
     """Where iPC gains, by width: the cells of batch 1 and depth 4 and more."""
     found: dict[int, list[Row]] = {}
-    for row in pairs.gains(results("bench-2-cores")):
+    for row in gains.gains(results("bench-2-cores")):
         if row["batch"] == 1 and row["depth"] >= 4:
             found.setdefault(row["width"], []).append(row)
     return found
@@ -290,7 +290,7 @@ def sentences() -> dict[str, list[str]]:
             f"(median {middle:.2f}), for nets of 4 to 32 layers of 32 to 1024 units",
             f"At 32 layers of 1024 units that is {scaled(largest['median'])} "
             f"against {scaled(largest['other_median'])}, a ratio of {short(largest['ratio'])}, "
-            f"where the SMMs alone (dashed) have {short(largest['smm_ratio'])}",
+            f"where the SMMs alone (dotted) have {short(largest['smm_ratio'])}",
         ],
         "docs/results/two-cores.md": [
             f"the ratios at 32 layers were {launches[64]:.2f} (width 64), {launches[256]:.2f} (256) and "

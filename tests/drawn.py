@@ -4,6 +4,10 @@ import itertools
 
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+from pcsim.figures.marks import obstacles
+from pcsim.figures.style import EXECUTION_MARKERS, colour_of
 
 
 def texts(figure):
@@ -22,13 +26,19 @@ def texts(figure):
 
 
 def said(figure):
-    return [text.get_text() for text in texts(figure)]
+    """What is written, lines joined."""
+    return [" ".join(text.get_text().split()) for text in texts(figure)]
 
 
-def assert_legible(figure):
-    """8 points or more, within the figure, and no text upon another."""
+def key_of(figure):
+    """The labels of the key."""
+    return [" ".join(text.get_text().split()) for legend in figure.legends for text in legend.get_texts()]
+
+
+def assert_legible(figure, smallest=7):
+    """Large enough, within the figure, no text upon another or upon a line, and the key beside the panels."""
     drawn = texts(figure)
-    assert min(text.get_fontsize() for text in drawn) >= 8
+    assert min(text.get_fontsize() for text in drawn) >= smallest
     boxes = [(Text.get_window_extent(text), text.get_text()) for text in drawn]
     for box, text in boxes:
         inside = (
@@ -42,13 +52,56 @@ def assert_legible(figure):
         across = min(one.x1, other.x1) - max(one.x0, other.x0)
         up = min(one.y1, other.y1) - max(one.y0, other.y0)
         assert across <= 0 or up <= 2, f"{first!r} and {second!r} overlap"
+    for axes in figure.axes:
+        lines = obstacles(axes)
+        for text in axes.texts:
+            box = Text.get_window_extent(text)
+            core = Bbox.from_extents(box.x0 + 1, box.y0 + 2, box.x1 - 1, box.y1 - 2)
+            assert not any(line.intersects_bbox(core, filled=False) for line in lines), f"{text!r} is on a line"
+        for legend in figure.legends:
+            assert not legend.get_window_extent().overlaps(axes.bbox), "the key is on a panel"
 
 
 def data(line):
     return [(float(x), float(y)) for x, y in zip(*line.get_data(), strict=True)]
 
 
-def pair(depth=8, width=64, ratio=0.5, kind="measured", batch=1, spread=0.1):
+def points(axes, algorithm="ipc"):
+    """The points drawn in the colour of an algorithm, by execution, in order; hollow ones too."""
+    names = {marker: name for name, marker in EXECUTION_MARKERS.items()}
+    found = {}
+    for line in axes.lines:
+        ours = to_hex(line.get_markeredgecolor()) == colour_of(algorithm).lower()
+        if (
+            isinstance(line.get_marker(), str)
+            and line.get_marker() in names
+            and line.get_linestyle() == "None"
+            and ours
+        ):
+            found.setdefault(names[line.get_marker()], []).extend(data(line))
+    return {name: sorted(places) for name, places in found.items()}
+
+
+def hollow(axes):
+    """The points drawn with a white face."""
+    named = set(EXECUTION_MARKERS.values())
+    lines = [line for line in axes.lines if isinstance(line.get_marker(), str) and line.get_linestyle() == "None"]
+    lines = [line for line in lines if line.get_marker() in named]
+    return {at for line in lines if to_hex(line.get_markerfacecolor()) == "#ffffff" for at in data(line)}
+
+
+def strokes(axes, colour=None):
+    """The lines of more than one point, as (colour, dashed or not, width, points)."""
+    found = []
+    for line in axes.lines:
+        if line.get_linestyle() != "None" and len(line.get_xdata()) > 1 and line.get_transform() == axes.transData:
+            shade = to_hex(line.get_color())
+            if colour is None or shade == colour.lower():
+                found.append((shade, line.is_dashed(), line.get_linewidth(), data(line)))
+    return found
+
+
+def pair(depth=8, width=64, ratio=0.5, kind="measured", batch=1, spread=0.1, **fields):
     return {
         "kind": kind,
         "dtype": "float32",
@@ -61,13 +114,7 @@ def pair(depth=8, width=64, ratio=0.5, kind="measured", batch=1, spread=0.1):
         "high": ratio * (1 + spread) if spread else None,
         "smm_ratio": 2 / (2 * depth - 1),
         "denominator": "paper-style",
-    }
-
-
-def lines_by_label(axes):
-    """Each line's points by the label beside it, which has its colour."""
-    labels = {to_hex(text.get_color()): text.get_text() for text in axes.texts}
-    return {labels[to_hex(line.get_color())]: data(line) for line in axes.lines}
+    } | fields
 
 
 def bars(axes):

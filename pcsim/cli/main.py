@@ -26,6 +26,7 @@ from .words import (
     Parser,
     add_algorithm_flags,
     add_algorithms,
+    add_look,
     file_name,
     in_a_line,
     number_of_workers,
@@ -189,7 +190,8 @@ def _parser() -> argparse.ArgumentParser:
         help="curves file, written as runs end (.jsonl.gz: packed; -: standard output)",
     )
     train.add_argument("--resume", action="store_true", help="continue the curves file, skipping finished runs")
-    train.add_argument("--figure", type=file_name, metavar="FILE.png", help="draw the curves")
+    train.add_argument("--figure", type=file_name, metavar="FILE.png", help="draw the curves: .png, .svg or .pdf")
+    add_look(train)
     train.set_defaults(run=run_train)
 
     predict.add_verbs(verbs)
@@ -228,11 +230,12 @@ def _parser() -> argparse.ArgumentParser:
     plot.add_argument(
         "--out", type=file_name, required=True, metavar="FILE.png", help=".png, .svg or .pdf; -: PNG to standard output"
     )
-    plot.add_argument("--denominator", default="best-bp", metavar="NAME", help="as for report (default best-bp)")
+    plot.add_argument("--denominator", metavar="NAME", help="as for report (default best-bp)")
     shown = plot.add_mutually_exclusive_group()
     shown.add_argument("--times", action="store_true", help="seconds per update in place of the ratio")
     shown.add_argument("--gains", action="store_true", help="where iPC's gain comes from, in place of the ratio")
     shown.add_argument("--ranks", action="store_true", help="scaling over MPI ranks, in place of the ratio")
+    add_look(plot)
     plot.set_defaults(run=run_plot)
 
     doctor = verbs.add_parser("doctor", help="what this machine and installation can and cannot do")

@@ -16,10 +16,12 @@ from ..errors import InputError
 from ..streams import check_streams, target
 from .calibration import run_calibrate, run_validate
 from .words import (
+    add_look,
     algorithm_name,
     algorithms_of,
     beside,
     file_name,
+    look_of,
     positive_number,
     warn_of_time,
     whole_number,
@@ -123,6 +125,7 @@ def add_verbs(verbs: Any) -> None:
     simulate.add_argument(
         "--figure", type=file_name, metavar="FILE.png", help="curves over workers (or depth), or the map"
     )
+    add_look(simulate)
     simulate.add_argument("--out", type=file_name, metavar="FILE.jsonl", help="results file of rows of kind predicted")
     simulate.add_argument(
         "--validation",
@@ -192,6 +195,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
     from ..results import files
     from .display import Display
 
+    look_of(arguments, "figure", "gantt")
     check_streams([arguments.machine, arguments.validation])
     outputs = [arguments.trace, arguments.gantt, arguments.figure, arguments.out]
     check_streams(outputs)
@@ -297,18 +301,19 @@ def _write_files(arguments: argparse.Namespace, cases: list[Any], maps: list[Any
     from ..predict import rows, sweep
     from ..results.files import Writer
 
-    said, source = [], rows.source(shown.machine, shown.card)
+    said, look, source = [], look_of(arguments), rows.source(shown.machine, shown.card)
     if arguments.figure:
         if maps:
-            figure = predicted.map_figure(maps, source)
+            figure = predicted.map_figure(maps, source, arguments.title, look)
         else:
-            figure = predicted.curves_figure(cases, source, predicted.longest(cases))
+            figure = predicted.curves_figure(cases, source, predicted.longest(cases), arguments.title, look)
         style.save(figure, arguments.figure)
         said.append(f"figure: {target(arguments.figure)}")
     if arguments.gantt or arguments.trace:
         timeline, title = sweep.timeline_of(cases[0], shown.machine, arguments.algorithms == ["bp"], how)
         if arguments.gantt:
-            style.save(schedules.gantt(timeline.events, title), arguments.gantt)
+            above = title if arguments.title is None else arguments.title
+            style.save(schedules.gantt(timeline.events, above, look=look, caption=source), arguments.gantt)
             said.append(f"Gantt chart: {target(arguments.gantt)}")
         if arguments.trace:
             write(json.dumps(sweep.trace(timeline, title, source)), arguments.trace)

@@ -6,7 +6,7 @@ import json
 from ..algorithms.registry import find, names
 from ..errors import InputError
 from ..streams import target
-from .words import CHECK_FAILED, algorithms_of, beside, say, speaks, write
+from .words import CHECK_FAILED, algorithms_of, beside, look_of, say, speaks, write
 
 
 def run_count(arguments: argparse.Namespace) -> int:
@@ -64,30 +64,40 @@ def run_report(arguments: argparse.Namespace) -> int:
 
 
 def run_plot(arguments: argparse.Namespace) -> int:
-    from ..figures import learning, ranks, ratios, style
-    from ..report import words
-    from ..results import pairs
+    from ..figures import learning, predicted, ranks, ratios, style
+    from ..results import origin, pairs, workers
     from ..results.fields import CURVES, SCHEMA
     from ..results.files import latest, read
     from ..training import curves
 
     style.check_suffix(arguments.out)
+    look, title = look_of(arguments), arguments.title
     results = read(arguments.results, SCHEMA, CURVES)
     if results.schema == CURVES:
-        figure = learning.learning_figure(curves.for_figure(curves.latest(results.rows)))
+        for flag in ("times", "gains", "ranks", "denominator"):
+            if getattr(arguments, flag):
+                raise InputError(f"{arguments.results} holds learning curves, and --{flag} is for what bench wrote")
+        rows = curves.latest(results.rows)
+        if not rows:
+            raise InputError(f"{arguments.results}: holds no curves; train something first")
+        caption = f"{curves.conditions(rows)}; {origin.machine(results.context)}"
+        figure = learning.learning_figure(curves.for_figure(rows), title, caption, look)
     else:
         results.rows[:] = latest(results.rows)
         for warning in results.warnings:
             say(f"pcsim plot: {warning}")
         if arguments.times:
-            figure = ratios.times_figure(results)
+            figure = ratios.times_figure(results, title=title, look=look)
         elif arguments.gains:
-            figure = ratios.gains_figure(results)
+            figure = ratios.gains_figure(results, title=title, look=look)
         elif arguments.ranks:
-            figure = ranks.ranks_figure(results)
+            figure = ranks.ranks_figure(results, title, look)
+        elif not arguments.denominator and workers.predicted_over_workers(results):
+            points = workers.over_workers(results)
+            figure = predicted.curves_figure(points, origin.machine(results.context), title=title, look=look)
         else:
-            found = pairs.pairs(results, arguments.denominator)
-            figure = ratios.ratio_figure(found, machine=words.machine(results))
+            found = pairs.pairs(results, arguments.denominator or pairs.HEADLINE)
+            figure = ratios.ratio_figure(found, title, origin.machine(results.context), look)
     style.save(figure, arguments.out)
     with beside(arguments.out):
         print(f"figure: {target(arguments.out)}")

@@ -6,7 +6,7 @@ import sys
 from ..errors import InputError
 from ..streams import check_streams, target
 from .bench import kept
-from .words import CHECK_FAILED, INTERRUPTED, algorithms_of, beside, in_a_line, say, warn_of_time
+from .words import CHECK_FAILED, INTERRUPTED, algorithms_of, beside, in_a_line, look_of, say, warn_of_time
 
 SLOW = 2e10  # flop/s of one core on a batch: a guess, for a warning
 
@@ -21,6 +21,7 @@ def run_train(arguments: argparse.Namespace) -> int:
 
     if arguments.resume and not arguments.out:
         raise InputError("--resume requires --out: the curves file to continue")
+    look = look_of(arguments, "figure")
     if arguments.sizes and arguments.depths:
         raise InputError("give either --sizes or --depths, not both")
     data = load(arguments.data, samples=arguments.samples)
@@ -38,9 +39,8 @@ def run_train(arguments: argparse.Namespace) -> int:
         check_suffix(arguments.figure)
     flop = curves.check_studies(plans, data, arguments.batch_size, arguments.steps_per_batch)
     warn_of_time("train", arguments.updates * flop / SLOW)
-    writer = (
-        Writer(arguments.out, capture(["pcsim", *sys.argv[1:]]), arguments.resume, CURVES) if arguments.out else None
-    )
+    context = capture(["pcsim", *sys.argv[1:]]) if arguments.out or arguments.figure else {}
+    writer = Writer(arguments.out, context, arguments.resume, CURVES) if arguments.out else None
     rows = list(writer.rows) if writer else []
     try:
         with Display("train") as display:
@@ -84,8 +84,10 @@ def run_train(arguments: argparse.Namespace) -> int:
     if arguments.figure:
         from ..figures.learning import learning_figure
         from ..figures.style import save
+        from ..results.origin import machine
 
-        save(learning_figure(curves.for_figure(rows)), arguments.figure)
+        caption = f"{curves.conditions(rows)}; {machine(context)}"
+        save(learning_figure(curves.for_figure(rows), arguments.title, caption, look), arguments.figure)
         with beside(arguments.out, arguments.figure):
             print(f"figure: {target(arguments.figure)}")
     return 0

@@ -8,39 +8,38 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
-from .style import BLUE, GREEN, GREY, INK, ORANGE, PINK, RED, SKY, add_panel, floats, legend, log_scale, new_figure
+from . import keys
+from .page import Page
+from .style import ALGORITHM_COLOURS, DASHES, GREY, OTHER_COLOURS, PAPER, Look, colour_of, floats
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def learning_figure(curves: Sequence[Mapping[str, Any]], title: str = "Training loss against what it costs") -> Figure:
+_COSTS = {"updates": "weight updates", "smm": "SMMs (counted)", "mm": "MMs (counted)", "seconds": "seconds"}
+
+
+def learning_figure(
+    curves: Sequence[Mapping[str, Any]], title: str | None = None, caption: str = "", look: Look = PAPER
+) -> Figure:
     """Loss against updates, SMMs, MMs and seconds, all axes logarithmic, one line per curve.
 
     A curve is a mapping with ``label``, ``loss`` and, of the same length each, ``updates``, ``smm``, ``mm`` and
     ``seconds`` (None where not recorded), all cumulative. What a logarithm cannot show (0, NaN) is left out.
-    Whole numbers ``colour`` and ``stroke`` may group the lines. Raises :class:`InputError` for no curves and for
-    lengths that do not fit.
+    ``algorithm`` gives a line its colour, the whole number ``stroke`` its dashes. ``caption`` says what all curves
+    share: data, optimiser, rate, machine. Raises :class:`InputError` for no curves and for lengths that do not fit.
     """
     if not curves:
         raise InputError("a figure of learning requires at least one curve")
-    from matplotlib.lines import Line2D
-
-    figure = new_figure(10.9, 8.6, title, [str(curve["label"]) for curve in curves])
-    shades, strokes = [BLUE, RED, GREEN, ORANGE, SKY, PINK, INK], ["-", "--", ":", "-."]
-    styles: list[dict[str, Any]] = [
-        {"color": shades[c.get("colour", n) % 7], "ls": strokes[c.get("stroke", n // 7) % 4]}
-        for n, c in enumerate(curves)
-    ]
-    for n, style in enumerate(styles):
-        style["linewidth"] = 2.8 - 1.6 * n / len(curves)  # a line below another shows, as later ones are thinner
-    names = {"updates": "complete weight updates", "smm": "SMMs (counted)", "mm": "MMs (counted)", "seconds": "seconds"}
-    for number, (name, label) in enumerate(names.items()):
-        axes = add_panel(figure, 0.95 + 5.05 * (number % 2), 4.55 - 3.85 * (number // 2), 4.6, 3.1)
+    styles = _styles(curves, look)
+    page = Page(look, len(_COSTS), height=13.0)
+    for number, (name, label) in enumerate(_COSTS.items()):
+        (axes,) = page.panels[number]
         drawn = [(curve, style) for curve, style in zip(curves, styles, strict=True) if curve.get(name) is not None]
-        log_scale(axes, "x", [cost for curve, _ in drawn for cost in floats(curve[name])])
-        log_scale(axes, "y", [loss for curve in curves for loss in floats(curve["loss"])])
-        axes.set(xlabel=label, ylabel="" if number % 2 else "training loss")
+        page.decades_x(axes, [cost for curve, _ in drawn for cost in floats(curve[name])])
+        page.log_y(axes, [loss for curve in curves for loss in floats(curve["loss"])])
+        page.name(axes, label, "training loss" if page.leftmost(number) else "")
+        axes.tick_params(labelleft=page.leftmost(number))
         for curve, style in drawn:
             place, loss = floats(curve[name]), floats(curve["loss"])
             if place.shape != loss.shape:
@@ -48,6 +47,23 @@ def learning_figure(curves: Sequence[Mapping[str, Any]], title: str = "Training 
             seen = np.isfinite(place) & np.isfinite(loss) & (place > 0) & (loss > 0)
             axes.plot(place[seen], loss[seen], **style)
         if not drawn:
-            axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color=GREY)
-    legend(figure, [Line2D([], [], label=str(c["label"]), **style) for c, style in zip(curves, styles, strict=True)])
-    return figure
+            text: dict[str, Any] = {"ha": "center", "color": GREY, "fontsize": look.sizes.text}
+            axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, **text)
+    handles = [
+        keys.entry(page.look, str(curve["label"]), style["color"], stroke=style["linestyle"])
+        for curve, style in zip(curves, styles, strict=True)
+    ]
+    return page.finish("Training loss against what it costs" if title is None else title, handles, caption)
+
+
+def _styles(curves: Sequence[Mapping[str, Any]], look: Look) -> list[dict[str, Any]]:
+    """Colour by algorithm and dashes by what else tells curves apart; by their order where a curve does not say."""
+    every = [*ALGORITHM_COLOURS.values(), *OTHER_COLOURS]
+    others = [str(curve.get("algorithm")) for curve in curves]
+    found = []
+    for number, curve in enumerate(curves):
+        algorithm = curve.get("algorithm")
+        shade = colour_of(algorithm, others) if algorithm else every[number % len(every)]
+        stroke = DASHES[curve.get("stroke", number // len(every)) % len(DASHES)]
+        found.append({"color": shade, "linestyle": stroke, "linewidth": 1.3 * look.sizes.thin})
+    return found

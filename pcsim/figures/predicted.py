@@ -1,8 +1,7 @@
 """Figures of predictions: crossover maps of the ratio, and its curves over more workers.
 
-It draws maps and cases of :mod:`pcsim.predict.sweep`, as plain data, in the style and with the colours of
-:mod:`pcsim.figures.style`. It must never predict anything, and every figure names the machine and says whether it is
-calibrated.
+It draws maps and cases of :mod:`pcsim.predict.sweep`, or points of :mod:`pcsim.results.workers`, which have the same
+attributes. It must never predict anything, and every figure names the machine and says whether it is calibrated.
 """
 
 from __future__ import annotations
@@ -14,18 +13,18 @@ import numpy as np
 
 from ..errors import InputError
 from ..tables import short
+from . import keys
+from .page import Page
 from .style import (
-    GREY,
     INK,
-    add_panel,
-    caption,
+    PAPER,
+    STROKES,
+    Look,
+    colour_of,
     grouped,
     ink_on,
-    label_ends,
-    legend,
-    log_scale,
-    new_figure,
-    number_scale,
+    text_width,
+    wrapped,
 )
 
 if TYPE_CHECKING:
@@ -33,42 +32,48 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_CELL = 1.12, 0.62  # inches of a cell of a map
+_FURTHEST = 10.0  # ratio (and 1 ÷ it) at which the colour of a map is strongest
 
-_FURTHEST = 10.0  # ratio (and 1 ÷ it) at which the colour is strongest
+_IPC, _BP = colour_of("ipc"), colour_of("bp")
 
-_RATIO = "seconds per weight update, iPC ÷ the fastest BP; below 1 (blue) iPC is faster"
+_RATIO = "seconds per weight update, iPC ÷ the fastest BP on no more workers; below 1 (blue) iPC is faster"
+
+_OUTSIDE = "outside the calibrated range"
 
 
-def map_figure(maps: Sequence[Any], source: str, title: str = "Where iPC is faster: predicted ratio") -> Figure:
-    """A heat map for each of ``maps`` (:class:`pcsim.predict.sweep.Map`): the ratio in every cell, and the best BP.
+def map_figure(maps: Sequence[Any], source: str, title: str | None = None, look: Look = PAPER) -> Figure:
+    """A heat map for each of ``maps`` (:class:`pcsim.predict.sweep.Map`): the ratio in every cell, and the best BP, by
+    name or, where that has no room, by its marker.
 
     Blue: iPC is faster; red: BP is. A thick line is drawn where the ratio crosses 1; ``*`` marks cells outside the
     calibrated range. ``source`` names the machine. Raises :class:`InputError` for no maps.
     """
     if not maps:
         raise InputError("there is no map to draw")
-    across = min(2, len(maps))
-    down = -(-len(maps) // across)
-    most = max(len(m.columns) for m in maps), max(len(m.rows) for m in maps)
-    wide, high = _CELL[0] * most[0], _CELL[1] * most[1]
-    step, rise = wide + 1.15, high + 1.05
-    figure = new_figure(max(7.4, 0.3 + step * across), 1.2 + rise * down, title)
+    columns, rows = max(len(m.columns) for m in maps), max(len(m.rows) for m in maps)
+    page = Page(look, len(maps), least=4.0 * columns + 5, height=2.7 * rows, alike=True)
+    names = list(dict.fromkeys(case.best.execution for one in maps for case in one.at.values()))
+    room = look.points / page.across / columns - (4.5 / columns + 0.25) * look.sizes.text
+    named = max(text_width(name, look.sizes.small) for name in names) <= room
     for number, one in enumerate(maps):
-        left, bottom = 0.95 + step * (number % across), 1.3 + rise * (down - 1 - number // across)
-        size = _CELL[0] * len(one.columns), _CELL[1] * len(one.rows)
-        axes = add_panel(figure, left, bottom, *size, one.title)
-        _map(axes, one)
+        (axes,) = page.panels[number]
+        page.title(axes, one.title)
+        _map(page, axes, one, named, room)
+        page.name(axes, _axis(one.over[1]), _axis(one.over[0]) if page.leftmost(number) else "")
     starred = any(case.mark.startswith("outside") for one in maps for case in one.at.values())
-    caption(figure, source, _RATIO + ("; *: outside the calibrated range" if starred else ""))
-    return figure
+    handles = [] if named else [keys.entry(page.look, f"fastest BP: {name}", INK, name, stroke="") for name in names]
+    who = next(case.title for one in maps for case in one.at.values())
+    title = f"Where {who} is faster: predicted ratio" if title is None else title
+    note = _RATIO.replace("iPC", who) + ("" if not named else "; below each ratio that BP")
+    return page.finish(title, handles, source, note + (f"; *: {_OUTSIDE}" if starred else ""))
 
 
-def _map(axes: Axes, found: Any) -> None:
-    from matplotlib import colormaps
-    from matplotlib.colors import LogNorm, to_hex
+def _map(page: Page, axes: Axes, found: Any, named: bool, room: float) -> None:
+    from matplotlib.colors import LinearSegmentedColormap, LogNorm, to_hex
 
-    norm, shades = LogNorm(1 / _FURTHEST, _FURTHEST, clip=True), colormaps["RdBu_r"]
+    sizes = page.look.sizes
+    norm = LogNorm(1 / _FURTHEST, _FURTHEST, clip=True)
+    shades = LinearSegmentedColormap.from_list("sides", [_IPC, "#f7f7f7", _BP])
     axes.grid(False)
     axes.spines[["left", "bottom"]].set_visible(False)
     below = {}
@@ -78,14 +83,19 @@ def _map(axes: Axes, found: Any) -> None:
             if case is None:
                 continue
             below[x, y] = case.ratio < 1
-            shade = to_hex(shades(0.08 + 0.84 * norm(case.ratio)))
-            axes.fill_between([x, x + 1], y, y + 1, color=shade, edgecolor="white", linewidth=1)
-            ink = ink_on(shade)
+            shade = to_hex(shades(norm(case.ratio)))
+            axes.fill_between([x, x + 1], y, y + 1, color=shade, edgecolor="white", linewidth=sizes.thin)
             star = "*" if case.mark.startswith("outside") else ""
-            style: dict[str, Any] = {"ha": "center", "va": "center", "color": ink}
-            axes.text(x + 0.5, y + 0.62, short(case.ratio) + star, fontsize=10, fontweight="bold", **style)
-            axes.text(x + 0.5, y + 0.25, case.best.execution, fontsize=8, **style)
-    line: dict[str, Any] = {"color": INK, "linewidth": 2.6, "solid_capstyle": "round"}
+            style: dict[str, Any] = {"ha": "center", "va": "center", "color": ink_on(shade)}
+            number = short(case.ratio) + star
+            size = sizes.text * min(1, room / text_width(number, sizes.text, bold=True))
+            axes.text(x + 0.5, y + 0.66, number, fontsize=size, fontweight="bold", **style)
+            if named:
+                axes.text(x + 0.5, y + 0.27, case.best.execution, fontsize=sizes.small, **style)
+            else:
+                ink = {"markerfacecolor": style["color"], "markeredgecolor": style["color"]}
+                axes.plot([x + 0.5], [y + 0.27], **(keys.point(page.look, INK, case.best.execution) | ink))
+    line: dict[str, Any] = {"color": INK, "linewidth": 2.2 * sizes.thin, "solid_capstyle": "round"}
     for (x, y), side in below.items():
         if below.get((x + 1, y), side) != side:
             axes.plot([x + 1, x + 1], [y, y + 1], **line)
@@ -94,84 +104,94 @@ def _map(axes: Axes, found: Any) -> None:
     axes.set(xlim=(0, len(found.columns)), ylim=(0, len(found.rows)))
     axes.set_xticks(np.arange(len(found.columns)) + 0.5, [_tick(found.over[1], v) for v in found.columns])
     axes.set_yticks(np.arange(len(found.rows)) + 0.5, [_tick(found.over[0], v) for v in found.rows])
+    widest = max(text_width(_tick(found.over[1], value), sizes.small) for value in found.columns)
     axes.tick_params(length=0)
-    axes.set(xlabel=_axis(found.over[1]), ylabel=_axis(found.over[0]))
+    axes.tick_params(axis="x", labelsize=sizes.small * min(1, room / widest))
 
 
 def curves_figure(
-    cases: Sequence[Any], source: str, over: str = "workers", title: str = "Predicted ratio, iPC ÷ BP"
+    cases: Sequence[Any], source: str, over: str = "workers", title: str | None = None, look: Look = PAPER
 ) -> Figure:
-    """The ratio over ``over`` (workers, depth, width, batch, latency, bandwidth), a line for each net: ÷ the fastest
+    """The ratio over ``over`` (workers, depth, width, batch, latency, bandwidth), a panel for each net: ÷ the fastest
     BP on no more workers, and ÷ serial BP (the paper's setting).
 
-    Dotted, as predicted; hollow points are outside the calibrated range. Raises :class:`InputError` for no cases.
+    Dotted, as predicted; the marker of a point is that of the BP it is divided by, hollow outside the calibrated range.
+    Raises :class:`InputError` for no cases.
     """
     if not cases:
         raise InputError("there is no case to draw")
     names = ("depth", "width", "batch", "workers", "latency", "bandwidth")
     varied = [n for n in names if n != over and len({getattr(one, n) for one in cases}) > 1]
-    lines = grouped(cases, lambda one: tuple(getattr(one, n) for n in varied))
+    panels = grouped(cases, lambda one: tuple(getattr(one, n) for n in varied))
     shared = [f"{_axis(n)} {getattr(cases[0], n):g}" for n in names[:4] if n != over and n not in varied]
-    from matplotlib import colormaps
-    from matplotlib.lines import Line2D
-
-    hollow = any(one.mark.startswith("outside") for one in cases)
-    handles = [Line2D([], [], color=INK, ls=":", marker="o", markersize=4.5, label="predicted")]
-    if hollow:
-        style: dict[str, Any] = {"color": INK, "ls": ":", "marker": "o", "markersize": 4.5, "mfc": "white"}
-        handles.append(Line2D([], [], label="predicted, outside the calibrated range", **style))
-    labels = [str(handle.get_label()) for handle in handles]
-    figure = new_figure(11.8, 5.75, title, labels)
-    shades = colormaps["viridis"](np.linspace(0.05, 0.8, len(lines)))
-    panels = (("÷ the fastest BP on no more workers (best-bp)", "ratio"), ("÷ serial BP (paper-style)", "paper_style"))
-    every = [1.0, *(getattr(one, name) for one in cases for _, name in panels)]
-    for number, (label, name) in enumerate(panels):
-        axes = add_panel(figure, 0.85 + 5.7 * number, 1.3, 3.85, 3.3, label)
-        number_scale(axes, _axis(over), [getattr(one, over) for one in cases])
-        log_scale(axes, "y", every)
-        axes.axhspan(1, axes.get_ylim()[1], color="#f7f1ea", zorder=0)
-        axes.axhline(1, color=INK, linewidth=1, zorder=1)
-        axes.text(0.015, 0.98, "BP faster", transform=axes.transAxes, va="top", fontsize=8.5, color=GREY)
-        axes.text(0.015, 0.02, "iPC faster", transform=axes.transAxes, va="bottom", fontsize=8.5, color=GREY)
-        axes.set_ylabel("" if number else "ratio (log scale)")
-        ends = []
-        for (values, inside), shade in zip(lines.items(), shades, strict=True):
-            drawn = sorted(inside, key=lambda one: getattr(one, over))
-            at, ratios = [getattr(one, over) for one in drawn], [getattr(one, name) for one in drawn]
-            axes.plot(at, ratios, ls=":", color=shade, linewidth=1.8, zorder=2)
-            for place, ratio, one in zip(at, ratios, drawn, strict=True):
-                face = "white" if one.mark.startswith("outside") else shade
-                axes.plot([place], [ratio], marker="o", markersize=4.5, color=shade, mfc=face, zorder=3)
-            words = ", ".join(f"{_axis(n)} {v:g}" for n, v in zip(varied, values, strict=True)) or "iPC"
-            ends.append((at[-1], ratios[-1], words, shade))
-        label_ends(axes, ends)
-    legend(figure, handles)
-    caption(figure, source, ", ".join(shared))
-    return figure
+    page = Page(look, len(panels))
+    every = [1.0, *(ratio for one in cases for ratio in (one.ratio, one.paper_style))]
+    for number, (values, inside) in enumerate(panels.items()):
+        (axes,) = page.panels[number]
+        page.log_x(axes, sorted({getattr(one, over) for one in cases}))
+        page.log_y(axes, every)
+        page.ratio(axes)
+        page.title(axes, ", ".join(f"{_axis(n)} {v:g}" for n, v in zip(varied, values, strict=True)))
+        ratio = f"{cases[0].title} ÷ BP" if page.leftmost(number) else ""
+        page.name(axes, _axis(over) if page.lowest(number) else "", ratio)
+        axes.tick_params(labelbottom=page.lowest(number), labelleft=page.leftmost(number))
+        drawn = sorted(inside, key=lambda one: getattr(one, over))
+        for strong in (False, True):
+            points = [
+                (getattr(one, over), one.ratio, None, None, one.best_execution, one.mark.startswith("outside"))
+                if strong
+                else (getattr(one, over), one.paper_style, None, None, "serial", one.mark.startswith("outside"))
+                for one in drawn
+            ]
+            page.curve(axes, points, _IPC, STROKES["predicted"], strong=strong)
+    handles = [keys.entry(page.look, "÷ fastest BP on no more workers (best-bp)", _IPC, strong=True)]
+    handles.append(keys.entry(page.look, "÷ serial BP (paper-style)", _IPC, "serial", stroke=STROKES["predicted"]))
+    for execution in dict.fromkeys(one.best_execution for one in cases):
+        if execution != "serial":
+            handles.append(keys.entry(page.look, f"÷ BP {execution}", _IPC, execution, stroke=STROKES["predicted"]))
+    if any(one.mark.startswith("outside") for one in cases):
+        handles.append(keys.entry(page.look, _OUTSIDE, INK, "layer-parallel", hollow=True, stroke=""))
+    handles.append(keys.patch("BP faster"))
+    title = f"Predicted ratio of seconds per weight update, {cases[0].title} ÷ BP" if title is None else title
+    return page.finish(title, handles, source, ", ".join(shared))
 
 
-def sensitivity_figure(found: Sequence[tuple[str, float]], factor: float, source: str, case: str) -> Figure:
+def sensitivity_figure(
+    found: Sequence[tuple[str, float]],
+    factor: float,
+    source: str,
+    case: str,
+    title: str | None = None,
+    look: Look = PAPER,
+) -> Figure:
     """How the ratio changes when each figure of the machine is ``factor`` times as large, from
     :func:`pcsim.predict.rivals.sensitivity`."""
     if not found:
         raise InputError("there is nothing to draw")
-    figure = new_figure(8.2, 1.9 + 0.34 * len(found), f"What the ratio depends on: {case}")
-    axes = add_panel(figure, 1.9, 0.95, 5.6, 0.34 * len(found))
-    names = [name for name, _ in found][::-1]
+    size = look.sizes.small
+    names = ["\n".join(wrapped(name, 0.4 * look.points, size)) for name, _ in found][::-1]
+    page = Page(look, 1, height=(1.7 if all("\n" not in name for name in names) else 2.7) * len(found))
+    ((axes,),) = page.panels
     changes = [100 * (change - 1) for _, change in found][::-1]
-    shades = ["#B2182B" if change > 0 else "#2166AC" for change in changes]
+    shades = [_BP if change > 0 else _IPC for change in changes]
     axes.barh(range(len(names)), changes, color=shades, height=0.62)
-    axes.axvline(0, color=INK, linewidth=1)
+    axes.axvline(0, color=INK, linewidth=0.75 * look.sizes.thin)
     axes.set_yticks(range(len(names)), names)
-    reach = max(5.0, *(abs(change) for change in changes)) * 1.25
-    axes.set(xlim=(-reach, reach), xlabel=f"change of the ratio, %, when the figure is multiplied by {factor:g}")
+    axes.grid(False, axis="y")
+    low, high = min(-1.0, *changes), max(1.0, *changes)
+    longest_name = max(text_width(line, size) for name in names for line in name.split("\n"))
+    across = (look.points - longest_name) / size - 2  # of the axes, in ems
+    spare = (high - low) * 4 / max(across - 8, 3)  # room for a number of four ems on both sides
+    axes.set(xlim=(low - spare, high + spare), ylim=(-0.6, len(names) - 0.4))
+    page.name(axes, "change of the ratio, %")
     for place, change in enumerate(changes):
-        side: dict[str, Any] = {"ha": "left" if change >= 0 else "right", "va": "center", "fontsize": 8.5}
-        axes.annotate(
-            f"{change:+.1f} %", (change, place), (4 if change >= 0 else -4, 0), textcoords="offset points", **side
-        )
-    caption(figure, source)
-    return figure
+        side: dict[str, Any] = {"ha": "left" if change >= 0 else "right", "va": "center_baseline"}
+        side |= {"fontsize": look.sizes.small, "textcoords": "offset points", "color": INK}
+        axes.annotate(f"{change:+.1f}".replace("-", "−"), (change, place), (3 if change >= 0 else -3, 0), **side)
+    title = f"What the ratio depends on: {case}" if title is None else title
+    return page.finish(
+        title, [], source, f"each figure of the machine multiplied by {factor:g}, the others as they are"
+    )
 
 
 def _axis(name: str) -> str:

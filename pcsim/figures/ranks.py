@@ -9,29 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from ..errors import InputError
 from ..results.files import Results
+from ..results.origin import machine_and_versions
 from ..results.pairs import HEADLINE
 from ..results.ranks import delays, exchanges, rank_scaling, weak_scaling
-from .style import (
-    BLUE,
-    EXECUTION_COLOURS,
-    GREY,
-    INK,
-    RED,
-    STRONG,
-    add_panel,
-    axis_seconds,
-    caption,
-    grouped,
-    label_ends,
-    legend,
-    log_scale,
-    new_figure,
-    number_scale,
-)
+from . import keys
+from .page import Page
+from .scales import limits
+from .style import GREY, INK, PAPER, STROKES, Look, axis_seconds, colour_of, grouped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +26,11 @@ if TYPE_CHECKING:
 
 _Point = Mapping[str, Any]
 
-_ACROSS = 3  # panels beside one another
+_IPC, _BP = colour_of("ipc"), colour_of("bp")
+
+_IDEAL: Any = (0, (1, 2.5))
+
+_BEYOND = 4.0  # at most this factor further than points on cores of their own an axis goes for those that share a core
 
 _NET = ("kind", "dtype", "activation", "batch", "width")
 
@@ -54,48 +44,59 @@ class _Panel(NamedTuple):
     ideal: Callable[[float, float, float], float] | None  # of seconds at the first place: first, place → seconds
 
 
-def ranks_figure(results: Results, title: str = "Seconds per update and ratio, iPC ÷ BP, on MPI ranks") -> Figure:
+def ranks_figure(results: Results, title: str | None = None, look: Look = PAPER) -> Figure:
     """Strong scaling, weak scaling and the effect of added latency, as far as the file has them.
 
     A pair of panels for each net: seconds per weight update of iPC and of every execution of BP above, the ratio below,
-    iPC ÷ each BP on as many workers, and ÷ the fastest BP on no more (``best-bp``), the strong line, with 95 %
+    iPC ÷ each BP on as many workers, and ÷ the fastest BP on no more (``best-bp``), the broad line, with 95 %
     intervals. Of nets that differ in depth alone the deepest is drawn, for strong scaling without added latency if it
     was measured so; over latency its largest number of ranks that fit the cores. Hollow points had more workers than
-    cores. Raises :class:`InputError` where there is none of them.
+    cores; they do not set the scale, and may lie beyond it. Raises :class:`InputError` where there is none of them.
     """
     panels = [*_strong(results), *_weak(results), *_delayed(results)]
     if not panels:
         raise InputError(f"{results.path}: neither ranks nor depths nor latencies to draw; measure with --backend mpi")
-    across = min(_ACROSS, len(panels))
-    down = -(-len(panels) // across)
     points = [point for panel in panels for point in panel.points]
     kinds = sorted({point["kind"] for point in points})
     types = sorted({f"{point['dtype']}, {point['activation']}" for point in points})
-    from matplotlib.lines import Line2D
-
-    style: dict[str, Any] = {"color": INK, "marker": "o", "markersize": 4.5, "linewidth": 1.4}
-    handles = [Line2D([], [], label=", ".join(kinds), **style)]
-    if any(point["oversubscribed"] for point in points):
-        handles.append(Line2D([], [], label="more workers than cores", mfc="white", **style))
-    if any(panel.ideal for panel in panels):
-        handles.append(Line2D([], [], label="iPC, perfect scaling", color=GREY, ls=":", linewidth=1.3))
-    figure = new_figure(max(7.4, 0.8 + 4.35 * across), 1.5 + 5.35 * down, title, [str(h.get_label()) for h in handles])
+    page = Page(look, len(panels), stacked=2)
     for number, panel in enumerate(panels):
-        left, bottom = 0.95 + 4.35 * (number % across), 1.25 + 5.35 * (down - 1 - number // across)
         first = panel.points[0]
         name = panel.name + (f", {first['kind']}" if len(kinds) > 1 else "")
         name += f", {first['dtype']}, {first['activation']}" if len(types) > 1 else ""
-        times = add_panel(figure, left, bottom + 2.5, 2.3, 2.0, name)
-        _times(times, panel)
-        ratios = add_panel(figure, left, bottom, 2.3, 1.95)
-        _ratios(ratios, panel)
-        if number % across == 0:
-            times.set_ylabel("seconds per update")
-            ratios.set_ylabel("ratio: iPC ÷ BP")
-    legend(figure, handles)
-    meaning = "medians; ÷ best BP: the fastest BP on no more workers; bars: 95 % bootstrap intervals"
-    caption(figure, f"{results.context.get('cpu_model') or 'unknown CPU'}; {'; '.join(types)}", meaning)
-    return figure
+        times, ratios = page.panels[number]
+        page.title(times, name)
+        _times(page, times, panel)
+        _ratios(page, ratios, panel)
+        left = page.leftmost(number)
+        page.name(times, y="seconds" if left else "")
+        page.name(ratios, "added latency" if panel.over == "delay" else "ranks", "iPC ÷ BP" if left else "")
+        times.tick_params(labelbottom=False)
+    title = "iPC and BP on MPI ranks: seconds per weight update, and their ratio" if title is None else title
+    bars = "; bars: 95 % bootstrap intervals" if any(point["ratio_low"] for point in points) else ""
+    meaning = f"{'; '.join(types)}; {', '.join(kinds)}; medians{bars}; fastest BP: on no more workers"
+    latency = "; latency is added to each message, one way" if any(panel.over == "delay" for panel in panels) else ""
+    beyond = "; arrowheads: points beyond the axis" if any(point["oversubscribed"] for point in points) else ""
+    return page.finish(title, _key(page, panels), machine_and_versions(results.context), meaning + latency + beyond)
+
+
+def _key(page: Page, panels: Sequence[_Panel]) -> list[Any]:
+    points = [point for panel in panels for point in panel.points]
+    stroke = STROKES["predicted"] if all(point["kind"] == "predicted" for point in points) else "-"
+    handles = []
+    for algorithm, colour in (("ipc", _IPC), ("bp", _BP)):
+        title = {"ipc": "iPC", "bp": "BP"}[algorithm]
+        for execution in dict.fromkeys(point["execution"] for point in points if point["algorithm"] == algorithm):
+            handles.append(keys.entry(page.look, f"{title} {execution}", colour, execution, stroke=stroke))
+    if any(point["ratio"] and point["algorithm"] == "ipc" for point in points):
+        handles.append(keys.entry(page.look, "iPC ÷ fastest BP", _IPC, strong=True))
+    if any(point["ratio"] and point["algorithm"] == "bp" for point in points):
+        handles.append(keys.entry(page.look, "iPC ÷ that BP", _IPC, stroke=stroke))
+    if any(panel.ideal for panel in panels):
+        handles.append(keys.entry(page.look, "iPC, perfect scaling", GREY, stroke=_IDEAL))
+    if any(point["oversubscribed"] for point in points):
+        handles.append(keys.entry(page.look, "more workers than cores", INK, "layer-parallel", hollow=True, stroke=""))
+    return [*handles, keys.patch("BP faster")]
 
 
 def _points(source: Callable[[Results], list[dict[str, Any]]], results: Results) -> list[dict[str, Any]]:
@@ -110,6 +111,13 @@ def _net(point: _Point) -> tuple[Any, ...]:
     return tuple(point[name] for name in _NET)
 
 
+def _size(depth: Any, point: _Point) -> str:
+    """The net in words, which are broken after a comma only."""
+    return f"{depth} × {point['width']}, batch {point['batch']}".replace(" ", "\N{NO-BREAK SPACE}").replace(
+        ",\xa0", ", "
+    )
+
+
 def _strong(results: Results) -> list[_Panel]:
     panels = []
     for inside in grouped(_points(rank_scaling, results), _net).values():
@@ -117,8 +125,10 @@ def _strong(results: Results) -> list[_Panel]:
         alike = [point for point in inside if point["delay"] == plain]
         depth = max(point["depth"] for point in alike)
         drawn = [point for point in alike if point["depth"] == depth]
-        name = f"strong: {depth} × {drawn[0]['width']}, batch {drawn[0]['batch']}"
-        panels.append(_Panel(name, drawn, "ranks", lambda seconds, first, place: seconds * first / place))
+        name = f"strong: {_size(depth, drawn[0])}"
+        panel = _Panel(name, drawn, "ranks", lambda seconds, first, place: seconds * first / place)
+        if any(len(points) > 1 for points in _curves(panel).values()):
+            panels.append(panel)
     return panels
 
 
@@ -134,7 +144,7 @@ def _weak(results: Results) -> list[_Panel]:
         if not counts[layers, threads] >= {point["ranks"] for point in every if _net(point) == net}:
             continue
         drawn = groups[layers, threads]
-        name = f"weak: {layers} per rank × {drawn[0]['width']}, batch {drawn[0]['batch']}"
+        name = f"weak: {_size(f'{layers} per rank', drawn[0])}"
         panels.append(_Panel(name, drawn, "ranks", lambda seconds, first, place: seconds))
     return panels
 
@@ -147,35 +157,28 @@ def _delayed(results: Results) -> list[_Panel]:
         fitting = [point for point in deep if not point["oversubscribed"]] or deep
         ranks = max(point["ranks"] for point in fitting)
         drawn = [point | {"delay": point["delay"] or 0.0} for point in deep if point["ranks"] == ranks]
-        name = f"latency: {depth} × {drawn[0]['width']}, batch {drawn[0]['batch']}, {ranks} ranks"
+        name = f"latency: {_size(depth, drawn[0])}, {ranks}\N{NO-BREAK SPACE}ranks"
         panels.append(_Panel(name, drawn, "delay", None))
     return panels
 
 
 def _place(panel: _Panel) -> Callable[[float], float]:
-    """The position of a point on the logarithmic axis: no added latency is one step before the first."""
+    """The position of a point on the logarithmic axis: no added latency stands before the first, beyond a break."""
     there = sorted({point[panel.over] for point in panel.points})
     if panel.over != "delay" or there[0] > 0:
         return lambda place: place
-    first = there[1] / 4 if len(there) > 1 else 1e-6
+    first = there[1] / 10 if len(there) > 1 else 1e-6
     return lambda place: place or first
 
 
-def _axis(axes: Axes, panel: _Panel) -> None:
-    there = sorted({point[panel.over] for point in panel.points})
+def _axis(page: Page, axes: Axes, panel: _Panel) -> None:
+    there, place = sorted({point[panel.over] for point in panel.points}), _place(panel)
     if panel.over == "ranks":
-        number_scale(axes, "ranks", there)
+        page.log_x(axes, there)
         return
-    place = _place(panel)
-    log_scale(axes, "x", [place(value) for value in there])
-    low, high = axes.get_xlim()
-    apart = (high / low) ** 0.22
-    kept: list[float] = []
-    for value in there:  # as many ticks as have room for their names
-        if not kept or place(value) / place(kept[-1]) >= apart:
-            kept.append(value)
-    axes.set_xticks([place(value) for value in kept], [axis_seconds(value) if value else "none" for value in kept])
-    axes.set_xlabel("latency added to each message, one way")
+    page.log_x(axes, {place(value): axis_seconds(value) if value else "none" for value in there}, [place(there[0])])
+    if not there[0] and len(there) > 1:
+        page.broken_x(axes, place(there[0]), place(there[1]))
 
 
 def _curves(panel: _Panel) -> dict[str, list[_Point]]:
@@ -188,62 +191,64 @@ def _curves(panel: _Panel) -> dict[str, list[_Point]]:
     return found
 
 
-def _times(axes: Axes, panel: _Panel) -> None:
+def _scale(panel: _Panel, fields: Sequence[str], others: Sequence[float] = ()) -> list[float]:
+    """What an axis holds: all points on cores of their own, and of the others what is not far from them."""
+    known = [(point[field], point["oversubscribed"]) for point in panel.points for field in fields if point[field]]
+    own = [*others, *(value for value, shared in known if not shared)]
+    if not any(not shared for _, shared in known):
+        return [*others, *(value for value, _ in known)]
+    low, high = limits(own)
+    return [*own, *(min(max(value, low / _BEYOND), high * _BEYOND) for value, shared in known if shared)]
+
+
+def _times(page: Page, axes: Axes, panel: _Panel) -> None:
     place, curves = _place(panel), _curves(panel)
-    _axis(axes, panel)
-    axes.set_xlabel("")
-    lines, ends = [], []
+    _axis(page, axes, panel)
+    ideal: list[float] = []
     if panel.ideal and "iPC" in curves:
         start, last = curves["iPC"][0], curves["iPC"][-1]
         at = [start[panel.over], last[panel.over]]
         lines = [panel.ideal(start["median"], at[0], where) for where in at]
-        axes.plot(at, lines, color=GREY, ls=":", linewidth=1.3, zorder=1)
-    log_scale(
-        axes, "y", [*(point["median"] for point in panel.points), *lines], lambda seconds, _: axis_seconds(seconds)
-    )
+        axes.plot(at, lines, color=GREY, linestyle=_IDEAL, linewidth=page.look.sizes.thin, zorder=1.2)
+        fits = [point[panel.over] for point in curves["iPC"] if not point["oversubscribed"]]
+        ideal = [panel.ideal(start["median"], at[0], max(fits))] if fits else []
+    page.log_y(axes, _scale(panel, ("median", "low", "high"), ideal), axis_seconds)
     for label, points in curves.items():
-        shade, marker = (BLUE, "o") if label == "iPC" else EXECUTION_COLOURS.get(label, (GREY, "x"))
-        at, seconds = [place(point[panel.over]) for point in points], [point["median"] for point in points]
-        _line(axes, at, seconds, points, shade, marker, strong=label == "iPC")
-        if label == "serial" and at[-1] < axes.get_xlim()[1] / 1.5:  # a leader line would look like a curve
-            style: dict[str, Any] = {"fontsize": 9, "color": shade, "textcoords": "offset points"}
-            axes.annotate("BP serial", (at[-1], seconds[-1]), (6, 4), **style)
-        else:
-            ends.append((at[-1], seconds[-1], label if label == "iPC" else f"BP {label}", shade))
-    label_ends(axes, ends)
+        drawn = [(place(p[panel.over]), p["median"], p["low"], p["high"], _drawn(p)) for p in points]
+        _line(page, axes, panel, drawn, _IPC if label == "iPC" else _BP)
 
 
-def _ratios(axes: Axes, panel: _Panel) -> None:
+def _ratios(page: Page, axes: Axes, panel: _Panel) -> None:
     place, curves = _place(panel), _curves(panel)
-    _axis(axes, panel)
-    drawn = {label: [point for point in points if point["ratio"]] for label, points in curves.items()}
-    # With one worker the best BP is the serial one, which has no further points.
-    alone = len(drawn) > 2 and "iPC" in drawn
-    drawn = {label: points for label, points in drawn.items() if points and not (alone and label == "serial")}
-    ends_of = ("ratio", "ratio_low", "ratio_high")
-    known = [point[end] for points in drawn.values() for point in points for end in ends_of if point[end]]
-    log_scale(axes, "y", [1, *known])
-    axes.axhspan(1, axes.get_ylim()[1], color="#f7f1ea", zorder=0)
-    axes.axhline(1, color=INK, linewidth=1, zorder=1)
-    ends = []
-    for label, points in drawn.items():
-        best = points[0]["denominator"] == HEADLINE
-        shade, marker = (RED, "s") if best else EXECUTION_COLOURS.get(label, (GREY, "x"))
-        at, ratios = [place(point[panel.over]) for point in points], [point["ratio"] for point in points]
-        bars = [[point["ratio"] - (point["ratio_low"] or point["ratio"]) for point in points]]
-        bars += [[(point["ratio_high"] or point["ratio"]) - point["ratio"] for point in points]]
-        axes.errorbar(at, ratios, np.maximum(bars, 0), fmt="none", ecolor=shade, capsize=2.5, elinewidth=1)
-        _line(axes, at, ratios, points, shade, marker, strong=best)
-        ends.append((at[-1], ratios[-1], "÷ best BP" if best else f"÷ {label}", shade))
-    label_ends(axes, ends)
+    _axis(page, axes, panel)
+    found = {label: [point for point in points if point["ratio"]] for label, points in curves.items()}
+    page.log_y(axes, [1, *_scale(panel, ("ratio", "ratio_low", "ratio_high"), [1])])
+    page.ratio(axes)
+    for points in found.values():
+        best = bool(points) and points[0]["denominator"] == HEADLINE
+        drawn = [(place(p[panel.over]), p["ratio"], p["ratio_low"], p["ratio_high"], _drawn(p)) for p in points]
+        if best:  # what is divided by has markers of its own
+            named = [(*one[:4], (p["other_execution"], one[4][1])) for one, p in zip(drawn, points, strict=True)]
+            _line(page, axes, panel, named, _IPC, strong=True)
+        elif points:
+            _line(page, axes, panel, drawn, _IPC)
+
+
+def _drawn(point: _Point) -> tuple[str, bool]:
+    return point["execution"], bool(point["oversubscribed"])
 
 
 def _line(
-    axes: Axes, at: list[float], values: list[float], points: Sequence[_Point], shade: str, marker: str, strong: bool
+    page: Page, axes: Axes, panel: _Panel, points: Sequence[tuple[Any, ...]], colour: str, strong: bool = False
 ) -> None:
-    """A curve; its points are hollow where workers were more than cores."""
-    style: dict[str, Any] = {"color": shade, "marker": marker, "markersize": 4.5}
-    axes.plot(at, values, linewidth=STRONG if strong else 1.4, **style, zorder=3 if strong else 2)
-    over = [number for number, point in enumerate(points) if point["oversubscribed"]]
-    style |= {"ls": "", "mfc": "white", "zorder": 4}
-    axes.plot([at[n] for n in over], [values[n] for n in over], **style)
+    """A curve, which does not pass a break of the axis."""
+    flat = [(*point[:4], *point[4]) for point in points]
+    none = panel.over == "delay" and min(point["delay"] for point in panel.points) == 0
+    apart = [point for point in flat if none and point[0] == _place(panel)(0.0)]
+    for part in (apart, [point for point in flat if point not in apart]):
+        if part:
+            page.curve(axes, part, colour, _stroke(panel), strong=strong)
+
+
+def _stroke(panel: _Panel) -> Any:
+    return STROKES.get(panel.points[0]["kind"], "-")

@@ -2,41 +2,33 @@
 
 Each function turns plain data into a matplotlib ``Figure`` and touches no global state (no pyplot); matplotlib is
 imported when the first figure is drawn. It must never measure, nor decide what the ratio of a cell is: pairs come
-from :func:`pcsim.results.pairs.pairs`. Colours are safe for colour-blind readers; no text is smaller than 8 points.
+from :func:`pcsim.results.pairs.pairs`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..errors import InputError
-from ..results.fields import ALGORITHMS, names_of
+from ..results.fields import names_of
 from ..results.files import Results
-from ..results.pairs import FUSED, UNFUSED, best_bp, bp_executions, cells, gains, merged, sides
+from ..results.gains import gains
+from ..results.origin import machine_and_versions
+from ..results.pairs import FUSED, UNDECIDED, UNFUSED, best_bp, bp_executions, cells, interval, merged, sides
+from . import keys
+from .page import Page
 from .style import (
-    BLUE,
-    EXECUTION_COLOURS,
-    GREEN,
     GREY,
-    INK,
-    ORANGE,
-    PINK,
-    RED,
-    SKY,
-    STRONG,
-    THIN,
-    add_panel,
+    PALE,
+    PAPER,
+    STROKES,
+    UNLIMITED,
+    Look,
     axis_seconds,
-    caption,
+    colour_of,
     grouped,
-    label_ends,
-    legend,
-    log_scale,
-    new_figure,
-    number_scale,
+    title_of,
 )
 
 if TYPE_CHECKING:
@@ -46,104 +38,125 @@ if TYPE_CHECKING:
 
 _Row = Mapping[str, Any]
 
-_STROKES: dict[str, Any] = {"measured": "-", "predicted": ":", "counted": "--"}
+_IPC, _BP = colour_of("ipc"), colour_of("bp")
 
-_Contender = tuple[str, str, str, Callable[[_Row], bool]]  # label, colour, marker, its rows
+_INTERVALS = "bars: 95 % bootstrap intervals"
 
-_OURS: tuple[_Contender, ...] = (
-    ("iPC, best workers", BLUE, "o", lambda row: row["algorithm"] == "ipc" and row["execution"] in FUSED),
-    (
-        "iPC, 1 worker",
-        SKY,
-        "D",
-        lambda row: row["algorithm"] == "ipc" and row["execution"] in FUSED and row["workers"] == 1,
-    ),
-)
-
-_PEER: _Contender = (
-    "iPC, best peer",
-    "#332288",
-    "*",
-    lambda row: row["algorithm"] == "ipc" and row["execution"] not in (*FUSED, *UNFUSED),
-)
-
-_SLOW: tuple[_Contender, ...] = (
-    ("PC", GREEN, "^", lambda row: row["algorithm"] == "pc"),
-    ("Z-IL", PINK, "P", lambda row: row["algorithm"] == "zil"),
-)
-
-_COUNTED: tuple[_Contender, ...] = (
-    ("iPC", BLUE, "o", lambda row: row["algorithm"] == "ipc"),
-    ("BP", RED, "s", lambda row: row["algorithm"] == "bp"),
-    *_SLOW,
-)
-
-_GAINS: tuple[tuple[str, str, str, str, str], ...] = (  # field of a gain, label, colour, marker, stroke
-    ("bp_serial", "BP serial", "#882255", "s", "-"),
-    ("best_bp", "best BP", RED, "", "-"),
-    ("serial_unfused", "iPC unfused, 1 worker", ORANGE, "^", "-"),
-    ("layer_parallel_unfused", "iPC unfused, all workers", ORANGE, "v", "--"),
-    ("serial", "iPC fused, 1 worker", SKY, "D", "-"),
-    ("layer_parallel", "iPC fused, all workers", BLUE, "o", "-"),
+_GAINS = (  # field of a gain, algorithm, execution, label, whether it is on several workers
+    ("bp_serial", "bp", "serial", "BP serial"),
+    ("serial_unfused", "ipc", "serial-unfused", "iPC unfused, 1 worker"),
+    ("layer_parallel_unfused", "ipc", "layer-parallel-unfused", "iPC unfused, all workers"),
+    ("serial", "ipc", "serial", "iPC fused, 1 worker"),
+    ("layer_parallel", "ipc", "layer-parallel", "iPC fused, all workers"),
 )
 
 
-def ratio_figure(pairs: Sequence[_Row], title: str | None = None, machine: str = "") -> Figure:
-    """The ratio over depth (one line per width) and over width (one line per depth), with 95 % intervals.
+def ratio_figure(pairs: Sequence[_Row], title: str | None = None, machine: str = "", look: Look = PAPER) -> Figure:
+    """The ratio over depth, a panel for each width (over width where there is one depth), with 95 % intervals.
 
     ``pairs`` are those of :func:`pcsim.results.pairs.pairs`; each batch size, type of net and delay gets panels of its
-    own. Solid lines are measured, dotted ones predicted, dashed ones the counted ratio of SMMs. ``machine`` goes into
-    the caption beside the denominator. Raises :class:`InputError` for no pairs and for pairs of several denominators.
+    own. Solid lines are measured, dotted ones predicted; the marker of a point is that of the execution it is divided
+    by. Dashed: the ratio counted for the workers that were there; faint: for as many as there are layers, which does
+    not set the scale. ``~`` and ``!`` stand at points without significant difference and with an unsteady time.
+    ``machine`` goes into the caption. Raises :class:`InputError` for no pairs and for pairs of several denominators.
     """
     named = sorted({pair["denominator"] for pair in pairs})
     if len(named) != 1:
         raise InputError(f"a figure of ratios takes pairs of one denominator, not of {len(named)}")
-    first, second = sides(named[0])
-    title = title or f"{first.replace('our', 'Our')} against {second}: seconds per complete weight update"
-    groups = grouped(pairs, lambda pair: (pair["batch"], pair["dtype"], pair["activation"], pair.get("delay")))
-    # One point per line over width would say no more than the panel over depth: such a group takes half a row.
-    wide = {group: len({pair["width"] for pair in inside}) > 1 for group, inside in groups.items()}
-    places, row, column = [], 0, 0
-    for group in groups:
-        for over, line in (("depth", "width"), ("width", "depth"))[: 1 + wide[group]]:
-            row, column = (row + 1, 0) if column == 2 or (column and wide[group] and over == "depth") else (row, column)
-            places.append((group, over, line, row, column))
-            column += 1
-    figure = new_figure(11.8 if any(place[-1] for place in places) else 6.6, 1.8 + 3.65 * (row + 1), title)
-    counted = [pair["smm_ratio"] for pair in pairs if pair["smm_ratio"]]
-    everything = [1, *counted, *(pair[name] for pair in pairs for name in ("ratio", "low", "high") if pair[name])]
-    for group, over, line, at, column in places:
-        batch, dtype, activation, delay = group
-        added = "" if delay is None else f", {axis_seconds(delay)} added"
-        name = f"over {over}, one line per {line}   (batch {batch}, {dtype}, {activation}{added})"
-        axes = add_panel(figure, 0.85 + 5.7 * column, 1.45 + 3.65 * (row - at), 3.85, 2.75, name)
-        log_scale(axes, "y", everything)
-        _ratio_lines(axes, groups[group], over, line)
-        axes.set_ylabel("" if column else f"ratio: {first} ÷ {second} (log scale)")
-    there = {pair["kind"] for pair in pairs} | ({"counted"} if counted else set())
-    from matplotlib.lines import Line2D
+    first, second = sides(named[0], pairs[0].get("algorithm", "ipc"))
+    over, line = ("width", "depth") if len({pair["depth"] for pair in pairs}) == 1 else ("depth", "width")
+    groups = grouped(
+        sorted(pairs, key=lambda pair: (pair["batch"], pair[line])),
+        lambda pair: (pair["batch"], pair["dtype"], pair["activation"], pair.get("delay"), pair[line]),
+    )
+    page = Page(look, len(groups))
+    shared = [pair[name] for pair in pairs for name in ("ratio", "low", "high", "counted") if pair.get(name)]
+    varied = [len({group[place] for group in groups}) > 1 for place in range(4)]
+    for number, (group, inside) in enumerate(groups.items()):
+        (axes,) = page.panels[number]
+        page.log_x(axes, sorted({pair[over] for pair in pairs}))
+        page.log_y(axes, [1, *shared])
+        page.ratio(axes)
+        page.title(axes, ", ".join([f"{line} {group[4]}", *_group_words(group, varied)]))
+        page.name(axes, over if page.lowest(number) else "", f"{first} ÷ {second}" if page.leftmost(number) else "")
+        axes.tick_params(labelbottom=page.lowest(number), labelleft=page.leftmost(number))
+        _ratio_lines(page, axes, sorted(inside, key=lambda pair: pair[over]), over)
+    apart = ", ".join(_group_words(next(iter(groups)), [not one for one in varied]))
+    title = f"{first.replace('our', 'Our')} against {second}: seconds per weight update" if title is None else title
+    measured = any(pair["kind"] == "measured" for pair in pairs)
+    note = f"{apart}; ratio of medians" + (f"; {_INTERVALS}" if measured else "")
+    least = min((pair["smm_ratio"] for pair in pairs if pair.get("smm_ratio")), default=1)
+    if second == "BP" and least < 1:
+        note += f"; counted: SMMs on as many workers as were measured, or on one for each layer (down to {least:.2g})"
+    return page.finish(title, _ratio_key(page, pairs, named[0]), machine, f"{note}; denominator: {_words(named[0])}")
 
-    legend(figure, [Line2D([], [], color=INK, ls=_STROKES[kind], label=kind) for kind in _STROKES if kind in there])
+
+def _group_words(group: Sequence[Any], wanted: Sequence[bool]) -> list[str]:
+    batch, dtype, activation, delay, *_ = group
+    words = [f"batch {batch}", dtype, activation, "" if delay is None else f"{axis_seconds(delay)} latency added"]
+    return [word for word, one in zip(words, wanted, strict=True) if one and word]
+
+
+def _words(denominator: str) -> str:
     names = {
         "best-bp": "each cell's fastest BP on the same workers (best-bp)",
         "paper-style": "serial BP (paper-style)",
+        "peer-ipc": "each cell's fastest iPC of another library (peer-ipc)",
     }
-    names["peer-ipc"] = "each cell's fastest iPC of another library (peer-ipc)"
-    other = f"iPC, execution {named[0][4:]}" if named[0].startswith("ipc:") else f"BP, execution {named[0]}"
-    below = names.get(named[0], other)
-    caption(figure, machine, f"denominator: {below}; bars: 95 % bootstrap intervals; counted: the ratio of SMMs")
-    return figure
+    other = f"iPC, execution {denominator[4:]}" if denominator.startswith("ipc:") else f"BP, execution {denominator}"
+    return names.get(denominator, other)
+
+
+def _ratio_lines(page: Page, axes: Axes, pairs: Sequence[_Row], over: str) -> None:
+    thin = page.look.sizes.thin
+    lines = (("smm_ratio", UNLIMITED, PALE), ("counted", STROKES["counted"], GREY))
+    for field, stroke, shade in lines if sides(pairs[0]["denominator"])[1] == "BP" else ():
+        known = {pair[over]: pair[field] for pair in pairs if pair.get(field)}
+        axes.plot(list(known), list(known.values()), linestyle=stroke, color=shade, linewidth=thin, zorder=2)
+    for kind, drawn in grouped(pairs, lambda pair: pair["kind"]).items():
+        points = [(p[over], p["ratio"], p["low"], p["high"], _against(p), False) for p in drawn]
+        page.curve(axes, points, _IPC, STROKES[kind])
+        for pair in drawn:
+            signs = ("~" if pair.get("verdict") == UNDECIDED else "") + ("!" if pair.get("unsteady") else "")
+            if signs and kind == "measured":
+                ends = [pair[name] for name in ("ratio", "low", "high") if pair[name]]
+                page.mark(axes, pair[over], min(ends), max(ends), signs)
+
+
+def _against(pair: _Row) -> str:
+    """The execution of the denominator."""
+    named = {"paper-style": "serial"}.get(pair["denominator"], pair["denominator"].removeprefix("ipc:"))
+    return pair.get("other_execution") or named
+
+
+def _ratio_key(page: Page, pairs: Sequence[_Row], denominator: str) -> list[Any]:
+    first, second = sides(denominator, pairs[0].get("algorithm", "ipc"))
+    kinds = [kind for kind in ("measured", "predicted") if any(pair["kind"] == kind for pair in pairs)]
+    handles = [keys.entry(page.look, f"{kind}: {first} ÷ {second}", _IPC, stroke=STROKES[kind]) for kind in kinds]
+    name = "÷ {}" if second != "BP" else "÷ BP {}"
+    for execution in dict.fromkeys(_against(pair) for pair in pairs):
+        handles.append(keys.entry(page.look, name.format(execution), _IPC, execution, stroke=""))
+    if second == "BP" and any(pair.get("counted") for pair in pairs):
+        handles.append(keys.entry(page.look, "counted, same workers", GREY, stroke=STROKES["counted"]))
+    if second == "BP" and any(pair.get("smm_ratio") for pair in pairs):
+        handles.append(keys.entry(page.look, "counted, unlimited", PALE, stroke=UNLIMITED))
+    if any(pair.get("verdict") == UNDECIDED and pair["kind"] == "measured" for pair in pairs):
+        handles.append(keys.sign(page.look, UNDECIDED, "\\sim"))
+    if any(pair.get("unsteady") for pair in pairs):
+        handles.append(keys.sign(page.look, "unsteady time", "!"))
+    return [*handles, keys.patch(f"{second} faster")]
 
 
 def times_figure(
     results: Results,
     widths: Sequence[int] | None = None,
     batch: int | None = None,
-    title: str = "Seconds and SMMs per complete weight update",
+    title: str | None = None,
+    look: Look = PAPER,
 ) -> Figure:
-    """Median seconds over depth, a panel for each of ``widths`` (default: smallest, middle, largest), beside SMMs.
+    """Median seconds over depth, a panel for each of ``widths`` (default: all), with 95 % intervals, beside SMMs.
 
-    The strong lines are iPC and the best BP (``best-bp``) of each cell; every execution of BP has a thin one.
+    The broad lines are the fastest iPC and the fastest BP (``best-bp``) of each cell; every execution has a thin one.
     Drawn are rows of the smallest batch unless ``batch`` says otherwise, measured ones if there are any, else
     predicted ones, marked; without added latency, if there are any. Raises :class:`InputError` where no row fits.
     """
@@ -155,7 +168,7 @@ def times_figure(
     batch = min((row["batch"] for row in good), default=1) if batch is None else batch
     good = [row for row in good if (row["kind"], row["batch"]) == (kind, batch)]
     there = sorted({row["width"] for row in good})
-    widths = sorted({*there[:1], *there[len(there) // 2 :][:1], *there[-1:]} if widths is None else set(widths))
+    widths = there if widths is None else sorted(set(widths))
     good = [row for row in good if row["width"] in widths]
     if not good or not set(widths) <= set(there):
         raise InputError(f"{results.path}: no times of batch {batch} and widths {widths}; there are widths {there}")
@@ -163,31 +176,85 @@ def times_figure(
     if len(types) > 1:
         raise InputError(f"{results.path}: times of several types of net ({'; '.join(types)}) need a figure each")
     best = [run for cell, rows in known.items() if (run := best_bp(results, cell.kind, rows))]
-    best = [row | {"algorithm": "best-bp"} for row in best if (row["kind"], row["batch"]) == (kind, batch)]
-    others = _others(good)
-    timed = [*others, *_timed(bp_executions(results))]
-    figure = new_figure(0.7 + 4.25 * (len(widths) + 1), 5.95, title)
+    best = [row for row in best if (row["kind"], row["batch"]) == (kind, batch)]
+    page = Page(look, len(widths) + 1)
+    lines = _lines(results, good)
+    depths = sorted({row["depth"] for row in good})
     for number, width in enumerate(widths):
-        axes = add_panel(figure, 0.95 + 4.25 * number, 1.3, 2.4, 3.8, f"{kind} seconds, width {width}")
-        log_scale(axes, "y", [row["median"] for row in good], lambda seconds, _: axis_seconds(seconds))
-        _contender_lines(axes, [row for row in [*good, *best] if row["width"] == width], "median", timed)
-    axes = add_panel(figure, 0.95 + 4.25 * len(widths), 1.3, 2.4, 3.8, "SMMs per update, counted")
-    rows = [row for row in good if row.get("smm")]
-    log_scale(axes, "y", [row["smm"] for row in rows])
-    _contender_lines(axes, rows, "smm", [*_COUNTED, *others])
-    figure.axes[0].set_ylabel("seconds per update (log scale)")
-    meaning = f"batch {batch}, {types[0]}; medians; SMMs: the longest chain of products that wait for one another"
-    caption(figure, str(results.context.get("cpu_model") or ""), meaning)
-    return figure
+        (axes,) = page.panels[number]
+        inside = [row for row in good if row["width"] == width]
+        page.log_x(axes, depths)
+        page.log_y(axes, [end for row in inside for end in (row["median"], *(interval(row) or ()))], axis_seconds)
+        page.title(axes, f"width {width}")
+        name = "seconds per update" if kind == "measured" else f"seconds per update, {kind}"
+        page.name(axes, "depth" if page.lowest(number) else "", name if page.leftmost(number) else "")
+        fused = [row for row in inside if row["algorithm"] == "ipc" and row["execution"] in FUSED]
+        for rows, colour in (([row for row in best if row["width"] == width], _BP), (fused, _IPC)):
+            ends = _fastest(rows)
+            page.broad(axes, [end[0] for end in ends], [end[1] for end in ends], colour)
+        for name, executions, colour, _ in lines:
+            drawn = [row for row in inside if row["algorithm"] == name and row["execution"] in executions]
+            page.curve(axes, _fastest(drawn), colour, STROKES[kind])
+    (axes,) = page.panels[-1]
+    counted = [row for row in good if row.get("smm")]
+    page.log_x(axes, depths)
+    page.log_y(axes, [row["smm"] for row in counted])
+    page.title(axes, "SMMs per update, counted")
+    page.name(axes, "depth")
+    for name in names_of(counted):
+        smms = dict(sorted((row["depth"], row["smm"]) for row in counted if row["algorithm"] == name))
+        style = {"color": colour_of(name, names_of(good)), "linestyle": STROKES["counted"]}
+        axes.plot(list(smms), list(smms.values()), linewidth=1.4 * look.sizes.thin, **style)
+    handles = (
+        [keys.entry(page.look, "iPC, fastest", _IPC, strong=True)]
+        if any(row["algorithm"] == "ipc" for row in good)
+        else []
+    )
+    handles += [keys.entry(page.look, "BP, fastest", _BP, strong=True)] if best else []
+    for _, executions, colour, label in lines:
+        one = executions[0] if len(executions) == 1 else "layer-parallel"
+        handles.append(keys.entry(page.look, label, colour, one, stroke=STROKES[kind]))
+    handles.append(keys.entry(page.look, "counted (SMMs)", GREY, stroke=STROKES["counted"]))
+    bars = f"; {_INTERVALS}" if any(row["ci95"] for row in good) else ""
+    meaning = (
+        f"{kind}, batch {batch}, {types[0]}; medians{bars}; SMMs: the longest chain of products that wait in a row"
+    )
+    title = "Seconds and SMMs per weight update" if title is None else title
+    return page.finish(title, handles, machine_and_versions(results.context), meaning)
 
 
-def gains_figure(
-    results: Results, batch: int | None = None, title: str = "Where the gain comes from: seconds ÷ those of the best BP"
-) -> Figure:
+def _lines(results: Results, rows: Sequence[_Row]) -> list[tuple[str, list[str], str, str]]:
+    """What has a thin line: algorithm, its executions, colour, label. PC, Z-IL and others have one of all of theirs."""
+    found = []
+    names = [name for name in names_of(rows) if any(row["algorithm"] == name for row in rows)]
+    for name in sorted(names, key=lambda name: ("ipc", "bp").index(name) if name in ("ipc", "bp") else 2):
+        there = list(dict.fromkeys(row["execution"] for row in rows if row["algorithm"] == name))
+        colour, title = colour_of(name, names), title_of(name)
+        if name == "bp":
+            there = [execution for execution in bp_executions(results) if execution in there]
+        if name in ("ipc", "bp"):
+            kept = [execution for execution in there if execution not in UNFUSED]
+            found += [(name, [execution], colour, f"{title} {execution}") for execution in kept]
+        else:
+            found.append((name, there, colour, title))
+    return found
+
+
+def _fastest(rows: Iterable[_Row]) -> list[tuple[Any, ...]]:
+    """The fastest row of each depth as a point of a curve."""
+    found = []
+    for depth, inside in sorted(grouped(rows, lambda row: row["depth"]).items()):
+        best = min(inside, key=lambda row: row["median"])
+        low, high = interval(best) or (None, None)
+        found.append((depth, best["median"], low, high, best["execution"], False))
+    return found
+
+
+def gains_figure(results: Results, batch: int | None = None, title: str | None = None, look: Look = PAPER) -> Figure:
     """iPC unfused and fused, on one worker and on all, beside serial BP: over depth, a panel for each width.
 
     Every time is divided by that of the cell's best BP (``best-bp``), so that what lies below 1 is faster than any BP
-    on the same workers. Drawn are the gains of :func:`pcsim.results.pairs.gains`, of the smallest batch unless
+    on the same workers. Drawn are the gains of :func:`pcsim.results.gains.gains`, of the smallest batch unless
     ``batch`` says otherwise, measured ones if there are any. Raises :class:`InputError` where none has a
     BP beside it.
     """
@@ -201,104 +268,26 @@ def gains_figure(
         raise InputError(f"{results.path}: gains of batch {batch}: {why}")
     counts = {gain["workers"] for gain in found if gain["workers"]}
     many = f"{counts.pop()} workers" if len(counts) == 1 else "all workers"
-    drawn = [(name, label.replace("all workers", many), *style) for name, label, *style in _GAINS]
-    drawn = [line for line in drawn if any(gain[line[0]] for gain in found)]
-    panels = grouped(sorted(found, key=lambda gain: gain["width"]), lambda gain: gain["width"])
-    across = min(3, len(panels))
-    down = -(-len(panels) // across)
-    figure = new_figure(max(7.4, 0.85 + 3.55 * across), 1.75 + 2.75 * down, title, [label for _, label, *_ in drawn])
-    everything = [1, *(gain[name] / gain["best_bp"] for gain in found for name, *_ in drawn if gain[name])]
+    lines = [line for line in _GAINS if any(gain[line[0]] for gain in found)]
+    panels = grouped(sorted(found, key=lambda gain: (gain["width"], gain["depth"])), lambda gain: gain["width"])
+    page = Page(look, len(panels))
+    everything = [1, *(gain[name] / gain["best_bp"] for gain in found for name, *_ in lines if gain[name])]
     for number, (width, inside) in enumerate(panels.items()):
-        left, bottom = 0.85 + 3.55 * (number % across), 1.15 + 2.75 * (down - 1 - number // across)
-        axes = add_panel(figure, left, bottom, 3.0, 2.05, f"width {width}")
-        number_scale(axes, "depth", [gain["depth"] for gain in inside])
-        log_scale(axes, "y", everything)
-        axes.axhspan(1, axes.get_ylim()[1], color="#f7f1ea", zorder=0)
-        axes.set_ylabel("÷ best BP (log scale)" if number % across == 0 else "")
-        for name, _, shade, marker, stroke in drawn:
-            points = [(gain["depth"], gain[name] / gain["best_bp"]) for gain in inside if gain[name]]
-            strong = name in ("best_bp", "layer_parallel")
-            style: dict[str, Any] = {"color": shade, "marker": marker, "ls": stroke, "markersize": 4.5}
-            axes.plot(*zip(*points, strict=True), linewidth=STRONG if strong else 1.4, **style) if points else None
-    from matplotlib.lines import Line2D
-
-    handles = [Line2D([], [], label=label, color=c, marker=m, ls=ls, markersize=4.5) for _, label, c, m, ls in drawn]
-    legend(figure, handles)
+        (axes,) = page.panels[number]
+        page.log_x(axes, sorted({gain["depth"] for gain in found}))
+        page.log_y(axes, everything)
+        page.ratio(axes)
+        page.title(axes, f"width {width}")
+        page.name(axes, "depth" if page.lowest(number) else "", "÷ fastest BP" if page.leftmost(number) else "")
+        axes.tick_params(labelbottom=page.lowest(number), labelleft=page.leftmost(number))
+        at = [gain["depth"] for gain in inside]
+        page.broad(axes, [at[0], at[-1]], [1, 1], _BP)
+        for name, algorithm, execution, _ in lines:
+            points = [(g["depth"], g[name] / g["best_bp"], None, None, execution, False) for g in inside if g[name]]
+            page.curve(axes, points, colour_of(algorithm), strong=name == "layer_parallel")
+    handles = [keys.entry(page.look, "BP, fastest (1)", _BP, strong=True)]
+    for _, algorithm, execution, label in lines:
+        handles.append(keys.entry(page.look, label.replace("all workers", many), colour_of(algorithm), execution))
     meaning = f"{kind}, batch {batch}, {types[0]}; medians; unfused: three passes per layer in place of one"
-    caption(figure, str(results.context.get("cpu_model") or ""), meaning)
-    return figure
-
-
-def _ratio_lines(axes: Axes, pairs: Sequence[_Row], over: str, line: str) -> None:
-    """The ratios as lines, with intervals, the counted ratio, and which side of 1 is whose."""
-    from matplotlib import colormaps
-
-    number_scale(axes, over, (pair[over] for pair in pairs))
-    axes.axhspan(1, axes.get_ylim()[1], color="#f7f1ea", zorder=0)
-    axes.axhline(1, color=INK, linewidth=1, zorder=1)
-    first, second = sides(pairs[0]["denominator"])
-    axes.text(0.015, 0.98, f"{second} faster", transform=axes.transAxes, va="top", fontsize=8.5, color=GREY)
-    axes.text(0.015, 0.02, f"{first} faster", transform=axes.transAxes, va="bottom", fontsize=8.5, color=GREY)
-    lines = grouped(sorted(pairs, key=lambda pair: (pair[line], pair[over])), lambda pair: pair[line])
-    shades = colormaps["viridis" if line == "width" else "plasma"](np.linspace(0.05, 0.8, len(lines)))
-    ends = []
-    for (value, inside), shade in zip(lines.items(), shades, strict=True):
-        for kind, drawn in grouped(inside, lambda pair: pair["kind"]).items():
-            ratios = [pair["ratio"] for pair in drawn]
-            bars = [[pair["ratio"] - (pair["low"] or pair["ratio"]) for pair in drawn]]
-            bars += [[(pair["high"] or pair["ratio"]) - pair["ratio"] for pair in drawn]]
-            style: dict[str, Any] = {
-                "linestyle": _STROKES[kind],
-                "linewidth": 1.7,
-                "marker": "o",
-                "markersize": 4,
-                "capsize": 2.5,
-            }
-            face = shade if kind == "measured" else "white"
-            axes.errorbar([pair[over] for pair in drawn], ratios, np.maximum(bars, 0), color=shade, mfc=face, **style)
-        ends.append((drawn[-1][over], ratios[-1], f"{line} {value}", shade))
-        if over == "width":
-            counted = {pair["width"]: pair["smm_ratio"] for pair in inside if pair["smm_ratio"]}
-            axes.plot(list(counted), list(counted.values()), ".--", color=shade, linewidth=1.2)
-    if over == "depth":
-        known = dict(sorted((pair["depth"], pair["smm_ratio"]) for pair in pairs if pair["smm_ratio"]))
-        axes.plot(list(known), list(known.values()), ".--", color=GREY, linewidth=1.3)
-        ends += [(depth, ratio, "counted (SMMs)", GREY) for depth, ratio in [*known.items()][-1:]]
-    label_ends(axes, ends)
-
-
-def _timed(executions: Iterable[str]) -> list[_Contender]:
-    """The contenders drawn: strong lines last, so that they lie above the thin ones."""
-
-    def bp(execution: str) -> Callable[[_Row], bool]:
-        return lambda row: row["algorithm"] == "bp" and row["execution"] == execution
-
-    thin = [(f"BP {name}", *EXECUTION_COLOURS.get(name, (GREY, "x")), bp(name)) for name in executions]
-    best: _Contender = ("BP, best", RED, "s", lambda row: row["algorithm"] == "best-bp")
-    return [*_SLOW, *thin, _PEER, _OURS[1], best, _OURS[0]]
-
-
-def _others(rows: Iterable[_Row]) -> list[_Contender]:
-    """Algorithms from outside the package, by name."""
-
-    def rows_of(name: str) -> Callable[[_Row], bool]:
-        return lambda row: row["algorithm"] == name
-
-    names = names_of(rows)[len(ALGORITHMS) :]
-    return [(name, INK, "v<>hX"[n % 5], rows_of(name)) for n, name in enumerate(names)]
-
-
-def _contender_lines(axes: Axes, rows: Sequence[_Row], field: str, contenders: Sequence[_Contender]) -> None:
-    """A line over depth for each contender: its best configuration."""
-    number_scale(axes, "depth", [row["depth"] for row in rows] or [1])
-    ends = []
-    for label, shade, marker, belongs in contenders:
-        best = {}
-        for depth, inside in sorted(grouped(filter(belongs, rows), lambda row: row["depth"]).items()):
-            best[depth] = min(row[field] for row in inside)
-        if best:
-            thick = {"BP, best": STRONG, "iPC, best workers": STRONG}.get(label, THIN if label[:3] == "BP " else 1.4)
-            style: dict[str, Any] = {"markersize": 3 if thick == THIN else 4.5, "linewidth": thick}
-            axes.plot(list(best), list(best.values()), marker=marker, color=shade, **style)
-            ends.append((max(best), best[max(best)], label, shade))
-    label_ends(axes, ends)
+    title = "Where the gain comes from: seconds ÷ those of the fastest BP" if title is None else title
+    return page.finish(title, handles, machine_and_versions(results.context), meaning)

@@ -10,10 +10,12 @@ import numpy as np
 from ..errors import InputError
 from ..schedule.tasks import Kind, TaskGraph
 from ..schedule.timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE, Event
-from .style import BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, UNITS, add_panel, grouped, ink_on, legend, new_figure
+from . import keys
+from .page import Page
+from .style import INK, PAPER, UNITS, Look, grouped, ink_on, text_width
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -27,20 +29,23 @@ _WORK_OF = {
     Kind.UPDATE: UPDATE,
 }
 
+# Kinds of work that occur in one schedule differ in grey, too: those of BP, and those of a fused step of iPC.
 _WORK_COLOURS = {
-    START: "#F0E442",
-    PREDICT: BLUE,
-    BACKPROJECT: ORANGE,
-    UPDATE: GREEN,
-    VALUE: "#999999",
-    PREDICT | BACKPROJECT: "#5D3A9B",
-    PREDICT | UPDATE: SKY,
-    BACKPROJECT | UPDATE: RED,
-    PREDICT | BACKPROJECT | UPDATE: PINK,
+    START: "#EEDD88",
+    PREDICT: "#0A5AA5",
+    BACKPROJECT: "#E68A55",
+    UPDATE: "#228855",
+    VALUE: "#BBBBBB",
+    PREDICT | BACKPROJECT: "#332288",
+    PREDICT | UPDATE: "#33BBEE",
+    BACKPROJECT | UPDATE: "#CC3311",
+    PREDICT | BACKPROJECT | UPDATE: "#AA4499",
 }
 
 
-def gantt(events: Iterable[Event], title: str = "Workers over time", colour: str = "kind") -> Figure:
+def gantt(
+    events: Iterable[Event], title: str | None = None, colour: str = "kind", look: Look = PAPER, caption: str = ""
+) -> Figure:
     """One lane per worker over time, measured or simulated: events as those of
     :class:`pcsim.schedule.timeline.Timeline`.
 
@@ -56,34 +61,48 @@ def gantt(events: Iterable[Event], title: str = "Workers over time", colour: str
     workers = sorted({event.worker for event in events})
     groups = grouped(events, lambda event: event.work if colour == "kind" else event.step % 2)
     labels = {group: _work(group) if colour == "kind" else ("even steps", "odd steps")[group] for group in groups}
-    figure = new_figure(11.6, 1.65 + 0.55 * len(workers), title, list(labels.values()))
-    axes = add_panel(figure, 0.95, 0.6, 9.75, 0.55 * len(workers))
-    edge: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.5} if len(events) <= 1000 else {"linewidth": 0}
-    from matplotlib.patches import Patch
-
-    handles: list[Artist] = []
+    shades = {group: _WORK_COLOURS.get(group, INK) if colour == "kind" else _STEPS[group] for group in groups}
+    page = Page(look, 1, height=_lane(len(workers)) * len(workers))
+    ((axes,),) = page.panels
+    edge: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.4} if len(events) <= 1000 else {"linewidth": 0}
     for group, inside in sorted(groups.items()):
-        shade = _WORK_COLOURS.get(group, INK) if colour == "kind" else (BLUE, ORANGE)[group]
-        handles.append(Patch(facecolor=shade, label=labels[group]))
         for lane, worker in enumerate(workers):
             bars = [((e.start - first) * factor, (e.end - e.start) * factor) for e in inside if e.worker == worker]
-            axes.broken_barh(bars, (lane - 0.36, 0.72), facecolor=shade, **edge)
-        for event in inside:
-            if (event.end - event.start) / span * 9.75 * 72 > 4 + 6 * len(str(event.layer)):
-                middle = ((event.start + event.end) / 2 - first) * factor
-                style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8, "color": ink_on(shade)}
-                axes.text(middle, workers.index(event.worker), str(event.layer), **style)
+            axes.broken_barh(bars, (lane - 0.4, 0.8), facecolor=shades[group], **edge)
     axes.set(xlim=(0, span * factor), ylim=(len(workers) - 0.5, -0.5))
     axes.set_yticks(range(len(workers)), [f"worker {worker}" for worker in workers])
     axes.grid(False, axis="y")
-    axes.set_xlabel(f"{unit} since the first start{'; numbers in the bars are layers' if axes.texts else ''}")
+    page.name(axes, f"{unit} since the first start; numbers: layers")
     for lane, worker in enumerate(workers):
         busy = sum(event.end - event.start for event in events if event.worker == worker) / span
-        axes.annotate(
-            f"{busy:.0%} busy", (span * factor, lane), (6, 0), textcoords="offset points", va="center", size=9
-        )
-    legend(figure, handles)
+        style: dict[str, Any] = {"textcoords": "offset points", "va": "center", "size": look.sizes.small, "color": INK}
+        axes.annotate(f"{busy:.0%} busy", (span * factor, lane), (4, 0), **style)
+    handles = [keys.patch(labels[group], shades[group]) for group in sorted(groups)]
+    figure = page.finish("Workers over time" if title is None else title, handles, caption)
+    scale = axes.bbox.width * 72 / figure.dpi / span  # points of a second
+    written = False
+    for event in events:
+        if (event.end - event.start) * scale > text_width(str(event.layer), look.sizes.small) + 2:
+            shade = shades[event.work if colour == "kind" else event.step % 2]
+            middle = ((event.start + event.end) / 2 - first) * factor
+            _number(axes, look, middle, workers.index(event.worker), event.layer, ink_on(shade))
+            written = True
+    if not written:
+        page.name(axes, f"{unit} since the first start")
     return figure
+
+
+_STEPS = ("#0A5AA5", "#E68A55")
+
+
+def _lane(lanes: int) -> float:
+    """The height of a lane in ems: less where there are many."""
+    return float(np.clip(40 / lanes, 1.15, 2.1))
+
+
+def _number(axes: Axes, look: Look, x: float, y: float, number: int, ink: str) -> None:
+    style: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": look.sizes.small, "color": ink}
+    axes.text(x, y, str(number), **style)
 
 
 def schedule_figure(
@@ -92,7 +111,8 @@ def schedule_figure(
     until: int,
     costs: Mapping[Kind, int] | None = None,
     lanes: str = "worker",
-    title: str = "Workers over time, as the task graph allows",
+    title: str | None = None,
+    look: Look = PAPER,
 ) -> Figure:
     """The first ``until`` MMs of ``graph.schedule(workers, costs)``: a bar is one MM; counted, nothing was measured.
 
@@ -106,40 +126,45 @@ def schedule_figure(
     by_layer, updating = lanes == "layer", graph.kinds == Kind.UPDATE
     names = [f"W[{l}]" for l in range(graph.depth)] if by_layer else [f"worker {p}" for p in range(workers)]
     from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
 
     works = [_WORK_OF[kind] for kind in Kind if np.any((worker >= 0) & (graph.kinds == kind))]
-    handles: list[Artist] = [Patch(facecolor=_WORK_COLOURS[work], label=_WORK[work]) for work in works]
-    mark: dict[str, Any] = {"marker": "v", "color": _WORK_COLOURS[UPDATE], "ls": "", "ms": 9}
+    handles: list[Any] = [keys.patch(_WORK[work], _WORK_COLOURS[work]) for work in works]
+    mark: dict[str, Any] = {"marker": "v", "color": _WORK_COLOURS[UPDATE], "ls": "", "ms": 1.5 * look.sizes.marker}
     if by_layer:
         handles.append(Line2D([], [], label="weights change", **mark))
         handles.append(Line2D([], [], label="no error yet", mfc="white", **mark))
-    line: dict[str, Any] = {"color": INK, "linewidth": 0.9, "linestyle": (0, (4, 3))}
+    line: dict[str, Any] = {"color": INK, "linewidth": look.sizes.thin, "linestyle": (0, (4, 3))}
     handles.append(Line2D([], [], label="update complete", **line))
-    figure = new_figure(11.6, 1.65 + 0.55 * len(names), title, [str(handle.get_label()) for handle in handles])
-    axes = add_panel(figure, 0.95, 0.6, 10.3, 0.55 * len(names))
-    pale = ~graph.reached() & by_layer
+    page = Page(look, 1, height=_lane(len(names)) * len(names))
+    ((axes,),) = page.panels
+    axes.set(xlim=(0, until), ylim=(-0.5, len(names) - 0.5) if by_layer else (len(names) - 0.5, -0.5))
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xticks(range(0, until + 1, 1 + int(until * 2.2 * look.sizes.small // (0.85 * look.points))))
+    axes.grid(False)
+    numbers = "weight updates" if by_layer else "layers"
+    pale, drawn = ~graph.reached() & by_layer, []
     for task in np.flatnonzero(finish <= until):
         layer, shade = int(graph.layers[task]), _WORK_COLOURS[_WORK_OF[Kind(graph.kinds[task])]]
         if worker[task] >= 0:
             lane, number = (layer, graph.update_of[task]) if by_layer else (worker[task], layer)
             fill: dict[str, Any] = {"facecolor": shade, "edgecolor": "white", "alpha": 0.3 if pale[task] else 1}
-            axes.broken_barh([(start[task], 1)], (lane - 0.36, 0.72), **fill)
-            ink = INK if pale[task] else ink_on(shade)
-            axes.text(start[task] + 0.5, lane, str(number), ha="center", va="center", fontsize=8, color=ink)
+            axes.broken_barh([(start[task], 1)], (lane - 0.4, 0.8), linewidth=0.5, **fill)
+            drawn.append((start[task] + 0.5, lane, number, INK if pale[task] else ink_on(shade)))
         elif by_layer and updating[task]:
             axes.plot(finish[task], layer, mfc="white" if pale[task] else shade, clip_on=False, zorder=3, **mark)
     for number in range(graph.updates):
         complete = finish[updating & (graph.update_of == number)].max()
         if complete <= until:
             axes.axvline(complete, zorder=0.5, clip_on=False, **line)
-    below = len(names) - 0.5
-    axes.set(xlim=(0, until), ylim=(-0.5, below) if by_layer else (below, -0.5))
-    axes.set_yticks(range(len(names)), names)
-    axes.set_xticks(range(0, until + 1, 1 + until // 25))
-    axes.grid(False)
-    axes.set_xlabel(f"time in MMs, counted; numbers in the bars are {'weight updates' if by_layer else 'layers'}")
-    legend(figure, handles)
+    page.name(axes, f"time in MMs, counted; numbers: {numbers}")
+    title = "Workers over time, as the task graph allows" if title is None else title
+    figure = page.finish(title, handles)
+    widest = max((text_width(str(number), look.sizes.small) for *_, number, _ in drawn), default=0.0)
+    if widest + 1.5 > axes.bbox.width * 72 / figure.dpi / until:
+        page.name(axes, "time in MMs, counted")
+        drawn = []
+    for x, lane, number, ink in drawn:
+        _number(axes, look, x, lane, int(number), ink)
     return figure
 
 

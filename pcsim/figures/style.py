@@ -1,13 +1,18 @@
-"""What all figures share: colours, panels, scales, legends, captions, file formats."""
+"""What all figures look like: one colour for each algorithm, one marker for each execution, sizes, types of files.
+
+Everything here is a table, a size or a file; where things stand on a figure is said in :mod:`pcsim.figures.page`.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Iterable, Sequence
+import re
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
-from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,153 +20,185 @@ from ..errors import InputError
 from ..streams import is_stream, write_out
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
-INK, GREY, FAINT = "#222222", "#666666", "#e4e4e4"
+INK, GREY, PALE, FAINT, SHADE = "#222222", "#6a6a6a", "#9a9a9a", "#e6e6e6", "#f6f0e8"
 
-# Okabe and Ito's palette (Color Universal Design, 2008)
-BLUE, SKY, GREEN, ORANGE, RED, PINK = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7"
-
-STRONG, THIN = 2.4, 1.0  # widths of lines
-
-# Paul Tol's muted colours ("Colour schemes", 2021) for the many executions of BP, drawn thin
-EXECUTION_COLOURS = {
-    "serial": ("#882255", "s"),
-    "intra-layer": ("#999933", "v"),
-    "blas": ("#44AA99", "<"),
-    "pipeline": ("#AA4499", ">"),
-    "data-parallel": ("#CC6677", "X"),
-    "numpy": (ORANGE, "v"),
-    "torch": ("#661100", "d"),
-    "jax": ("#117733", "h"),
+# An algorithm has one colour in every figure. Those of iPC, BP, PC and Z-IL are Paul Tol's high-contrast scheme
+# ("Colour schemes", 2021), made for colour-blind readers and for print in grey; others are of his muted scheme.
+ALGORITHM_COLOURS = {
+    "ipc": "#004488",
+    "bp": "#BB5566",
+    "pc": "#DDAA33",
+    "zil": "#000000",
+    "local": "#117733",
+    "dfa": "#88CCEE",
+    "dual": "#AA4499",
 }
+TITLES = {"ipc": "iPC", "bp": "BP", "pc": "PC", "zil": "Z-IL"}  # as people write them; others as they are called
+OTHER_COLOURS = ("#999933", "#44AA99", "#882255", "#661100")  # algorithms from outside, in their order
+
+# An execution has one marker in every figure, whichever algorithm it runs.
+EXECUTION_MARKERS = {
+    "serial": "s",
+    "layer-parallel": "o",
+    "serial-unfused": "D",
+    "layer-parallel-unfused": "^",
+    "intra-layer": "v",
+    "pipeline": ">",
+    "pipeline-async": "4",
+    "data-parallel": "X",
+    "hybrid": "P",
+    "blas": "<",
+    "numpy": "d",
+    "torch": "p",
+    "jax": "h",
+    "pcx": "*",
+}
+OTHER_MARKER = "8"
+
+STROKES: dict[str, Any] = {"measured": "-", "predicted": (0, (1, 1.2)), "counted": (0, (4, 2))}
+UNLIMITED: Any = (0, (1, 2.5))  # what is counted for as many workers as can be used
+
+DASHES: tuple[Any, ...] = (
+    "-",
+    (0, (4, 1.5)),
+    (0, (1, 1.2)),
+    (0, (5, 1.5, 1, 1.5)),
+    (0, (8, 2)),
+    (0, (3, 1, 1, 1, 1, 1)),
+)
 
 UNITS = ((1.0, "s"), (1e3, "ms"), (1e6, "µs"), (1e9, "ns"))
 
 
-def check_suffix(path: str | Path) -> None:
-    """Raises :class:`InputError` for a name that :func:`save` does not accept."""
-    if is_stream(path):
-        return
-    if Path(path).suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path}: unknown type of figure; end the name in one of {', '.join(SUFFIXES)}")
+class Sizes(NamedTuple):
+    """Of texts and lines, in points (1/72 inch); ``width``, of a figure, in inches."""
+
+    width: float
+    text: float  # labels, titles of panels, key
+    small: float  # numbers at ticks, marks, caption
+    heading: float
+    thin: float
+    strong: float
+    marker: float
 
 
-def save(figure: Figure, path: str | Path) -> None:
-    """Writes a figure as PNG (200 dots per inch), SVG or PDF, by the suffix; the same figure gives the same bytes.
-    ``-`` is PNG to standard output.
+STYLES = {
+    "paper": Sizes(width=7.0, text=7.5, small=7.0, heading=8.5, thin=0.9, strong=3.4, marker=3.4),
+    "talk": Sizes(width=12.0, text=14.0, small=13.0, heading=17.0, thin=1.7, strong=6.5, marker=6.5),
+}
 
-    Raises :class:`InputError` for another suffix and for a place that cannot be written.
+NARROWEST, WIDEST = 2.5, 40.0  # inches
+
+
+@dataclass(frozen=True)
+class Look:
+    """How wide a figure is, in inches (0: as its style has it), and how large what is on it.
+
+    ``paper`` is for a journal, whose columns are about 3.4 and 7 inches wide, ``talk`` for a slide. The height follows
+    from the width and from what is drawn. Raises :class:`InputError` for what cannot be drawn.
     """
-    check_suffix(path)
-    suffix, drawn = ".png" if is_stream(path) else Path(path).suffix.lower(), BytesIO()
-    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix, {})
-    import matplotlib
 
-    with matplotlib.rc_context({"svg.hashsalt": "pcsim"}):
-        figure.savefig(drawn, format=suffix[1:], dpi=200, metadata=metadata)
-    if is_stream(path):
-        write_out(drawn.getvalue())
-        return
-    try:
-        new = not os.path.exists(path)
-        try:
-            Path(path).write_bytes(drawn.getvalue())
-        except OSError:
-            if new:  # half a figure is none
-                Path(path).unlink(missing_ok=True)
-            raise
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None
+    style: str = "paper"
+    width: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.style not in STYLES:
+            raise InputError(f"style {self.style!r} is unknown: choose from {', '.join(STYLES)}")
+        if self.width and not NARROWEST <= self.width <= WIDEST:
+            raise InputError(f"a figure of {self.width:g} inches cannot be drawn: give {NARROWEST:g} to {WIDEST:g}")
 
-def new_figure(width: float, height: float, title: str, labels: Sequence[str] = ()) -> Figure:
-    """An empty figure of that many inches, and more where the legend's labels take more than one line."""
-    from matplotlib.figure import Figure
+    @property
+    def sizes(self) -> Sizes:
+        """Of texts and lines."""
+        return STYLES[self.style]
 
-    height += 0.21 * (-(-len(labels) // _columns(width, labels)) - 1 if labels else 0)
-    figure = Figure(figsize=(width, height), facecolor="white")
-    figure.text(0.25 / width, 1 - 0.32 / height, title, fontsize=13, fontweight="bold", color=INK, va="center")
-    return figure
+    @property
+    def points(self) -> float:
+        """The width in points."""
+        return 72 * float(self.width or self.sizes.width)
 
 
-def _columns(width: float, labels: Sequence[str]) -> int:
-    """How many of the labels fit beside one another in a legend of that many inches."""
-    return max(1, min(len(labels), int(width / (0.7 + 0.085 * max(map(len, labels))))))
+PAPER = Look()
 
 
-def add_panel(figure: Figure, left: float, bottom: float, width: float, height: float, title: str = "") -> Axes:
-    """Axes at a place in inches: fixed, so that labels can be set without overlap before anything is drawn."""
-    across, up = figure.get_size_inches()
-    axes = figure.add_axes((left / across, bottom / up, width / across, height / up))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8.5, color=GREY, labelcolor=INK)
-    axes.grid(True, color=FAINT, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.set_title(title, loc="left", fontsize=9.5, color=INK)
-    return axes
+def colour_of(algorithm: str, others: Iterable[str] = ()) -> str:
+    """The colour of an algorithm; ``others`` are those from outside that share the figure."""
+    if algorithm in ALGORITHM_COLOURS:
+        return ALGORITHM_COLOURS[algorithm]
+    known = [name for name in dict.fromkeys(others) if name not in ALGORITHM_COLOURS]
+    return OTHER_COLOURS[known.index(algorithm) % len(OTHER_COLOURS) if algorithm in known else 0]
 
 
-def log_scale(axes: Axes, name: str, values: Iterable[float], text: Callable[[float, Any], str] | None = None) -> None:
-    """A logarithmic axis ("x" or "y") that holds the values, its ticks written by ``text``."""
-    from matplotlib.ticker import LogLocator, NullLocator
-
-    known = [value for value in values if np.isfinite(value) and value > 0] or [1.0]
-    low, high = min(known), max(known)
-    axes.set(**{f"{name}scale": "log", f"{name}lim": (low / 1.4, high * 1.4)})
-    axis = axes.xaxis if name == "x" else axes.yaxis
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 300 else (1,), numticks=9))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(text or (lambda number, _: f"{number:g}"))
+def title_of(algorithm: str) -> str:
+    return TITLES.get(algorithm, algorithm)
 
 
-def number_scale(axes: Axes, name: str, numbers: Iterable[int]) -> None:
-    """A logarithmic horizontal axis with a tick at each number, powers of two first where they are too many."""
-    known = sorted(set(numbers))
-    log_scale(axes, "x", known)
-    ticks: list[int] = []
-    apart = (known[-1] / known[0] * 1.96) ** 0.11
-    for number in sorted(known, key=lambda number: (number & (number - 1) != 0, number)):
-        if all(max(number / tick, tick / number) >= apart for tick in ticks):
-            ticks.append(number)
-    axes.set(xticks=ticks, xlabel=name)
+def marker_of(execution: str | None) -> str:
+    """The marker of an execution."""
+    return EXECUTION_MARKERS.get(execution or "", OTHER_MARKER)
 
 
-def label_ends(axes: Axes, ends: Sequence[tuple[float, float, str, Any]]) -> None:
-    """Writes the name of each line beside its last point (x, y), pushed apart where they would overlap."""
-    scale = 72 / axes.figure.dpi  # points per pixel
-    gap, top = 11.5, axes.bbox.height * scale
-    ends = sorted(ends, key=lambda end: end[1])
-    places = np.array([(axes.transData.transform(end[:2])[1] - axes.bbox.y0) * scale for end in ends])
-    for _ in range(200):
-        short = np.maximum(gap - np.diff(places), 0) / 2
-        places[:-1] -= short
-        places[1:] += short
-        places = np.clip(places, 2 + gap * np.arange(len(ends)), top - 2 - gap * np.arange(len(ends))[::-1])
-    for (x, y, text, shade), place in zip(ends, places, strict=True):
-        style: dict[str, Any] = {"fontsize": 9, "color": shade, "va": "center", "annotation_clip": False}
-        style["textcoords"] = ("axes fraction", "axes points")
-        leader = {"arrowstyle": "-", "color": shade, "linewidth": 0.6, "alpha": 0.6, "relpos": (0, 0.5), "shrinkB": 4}
-        axes.annotate(text, (x, y), (1.035, place), arrowprops=leader, **style)
+def paler(colour: str, share: float = 0.62) -> str:
+    """The colour mixed with that share of white."""
+    mixed = (round(int(colour[i : i + 2], 16) * (1 - share) + 255 * share) for i in (1, 3, 5))
+    return "#" + "".join(f"{part:02x}" for part in mixed)
 
 
-def legend(figure: Figure, handles: Sequence[Artist]) -> None:
-    """A legend below the title."""
-    width, height = figure.get_size_inches()
-    columns = _columns(width, [str(handle.get_label()) for handle in handles])
-    corner = (0.15 / width, 1 - 0.5 / height)
-    figure.legend(handles=handles, ncols=columns, frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=corner)
+def lightness(colour: str) -> float:
+    """What is left of a colour in grey, 0 to 255."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
-def caption(figure: Figure, *lines: str) -> None:
-    width, height = figure.get_size_inches()
-    text = "\n".join(part for line in lines for part in wrap(line, int(width * 12), max_lines=2, placeholder=" …"))
-    figure.text(0.25 / width, 0.14 / height, text, fontsize=8.5, color=GREY, linespacing=1.5)
+def ink_on(colour: str) -> str:
+    """White or black, whichever reads better on the colour."""
+    return "white" if lightness(colour) < 140 else INK
+
+
+# --- texts ---
+
+
+@lru_cache(maxsize=8192)
+def text_width(text: str, size: float, bold: bool = False) -> float:
+    """The width of one line in points, a little rounded up."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(size=size, weight="bold" if bold else "normal")
+    return 1.03 * text_to_path.get_text_width_height_descent(text.replace("$", "S"), font, ismath=False)[0]
+
+
+def wrapped(text: str, room: float, size: float, bold: bool = False, most: int = 99) -> list[str]:
+    """The text in lines that are no wider than ``room`` points, no more than ``most`` of them."""
+    lines: list[str] = []
+    for word in filter(None, re.split(r"[ \t\n]+", text)):  # not at spaces that must not be broken
+        if lines and text_width(f"{lines[-1]} {word}", size, bold) <= room:
+            lines[-1] += f" {word}"
+            continue
+        while text_width(word, size, bold) > room and len(word) > 1:  # a word alone that is too long
+            fits = next((n for n in range(len(word) - 1, 1, -1) if text_width(word[:n], size, bold) <= room), 1)
+            lines.append(word[:fits])
+            word = word[fits:]
+        lines.append(word)
+    if len(lines) > most:
+        lines = lines[:most]
+        while lines[-1] and text_width(lines[-1] + " …", size, bold) > room:
+            lines[-1] = lines[-1][:-1]
+        lines[-1] += " …"
+    return lines
+
+
+def axis_seconds(seconds: float) -> str:
+    factor, unit = next((unit for unit in UNITS if seconds * unit[0] >= 0.9995), UNITS[-1])
+    return f"{seconds * factor:g} {unit}"
+
+
+# --- data ---
 
 
 def grouped(rows: Iterable[Any], group: Callable[[Any], Hashable]) -> dict[Any, list[Any]]:
@@ -175,12 +212,41 @@ def floats(numbers: Any) -> np.ndarray:
     return np.asarray(numbers, dtype=float).ravel()  # None becomes NaN
 
 
-def axis_seconds(seconds: float) -> str:
-    factor, unit = next((unit for unit in UNITS if seconds * unit[0] >= 0.9995), UNITS[-1])
-    return f"{seconds * factor:g} {unit}"
+# --- files ---
 
 
-def ink_on(shade: str) -> str:
-    """White or black, whichever reads better on the colour."""
-    red, green, blue = (int(shade[i : i + 2], 16) for i in (1, 3, 5))
-    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else INK
+def check_suffix(path: str | Path) -> None:
+    """Raises :class:`InputError` for a name that :func:`save` does not accept."""
+    if is_stream(path):
+        return
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path}: unknown type of figure; end the name in one of {', '.join(SUFFIXES)}")
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Writes a figure as PNG (300 dots per inch), SVG or PDF, by the suffix; the same figure gives the same bytes.
+    ``-`` is PNG to standard output.
+
+    Text stays text in SVG and PDF, so that a publisher can edit it. Raises :class:`InputError` for another suffix and
+    for a place that cannot be written.
+    """
+    check_suffix(path)
+    suffix, drawn = ".png" if is_stream(path) else Path(path).suffix.lower(), BytesIO()
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix, {})
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.hashsalt": "pcsim", "svg.fonttype": "none", "pdf.fonttype": 42}):
+        figure.savefig(drawn, format=suffix[1:], dpi=300, metadata=metadata)
+    if is_stream(path):
+        write_out(drawn.getvalue())
+        return
+    try:
+        new = not os.path.exists(path)
+        try:
+            Path(path).write_bytes(drawn.getvalue())
+        except OSError:
+            if new:  # half a figure is none
+                Path(path).unlink(missing_ok=True)
+            raise
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be written ({getattr(error, 'strerror', None) or error})") from None

@@ -71,6 +71,11 @@ class Projection:
     bandwidth: float = 1.0
 
     @property
+    def title(self) -> str:
+        """Of the algorithm whose ratios these are."""
+        return self.algorithms[0].title
+
+    @property
     def depth(self) -> int:
         """L."""
         return self.net.depth
@@ -98,6 +103,11 @@ class Projection:
             names = ", ".join(self.executions)
             raise InputError(f"BP by {names} does not fit {self.name} on {self.workers} workers: add an execution")
         return min(counted, key=lambda bp: bp.seconds)
+
+    @property
+    def best_execution(self) -> str:
+        """Of ``best``."""
+        return self.best.execution
 
     @property
     def ratio(self) -> float:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..results.files import KEY, Results
+from ..results.gains import gains, steps
 from ..results.pairs import (
     HEADLINE,
     LEVEL,
@@ -21,13 +22,11 @@ from ..results.pairs import (
     cell_of,
     cells,
     failed,
-    gains,
     ladder,
     pairs,
     quotient,
     scaling,
     sides,
-    steps,
     subject,
     unsteady,
 )
@@ -192,7 +191,7 @@ def ladder_table(results: Results, format: str = "text") -> str:
 
 
 def gains_table(results: Results, format: str = "text") -> str:
-    """:func:`pcsim.results.pairs.gains` as a table: seconds of BP and of iPC in each form, and the factors."""
+    """:func:`pcsim.results.gains.gains` as a table: seconds of BP and of iPC in each form, and the factors."""
     found = gains(results)
     if format == "csv":
         return records(found)
@@ -224,7 +223,7 @@ def gains_table(results: Results, format: str = "text") -> str:
 
 
 def step_costs(results: Results, format: str = "text") -> str:
-    """:func:`pcsim.results.pairs.steps` as a table."""
+    """:func:`pcsim.results.gains.steps` as a table."""
     found = steps(results)
     if format == "csv":
         return records(found)

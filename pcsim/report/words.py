@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..results import origin
 from ..results.files import Results
 from ..results.pairs import HEADLINE, RANKS, peers, sides, subject
 from ..tables import between, scaled, short
@@ -14,12 +15,7 @@ from ..tables import place as plain_place
 
 def machine(results: Results) -> str:
     """Where the results come from: CPU model, usable cores, pcsim's version, as far as the file says."""
-    context = results.context
-    versions = context.get("versions")
-    version = versions.get("pcsim") if isinstance(versions, dict) else None
-    cores = f"{context['cores']} usable cores" if context.get("cores") else ""
-    parts = [context.get("cpu_model") or "unknown CPU", cores, f"pcsim {version}" if version else ""]
-    return ", ".join(str(part) for part in [*parts, context.get("note")] if part)
+    return origin.machine(results.context)
 
 
 def definition(denominator: str = HEADLINE, results: Results | None = None, algorithm: str = "ipc") -> str:

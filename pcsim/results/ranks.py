@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import InputError
 from .fields import names_of
 from .files import Results
+from .gains import steps_of
 from .pairs import (
     FUSED,
     LADDER,
@@ -21,7 +22,6 @@ from .pairs import (
     merged,
     quotient,
     ranks_of,
-    steps_of,
     verdict_of,
     within,
 )

@@ -152,23 +152,53 @@ def latest(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return list({repr(sorted((k, v) for k, v in row.items() if k not in outcome)): row for row in rows}.values())
 
 
+_KNOBS = ("depth", "optimizer", "alpha", "gamma", "precision", "activation", "batch_size", "steps_per_batch", "seed")
+
+
+def _differing(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The knobs that have several values, of those that have any."""
+    return [name for name in _KNOBS if len({row[name] for row in rows if name in row}) > 1]
+
+
 def for_figure(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The curves as a figure shows them: loss per sample, a colour for each algorithm, a stroke for each depth, and
-    in the label whatever tells one curve from another."""
-    names = list(dict.fromkeys(row["label"] for row in rows))
-    depths = list(dict.fromkeys(row["depth"] for row in rows))
-    knobs = ("depth", "alpha", "optimizer", "gamma", "precision")
-    differing = [name for name in knobs if len({row[name] for row in rows if name in row}) > 1]
+    """The curves as a figure shows them: loss per sample, in the label whatever tells one curve from another, and in
+    ``stroke`` a number for each setting."""
+    differing = _differing(rows)
+    several = {
+        row["algorithm"] for row in rows if len({r.get("T") for r in rows if r["algorithm"] == row["algorithm"]}) > 1
+    }
+    settings = [
+        (*(row.get(name) for name in differing), row.get("T") if row["algorithm"] in several else None) for row in rows
+    ]
+    strokes = {setting: number for number, setting in enumerate(dict.fromkeys(settings))}
     return [
         {
             **row,
             "label": ", ".join([row["label"], *(f"{name} {row[name]}" for name in differing if name in row)]),
-            "colour": names.index(row["label"]),
-            "stroke": depths.index(row["depth"]),
+            "stroke": strokes[setting],
             "loss": [None if loss is None else loss / row["samples"] for loss in row["loss"]],
         }
-        for row in rows
+        for row, setting in zip(rows, settings, strict=True)
     ]
+
+
+def conditions(rows: Sequence[dict[str, Any]]) -> str:
+    """What all curves share, in words: data, batch, net, optimiser, rates. What differs stands in the labels."""
+    first, differing = rows[0], _differing(rows)
+
+    def shared(name: str) -> Any:
+        values = {repr(row[name]): row[name] for row in rows if row.get(name) is not None}
+        return next(iter(values.values())) if len(values) == 1 and name not in differing else None
+
+    batch = shared("batch_size")
+    parts = [f"{shared('data') or 'several data sets'}, {shared('samples') or 'several numbers of'} samples"]
+    parts += [f"batch {batch}"] if batch else ["full batch"] if "batch_size" not in differing else []
+    hidden = sorted({size for row in rows for size in row["sizes"][1:-1]})
+    parts.append(f"{first['sizes'][0]} inputs, {'/'.join(map(str, hidden)) or 'no'} units in hidden layers")
+    parts += [str(shared("activation"))] if shared("activation") else []
+    parts += [f"optimiser {shared('optimizer')}"] if shared("optimizer") else []
+    parts += [f"{name} {shared(name):g}" for name in ("alpha", "gamma", "precision") if shared(name) is not None]
+    return "; ".join([*parts, "loss: 1/2 sum of squares per sample"])
 
 
 def table(rows: Sequence[dict[str, Any]], until_loss: float | None = None) -> str:

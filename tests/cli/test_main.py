@@ -40,6 +40,15 @@ BAD = {
     "cut header": ["report", "cut.jsonl"],
     "unknown denominator": ["report", str(FIXTURE), "--denominator", "cuda"],
     "plot of no type": ["plot", str(FIXTURE), "--out", "x.gif"],
+    "gains of curves": ["plot", "curves.jsonl", "--gains", "--out", "x.png"],
+    "denominator of curves": ["plot", "curves.jsonl", "--denominator", "numpy", "--out", "x.png"],
+    "no curves": ["plot", "curves.jsonl", "--out", "x.png"],
+    "unknown style": ["plot", str(FIXTURE), "--out", "x.png", "--style", "poster"],
+    "too narrow": ["plot", str(FIXTURE), "--out", "x.png", "--width", "1"],
+    "too wide": ["plot", str(FIXTURE), "--out", "x.png", "--width", "1e9"],
+    "no width": ["train", "--figure", "x.png", "--width", "0"],
+    "style of nothing": ["train", "--style", "talk"],
+    "title of nothing": ["simulate", "ideal", "--title", ""],
     "plot into nowhere": ["plot", str(FIXTURE), "--out", "missing/x.png"],
     "depth beyond memory": ["count", "--depths", "1000000000"],
     "workers 0": ["count", "--workers", "0"],
@@ -54,6 +63,7 @@ def test_bad_input_is_one_line_and_exit_code_2(pcsim, tmp_path, monkeypatch, wor
     x[7, 2] = np.nan
     np.savez(tmp_path / "nan.npz", x=x, y=np.arange(300) % 3)
     (tmp_path / "cut.jsonl").write_bytes(FIXTURE.read_bytes()[:40])
+    (tmp_path / "curves.jsonl").write_text('{"schema": "pcsim-curves/1", "context": {}}\n')
     before = {path: path.read_bytes() for path in tmp_path.rglob("*")}
     stored = FIXTURE.read_bytes()
     code, out, err = pcsim(*words)

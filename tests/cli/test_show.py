@@ -2,7 +2,13 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "results-small.jsonl"
 
@@ -35,6 +41,73 @@ def test_what_is_given_twice_is_shown_once(pcsim):
     twice = pcsim("count", "--depths", 2, 2, "--workers", 1, 1, "--steps", 3, 3, "--algorithms", "pc", "pc")
     assert twice == pcsim("count", "--depths", 2, "--workers", 1, "--steps", 3, "--algorithms", "pc")
     assert twice[0] == 0
+
+
+@pytest.mark.parametrize("words", [[], ["--times"]])
+def test_plot_has_a_style_a_width_and_a_title(pcsim, tmp_path, words):
+    drawn = {}
+    for name, look in {
+        "plain": [],
+        "narrow": ["--width", 3.4],
+        "talk": ["--style", "talk"],
+        "title": ["--title", "All mine"],
+        "none": ["--title", ""],
+    }.items():
+        code, _, err = pcsim("plot", FIXTURE, "--out", tmp_path / f"{name}.svg", *words, *look)
+        assert (code, err) == (0, "")
+        drawn[name] = (tmp_path / f"{name}.svg").read_text()
+    widths = {name: text.split('width="')[1].split('pt"')[0] for name, text in drawn.items()}
+    assert widths == {"plain": "504", "narrow": "244.8", "talk": "864", "title": "504", "none": "504"}
+    assert "All mine" in drawn["title"]
+
+    def written(name, *styles):
+        texts = [line for line in drawn[name].splitlines() if "<text" in line]
+        return any(all(style in line for style in styles) for line in texts)
+
+    assert written("plain", "700", "8.5px")
+    assert not written("none", "700", "8.5px")
+    assert written("talk", "14px")
+    assert written("plain", "7.5px")
+
+
+def test_predicted_files_over_workers_are_drawn_as_simulate_draws_them(pcsim, tmp_path):
+    words = ["server-64", "--depths", 8, 32, "--widths", 64, 1024, "--workers", 1, 4, 16, "--title", "Mine"]
+    code, _, _ = pcsim("simulate", *words, "--figure", tmp_path / "here.svg", "--out", tmp_path / "o.jsonl")
+    assert code == 0
+    assert pcsim("plot", tmp_path / "o.jsonl", "--out", tmp_path / "there.svg", "--title", "Mine")[0] == 0
+    here, there = ((tmp_path / name).read_text() for name in ("here.svg", "there.svg"))
+
+    def lines(text):  # everything but the caption, whose words differ
+        return [line for line in text.splitlines() if "<path" in line or line.strip().startswith(("L ", "M "))]
+
+    panels = [f"depth {depth}, width {width}" for depth in (8, 32) for width in (64, 1024)]
+    assert all(panel in here and panel in there for panel in panels)
+    assert len(lines(here)) == len(lines(there)) > 20
+    # A denominator asks for the figure of ratios.
+    code, _, _ = pcsim("plot", tmp_path / "o.jsonl", "--denominator", "paper-style", "--out", tmp_path / "ratio.svg")
+    assert code == 0
+    assert "predicted: iPC ÷ BP" in (tmp_path / "ratio.svg").read_text()
+
+
+def test_the_caption_of_curves_has_data_optimiser_rate_and_machine(pcsim, tmp_path):
+    assert pcsim("plot", RESULTS / "learning-adam.jsonl", "--out", tmp_path / "c.svg", "--width", 14)[0] == 0
+    text = (tmp_path / "c.svg").read_text().replace("\N{NO-BREAK SPACE}", " ")
+    for words in (
+        "fashion-mnist, 250 samples",
+        "optimiser adam",
+        "alpha 0.0001",
+        "gamma 0.5",
+        "AMD EPYC, 2 usable cores",
+    ):
+        assert words in text
+
+
+def test_a_backend_that_matplotlib_does_not_know_is_no_matter(tmp_path):
+    words = [sys.executable, "-m", "pcsim", "plot", str(FIXTURE), "--out", str(tmp_path / "x.png")]
+    environment = os.environ | {"MPLBACKEND": "garbage"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "x.png").stat().st_size > 10_000
 
 
 def test_a_report_as_a_page(pcsim, tmp_path):

@@ -6,6 +6,7 @@ from drawn import assert_legible, data, said
 
 from pcsim.errors import InputError
 from pcsim.figures.learning import learning_figure
+from pcsim.figures.style import OTHER_COLOURS, Look, colour_of
 
 
 def curve(label, smm=2, **fields):
@@ -23,7 +24,7 @@ def curve(label, smm=2, **fields):
 def test_loss_against_each_cost():
     figure = learning_figure([curve("iPC"), curve("BP", smm=11, seconds=None)], "Two nets")
     assert [axes.get_xlabel() for axes in figure.axes] == [
-        "complete weight updates",
+        "weight updates",
         "SMMs (counted)",
         "MMs (counted)",
         "seconds",
@@ -49,9 +50,30 @@ def test_what_a_logarithm_cannot_show_is_left_out():
 
 def test_many_curves_are_told_apart():
     figure = learning_figure([curve(f"a curve with a long name, number {number}") for number in range(12)])
-    styles = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines}
+    styles = {(line.get_color(), line.get_linestyle(), str(line._dash_pattern)) for line in figure.axes[0].lines}
     assert len(styles) == 12
     assert_legible(figure)
+
+
+def test_colour_is_the_algorithms_and_dashes_tell_the_rest():
+    figure = learning_figure(
+        [curve(f"{name} {n}", algorithm=name, stroke=n) for name in ("bp", "ipc", "outside") for n in (0, 1)]
+    )
+    for axes in figure.axes:
+        shades = [line.get_color() for line in axes.lines]
+        assert shades[:4] == [colour_of("bp")] * 2 + [colour_of("ipc")] * 2
+        assert shades[4] in OTHER_COLOURS
+        assert [line.is_dashed() for line in axes.lines] == [False, True] * 3
+    (key,) = figure.legends
+    assert [line.get_color() for line in key.get_lines()] == shades
+
+
+@pytest.mark.parametrize("look", [Look(style, width) for style in ("paper", "talk") for width in (3.4, 7)])
+def test_the_caption_and_every_look_are_legible(look):
+    caption = "fashion-mnist, 250 samples; optimiser adam; alpha 0.0001; Made-up CPU 2000, 2 usable cores"
+    figure = learning_figure([curve("iPC"), curve("BP", smm=11)], None, caption, look)
+    assert_legible(figure, look.sizes.small)
+    assert caption in said(figure)
 
 
 def test_curves_must_fit_together():

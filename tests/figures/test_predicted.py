@@ -3,14 +3,16 @@
 from itertools import pairwise
 
 import pytest
+from drawn import assert_legible, hollow, key_of, points, said, strokes
 
 from pcsim import InputError
 from pcsim.figures import predicted
-from pcsim.figures.style import save
+from pcsim.figures.style import EXECUTION_MARKERS, Look, colour_of, paler, save
 from pcsim.predict import rows as rows_of
 from pcsim.predict import sweep
 from pcsim.predict.machine_files import load
 from pcsim.predict.rivals import sensitivity
+from pcsim.results.workers import WorkersPoint
 
 
 @pytest.fixture(scope="module")
@@ -23,20 +25,7 @@ def cases(server):
     return list(sweep.sweep(server, [2, 8], [32, 256, 2048], [1], [1, 4, 16]))
 
 
-def texts(figure):
-    """All that is written on a figure."""
-    found = [text.get_text() for text in figure.texts]
-    for axes in figure.axes:
-        found += [text.get_text() for text in axes.texts] + [axes.get_title(loc="left")]
-        found += [tick.get_text() for tick in (*axes.get_xticklabels(), *axes.get_yticklabels())]
-        found += [axes.get_xlabel(), axes.get_ylabel()]
-    return found
-
-
-def sizes(figure):
-    import matplotlib.text
-
-    return [text.get_fontsize() for text in figure.findobj(matplotlib.text.Text) if text.get_text().strip()]
+LOOKS = [Look(style, width) for style in ("paper", "talk") for width in (3.4, 7)]
 
 
 def test_a_map_has_the_ratio_and_the_best_bp_in_every_cell(server, cases):
@@ -45,12 +34,26 @@ def test_a_map_has_the_ratio_and_the_best_bp_in_every_cell(server, cases):
     assert len(figure.axes) == len(found) == 3
     for axes, one in zip(figure.axes, found, strict=True):
         written = [text.get_text() for text in axes.texts]
-        assert len(written) == 2 * len(one.at)
-        assert {case.best.execution for case in one.at.values()} <= set(written)
-    whole = "\n".join(texts(figure))
+        names = [case.best.execution for case in one.at.values()]
+        if len(written) == 2 * len(one.at):
+            assert set(names) <= set(written)
+        else:
+            markers = [line.get_marker() for line in axes.lines if line.get_linestyle() == "None"]
+            assert sorted(markers) == sorted(EXECUTION_MARKERS[name] for name in names)
+            assert {f"fastest BP: {name}" for name in names} <= set(key_of(figure))
+    whole = "\n".join(said(figure))
     assert "machine server-64 (not calibrated), predicted" in whole
     assert "batch 1, 16 workers" in whole
-    assert min(sizes(figure)) >= 8
+    assert_legible(figure)
+
+
+def test_a_map_names_the_best_bp_where_there_is_room(server, cases):
+    one = sweep.maps(cases)[-1:]
+    assert "intra-layer" in {case.best.execution for case in one[0].at.values()}
+    wide, narrow = (predicted.map_figure(one, "machine x", look=look) for look in (Look(), Look("talk", 3.4)))
+    assert not wide.legends
+    assert len(wide.axes[0].texts) == 2 * len(narrow.axes[0].texts) == 2 * len(one[0].at)
+    assert narrow.legends
 
 
 def test_ratio_1_is_drawn_where_it_is_crossed_and_nowhere_else(server, cases):
@@ -60,31 +63,58 @@ def test_ratio_1_is_drawn_where_it_is_crossed_and_nowhere_else(server, cases):
         rows, columns = list(one.rows), list(one.columns)
         beside = sum(inside[r, a] != inside[r, b] for r in rows for a, b in pairwise(columns))
         above = sum(inside[a, c] != inside[b, c] for c in columns for a, b in pairwise(rows))
-        assert len(figure.axes[0].lines) == beside + above
+        crossed = [line for line in figure.axes[0].lines if line.get_linestyle() != "None"]
+        assert len(crossed) == beside + above
 
 
 def test_what_is_outside_the_calibrated_range_has_a_star(server, cases):
     class Outside:
-        ratio, mark, best = 2.0, "outside the calibrated range", cases[0].best
+        ratio, mark, best, title = 2.0, "outside the calibrated range", cases[0].best, "iPC"
 
     found = sweep.Map("", ("depth", "width"), (2,), (32,), {(2, 32): Outside})
-    whole = texts(predicted.map_figure([found], "machine x"))
+    whole = said(predicted.map_figure([found], "machine x"))
     assert "2.00*" in whole
     assert any("outside the calibrated range" in text for text in whole)
 
 
-def test_curves_have_a_line_for_each_net_and_both_denominators(server, cases):
+def test_curves_have_a_panel_for_each_net_and_both_denominators(server, cases):
     figure = predicted.curves_figure(cases, rows_of.source(server))
-    assert len(figure.axes) == 2
-    for axes in figure.axes:
-        dotted = [line for line in axes.lines if line.get_linestyle() == ":"]
-        assert len(dotted) == 6
-        assert all(list(line.get_xdata()) == [1, 4, 16] for line in dotted)
-    whole = "\n".join(texts(figure))
+    nets = dict.fromkeys((one.depth, one.width) for one in cases)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [f"depth {d}, width {w}" for d, w in nets]
+    for axes, net in zip(figure.axes, nets, strict=True):
+        inside = [one for one in cases if (one.depth, one.width) == net]
+        ((*_, best),) = strokes(axes, paler(colour_of("ipc")))
+        assert best == [(one.workers, one.ratio) for one in inside]
+        assert all(dashed for _, dashed, *_ in strokes(axes, colour_of("ipc")))  # dotted, as predicted
+        assert {(one.workers, one.paper_style) for one in inside} <= set(points(axes)["serial"])
+        for one in inside:
+            assert (one.workers, one.ratio) in points(axes)[one.best.execution]
+    whole = "\n".join(said(figure))
     assert "best-bp" in whole
     assert "paper-style" in whole
     assert "not calibrated" in whole
-    assert min(sizes(figure)) >= 8
+    assert "interval" not in whole
+    assert_legible(figure)
+
+
+def test_points_outside_the_calibrated_range_are_hollow():
+    points_of = [WorkersPoint(8, 64, 1, P, 0.5, 0.4, "serial", "outside the range" if P > 2 else "") for P in (1, 2, 4)]
+    figure = predicted.curves_figure(points_of, "machine x")
+    assert {x for x, _ in hollow(figure.axes[0])} == {4}
+    assert "outside the calibrated range" in key_of(figure)
+    assert "outside the calibrated range" not in key_of(predicted.curves_figure(points_of[:2], "machine x"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_look_is_legible(server, cases, look):
+    found = sensitivity(cases[0].net, server, 1)
+    for figure in (
+        predicted.map_figure(sweep.maps(cases), rows_of.source(server), look=look),
+        predicted.curves_figure(cases, rows_of.source(server), look=look),
+        predicted.sensitivity_figure(found, 2.0, rows_of.source(server), cases[0].name, look=look),
+    ):
+        assert_legible(figure, look.sizes.small)
 
 
 def test_a_sweep_over_one_number_of_workers_is_drawn_over_what_varies(server, cases):
@@ -96,7 +126,7 @@ def test_sensitivity_has_a_bar_for_each_figure(server, cases):
     found = sensitivity(cases[0].net, server, 1)
     figure = predicted.sensitivity_figure(found, 2.0, rows_of.source(server), cases[0].name)
     assert len(figure.axes[0].patches) == len(found)
-    assert {name for name, _ in found} <= set(texts(figure))
+    assert {name for name, _ in found} <= set(said(figure))
 
 
 @pytest.mark.parametrize("draw", [predicted.map_figure, predicted.curves_figure])

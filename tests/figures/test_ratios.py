@@ -3,22 +3,24 @@
 import itertools
 from pathlib import Path
 
-import numpy as np
 import pytest
 import synthetic
-from drawn import assert_legible, data, lines_by_label, pair, said
+from drawn import assert_legible, key_of, pair, points, said, strokes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.colors import to_hex
+from matplotlib.collections import LineCollection
 
 from pcsim.cli import main
 from pcsim.errors import InputError
 from pcsim.figures.ratios import gains_figure, ratio_figure, times_figure
+from pcsim.figures.style import GREY, PALE, Look, colour_of, paler
 from pcsim.report.words import machine
 from pcsim.results.files import Results, read
 from pcsim.results.pairs import pairs
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "results-small.jsonl"
+
+LOOKS = [Look(style, width) for style in ("paper", "talk") for width in (3.4, 7)]
 
 
 @pytest.fixture(scope="module")
@@ -26,47 +28,93 @@ def fixture():
     return read(FIXTURE)
 
 
+def titles(figure):
+    return [" ".join(axes.get_title(loc="left").split()) for axes in figure.axes]
+
+
+def bars_of(axes):
+    """The ends of every interval."""
+    found = [collection for collection in axes.collections if isinstance(collection, LineCollection)]
+    return [tuple(segment[:, 1].tolist()) for bars in found for segment in bars.get_segments()]
+
+
 # --- ratios ---
 
 
-def test_ratios_over_depth_and_over_width(fixture):
+def test_a_panel_for_each_width_and_a_marker_for_each_denominator(fixture):
     found = pairs(fixture, "best-bp")
     figure = ratio_figure(found, machine=machine(fixture))
-    assert [axes.get_xlabel() for axes in figure.axes] == ["depth", "width", "depth"]  # batch 250 has one width only
-    for axes, batch in zip(figure.axes, (1, 1, 250), strict=True):
-        over, line = ("depth", "width") if axes.get_xlabel() == "depth" else ("width", "depth")
-        inside = [one for one in found if one["batch"] == batch]
-        lines = [data(drawn) for drawn in axes.lines if drawn.get_linestyle() == "-"]
-        for value in {one[line] for one in inside}:
-            assert [(one[over], one["ratio"]) for one in inside if one[line] == value] in lines
-            assert f"{line} {value}" in [text.get_text() for text in axes.texts]
-        assert [(0, 1), (1, 1)] in lines  # the whole width of the panel, at 1
-        assert axes.get_yscale() == "log"
+    cells = {(one["batch"], one["width"]) for one in found}
+    assert titles(figure) == [f"width {width}, batch {batch}" for batch, width in sorted(cells)]
+    for axes, (batch, width) in zip(figure.axes, sorted(cells), strict=True):
+        inside = [one for one in found if (one["batch"], one["width"]) == (batch, width)]
+        drawn = points(axes)
+        for name in {one["other_execution"] for one in inside}:
+            assert drawn.pop(name) == [(p["depth"], p["ratio"]) for p in inside if p["other_execution"] == name]
+            assert f"÷ BP {name}" in key_of(figure)
+        assert drawn == {}
+        (line,) = [at for _, dashed, _, at in strokes(axes, colour_of("ipc")) if not dashed]
+        assert line == [(one["depth"], one["ratio"]) for one in inside]
+        assert axes.get_yscale() == axes.get_xscale() == "log"
+        assert axes.get_ylim() == figure.axes[0].get_ylim()
         low, high = axes.get_ylim()
         assert all(low < pair["low"] and pair["high"] < high for pair in inside)
+    assert_legible(figure)
 
 
 def test_bars_are_the_intervals():
     figure = ratio_figure([pair(depth=2, ratio=0.5), pair(depth=4, ratio=0.25)])
-    (bars,) = figure.axes[0].collections
-    ends = [segment[:, 1].tolist() for segment in bars.get_segments()]
-    np.testing.assert_allclose(ends, [[0.45, 0.55], [0.225, 0.275]])
+    assert bars_of(figure.axes[0]) == [pytest.approx((0.45, 0.55)), pytest.approx((0.225, 0.275))]
+    assert "95 % bootstrap intervals" in "\n".join(said(figure))
 
 
-def test_counted_is_dashed_predicted_dotted_and_both_are_named():
-    found = [
-        pair(depth, width, 0.5, kind) for depth in (2, 4) for width in (64, 128) for kind in ("measured", "predicted")
-    ]
+def test_what_is_counted_for_the_workers_that_were_there_is_dashed_and_unlimited_is_faint():
+    found = [pair(depth, ratio=0.6, counted=0.5) for depth in (2, 4, 32)]
     figure = ratio_figure(found)
-    depth, width = figure.axes
-    styles = {style: [line for line in depth.lines if line.get_linestyle() == style] for style in (":", "--")}
-    assert [data(line) for line in styles["--"]] == [[(2, 2 / 3), (4, 2 / 7)]]
-    assert all(to_hex(line.get_markerfacecolor()) == "#ffffff" for line in styles[":"])
-    assert len(styles[":"]) == 2
-    assert {"measured", "predicted", "counted", "counted (SMMs)"} <= set(said(figure))
-    levels = [data(line) for line in width.lines if line.get_linestyle() == "--"]
-    assert levels == [[(w, 2 / (2 * depth - 1)) for w in (64, 128)] for depth in (2, 4)]
-    assert not {"predicted", "counted"} & set(said(ratio_figure([pair() | {"smm_ratio": None}])))
+    (axes,) = figure.axes
+    assert [at for *_, at in strokes(axes, GREY)] == [[(2, 0.5), (4, 0.5), (32, 0.5)]]
+    assert [at for *_, at in strokes(axes, PALE)] == [[(2, 2 / 3), (4, 2 / 7), (32, 2 / 63)]]
+    assert axes.get_ylim()[0] > 0.3  # what nobody measured does not set the scale
+    assert {"counted, same workers", "counted, unlimited"} <= set(key_of(figure))
+    assert "(down to 0.032)" in "\n".join(said(figure))
+    alone = ratio_figure([pair(smm_ratio=None)])
+    assert not [label for label in key_of(alone) if "counted" in label]
+    assert not strokes(alone.axes[0], GREY) + strokes(alone.axes[0], PALE)
+
+
+def test_counted_for_workers_is_the_makespan_of_the_rows():
+    results = synthetic.everything((2, 8), (64,))
+    for row in results.rows:
+        mm = 2 * row["depth"] - 1
+        row["smm_workers"] = max(2, mm / row["workers"]) if row["algorithm"] == "ipc" else mm
+    figure = ratio_figure([one for one in pairs(results) if one["batch"] == 1])
+    assert strokes(figure.axes[0], GREY)[0][3] == [(2, pytest.approx(2 / 3)), (8, pytest.approx(0.5))]
+
+
+def test_signs_stand_at_the_points_that_they_are_about_and_in_the_key():
+    doubtful = {"verdict": "no significant difference"}
+    found = [pair(2, ratio=1.02, **doubtful), pair(4), pair(8, unsteady=True), pair(16, unsteady=True, **doubtful)]
+    figure = ratio_figure(found)
+    (axes,) = figure.axes
+    assert_legible(figure)
+    assert [text.get_text() for text in axes.texts] == ["~", "!", "~!"]
+    for text, depth in zip(axes.texts, (2, 8, 16), strict=True):
+        at = axes.transData.transform((depth, 1))[0]
+        assert text.get_window_extent().x0 - 15 < at < text.get_window_extent().x1 + 15
+    assert {"no significant difference", "unsteady time"} <= set(key_of(figure))
+    plain = ratio_figure([pair(2), pair(4)])
+    assert not plain.axes[0].texts
+    assert not {"no significant difference", "unsteady time"} & set(key_of(plain))
+
+
+def test_predicted_is_dotted_and_says_nothing_about_intervals():
+    kinds = [pair(depth, ratio=0.5, kind=kind) for depth in (2, 4) for kind in ("measured", "predicted")]
+    figure = ratio_figure(kinds)
+    assert sorted(dashed for _, dashed, *_ in strokes(figure.axes[0], colour_of("ipc"))) == [False, True]
+    assert {"measured: iPC ÷ BP", "predicted: iPC ÷ BP"} <= set(key_of(figure))
+    alone = ratio_figure([pair(depth, kind="predicted", spread=0) for depth in (2, 4)])
+    assert "intervals" not in "\n".join(said(alone))
+    assert "measured: iPC ÷ BP" not in key_of(alone)
 
 
 def test_the_caption_names_machine_and_denominator(fixture):
@@ -75,6 +123,7 @@ def test_the_caption_names_machine_and_denominator(fixture):
         assert f"denominator: {'each cell' if denominator == 'best-bp' else ''}" in text
         assert words in text
         assert "Made-up CPU 2000" in text
+        assert "float32, tanh" in text
 
 
 def test_ratios_to_other_ipc_say_so():
@@ -85,42 +134,41 @@ def test_ratios_to_other_ipc_say_so():
     ):
         figure = ratio_figure(pairs(results, denominator))
         text = "\n".join(said(figure))
-        assert {"our iPC faster", f"{other} faster", f"ratio: our iPC ÷ {other} (log scale)"} <= set(said(figure))
+        assert {f"{other} faster", f"measured: our iPC ÷ {other}", f"our iPC ÷ {other}"} <= set(said(figure))
         assert f"Our iPC against {other}" in text
         assert f"denominator: {below}" in text
         assert "BP" not in text
+        assert "counted" not in text
         assert_legible(figure)
     against_bp = said(ratio_figure(pairs(results)))
-    assert {"iPC faster", "BP faster", "iPC against BP: seconds per complete weight update"} <= set(against_bp)
+    assert {"BP faster", "iPC against BP: seconds per weight update"} <= set(against_bp)
     assert "fastest BP on the same workers (best-bp)" in "\n".join(against_bp)
 
 
-def test_batches_of_one_width_share_a_row():
-    figure = ratio_figure(pairs(synthetic.everything()))
-    names = [(axes.get_title(loc="left").split("batch ")[1].split(",")[0], axes.get_xlabel()) for axes in figure.axes]
-    assert names == [("1", "depth"), ("1", "width"), ("64", "depth"), ("250", "depth"), ("256", "depth")]
-    corners = [(round(box.x0, 3), round(box.y0, 3)) for box in (axes.get_position() for axes in figure.axes)]
-    assert len(set(corners)) == 5
-    assert len({x for x, _ in corners}) == 2
-    assert len({y for _, y in corners}) == 3
-    assert_legible(figure)
-    # Two widths need a row of their own.
-    mixed = [pair(batch=1), pair(batch=2), pair(batch=2, width=128), pair(batch=3)]
-    rows = [round(axes.get_position().y0, 3) for axes in ratio_figure(mixed).axes]
-    assert rows[0] > rows[1] == rows[2] > rows[3]
-    assert_legible(ratio_figure(mixed))
+def test_one_depth_is_drawn_over_width():
+    figure = ratio_figure([pair(8, width) for width in (32, 64, 128)])
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == "width"
+    assert titles(figure) == ["depth 8"]
+    assert points(axes) == {"serial": [(32, 0.5), (64, 0.5), (128, 0.5)]}
 
 
-def test_widths_have_colours_of_their_own_in_order_of_lightness():
-    figure = ratio_figure(
-        [pair(depth, width, 0.1 * n) for depth in (2, 4) for n, width in enumerate((32, 64, 128, 256, 512), 1)]
-    )
-    shades = [
-        line.get_color() for line in figure.axes[0].lines if line.get_linestyle() == "-" and len(line.get_xdata()) == 2
-    ][1:]
-    light = [0.299 * red + 0.587 * green + 0.114 * blue for red, green, blue, _ in shades]
-    assert len(light) == 5
-    assert all(np.diff(light) > 0.05)
+def test_a_title_of_ones_own_or_none():
+    assert "Mine" in said(ratio_figure([pair()], "Mine"))
+    figure = ratio_figure([pair()], "")
+    assert not any(text.get_fontweight() == "bold" for text in figure.texts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("look", LOOKS)
+def test_every_look_is_legible(fixture, look):
+    for figure in (
+        ratio_figure(pairs(fixture), machine=machine(fixture), look=look),
+        times_figure(fixture, look=look),
+        gains_figure(synthetic.everything((2, 4, 8), (32, 64, 128)), look=look),
+    ):
+        assert_legible(figure, look.sizes.small)
+        assert figure.get_size_inches()[0] == pytest.approx(look.width)
 
 
 def test_a_figure_of_ratios_takes_one_denominator():
@@ -133,7 +181,8 @@ ratios = st.floats(0.01, 20)
 depths, widths = (2, 3, 4, 8, 16, 32), (32, 64, 128, 256, 512, 1024)
 
 
-@settings(deadline=None, max_examples=40)
+@pytest.mark.slow
+@settings(deadline=None, max_examples=15)
 @given(st.dictionaries(st.tuples(st.sampled_from(depths), st.sampled_from(widths)), ratios, min_size=1), st.booleans())
 def test_ratios_stay_legible_whatever_they_are(cells, bars):
     figure = ratio_figure(
@@ -145,39 +194,65 @@ def test_ratios_stay_legible_whatever_they_are(cells, bars):
 def test_equal_ratios_in_many_lines_stay_legible():
     assert_legible(ratio_figure([pair(*cell, 0.01) for cell in itertools.product(depths, widths)]))
     assert_legible(ratio_figure([pair(depth, 64) for depth in range(1, 65)]))
+    assert_legible(ratio_figure([pair(depth, 64, 1, unsteady=True) for depth in range(1, 33)]))
 
 
 # --- times ---
 
 
-def test_times_beside_smms(fixture):
+def test_times_of_all_widths_beside_smms(fixture):
     figure = times_figure(fixture)
+    widths = sorted({row["width"] for row in fixture.rows if row["batch"] == 1})
+    assert titles(figure) == [*(f"width {width}" for width in widths), "SMMs per update, counted"]
     *timed, counted = figure.axes
-    assert [axes.get_title(loc="left") for axes in timed] == [f"measured seconds, width {w}" for w in (64, 256, 1024)]
-    for axes, width in zip(timed, (64, 256, 1024), strict=True):
-        drawn = lines_by_label(axes)
+    for axes, width in zip(timed, widths, strict=True):
         good = [row for row in fixture.rows if row["width"] == width and row["batch"] == 1 and row["error"] is None]
-        for label, wanted in (
-            ("iPC, best workers", lambda row: row["algorithm"] == "ipc"),
-            ("iPC, 1 worker", lambda row: row["algorithm"] == "ipc" and row["workers"] == 1),
-            ("BP, best", lambda row: row["algorithm"] == "bp"),
-            ("BP serial", lambda row: row["algorithm"] == "bp" and row["execution"] == "serial"),
-            ("BP intra-layer", lambda row: row["execution"] == "intra-layer"),
-            ("BP numpy", lambda row: row["execution"] == "numpy"),
-            ("PC", lambda row: row["algorithm"] == "pc"),
-            ("Z-IL", lambda row: row["algorithm"] == "zil"),
+        for algorithm, executions in (
+            ("ipc", ("serial", "layer-parallel")),
+            ("bp", ("serial", "intra-layer", "numpy")),
         ):
-            cells = sorted({row["depth"] for row in good if wanted(row)})
-            best = [min(row["median"] for row in good if wanted(row) and row["depth"] == depth) for depth in cells]
-            assert drawn.pop(label) == list(zip(cells, best, strict=True))
-        assert drawn == {}
-    smms = lines_by_label(counted)
-    assert smms["iPC"] == [(depth, 2) for depth in (2, 4, 8, 16)]
-    assert smms["BP"] == [(depth, 2 * depth - 1) for depth in (2, 4, 8, 16, 32)]
-    assert smms["Z-IL"] == [(depth, 2 * (depth - 1)) for depth in (2, 4, 8, 16)]
-    assert smms["PC"] == [(depth, 16) for depth in (2, 4, 8, 16)]
-    assert "counted" in counted.get_title(loc="left")
+            drawn = points(axes, algorithm)
+            for execution in executions:
+                rows = [row for row in good if (row["algorithm"], row["execution"]) == (algorithm, execution)]
+                depths = sorted({row["depth"] for row in rows})
+                best = [min(row["median"] for row in rows if row["depth"] == depth) for depth in depths]
+                assert drawn.get(execution, []) == list(zip(depths, best, strict=True))
+            ours = [row for row in good if row["algorithm"] == algorithm and row["execution"] in executions]
+            ends = {
+                depth: min(r["median"] for r in ours if r["depth"] == depth) for depth in {r["depth"] for r in ours}
+            }
+            (broad,) = [at for *_, at in strokes(axes, paler(colour_of(algorithm)))]
+            assert broad == sorted(ends.items())
+        for algorithm in ("pc", "zil"):
+            rows = [row for row in good if row["algorithm"] == algorithm]
+            best = {
+                depth: min(r["median"] for r in rows if r["depth"] == depth) for depth in {r["depth"] for r in rows}
+            }
+            assert sorted(itertools.chain(*points(axes, algorithm).values())) == sorted(best.items())
+        known = {tuple(row["ci95"]) for row in good}
+        assert {tuple(map(float, bar)) for bar in bars_of(axes)} <= {tuple(map(float, ends)) for ends in known}
+        assert len(bars_of(axes)) > 3
+    smms = {shade: at for shade, dashed, _, at in strokes(counted) if dashed}
+    assert smms[colour_of("ipc").lower()] == [(depth, 2) for depth in (2, 4, 8, 16)]
+    assert smms[colour_of("bp").lower()] == [(depth, 2 * depth - 1) for depth in (2, 4, 8, 16, 32)]
+    assert smms[colour_of("zil").lower()] == [(depth, 2 * (depth - 1)) for depth in (2, 4, 8, 16)]
+    assert smms[colour_of("pc").lower()] == [(depth, 16) for depth in (2, 4, 8, 16)]
     assert_legible(figure)
+
+
+def test_the_caption_of_times_says_what_they_are_of(fixture):
+    context = {"cpu_model": "Made-up CPU 2000", "cores": 2, "versions": {"pcsim": "0.1", "numpy": "2.4", "numba": None}}
+    text = "\n".join(said(times_figure(Results(fixture.path, context, fixture.rows))))
+    for words in (
+        "Made-up CPU 2000",
+        "2 usable cores",
+        "pcsim 0.1",
+        "numpy 2.4",
+        "measured",
+        "95 % bootstrap intervals",
+    ):
+        assert words in text
+    assert "numba" not in text
 
 
 def test_every_bp_is_drawn_and_the_best_stands_out():
@@ -185,49 +260,39 @@ def test_every_bp_is_drawn_and_the_best_stands_out():
     figure = times_figure(results)
     assert_legible(figure)
     axes = figure.axes[0]
-    drawn = lines_by_label(axes)
     at_one = [name for name, (factor, _) in synthetic.BP.items() if factor]
-    assert {label for label in drawn if label.startswith("BP")} == {"BP, best", *(f"BP {name}" for name in at_one)}
-    assert drawn["BP, best"] == drawn["BP intra-layer"] != drawn["BP serial"]
-    for label, names in (("iPC, best workers", ["layer-parallel"]), ("iPC, best peer", ["jax", "pcx"])):
-        best = [
-            min(r["median"] for r in results.rows if key_of(r) == (depth, 64, 1, "ipc") and r["execution"] in names)
-            for depth in (2, 8)
-        ]
-        assert [y for _, y in drawn[label]] == best
-    labels = {to_hex(text.get_color()): text.get_text() for text in axes.texts}
-    wide = {labels[to_hex(line.get_color())]: line.get_linewidth() for line in axes.lines}
-    assert len(wide) == len(axes.lines)  # each line has a colour of its own
-    strong = {label for label, width in wide.items() if width == max(wide.values())}
-    assert strong == {"BP, best", "iPC, best workers"}
-    thin = {label for label, width in wide.items() if width == min(wide.values())}
-    assert thin == {f"BP {name}" for name in at_one}
+    assert set(points(axes, "bp")) == set(at_one)
+    assert {f"BP {name}" for name in at_one} <= set(key_of(figure))
+    ((_, _, wide, best),) = strokes(axes, paler(colour_of("bp")))
+    assert best == points(axes, "bp")["intra-layer"]
+    assert wide > 2 * max(width for _, _, width, _ in strokes(axes, colour_of("bp")))
+    assert {"jax", "pcx", "serial", "layer-parallel"} == set(points(axes))  # iPC, ours and peers'
+    ((*_, ours),) = strokes(axes, paler(colour_of("ipc")))
+    assert ours == points(axes)["layer-parallel"]  # a peer's iPC does not stand for ours
     # In larger batches there are others, and another is the best.
-    later = lines_by_label(times_figure(results, batch=250).axes[0])
-    assert later["BP, best"] == later["BP data-parallel"]
-    assert "BP pipeline" in later
-
-
-def key_of(row):
-    return row["depth"], row["width"], row["batch"], row["algorithm"]
+    later = times_figure(results, batch=250).axes[0]
+    assert strokes(later, paler(colour_of("bp"))) == []  # one depth is a point, and no line
+    assert "pipeline" in points(later, "bp")
 
 
 def test_the_best_bp_of_the_figure_is_that_of_the_report():
-    """A BP on more workers than iPC was offered is neither the denominator nor the strong line."""
-    results = synthetic.everything((2,), (64,))
+    """A BP on more workers than iPC was offered is neither the denominator nor the broad line."""
+    results = synthetic.everything((2, 4), (64,))
     results.rows.append(synthetic.row("bp", "intra-layer", 1e-9, 2, 64, workers=8))
-    drawn = lines_by_label(times_figure(results).axes[0])
-    ((_, best),) = drawn["BP, best"]
-    assert best == next(pair["other_median"] for pair in pairs(results) if pair["batch"] == 1) > 1e-9
+
+    def best():
+        return dict(strokes(times_figure(results).axes[0], paler(colour_of("bp")))[0][3])[2]
+
+    assert best() == next(p["other_median"] for p in pairs(results) if (p["batch"], p["depth"]) == (1, 2)) > 1e-9
     results.rows.append(synthetic.row("ipc", "layer-parallel", 1.0, 2, 64, workers=8))
-    assert lines_by_label(times_figure(results).axes[0])["BP, best"] == [(2, pytest.approx(1e-9))]
+    assert best() == pytest.approx(1e-9)
 
 
 def test_chosen_widths_and_batches(fixture):
-    assert len(times_figure(fixture, widths=[256]).axes) == 2
-    (axes, _) = times_figure(fixture, batch=250).axes
-    assert axes.get_title(loc="left") == "measured seconds, width 64"
-    assert [x for x, _ in lines_by_label(axes)["BP serial"]] == [2, 8]
+    assert titles(times_figure(fixture, widths=[256])) == ["width 256", "SMMs per update, counted"]
+    figure = times_figure(fixture, batch=250)
+    assert titles(figure)[:-1] == ["width 64"]
+    assert [x for x, _ in points(figure.axes[0], "bp")["serial"]] == [2, 8]
 
 
 def test_times_that_are_not_there(fixture):
@@ -247,12 +312,15 @@ def test_predicted_times_say_so_and_launches_are_put_together(fixture):
         base | {"launch": launch, "median": seconds, "seconds": [seconds]}
         for launch, seconds in enumerate((1.0, 5.0, 2.0))
     ]
-    axes, _ = times_figure(Results(Path("made.jsonl"), {}, rows)).axes
-    assert axes.get_title(loc="left") == "predicted seconds, width 64"
-    assert lines_by_label(axes) == {"BP, best": [(2, 2.0)], "BP serial": [(2, 2.0)]}
+    figure = times_figure(Results(Path("made.jsonl"), {}, rows))
+    assert "seconds per update, predicted" in said(figure)
+    assert points(figure.axes[0], "bp") == {"serial": [(2, 2.0)]}
     measured = base | {"kind": "measured", "median": 9.0, "seconds": [9.0]}
-    axes, _ = times_figure(Results(Path("made.jsonl"), {}, [*rows, measured])).axes
-    assert lines_by_label(axes) == {"BP, best": [(2, 9.0)], "BP serial": [(2, 9.0)]}
+    figure = times_figure(Results(Path("made.jsonl"), {}, [*rows, measured]))
+    assert "seconds per update" in said(figure)
+    assert points(figure.axes[0], "bp") == {"serial": [(2, 9.0)]}
+    nothing = [row | {"seconds": [], "ci95": None} for row in rows]
+    assert "intervals" not in "\n".join(said(times_figure(Results(Path("made.jsonl"), {}, nothing))))
 
 
 # --- gains ---
@@ -262,33 +330,28 @@ def test_gains_are_drawn_against_the_best_bp():
     results = synthetic.everything((2, 4, 8), (32, 64, 128, 256))
     figure = gains_figure(results)
     assert_legible(figure)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == [f"width {w}" for w in (32, 64, 128, 256)]
-    (legend,) = figure.legends
-    labels = [text.get_text() for text in legend.get_texts()]
+    assert titles(figure) == [f"width {w}" for w in (32, 64, 128, 256)]
     wanted = {
-        "BP serial": 1 / 0.7,
-        "best BP": 1,
-        "iPC unfused, 1 worker": 1.2 / 0.7,
-        "iPC unfused, 2 workers": 0.65 / 0.7,
-        "iPC fused, 1 worker": 0.5 / 0.7,
-        "iPC fused, 2 workers": 0.3 / 0.7,
+        "BP serial": ("bp", "serial", 1 / 0.7),
+        "iPC unfused, 1 worker": ("ipc", "serial-unfused", 1.2 / 0.7),
+        "iPC unfused, 2 workers": ("ipc", "layer-parallel-unfused", 0.65 / 0.7),
+        "iPC fused, 1 worker": ("ipc", "serial", 0.5 / 0.7),
+        "iPC fused, 2 workers": ("ipc", "layer-parallel", 0.3 / 0.7),
     }
-    assert labels == list(wanted)
-    styles = [(line.get_color(), line.get_linestyle()) for line in legend.get_lines()]
-    assert len(set(styles)) == len(styles)
+    assert set(key_of(figure)) == {"BP, fastest (1)", *wanted}
     for axes in figure.axes:
         assert axes.get_ylim() == figure.axes[0].get_ylim()
-        for label, style in zip(labels, styles, strict=True):
-            (line,) = [line for line in axes.lines if (line.get_color(), line.get_linestyle()) == style]
-            assert [x for x, _ in data(line)] == [2, 4, 8]
-            assert [y for _, y in data(line)] == pytest.approx([wanted[label]] * 3)
+        for algorithm, execution, factor in wanted.values():
+            drawn = points(axes, algorithm)[execution]
+            assert drawn == [(depth, pytest.approx(factor)) for depth in (2, 4, 8)]
+        assert strokes(axes, paler(colour_of("bp")))[0][3] == [(2, 1), (8, 1)]
 
 
 def test_what_is_not_there_is_not_drawn():
     results = synthetic.everything((2,), (64,))
     alone = [row for row in results.rows if row["execution"] not in ("layer-parallel", "layer-parallel-unfused")]
     figure = gains_figure(Results(results.path, results.context, alone))
-    assert not [text for text in said(figure) if "workers" in text]
+    assert not [text for text in key_of(figure) if "workers" in text]
     assert "iPC unfused, 1 worker" in said(figure)
     for rows, why in (
         ([row for row in alone if row["execution"] != "serial-unfused"], "no cell has iPC serial-unfused"),

@@ -9,6 +9,7 @@ from drawn import assert_legible, bars, said
 from pcsim.algorithms import BP, IPC
 from pcsim.errors import InputError
 from pcsim.figures.schedules import gantt, schedule_figure
+from pcsim.figures.style import Look, lightness
 from pcsim.schedule.tasks import Kind
 from pcsim.schedule.timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE, Event
 
@@ -66,6 +67,27 @@ def test_colours_show_kinds_or_steps():
     assert_legible(by_kind)
 
 
+def test_kinds_that_occur_together_differ_in_grey():
+    for kinds in ((PREDICT, BACKPROJECT, UPDATE), (START, PREDICT, BACKPROJECT, VALUE), (START, FUSED, VALUE)):
+        figure = gantt([Event(0, work, 0, step, step, step + 1) for step, work in enumerate(kinds)])
+        light = sorted(lightness(shade) for shade, *_ in bars(figure.axes[0]))
+        assert all(after - before > 15 for before, after in itertools.pairwise(light))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("look", [Look(style, width) for style in ("paper", "talk") for width in (3.4, 7)])
+def test_every_look_is_legible(look):
+    title = "iPC layer-parallel on 8, 8 × 256, batch 1: predicted for server-64, not calibrated"
+    for figure in (
+        gantt(timeline(), title, look=look, caption="machine x"),
+        gantt(timeline(workers=40), look=look),
+        gantt(timeline(workers=1), title, look=look),
+        schedule_figure(BP().tasks(3, 8), 8, 6, {Kind.BACKPROJECT: 1}, "layer", look=look),
+        schedule_figure(IPC().tasks(4, 10), 2, 24, look=look),
+    ):
+        assert_legible(figure, look.sizes.small)
+
+
 def test_layers_are_written_only_where_they_fit():
     few, many = gantt(timeline()), gantt(timeline(steps=200, workers=4, layers=4))
     events = timeline()
@@ -74,7 +96,7 @@ def test_layers_are_written_only_where_they_fit():
         (event,) = [e for e in events if e.worker == lane and (e.start - 100) * 1e6 < at < (e.end - 100) * 1e6]
         assert text.get_text() == str(event.layer)
     assert [text.get_text() for text in few.axes[0].texts].count("1") >= 8
-    assert "numbers in the bars are layers" in few.axes[0].get_xlabel()
+    assert "numbers: layers" in few.axes[0].get_xlabel()
     assert all("busy" in text.get_text() for text in many.axes[0].texts)
     assert "layers" not in many.axes[0].get_xlabel()
     assert_legible(many)

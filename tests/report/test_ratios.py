@@ -16,14 +16,13 @@ from pcsim.report import words
 from pcsim.report.ratios import details, gains_table, ladder_table, speedups, step_costs, summary, table, verdicts
 from pcsim.report.words import definition
 from pcsim.results.files import Results, read
+from pcsim.results.gains import gains, steps
 from pcsim.results.pairs import (
     UNDECIDED,
     cells,
-    gains,
     ladder,
     pairs,
     scaling,
-    steps,
 )
 from pcsim.tables import scaled
 

@@ -11,13 +11,13 @@ from pcsim.errors import InputError
 from pcsim.report.ratios import gains_table, summary, table, verdicts
 from pcsim.report.words import definition
 from pcsim.results.files import read
+from pcsim.results.gains import gains, steps
 from pcsim.results.pairs import (
     LADDER,
     UNDECIDED,
     VERDICTS,
     cell_of,
     failed,
-    gains,
     interval,
     ladder,
     merged,
@@ -25,7 +25,7 @@ from pcsim.results.pairs import (
     representative,
     scaling,
     sides,
-    steps,
+    subject,
     unsteady,
 )
 from pcsim.results.statistics import bootstrap_interval, ratio_interval
@@ -364,3 +364,19 @@ def test_a_step_of_pc_and_z_il_against_one_of_ipc():
         steps(made(ipc, pc | {"execution": "layer-parallel", "workers": 2}))
     with pytest.raises(InputError):
         steps(made(row("ipc", "jax", 1), pc | {"execution": "jax"}))  # a peer's step is not ours
+
+
+def test_an_algorithm_from_outside_alone_beside_bp_has_ratios_of_its_own():
+    rows = [row("bp"), row("half", seconds=some(0.5))]
+    assert subject(made(*rows)) == "half"
+    (pair,) = pairs(made(*rows))
+    assert (pair["algorithm"], pair["verdict"]) == ("half", "half faster")
+    assert pair["ratio"] == pytest.approx(0.5, rel=0.02)
+    assert definition("best-bp", made(*rows)).endswith("below 1, half is faster; half is the fastest of each cell, too")
+    assert "half by" in verdicts(made(*rows))
+    assert "half loses in none of them" in " ".join(summary(made(*rows)))
+    # Beside iPC it has none, and of several there is no saying whose ratio is meant.
+    (pair,) = pairs(made(*rows, row("ipc", seconds=some(0.25))))
+    assert (pair["algorithm"], pair["ratio"]) == ("ipc", pytest.approx(0.25, rel=0.02))
+    with pytest.raises(InputError, match="no cell has times of both iPC and BP"):
+        pairs(made(*rows, row("third", seconds=some(0.25))))

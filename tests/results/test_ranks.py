@@ -12,6 +12,7 @@ from pcsim.cli import main
 from pcsim.errors import InputError
 from pcsim.report import ranks, ratios
 from pcsim.results.files import Results, read
+from pcsim.results.gains import gains, steps
 from pcsim.results.pairs import (
     RANKS,
     UNDECIDED,
@@ -20,13 +21,11 @@ from pcsim.results.pairs import (
     cell_of,
     cells,
     failed,
-    gains,
     ladder,
     merged,
     pairs,
     representative,
     scaling,
-    steps,
 )
 from pcsim.results.ranks import delays, exchanges, rank_scaling, weak_scaling
 

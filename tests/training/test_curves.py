@@ -353,3 +353,18 @@ def test_a_figure_shows_loss_per_sample_and_tells_depths_apart():
     assert [row["loss"] for row in shown] == [[loss / 8 for loss in row["loss"]] for row in rows]
     assert learning.for_figure(rows[:1])[0]["label"] == "BP"
     assert learning.for_figure([{**rows[0], "loss": [4.0, None]}])[0]["loss"] == [0.5, None]
+
+
+def test_strokes_and_conditions_tell_settings_apart():
+    studies = [Study(BP(0.01), SIZES), Study(IPC(0.01), SIZES), Study(BP(0.02), SIZES), Study(IPC(0.02), SIZES)]
+    rows = made(studies)
+    assert [row["stroke"] for row in learning.for_figure(rows)] == [0, 0, 1, 1]
+    assert [row["label"] for row in learning.for_figure(rows)][:2] == ["BP, alpha 0.01", "iPC, alpha 0.01"]
+    several = made([Study(PC(0.01, T=T), SIZES) for T in (2, 4)])
+    assert [row["stroke"] for row in learning.for_figure(several)] == [0, 1]
+    words = learning.conditions(rows)
+    assert "alpha" not in words  # it differs, and stands in the labels
+    assert "alpha 0.01" in learning.conditions(rows[:2])
+    for known in ("8 samples", "full batch", "4 inputs", "tanh", "optimiser sgd", "gamma 0.5"):
+        assert known in words
+    assert "batch 4" in learning.conditions([row | {"batch_size": 4} for row in rows])

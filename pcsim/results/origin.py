@@ -1,0 +1,26 @@
+"""Where results come from, in words: machine, cores, versions, as far as the context of a file says."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_SHOWN = ("numpy", "numba")  # whose version a figure names, beside pcsim's
+
+
+def machine(context: Mapping[str, Any]) -> str:
+    """CPU model, usable cores, pcsim's version, and the note of a file of predictions."""
+    version = _versions(context).get("pcsim")
+    count = context.get("cores")
+    cores = f"{count} usable core{'' if count == 1 else 's'}" if count else ""
+    parts = [context.get("cpu_model") or "unknown CPU", cores, f"pcsim {version}" if version else ""]
+    return ", ".join(str(part) for part in [*parts, context.get("note")] if part)
+
+
+def machine_and_versions(context: Mapping[str, Any]) -> str:
+    """The same with the versions of the libraries that the numbers depend on."""
+    known = _versions(context)
+    return ", ".join([machine(context), *(f"{name} {known[name]}" for name in _SHOWN if known.get(name))])
+
+
+def _versions(context: Mapping[str, Any]) -> Mapping[str, Any]:
+    versions = context.get("versions")
+    return versions if isinstance(versions, dict) else {}

@@ -1,0 +1,16 @@
+"""Where results come from, in words."""
+
+from pcsim.results.origin import machine, machine_and_versions
+
+
+def test_what_a_context_says_is_said():
+    context = {
+        "cpu_model": "A CPU",
+        "cores": 2,
+        "versions": {"pcsim": "0.1", "numpy": "2.4", "torch": None},
+        "note": "n",
+    }
+    assert machine(context) == "A CPU, 2 usable cores, pcsim 0.1, n"
+    assert machine({"cores": 1}) == "unknown CPU, 1 usable core"
+    assert machine({}) == machine({"versions": None}) == "unknown CPU"
+    assert machine_and_versions(context) == "A CPU, 2 usable cores, pcsim 0.1, n, numpy 2.4"
