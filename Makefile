@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # uv takes seconds where pip takes a minute; it is used where it is installed.
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-INSTALL := $(if $(shell command -v uv),uv pip install --quiet --compile-bytecode --python $(BIN)/python,$(PIP))
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
+INSTALL := $(if $(shell command -v uv),uv pip install --compile-bytecode --python $(BIN)/python,$(PIP))
 STAMP := $(shell date +%Y%m%d-%H%M%S)
 # What is installed: this folder, so that an edit counts at once, or a wheel: make test WHEEL=dist/pcsim-….whl
 WHEEL ?=
