@@ -6,8 +6,10 @@
 import contextlib
 import doctest
 import importlib.util
+import os
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -125,6 +127,23 @@ def test_a_command_that_is_not_understood_is_told():
 def prints(want, got):
     """Whether an output is what a page shows, where ``...`` stands for anything."""
     return doctest.OutputChecker().check_output(want, got, doctest.ELLIPSIS)
+
+
+@pytest.mark.parametrize("ranks", [64, 512])
+def test_the_slurm_job_has_a_layer_for_each_rank(ranks, tmp_path):
+    """Otherwise iPC is left out: what the script starts, with its commands replaced by one that prints them."""
+    stubs = 'module() { :; }\nsource() { :; }\nsrun() { echo "$@"; }\n'
+    job = (ROOT / "examples" / "cluster.sbatch").read_text(encoding="utf-8")
+    environment = {**os.environ, "SLURM_NTASKS": str(ranks), "SLURM_NNODES": str(ranks // 32)}
+    printed = subprocess.run(
+        ["bash", "-c", stubs + job], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    started = [line.split("pcsim ", 1)[1].split() for line in printed.splitlines()]
+    assert [words[0] for words in started] == ["doctor", "bench", "bench", "bench"]
+    assert all(accepts(words) for words in started)
+    strong = [main._parser().parse_args(words) for words in started if words[0] == "bench" and "weak" not in words]
+    assert len(strong) == 2
+    assert min(depth for arguments in strong for depth in arguments.depths) == ranks
 
 
 SHOWN = [(page, words, shown) for page, words, shown in ALL if shown.strip()]
