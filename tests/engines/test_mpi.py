@@ -154,11 +154,14 @@ def messages_faults(folder):
             expected = {"messages": 2 * (case.depth - 1) * count * (count - 1), "collectives": 0}
         elif case.steps_per_batch:  # a forward start now and then: not a number for every update
             continue
+        elif case.runs[-1] % case.algorithm.calendar(case.depth).period_updates:  # a part of a period
+            continue
         else:
             owner = blocks(case, facts)
             assert set(owner) == set(range(count))
             parts = min(case.micro_batches, case.batch) if case.way == "pipeline" else 1
-            expected = {"messages": case.algorithm.tasks(case.depth, 3).messages(owner) * parts, "collectives": 0}
+            sent_each = case.algorithm.steady_tasks(case.depth).messages(owner)
+            expected = {"messages": sent_each * parts, "collectives": 0}
             if case.way == "ipc":
                 assert expected["messages"] == 2 * (count - 1)
         if case.way == "ipc" and len(case.runs) == 1 and not case.given:  # its first run has a forward start
