@@ -152,10 +152,8 @@ def messages_faults(folder):
             if not name.startswith("messages"):  # some ranks have no rows of a narrow layer
                 continue
             expected = {"messages": 2 * (case.depth - 1) * count * (count - 1), "collectives": 0}
-        elif case.steps_per_batch:  # a forward start now and then: not a number for every update
-            continue
-        elif case.runs[-1] % case.algorithm.calendar(case.depth).period_updates:  # a part of a period
-            continue
+        elif case.steps_per_batch or case.runs[-1] % case.algorithm.calendar(case.depth).period_updates:
+            continue  # a forward start now and then, or a part of a period: not a number for every update
         else:
             owner = blocks(case, facts)
             assert set(owner) == set(range(count))
