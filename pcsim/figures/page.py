@@ -237,7 +237,8 @@ class Page:
         self.figure.get_layout_engine().execute(self.figure)  # type: ignore[union-attr]
         self.figure.set_layout_engine("none")
         for axes in self.figure.axes:  # the last bits differ between processes, and with them the names in an SVG
-            axes.set_position([round(edge, 6) for edge in axes.get_position().bounds])
+            left, low, width, height = (round(edge, 6) for edge in axes.get_position().bounds)
+            axes.set_position((left, low, width, height))
 
     def _wrap_titles(self) -> bool:
         """Cut the titles of panels to the room that they have, up to the next panel; whether any is longer."""
