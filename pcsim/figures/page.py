@@ -203,6 +203,9 @@ class Page:
             high = key.get_window_extent().height * 72 / self.figure.dpi + 0.4 * em
             self._arrange(top + high, bottom)
             key.set_bbox_to_anchor((0.6 * em / self.look.points, 1 - top / self._points))
+        for axes in self.figure.axes:  # the last bits differ between processes, and with them the names in an SVG
+            left, low, width, height = (round(edge, 6) for edge in axes.get_position().bounds)
+            axes.set_position((left, low, width, height))
         up = self._points
         style: dict[str, Any] = {"fontsize": sizes.heading, "fontweight": "bold", "color": INK, "va": "top"}
         if heading:
@@ -236,9 +239,6 @@ class Page:
         self.figure.set_layout_engine("constrained", rect=rect, **pads)
         self.figure.get_layout_engine().execute(self.figure)  # type: ignore[union-attr]
         self.figure.set_layout_engine("none")
-        for axes in self.figure.axes:  # the last bits differ between processes, and with them the names in an SVG
-            left, low, width, height = (round(edge, 6) for edge in axes.get_position().bounds)
-            axes.set_position((left, low, width, height))
 
     def _wrap_titles(self) -> bool:
         """Cut the titles of panels to the room that they have, up to the next panel; whether any is longer."""
