@@ -9,6 +9,7 @@ import contextlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from ..algorithms import ALGORITHMS
@@ -250,6 +251,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; returns the exit code of CONTRACT section 4."""
     os.environ["MPLBACKEND"] = "agg"  # figures go to files
+    warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # what a font lacks is drawn as a box
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks µ or ÷ shows the rest

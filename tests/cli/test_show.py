@@ -142,3 +142,8 @@ def test_doctor_prints_commands_and_runs_none(pcsim, tmp_path, monkeypatch):
     assert "unset OMP_NUM_THREADS" in [fix["command"] for fix in fixes]
     code, _, complaint = pcsim("doctor", "--fix", "--json", "-")
     assert (code, "not allowed with" in complaint) == (2, True)
+
+
+def test_a_character_that_no_font_has_is_no_warning(pcsim, tmp_path):
+    code, _, err = pcsim("plot", FIXTURE, "--out", tmp_path / "a.png", "--title", "\u0378")
+    assert (code, err) == (0, "")
