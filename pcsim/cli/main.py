@@ -255,7 +255,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks µ or ÷ shows the rest
-    parsed = _parser().parse_args(arguments)
+    try:
+        parsed = _parser().parse_args(arguments)
+    except KeyboardInterrupt:
+        say("pcsim: interrupted")
+        return INTERRUPTED
     with ended_in_time(parsed.verb, INTERRUPTED):
         code = _run(parsed)
     if code == INTERRUPTED:

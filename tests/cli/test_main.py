@@ -89,3 +89,11 @@ def test_kernels_that_may_not_be_compiled_are_told_in_one_line():
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "pcsim bench: pcsim's kernels exist only as compiled code: unset NUMBA_DISABLE_JIT\n"
+
+
+def test_an_interrupt_while_words_are_read_is_one_line(pcsim, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pcsim.cli.main.Parser.parse_args", interrupted)
+    assert pcsim("count") == (130, "", "pcsim: interrupted\n")
