@@ -46,6 +46,23 @@ def no_thread_left_behind():
 
 
 @pytest.fixture
+def full_after_one_row(monkeypatch):
+    """A disk on which a results file has room for one row."""
+    from pcsim.errors import InputError
+    from pcsim.results.files import Writer
+
+    whole, rows = Writer.write, []
+
+    def write(self, row):
+        if rows:
+            raise InputError("row not written: No space left on device")
+        rows.append(whole(self, row))
+        return rows[-1]
+
+    monkeypatch.setattr(Writer, "write", write)
+
+
+@pytest.fixture
 def pcsim(capsys, monkeypatch):
     """Run a command in this process: (exit code, standard output, standard error)."""
     from pcsim.cli import main  # not before the folder of its cache is named

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..engines.limits import memory_of_engine
 from ..schedule.blocks import balanced_blocks
 from ..schedule.tasks import Kind, TaskGraph
 from .case import Case
@@ -42,11 +43,9 @@ def _passes(graph: TaskGraph, one_pass: bool, chained: bool) -> tuple[float, flo
 
 
 def memory_needed(case: Case, contenders: int) -> int:
-    """Bytes for the weights and values of ``contenders`` engines and the oracle."""
-    item = np.dtype(case.dtype).itemsize
-    weights = case.depth * case.width**2 * item
-    values = (case.depth + 1) * case.width * case.batch * item
-    return (contenders + 3) * weights + (contenders * 8 + 6) * values
+    """Bytes of ``contenders`` engines, and of the oracle with what it is compared with: as much as three."""
+    sizes = (case.width,) * (case.depth + 1)
+    return (contenders + 3) * memory_of_engine(sizes, case.batch, np.dtype(case.dtype).itemsize)
 
 
 def messages_counted(contender: Contender, case: Case, graph: TaskGraph) -> int | float | None:

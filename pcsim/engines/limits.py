@@ -79,7 +79,7 @@ def resolve_workers(
     return int(workers)
 
 
-def memory_needed(sizes: Sequence[int], batch: int, item: int, adam: bool = False) -> int:
+def memory_of_engine(sizes: Sequence[int], batch: int, item: int, adam: bool = False) -> int:
     """Bytes of an engine for a net of such sizes, with ``item`` bytes for each number: weights, of Adam with their two
     moments; values, activations, slopes, a copy at the edges, and errors and drives of two steps."""
     weights = sum(above * (below + 1) for below, above in itertools.pairwise(sizes))

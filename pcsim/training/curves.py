@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..algorithms import Algorithm
-from ..engines.limits import flop_needed, memory_needed
+from ..engines.limits import flop_needed, memory_of_engine
 from ..errors import InputError
 from ..host.memory import require
 from ..net.network import Network, require_weights
@@ -140,7 +140,7 @@ def check_studies(
             )
         batch = check_batches(plan.algorithm, len(plan.sizes) - 1, len(data.x), batch_size, steps_per_batch)
         require_weights(plan.sizes)
-        needed = memory_needed(plan.sizes, batch, 4, plan.algorithm.optimizer == "adam")
+        needed = memory_of_engine(plan.sizes, batch, 4, plan.algorithm.optimizer == "adam")
         require(needed, f"{plan.label} with {len(plan.sizes) - 1:,} layers and {batch:,} samples")
         flop += flop_needed(plan.algorithm, plan.sizes, batch)
     return flop
