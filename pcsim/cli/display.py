@@ -2,14 +2,17 @@
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
 from numba.core import event
 
 MOMENT, OFTEN = 0.5, 5.0  # seconds of compilation before the first word of it, and between words
+SILENCE = 8.0  # seconds without a word, after which a plain display says where it still is
 
 
 class Display:
@@ -22,22 +25,37 @@ class Display:
         self.began = time.monotonic()
         self.tenths = -1
         self.compiling = _Compiling(self.note)
+        self.said, self.at, self.since = time.monotonic(), "", time.monotonic()
+        self.ended = threading.Event()
+        self.heart: threading.Thread | None = None
         if sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):  # there no bar can be drawn
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
 
             self.bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
+                TimeElapsedColumn(),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
                 transient=True,
+                refresh_per_second=1,  # drawing takes a core from what is being measured
             )
 
     def __enter__(self) -> "Display":
         if self.bar:
             self.bar.start()
+        else:
+            self.heart = threading.Thread(target=self._beat, name="pcsim progress", daemon=True)
+            self.heart.start()
         event.register("numba:compile", self.compiling)
         return self
 
@@ -47,6 +65,9 @@ class Display:
         event.unregister("numba:compile", self.compiling)
         if self.bar:
             self.bar.stop()
+        if self.heart:
+            self.ended.set()
+            self.heart.join()
 
     def note(self, text: str) -> None:
         """A line of its own."""
@@ -70,7 +91,9 @@ class Display:
         elif tenth > self.tenths and time.monotonic() - self.began > 1:
             self.tenths = tenth
             left = (time.monotonic() - self.began) / done * (total - done) if done else 0.0
-            self.note(f"{text}: {done} of {total}" + (f", {left:.0f} s left" if left >= 1 else ""))
+            reached = f"{text}: {done} of {total}"
+            self.note(reached + (f", {left:.0f} s left" if left >= 1 else ""))
+            self.at = reached
 
     def run(self, number: int, total: int, plan: Any, updates: int, skipped: bool) -> None:
         """A new training run begins."""
@@ -96,7 +119,20 @@ class Display:
             spent = time.monotonic() - self.began
             left = f", {spent / done * (total - done):.0f} s left" if done else ""
             share = f"[{done + 1}/{total}{left}] "
-        print(f"pcsim {self.verb}: {share}{text}", file=sys.stderr, flush=True)
+        self.at, self.since = text, time.monotonic()
+        self._say(f"{share}{text}")
+
+    def _say(self, text: str) -> None:
+        self.said = time.monotonic()
+        print(f"pcsim {self.verb}: {text}", file=sys.stderr, flush=True)
+
+    def _beat(self) -> None:
+        """On a thread of its own, which sleeps while others speak."""
+        while not self.ended.wait(max(0.1, self.said + SILENCE - time.monotonic())):
+            now = time.monotonic()
+            if now - self.said >= SILENCE:
+                with suppress(OSError):  # nobody reads; the job itself will find out
+                    self._say(f"still at {self.at or 'its beginning'}, {now - self.since:.0f} s")
 
 
 class _Compiling(event.Listener):

@@ -1,12 +1,17 @@
-"""Progress on a terminal: coloured, and not where NO_COLOR is set."""
+"""Progress: a bar on a terminal, coloured unless NO_COLOR is set; elsewhere lines, and never a long silence."""
 
 import os
 import pty
 import re
 import subprocess
 import sys
+import threading
+import time
+from argparse import Namespace
 
 import pytest
+
+from pcsim.cli import display as displays
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])(?:;\d+)*m")
 SHOWN = """
@@ -51,3 +56,17 @@ def test_colours_of_the_bar(environment, coloured):
     shown = on_a_terminal(**environment)
     assert "depth 4" in shown
     assert bool(COLOUR.search(shown)) == coloured
+
+
+@pytest.mark.parametrize(("silence", "heard"), [(0.2, True), (60.0, False)])
+def test_a_long_cell_is_not_silent(monkeypatch, capsys, silence, heard):
+    monkeypatch.setattr(displays, "SILENCE", silence)
+    with displays.Display("bench") as display:
+        display.cell(Namespace(number=3, total=9, name="depth 4", skipped=False))
+        end = time.monotonic() + (30 if heard else 1)
+        said = ""
+        while time.monotonic() < end and said.count("still") < 2:
+            time.sleep(0.05)
+            said += capsys.readouterr().err
+    assert bool(re.search(r"pcsim bench: still at depth 4, \d+ s\n", said)) == heard
+    assert "pcsim progress" not in {thread.name for thread in threading.enumerate()}
