@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numba import njit
 from pcsim.kernels.layers import activations, dense
+from pcsim.kernels.machine import memory
 from pcsim.kernels.machine.simd import pointer
 from pcsim.kernels.machine.sync import make_flags, ping_pong
 
@@ -31,7 +32,7 @@ def passes(work, W, width, layers, a, x, e, g, repeats):
 
 
 def filled(count):
-    array = dense.aligned_empty(count, FLOAT)
+    array = memory.aligned_empty(count, FLOAT)
     array[:] = np.random.default_rng(0).normal(size=count) / np.sqrt(count)
     return array
 

@@ -43,23 +43,11 @@ FORWARD, OFFSET = (
 # suit the processor's own prefetching better.
 FEW_VECTORS, SHORT_ROW_VECTORS, MIDDLE_ROW_VECTORS = 4, 12, 32
 
-PAGE_BYTES = 4096
-
 
 def padded(count: int, dtype) -> int:
     """``count`` elements rounded up to whole vectors."""
     lanes = VECTOR_BYTES // np.dtype(dtype).itemsize
     return -(-count // lanes) * lanes
-
-
-def aligned_empty(count: int, dtype) -> np.ndarray:
-    """A flat array that begins on a page and that nobody has touched yet: its pages will lie near whoever writes
-    first. ``np.empty`` asks the kernel for huge pages where the array is large; ``np.zeros`` does not, and
-    without them two cores together reached only 63 of 92 GB/s (32 x 1024, float32)."""
-    item = np.dtype(dtype).itemsize
-    raw = np.empty(count * item + PAGE_BYTES, np.uint8)
-    offset = -raw.ctypes.data % PAGE_BYTES
-    return raw[offset : offset + count * item].view(dtype)
 
 
 @njit(nogil=True, forceinline=True)

@@ -78,7 +78,7 @@ def _best(workers: int, pin: bool, samples: int, run) -> float:
 def working_set(workers: int, size: int, dtype: np.dtype, pin: bool) -> list[np.ndarray]:
     """An array for each worker, which has written it; ``size`` bytes in all."""
     from ..host.threads import in_threads
-    from ..kernels.layers.dense import aligned_empty
+    from ..kernels.machine.memory import aligned_empty
 
     count = size // workers // dtype.itemsize // 128 * 128  # whole rounds of the unrolled loops
     arrays = [aligned_empty(count, dtype) for _ in range(workers)]
@@ -88,8 +88,8 @@ def working_set(workers: int, size: int, dtype: np.dtype, pin: bool) -> list[np.
 
 def bandwidth(arrays: Sequence[np.ndarray], writes: bool, pin: bool, seconds: float) -> float:
     """Bytes per second that go to and from a ``working_set``, each array through its worker's core."""
-    from ..kernels.layers.dense import aligned_empty
     from ..kernels.machine.ceilings import sweep_memory
+    from ..kernels.machine.memory import aligned_empty
 
     workers = len(arrays)
     scratch = [aligned_empty(64, arrays[0].dtype) for _ in range(workers)]
@@ -107,9 +107,9 @@ def gemm_rate(workers: int, shape: tuple[int, int], dtype: np.dtype, pin: bool =
     """Flop per second of the three products that a square layer takes, for a batch and width of ``shape``: predictions,
     back-projections and gradients, one BLAS thread per worker, on matrices of its own again and again."""
     from ..engines import blas_threads
-    from ..kernels.layers.dense import aligned_empty
     from ..kernels.machine.blas import address
     from ..kernels.machine.ceilings import multiply_matrices
+    from ..kernels.machine.memory import aligned_empty
 
     batch, width = shape
     data = [[aligned_empty(count * width, dtype) for count in (width, batch, batch, batch)] for _ in range(workers)]
@@ -130,8 +130,9 @@ def gemm_rate(workers: int, shape: tuple[int, int], dtype: np.dtype, pin: bool =
 def tile_rate(workers: int, width: int, dtype: np.dtype, pin: bool = True) -> float:
     """Flop per second of the fused pass on rows of so many columns that stay in the first-level cache, with the values
     they need: half of it at most."""
-    from ..kernels.layers.dense import aligned_empty, padded
+    from ..kernels.layers.dense import padded
     from ..kernels.machine.ceilings import repeat_pass
+    from ..kernels.machine.memory import aligned_empty
 
     columns = padded(width, dtype)
     rows = max(8, min(padded(width, dtype), TILE_BYTES // (columns * dtype.itemsize) // 8 * 8))

@@ -39,6 +39,16 @@ class Contender:
     ranks: int | None = None
 
     @property
+    def name(self) -> str:
+        """What tells it apart from the others in a cell."""
+        return f"{self.algorithm.name} {self.execution} {self.workers}"
+
+    @property
+    def variant(self) -> str | None:
+        """In which form it runs, in words; None where there is one form."""
+        return f"{self.micro_batches} micro-batches" if self.micro_batches else None
+
+    @property
     def backend(self) -> str:
         """Who runs it: the engine, or the peer."""
         if self.ranks:

@@ -1,56 +1,101 @@
-"""A cell measured in a fresh process: memory laid out anew, nothing warm (TRUST, point 10).
+"""Cells measured in fresh processes: memory laid out anew, nothing warm (TRUST, point 10).
 
-The process gets what to measure as JSON on standard input and gives its rows as JSON on standard output.
+A process gets requests as lines of JSON on standard input, each of a cell, and answers each with a line of rows.
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from ..results.fields import Row
 from .case import Case
 from .ceilings import Ceiling, Ceilings
-from .contenders import Contender
-from .measure import measure_cell, warm_up
+from .contenders import Contender, Group
+from .measure import Known, fastest, measure_cell, warm_up
 from .wire import case_from_json, case_to_json, contender_from_json, contender_to_json
 
 
-def measure_afresh(
-    case: Case, contenders: Sequence[Contender], budget: float, pin: bool, ceilings: Ceilings | None, launch: int
-) -> list[Row]:
-    """The rows of a cell, measured in process number ``launch``. ChildProcessError where that process fails."""
-    request = {
-        "case": case_to_json(case),
-        "contenders": [contender_to_json(contender) for contender in contenders],
-        "budget": budget,
-        "pin": pin,
-        "ceilings": None if ceilings is None else ceilings.to_json(),
-    }
-    command = [sys.executable, "-P", "-c", "from pcsim.bench.launch import serve; serve()"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    # A group of its own: Ctrl-C is this process's to act on.
-    with subprocess.Popen(command, process_group=0, **pipes) as process:  # type: ignore[call-overload]
+# OpenBLAS's threads spin for 2**28 clock cycles after a product, during which nobody else can be timed. 2**20 (0.4 ms)
+# bridge the gaps between two products, too: medians of NumPy and BLAS stayed the same, and a cell takes half the time.
+QUICK_TO_SLEEP = {"OPENBLAS_THREAD_TIMEOUT": "20"}
+
+
+class Launch:
+    """The process number ``launch`` of a run, which measures cells until it is closed."""
+
+    def __init__(self, launch: int, dtype: str) -> None:
+        self.launch = launch
+        command = [sys.executable, "-P", "-c", f"from pcsim.bench.launch import serve; serve({dtype!r})"]
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        # A group of its own: Ctrl-C is this process's to act on.
+        self.process = subprocess.Popen(command, process_group=0, env={**QUICK_TO_SLEEP, **os.environ}, **pipes)
+
+    def measure(
+        self, case: Case, groups: Sequence[Group], budget: float, pin: bool, ceilings: Ceilings, known: Known | None
+    ) -> list[Row]:
+        """The rows of a cell; ChildProcessError where the process fails."""
+        request = {
+            "case": case_to_json(case),
+            "groups": [_to_json(group) for group in groups],
+            "budget": budget,
+            "pin": pin,
+            "ceilings": ceilings.to_json(),
+            "known": None if known is None else vars(known),
+            "seed": self.launch,
+        }
+        assert self.process.stdin is not None and self.process.stdout is not None
         try:
-            answer, _ = process.communicate(json.dumps(request))
-        except BaseException:  # Ctrl-C above all: the process must not outlive this one
-            process.kill()
-            raise
-    if process.returncode != 0:
-        raise ChildProcessError(f"the process that measured {case} ended with exit code {process.returncode}")
-    return [{**row, "launch": launch} for row in json.loads(answer)]
+            print(json.dumps(request), file=self.process.stdin, flush=True)
+        except BrokenPipeError:
+            answer = ""
+        else:
+            answer = self.process.stdout.readline()
+        if not answer:
+            raise ChildProcessError(f"the process that measured {case} ended with exit code {self.process.wait()}")
+        return [{**row, "launch": self.launch} for row in json.loads(answer)]
+
+    def close(self) -> None:
+        """It has nothing left to do, and after Ctrl-C it must not outlive this process."""
+        self.process.kill()
+        self.process.communicate()
 
 
-def serve() -> None:
+def serve(dtype: str) -> None:
     """What the process does."""
-    request = json.load(sys.stdin)
-    case, known = case_from_json(request["case"]), request["ceilings"]
-    rows = measure_cell(
-        case,
-        [contender_from_json(fields) for fields in request["contenders"]],
-        budget=request["budget"],
-        pin=request["pin"],
-        ceilings=None if known is None else Ceilings([Ceiling(**c) for c in known]),
-        compile_seconds=warm_up(case.dtype),
-    )
-    print(json.dumps(rows))
+    compile_seconds = warm_up(dtype)
+    for line in sys.stdin:
+        request = json.loads(line)
+        case, known = case_from_json(request["case"]), request["known"]
+        rows = measure_cell(
+            case,
+            settled(case, [_from_json(group) for group in request["groups"]], request["pin"]),
+            budget=request["budget"],
+            pin=request["pin"],
+            ceilings=Ceilings([Ceiling(**c) for c in request["ceilings"]]),
+            compile_seconds=compile_seconds,
+            known=None if known is None else Known(**known),
+            seed=request["seed"],
+        )
+        print(json.dumps(rows), flush=True)
+
+
+def settled(case: Case, groups: Sequence[Group], pin: bool) -> list[Contender]:
+    """Who runs in a cell: of each group that offers a choice the fastest, which is found by timing."""
+    found: list[Contender] = []
+    for group in groups:
+        alternatives = list(group)
+        found += group[alternatives[0] if len(group) == 1 else fastest(case, alternatives, pin)]
+    return found
+
+
+def _to_json(group: Group) -> list[Any]:
+    return [
+        [contender_to_json(choice), [contender_to_json(one) for one in brought]] for choice, brought in group.items()
+    ]
+
+
+def _from_json(held: list[Any]) -> Group:
+    return {contender_from_json(choice): [contender_from_json(one) for one in brought] for choice, brought in held}

@@ -2,12 +2,15 @@
 
 The rule (TRUST, point 11): a sample is the time of several complete weight updates after a common start of the
 workers, to the end of the slowest one, divided by their number; compilation, thread start and a warm-up lie outside.
-Contenders take turns (A B C A B C …), so that whatever disturbs the machine disturbs all of them.
+Contenders take turns, in an order drawn anew and then backwards (A C B, B C A), so that whatever disturbs the machine
+disturbs all of them, and nobody always comes after the same neighbour.
 """
 
 import math
+import random
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -32,7 +35,18 @@ ALPHA, GAMMA = 1e-7, 0.5
 # On threads a sample has so many inference steps (several share one fetch of the weights), if not too long for it.
 SAMPLE_STEPS, LONG_SAMPLE_SECONDS = 12, 0.1
 
-MIN_ROUNDS, MAX_ROUNDS = 9, 31
+# Of a process that alone measures a cell, and of each of several. Even numbers: a round and its reverse.
+ROUNDS, FEW_ROUNDS = (10, 32), (4, 16)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the first of several processes found out about a cell and the others need not: how many ``updates`` make a
+    sample of each contender, and the arithmetic ``rates`` of each number of workers. Its engines were held against
+    the oracle, and hand-overs were traced."""
+
+    updates: Mapping[str, int]  # by ``Contender.name``
+    rates: Mapping[str, Mapping[str, float]]  # by number of workers, in decimal
 
 
 def warm_up(dtype: str, on_ranks: Sequence[Algorithm] | None = None) -> dict[str, float]:
@@ -60,31 +74,40 @@ def measure_cell(
     ceilings: Ceilings | None = None,
     compile_seconds: Mapping[str, float] | None = None,
     oracle: bool = True,
+    known: Known | None = None,
+    seed: int = 0,
 ) -> list[Row]:
     """The rows of a cell: every contender is checked against the oracle, then all are timed in turns for ``budget``
-    seconds. A contender that fails is a row with its error; the others go on. InputError where memory is short."""
+    seconds. A contender that fails is a row with its error; the others go on. InputError where memory is short.
+
+    ``known`` is what an earlier process has found; then nothing is checked again. ``seed`` draws the order of turns.
+    """
     require(memory_needed(case, len(contenders)), f"a cell of {case.depth} x {case.width}, batch {case.batch}")
     entries = [Entry(contender) for contender in contenders]
     try:
-        _prepare(case, entries, pin, oracle)
+        _prepare(case, entries, pin, oracle and known is None)
         alive = [entry for entry in entries if entry.error is None]
         for entry in alive:
-            _calibrate(case, entry)
+            updates = known and known.updates.get(entry.contender.name)
+            if updates:
+                entry.updates = updates
+                entry.engine.run(1)
+            else:
+                _calibrate(case, entry)
         settle()
         before, apart = fixed_loop(), core_distance(pin)
-        begin = time.perf_counter()
-        for done in range(MAX_ROUNDS):
-            if done >= MIN_ROUNDS and time.perf_counter() - begin > budget:
-                break
-            for entry in alive:
-                _sample(entry)
+        _take_turns(alive, budget, FEW_ROUNDS if known else ROUNDS, random.Random(f"{case} {seed}"))
         drift = fixed_loop() / before
         distances = apart, core_distance(pin)
         for entry in alive:
-            if entry.contender.blocks > 1:
+            if entry.contender.blocks > 1 and known is None:
                 entry.handover = _handover(case, entry)
         threads = {entry.contender.workers for entry in alive if entry.contender.backend == "threads"}
-        rates = arithmetic_rates(case, sorted(threads), pin) if ceilings is not None else {}
+        rates: Mapping[int, Mapping[str, float]] = {}
+        if known is not None:
+            rates = {int(count): found for count, found in known.rates.items()}
+        elif ceilings is not None:
+            rates = arithmetic_rates(case, sorted(threads), pin)
         conditions = Conditions(ceilings, rates, compile_seconds or {}, drift, distances)
         return [row_of(entry, case, conditions) for entry in entries]
     finally:
@@ -141,6 +164,20 @@ def _calibrate(case: Case, entry: Entry) -> None:
     if entry.contender.backend in ("threads", "mpi"):
         several = math.ceil(SAMPLE_STEPS / entry.steps_per_update(case))
         entry.updates = max(entry.updates, min(several, math.ceil(LONG_SAMPLE_SECONDS / each)))
+
+
+def _take_turns(entries: Sequence[Entry], budget: float, rounds: tuple[int, int], order: random.Random) -> None:
+    """Samples of all, for ``budget`` seconds and within these numbers of ``rounds``."""
+    turns, begin = list(entries), time.perf_counter()
+    for done in range(rounds[1]):
+        if done >= rounds[0] and time.perf_counter() - begin > budget and done % 2 == 0:
+            break
+        if done % 2:
+            turns.reverse()
+        else:
+            order.shuffle(turns)
+        for entry in turns:
+            _sample(entry)
 
 
 def _sample(entry: Entry) -> None:

@@ -168,10 +168,8 @@ def _add_times(row: MeasuredRow, entry: Entry, case: Case, conditions: Condition
 
 def _variant(entry: Entry) -> str | None:
     """In which form it ran, in words; None where there is one form."""
-    if entry.contender.micro_batches:
-        return f"{entry.contender.micro_batches} micro-batches"
     if entry.contender.backend not in PEERS or entry.engine is None:
-        return None
+        return entry.contender.variant
     versions = ", ".join(f"{name} {version}" for name, version in entry.engine.versions.items())
     return f"{entry.engine.variant} ({versions})"
 

@@ -1,5 +1,6 @@
 """A comparison over many cells: which cells, in which order, which are done already, and how it is getting on."""
 
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,8 +20,8 @@ from .case import Case
 from .ceilings import Ceilings, measure_ceilings
 from .contenders import OWN_BASELINES, Contender, Group, candidates, candidates_on_ranks
 from .crew import crew
-from .launch import measure_afresh
-from .measure import fastest, measure_cell, warm_up
+from .launch import Launch, settled
+from .measure import Known, measure_cell, warm_up
 from .work import memory_needed
 
 SLOW = 5e9  # flop/s of one core where weights come from memory: a guess, for a warning
@@ -31,18 +32,22 @@ QUICK = "a first look: intervals are wide, and a re-run may lie outside them"
 
 @dataclass
 class Progress:
-    """Where a sweep stands: cell ``number`` (from 1) of ``total`` is about to be measured, or was skipped."""
+    """Where a sweep stands: cell ``number`` (from 1) of ``total`` is about to be measured, or was skipped; in process
+    ``launch`` (from 0) of several ``launches``, each of which measures all cells."""
 
     number: int
     total: int
     case: Case
     skipped: bool
+    launch: int = 0
+    launches: int = 1
     started: float = field(default_factory=time.monotonic)
 
     @property
     def name(self) -> str:
         """The cell in words."""
-        return f"depth {self.case.depth}, width {self.case.width}, batch {self.case.batch}"
+        process = f"process {self.launch + 1} of {self.launches}, " if self.launches > 1 else ""
+        return f"{process}depth {self.case.depth}, width {self.case.width}, batch {self.case.batch}"
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,9 @@ class Sweep:
     algorithms: Sequence[Algorithm]
     workers: Sequence[int | str]
     baselines: Sequence[str] = OWN_BASELINES
-    budget: float = 2.0  # seconds of timing per cell, after checks and warm-up
+    budget: float = 2.0  # seconds of timing per cell, after checks and warm-up, over all launches
     pin: bool = True
-    launches: int = 1  # fresh processes that measure each cell, one after the other
+    launches: int = 1  # fresh processes, one after the other, each of which measures all cells in an order of its own
     ranks: Sequence[int] = ()  # on MPI: numbers of ranks to measure, in place of ``workers``
     threads: int = 1  # of each rank
     grown: Mapping[Case, Sequence[int]] | None = None  # weak scaling: the numbers of ranks of each case
@@ -92,7 +97,7 @@ class Sweep:
                 for brought in list(group.values())[:1]
                 for one in brought
             )
-            found += self.launches * max(self.budget, 5 * flop / SLOW)
+            found += max(self.budget, 5 * self.launches * flop / SLOW)
         return found
 
     def ceilings(self) -> Ceilings:
@@ -116,20 +121,49 @@ class Sweep:
             if row.get("error") is None:
                 finished.setdefault(_case(row), []).append(row)
         compile_seconds = warm_up(self.cases[0].dtype, self.algorithms if self.ranks else None)
+        if self.launches > 1:
+            for launch in range(self.launches):
+                yield from self._launch(launch, ceilings, finished, on_progress)
+            return
         for number, case in enumerate(self.cases, 1):
             delay = crew().delay if self.ranks else None
-            skipped = complete(self.candidates(case), finished.get(case, []), self.launches, delay)
+            skipped = complete(self.candidates(case), finished.get(case, []), delay=delay)
             on_progress(Progress(number, len(self.cases), case, skipped))
             if skipped:
                 continue
-            runners = self.contenders(case)
-            if self.launches == 1:
-                options: dict[str, Any] = {"ceilings": ceilings, "compile_seconds": compile_seconds}
-                for row in measure_cell(case, runners, budget=self.budget, pin=self.pin, **options):
-                    yield row | {"warnings": [*row["warnings"], QUICK]} if self.quick else row
-                continue
-            for launch in range(self.launches):
-                yield from measure_afresh(case, runners, self.budget, self.pin, ceilings, launch)
+            runners = settled(case, self.candidates(case), self.pin)
+            options: dict[str, Any] = {"ceilings": ceilings, "compile_seconds": compile_seconds}
+            for row in measure_cell(case, runners, budget=self.budget, pin=self.pin, **options):
+                yield row | {"warnings": [*row["warnings"], QUICK]} if self.quick else row
+
+    def _launch(
+        self,
+        launch: int,
+        ceilings: Ceilings,
+        finished: dict[Case, list[Row]],
+        on_progress: Callable[[Progress], None],
+    ) -> Iterator[Row]:
+        """One process measures all cells, in an order of its own: whatever drifts does not lie along the grid."""
+        order = list(self.cases)
+        random.Random(launch).shuffle(order)
+        process: Launch | None = None
+        try:
+            for number, case in enumerate(order, 1 + launch * len(order)):
+                rows = finished.setdefault(case, [])
+                groups = self.candidates(case)
+                skipped = complete(groups, rows, launch)
+                on_progress(Progress(number, self.launches * len(order), case, skipped, launch, self.launches))
+                if skipped:
+                    continue
+                process = process or Launch(launch, case.dtype)
+                first = chosen(groups, rows) if launch else None
+                known = None if first is None else _known(rows)
+                found = process.measure(case, first or groups, self.budget / self.launches, self.pin, ceilings, known)
+                rows += [row for row in found if row["error"] is None]
+                yield from found
+        finally:
+            if process:
+                process.close()
 
     def candidates(self, case: Case) -> list[Group]:
         """Who may run in a cell; nothing is timed."""
@@ -140,33 +174,51 @@ class Sweep:
 
     def contenders(self, case: Case) -> list[Contender]:
         """Who runs in a cell: of each group that offers a choice the fastest, which is found by timing."""
-        found: list[Contender] = []
-        for group in self.candidates(case):
-            alternatives = list(group)
-            chosen = alternatives[0] if len(group) == 1 else fastest(case, alternatives, self.pin)
-            found += group[chosen]
-        return found
+        return settled(case, self.candidates(case), self.pin)
 
 
-def complete(groups: Iterable[Group], rows: Iterable[Row], launches: int = 1, delay: float | None = None) -> bool:
-    """Whether the ``rows`` of a cell hold, for every group and every launch, whoever one of its alternatives brings
+def complete(groups: Iterable[Group], rows: Iterable[Row], launch: int = 0, delay: float | None = None) -> bool:
+    """Whether the ``rows`` of a cell hold, for every group and this launch, whoever one of its alternatives brings
     with it (on ranks: measured with this added ``delay``). Which alternative is the fastest is not looked at again:
     where there is a choice of numbers of workers, any row that is marked as the fastest will do."""
+    return chosen(groups, rows, launch, delay) is not None
+
+
+def chosen(
+    groups: Iterable[Group], rows: Iterable[Row], launch: int = 0, delay: float | None = None
+) -> list[Group] | None:
+    """Of each group the alternative that was chosen in a launch, as its ``rows`` say, alone; None where one is not
+    there whole."""
     names = ("algorithm", "execution", "workers", "ranks", "delay")
-    rows = list(rows)
-    have = {(*(row.get(name) for name in names), row.get("launch") or 0) for row in rows}
+    rows = [row for row in rows if (row.get("launch") or 0) == launch]
+    have = {tuple(row.get(name) for name in names): row for row in rows}
     marked = {(row["algorithm"], row["execution"], row["workers"]) for row in rows if row.get("auto")}
 
     def holds(one: Contender, choice: bool) -> bool:
         key = one.algorithm.name, one.execution, one.workers
-        if choice and one.auto and key not in marked:
+        row = have.get((*key, one.ranks, delay if one.ranks else None))
+        if row is None or (choice and one.auto and key not in marked):
             return False
-        added = delay if one.ranks else None
-        return all((*key, one.ranks, added, launch) in have for launch in range(launches))
+        return not one.micro_batches or row.get("variant") in (None, one.variant)
 
-    return all(
-        any(all(holds(one, len(group) > 1) for one in brought) for brought in group.values()) for group in groups
-    )
+    found: list[Group] = []
+    for group in groups:
+        those = [choice for choice, brought in group.items() if all(holds(one, len(group) > 1) for one in brought)]
+        if not those:
+            return None
+        found.append({those[0]: group[those[0]]})
+    return found
+
+
+def _known(rows: Iterable[Row]) -> Known:
+    """What the first launch has found out."""
+    rows = [row for row in rows if (row.get("launch") or 0) == 0]
+    rates: dict[str, dict[str, float]] = {}
+    for row in rows:
+        there = {name: row[name] for name in ("gemm_rate", "tile_rate") if row.get(name) is not None}
+        rates.setdefault(str(row["workers"]), {}).update(there)
+    names = {f"{row['algorithm']} {row['execution']} {row['workers']}": row["updates_per_sample"] for row in rows}
+    return Known(names, rates)
 
 
 def _case(row: Row) -> Case:

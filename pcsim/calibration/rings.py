@@ -11,19 +11,17 @@ from ..engines.layout import options_of, ring
 from ..engines.loops.arguments import Arrays
 from ..engines.loops.steps import layers
 from ..host.threads import in_threads
-from ..kernels.layers.dense import aligned_empty
 from ..kernels.layers.step import activate_rows, layer_step, start_prediction
 from ..kernels.layers.values import move_values
 from ..kernels.layers.weights import descend, gradient
 from ..kernels.machine.clock import nanoseconds
 from ..kernels.machine.compiling import ONE, ZERO
+from ..kernels.machine.memory import aligned_empty, side_by_side
 from ..kernels.machine.simd import pointer
 from ..kernels.machine.sync import make_flags, meet, publish, wait
 from ..schedule.timeline import START, VALUE
 
 GRADIENT, DESCEND = 32, 64  # beside the bits of ``timeline``: data-parallel BP on ranks sums gradients in between
-
-HUGE = 5 << 20  # bytes: from 4 MiB on NumPy asks for huge pages
 
 TINY = 1e-12  # rate of updates and moves: the work is done, and the numbers stay
 
@@ -69,21 +67,14 @@ class Ring:
 
         def fill(worker: int) -> None:
             rng = np.random.default_rng(worker)
-            numbers = depth * rows * wide
-            # Nets of such layers are large enough for huge pages, and so is the ring, whatever its size.
-            least = HUGE // dtype.itemsize if rows * wide * dtype.itemsize >= HUGE // 8 else 0
-            weights = aligned_empty(max(numbers, least), dtype)[:numbers]
+            counts = depth * rows * wide, *[count] * 5, (rows + 1) * wide, 0
+            weights, x, a, d, e, h, scratch, nothing = side_by_side(counts, dtype)  # as an engine's memory is
             row = rng.normal(0, columns**-0.5, wide).astype(dtype)
             row[columns:] = 0
             weights.reshape(-1, wide)[:] = row  # the same everywhere: drawing millions would take longer than timing
-            x, a, d, e, h = (aligned_empty(count, dtype) for _ in range(5))
             for array in (x, a, d, e, h):
-                array[:] = 0
                 parts = array.reshape(depth + 1, -1)[:, : batch * wide].reshape(depth + 1, batch, wide)
                 parts[:, :, :columns] = rng.normal(0, 0.3, (batch, columns))
-            scratch = aligned_empty((rows + 1) * wide, dtype)
-            scratch[:] = 0
-            nothing = aligned_empty(0, dtype)
             self.arrays[worker] = Arrays(weights, x, a, d, scratch, nothing, nothing, e, h, nothing)
 
         in_threads(workers, fill, pin=pin)

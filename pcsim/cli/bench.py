@@ -25,7 +25,7 @@ def run_bench(arguments: argparse.Namespace) -> int:
             if getattr(arguments, flag) != default:
                 raise InputError(f"--{flag} is for --backend mpi")
         return _measure(arguments, None)
-    if arguments.launches > 1:
+    if (arguments.launches or 1) > 1:
         raise InputError("--launches is for --backend threads: a launch of ranks is one; start another with --resume")
     if arguments.peer_python:
         raise InputError("--peer-python is for --backend threads: peers are not measured on ranks")
@@ -57,7 +57,7 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
 
     if arguments.resume and not arguments.out:
         raise InputError("--resume requires --out: the results file to continue")
-    if arguments.quick and arguments.launches > 1:
+    if arguments.quick and (arguments.launches or 1) > 1:
         raise InputError("--quick is one process: leave out --launches, or --quick")
     cores = len(usable_cores())
     for word in arguments.peer_python:
@@ -85,7 +85,7 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
         grid.resolve_baselines(arguments.baselines, arguments.backend),
         arguments.seconds or (grid.QUICK_SECONDS if arguments.quick else grid.SECONDS),
         not arguments.no_pin,
-        arguments.launches,
+        arguments.launches or (1 if crew or arguments.quick else grid.LAUNCHES),
         quick=arguments.quick,
         **on_ranks,
     )

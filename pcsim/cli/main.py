@@ -109,16 +109,16 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--launches",
         type=whole_number,
-        default=1,
         metavar="N",
-        help="number of fresh processes that measure each cell (default 1)",
+        help="fresh processes, each of which measures all cells in an order of its own: intervals are over processes "
+        "(default 8; with --quick and on ranks 1, which says nothing about a re-run)",
     )
     add_algorithm_flags(bench, alpha=False)
     bench.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="default float32")
     bench.add_argument(
         "--seconds",
         type=positive_number,
-        help="time measured per cell, without checks and warm-up (default 1.5)",
+        help="time measured per cell over all processes, without checks and warm-up (default 1.5)",
     )
     bench.add_argument(
         "--quick",

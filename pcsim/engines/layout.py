@@ -4,13 +4,13 @@ Nothing here runs anything: engines, transports and the rings of a calibration a
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from ..kernels.layers.activations import CODES
-from ..kernels.layers.dense import PAGE_BYTES, aligned_empty, padded
+from ..kernels.layers.dense import padded
 from ..kernels.machine import blas
+from ..kernels.machine.memory import PAGE_BYTES, side_by_side
 from ..kernels.machine.simd import VECTOR_BYTES
 from ..net.network import Network
 from ..schedule.blocks import balanced_blocks, even_parts
@@ -169,17 +169,13 @@ class Layout:
         return slice(begin, begin + self.batch * int(self.wide[l]))
 
     def allocate(self, adam: bool, drives: int) -> list[Arrays]:
-        """The arrays of this process, for each of its workers; room for so many halves of ``drives``. The parameters
-        are left to their owners to be touched first, so that their memory is near their cores."""
-        dtype, count = self.dtype, self.value_count
-        parameters = aligned_empty(self.parameter_count, dtype)
-        mean, square = (zeros(self.parameter_count if adam else 0, dtype) for _ in range(2))
-        values, top, activated, slopes = (zeros(count, dtype) for _ in range(4))
-        errors, both = zeros(2 * count, dtype), zeros(drives * count, dtype)
-        return [
-            Arrays(parameters, values, activated, slopes, scratch, mean, square, errors, both, top)
-            for scratch in (zeros(self.largest if adam else 0, dtype) for _ in range(self.workers))
-        ]
+        """The arrays of this process, for each of its workers; room for so many halves of ``drives``. All are
+        zero, and left to their owners to be touched first, so that their memory is near their cores."""
+        dtype, count, weights = self.dtype, self.value_count, self.parameter_count
+        moments, scratch = (weights, self.largest) if adam else (0, 0)
+        counts = [weights, *[count] * 4, 2 * count, drives * count, moments, moments, *[scratch] * self.workers]
+        parameters, values, top, activated, slopes, errors, both, mean, square, *own = side_by_side(counts, dtype)
+        return [Arrays(parameters, values, activated, slopes, mine, mean, square, errors, both, top) for mine in own]
 
     def bytes_of_layers(self) -> Array:
         """Of each layer's weights; for a batch also of its values: there are x, a, d, its copy at an edge, and two each
@@ -206,13 +202,6 @@ def ring(columns: int, rows: int, depth: int, batch: int, dtype: np.dtype) -> Of
     sizes, values = np.full(depth + 1, columns), np.arange(depth + 1) * heights
     scale, skip, codes = np.ones(depth, dtype), np.zeros(depth, np.int64), np.full(depth + 1, CODES["tanh"])
     return Offsets(sizes, np.full(depth + 1, wide), at, at, values, scale, skip, codes, (depth + 1) * heights)
-
-
-def zeros(count: int, dtype: np.dtype | Any) -> Array:
-    """So many zeros that begin on a page."""
-    array = aligned_empty(int(count), dtype)
-    array[:] = 0
-    return array
 
 
 def _begins(lengths: Array, cuts: Sequence[int], page: int, gap: int) -> Array:

@@ -1,6 +1,7 @@
 """A cell: every contender is checked, timed and described in a whole row."""
 
 import dataclasses
+import random
 
 import pytest
 from contenders import contenders
@@ -10,7 +11,7 @@ from pcsim.bench import build, check, measure, work
 from pcsim.bench.case import Case
 from pcsim.bench.ceilings import Ceiling, Ceilings
 from pcsim.bench.contenders import Contender
-from pcsim.bench.launch import measure_afresh
+from pcsim.bench.launch import Launch
 from pcsim.bench.measure import measure_cell
 from pcsim.bench.rows import SAMPLE_SECONDS
 from pcsim.engines.threads import ThreadsEngine
@@ -39,7 +40,7 @@ def test_a_cell_gives_a_whole_row_for_every_contender(tmp_path):
         for row in rows:
             assert row["error"] is None
             assert row["checked"]
-            assert len(row["seconds"]) >= measure.MIN_ROUNDS
+            assert len(row["seconds"]) >= measure.ROUNDS[0]
             assert row["ci95"][0] <= row["median"] <= row["ci95"][1]
             assert row["roofline"] > 0
             assert row["bandwidth"] == pytest.approx(row["bytes"] / row["median"])
@@ -207,13 +208,27 @@ def test_cores_that_move_are_told(monkeypatch):
     assert moved == [False, True]
 
 
-def test_a_cell_in_fresh_processes():
+def test_a_cell_in_a_fresh_process():
     case = Case(2, 8)
-    runners = contenders(case, [1], ["serial"], [IPC(1e-7), BP(1e-7)])
-    rows = measure_afresh(case, runners, 0.01, False, Ceilings([Ceiling("gemm", 1, 0, 7.0)]), 3)
-    assert [(row["algorithm"], row["launch"], row["error"]) for row in rows] == [("ipc", 3, None), ("bp", 3, None)]
-    with pytest.raises(ChildProcessError, match="ended with exit code 1"):
-        measure_afresh(case, runners, "long", False, None, 0)
+    groups = [{one: [one]} for one in contenders(case, [1], ["serial"], [IPC(1e-7), BP(1e-7)])]
+    process = Launch(3, case.dtype)
+    try:
+        rows = process.measure(case, groups, 0.01, False, Ceilings([Ceiling("gemm", 1, 0, 7.0)]), None)
+        assert [(row["algorithm"], row["launch"], row["error"]) for row in rows] == [("ipc", 3, None), ("bp", 3, None)]
+        with pytest.raises(ChildProcessError, match="ended with exit code 1"):
+            process.measure(case, groups, "long", False, Ceilings([]), None)
+    finally:
+        process.close()
+
+
+def test_turns_are_taken_in_a_random_order_and_backwards(monkeypatch):
+    taken = []
+    monkeypatch.setattr(measure, "_sample", taken.append)
+    measure._take_turns("abcd", 0, (6, 6), random.Random(1))
+    rounds = ["".join(taken[at : at + 4]) for at in range(0, 24, 4)]
+    assert all(sorted(one) == list("abcd") for one in rounds)
+    assert rounds[1::2] == [one[::-1] for one in rounds[::2]]
+    assert len(set(rounds[::2])) > 1
 
 
 def test_rows_have_the_schema_of_the_contract():

@@ -7,9 +7,12 @@ import pytest
 from pcsim import BP, IPC, InputError
 from pcsim.algorithms import Algorithm
 from pcsim.bench import contenders as who
-from pcsim.bench import grid, sweep, traces
+from pcsim.bench import grid, launch, sweep, traces
 from pcsim.bench.case import Case
 from pcsim.bench.ceilings import Ceilings
+from pcsim.bench.contenders import Contender
+from pcsim.bench.launch import Launch
+from pcsim.bench.measure import Known
 
 pytestmark = pytest.mark.slow
 
@@ -45,19 +48,45 @@ def test_a_sweep_skips_what_is_done_and_measures_the_rest():
 
 
 def test_every_launch_of_a_cell_is_wanted():
-    rows = list(plan(launches=2).run(Ceilings([])))
-    assert [(row["width"], row["launch"]) for row in rows] == [
-        (8, 0),
-        (8, 0),
-        (8, 1),
-        (8, 1),
-        (16, 0),
-        (16, 0),
-        (16, 1),
-        (16, 1),
-    ]
-    assert list(plan(launches=2).run(Ceilings([]), rows)) == []
-    assert {row["width"] for row in plan(launches=2).run(Ceilings([]), rows[:-1])} == {16}
+    seen = []
+    rows = list(plan(launches=3).run(Ceilings([]), on_progress=seen.append))
+    assert sorted((row["launch"], row["width"], row["algorithm"]) for row in rows) == sorted(
+        itertools.product(range(3), (8, 16), ("ipc", "bp"))
+    )
+    assert [row["launch"] for row in rows] == sorted(row["launch"] for row in rows)  # a process does all cells
+    assert [(one.number, one.total, one.launch) for one in seen] == [(n + 1, 6, n // 2) for n in range(6)]
+    assert list(plan(launches=3).run(Ceilings([]), rows)) == []
+    again = list(plan(launches=3).run(Ceilings([]), rows[:-1]))
+    assert {(row["launch"], row["width"]) for row in again} == {(2, rows[-1]["width"])}
+
+
+def test_the_order_of_cells_differs_from_process_to_process():
+    cells = grid.grid([2, 3, 4], [8], [1])
+    rows = sweep.Sweep(cells, [IPC(1e-7)], (1,), ("serial",), 0.01, False, launches=4).run(Ceilings([]))
+    orders = [tuple(row["depth"] for row in those) for _, those in itertools.groupby(rows, lambda row: row["launch"])]
+    assert len(orders) == 4
+    assert all(sorted(order) == [2, 3, 4] for order in orders)
+    assert len(set(orders)) > 1
+
+
+def test_later_processes_take_over_what_the_first_found_out():
+    case, groups = Case(2, 8), [{Contender(BP(1e-7), "serial", 1): [Contender(BP(1e-7), "serial", 1)]}]
+    slow = Known({"bp serial 1": 12345}, {"1": {"tile_rate": 7.0}})
+    process = Launch(3, case.dtype)
+    try:
+        (row,) = process.measure(case, groups, 0.01, False, Ceilings([]), slow)
+    finally:
+        process.close()
+    assert (row["updates_per_sample"], row["tile_rate"], row["launch"]) == (12345, 7.0, 3)
+    assert row["rounds"] == 4
+
+
+def test_a_choice_is_found_again_in_the_rows():
+    ways = [Contender(BP(), "pipeline", 2, micro_batches=parts) for parts in (2, 4)]
+    groups = [{way: [way] for way in ways}]
+    rows = [{**row, "variant": "4 micro-batches"} for row in rows_of([ways[1]])]
+    assert sweep.chosen(groups, rows) == [{ways[1]: [ways[1]]}]
+    assert sweep.chosen(groups, rows, launch=1) is None
 
 
 def test_auto_counts_as_done_whatever_it_chose(monkeypatch):
@@ -118,8 +147,8 @@ def test_a_cell_is_complete_with_whoever_was_the_fastest(workers, batch, monkeyp
         brought = [one for group in groups for one in list(group.values())[min(number, len(group) - 1)]]
         rows = rows_of(brought)
         assert sweep.complete(groups, rows)
-        assert sweep.complete(groups, [*rows, *rows_of(brought, 1)], launches=2)
-        assert not sweep.complete(groups, rows, launches=2)
+        assert sweep.complete(groups, rows_of(brought, 1), launch=1)
+        assert not sweep.complete(groups, rows, launch=1)
         for place in range(len(rows)):
             assert not sweep.complete(groups, rows[:place] + rows[place + 1 :])
         if "auto" in workers:  # a row that is not marked does not say who was the fastest
@@ -130,7 +159,7 @@ def test_candidates_are_not_timed(monkeypatch):
     def never(*anything):
         raise AssertionError("timed")
 
-    monkeypatch.setattr(sweep, "fastest", never)
+    monkeypatch.setattr(launch, "fastest", never)
     monkeypatch.setattr(who, "usable_cores", lambda: [0, 1])
     made = plan(workers=("auto",))
     assert [len(group) for group in made.candidates(Case(2, 8))] == [2, 1]

@@ -20,7 +20,21 @@ pytestmark = pytest.mark.slow
 ENDS = 8  # seconds: pcsim promises 5 on an idle machine
 
 VERBS = {
-    "bench": ["bench", "--depths", "2", "--widths", "8", "--batches", "1", "--workers", "1", "--baselines", "serial"],
+    "bench": [
+        "bench",
+        "--depths",
+        "2",
+        "--widths",
+        "8",
+        "--batches",
+        "1",
+        "--workers",
+        "1",
+        "--baselines",
+        "serial",
+        "--launches",
+        "1",
+    ],
     "train": ["train", "--samples", "20", "--updates", "5", "--hidden", "6", "--algorithms", "ipc", "--workers", "2"],
 }
 

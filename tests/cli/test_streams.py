@@ -148,6 +148,7 @@ def test_where_a_stream_cannot_serve_one_line_says_so(pcsim, tmp_path, monkeypat
 @pytest.mark.slow
 def test_a_bench_into_a_report(tmp_path):
     words = ["bench", "--depths", 2, "--widths", 16, "--batches", 1, "--workers", 1, "--baselines", "serial"]
+    words += ["--launches", 1]
     out, err = through(*words, "--seconds", "0.05", "--out", "-")
     assert {json.loads(line)["algorithm"] for line in out.splitlines()[1:]} == {"ipc", "bp"}
     assert "results file: standard output" in err

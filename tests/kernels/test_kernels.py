@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 from pcsim.kernels.layers import activations, dense
-from pcsim.kernels.machine import blas, ceilings, clock, sync
+from pcsim.kernels.machine import blas, ceilings, clock, memory, sync
 from pcsim.kernels.machine.simd import pointer
 
 from pcsim.net.activations import ACTIVATIONS
@@ -20,7 +20,7 @@ some = settings(max_examples=40, deadline=None, derandomize=True)
 
 
 def filled(values, dtype):
-    array = dense.aligned_empty(max(1, len(values)), dtype)
+    array = memory.aligned_empty(max(1, len(values)), dtype)
     array[: len(values)] = values
     return array
 
@@ -196,7 +196,7 @@ def test_a_waiting_worker_sees_the_flag_and_gives_up_on_stop():
 
 
 def test_memory_sweeps_leave_values_as_they_are():
-    array, scratch = dense.aligned_empty(1024, np.float32), dense.aligned_empty(64, np.float32)
+    array, scratch = memory.aligned_empty(1024, np.float32), memory.aligned_empty(64, np.float32)
     array[:] = np.arange(1024)
     for writes in (False, True):
         times = np.zeros((1, 16), np.int64)
