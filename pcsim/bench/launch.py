@@ -14,9 +14,8 @@ from ..results.fields import Row
 from .case import Case
 from .ceilings import Ceiling, Ceilings
 from .contenders import Contender, Group
-from .measure import Known, fastest, measure_cell, warm_up
+from .measure import FEW_ROUNDS, Known, fastest, measure_cell, warm_up
 from .wire import case_from_json, case_to_json, contender_from_json, contender_to_json
-
 
 # OpenBLAS's threads spin for 2**28 clock cycles after a product, during which nobody else can be timed. 2**20 (0.4 ms)
 # bridge the gaps between two products, too: medians of NumPy and BLAS stayed the same, and a cell takes half the time.
@@ -77,6 +76,7 @@ def serve(dtype: str) -> None:
             ceilings=Ceilings([Ceiling(**c) for c in request["ceilings"]]),
             compile_seconds=compile_seconds,
             known=None if known is None else Known(**known),
+            rounds=FEW_ROUNDS,
             seed=request["seed"],
         )
         print(json.dumps(rows), flush=True)

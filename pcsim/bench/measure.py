@@ -35,8 +35,9 @@ ALPHA, GAMMA = 1e-7, 0.5
 # On threads a sample has so many inference steps (several share one fetch of the weights), if not too long for it.
 SAMPLE_STEPS, LONG_SAMPLE_SECONDS = 12, 0.1
 
-# Of a process that alone measures a cell, and of each of several. Even numbers: a round and its reverse.
-ROUNDS, FEW_ROUNDS = (10, 32), (4, 16)
+# Fewest and most turns of a process that alone measures a cell, and of each of several. Even numbers: a turn and its
+# reverse. What differs from one process to the next is several times what differs within, so two turns are enough.
+ROUNDS, FEW_ROUNDS = (10, 32), (2, 16)
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,12 @@ def measure_cell(
     compile_seconds: Mapping[str, float] | None = None,
     oracle: bool = True,
     known: Known | None = None,
+    rounds: tuple[int, int] = ROUNDS,
     seed: int = 0,
 ) -> list[Row]:
     """The rows of a cell: every contender is checked against the oracle, then all are timed in turns for ``budget``
-    seconds. A contender that fails is a row with its error; the others go on. InputError where memory is short.
+    seconds, within these numbers of ``rounds``. A contender that fails is a row with its error; the others go on.
+    InputError where memory is short.
 
     ``known`` is what an earlier process has found; then nothing is checked again. ``seed`` draws the order of turns.
     """
@@ -96,7 +99,7 @@ def measure_cell(
                 _calibrate(case, entry)
         settle()
         before, apart = fixed_loop(), core_distance(pin)
-        _take_turns(alive, budget, FEW_ROUNDS if known else ROUNDS, random.Random(f"{case} {seed}"))
+        _take_turns(alive, budget, rounds, random.Random(f"{case} {seed}"))
         drift = fixed_loop() / before
         distances = apart, core_distance(pin)
         for entry in alive:
