@@ -27,6 +27,8 @@ from .work import memory_needed
 SLOW = 5e9  # flop/s of one core where weights come from memory: a guess, for a warning
 
 
+FIRST = 5  # how often a later process does in the same time what the first does, roughly: for the time left
+
 QUICK = "a first look: intervals are wide, and a re-run may lie outside them"
 
 
@@ -42,6 +44,13 @@ class Progress:
     launch: int = 0
     launches: int = 1
     started: float = field(default_factory=time.monotonic)
+
+    @property
+    def share(self) -> float:
+        """The part of the work that is behind it: the first of several processes also checks and chooses."""
+        cells, before = self.total // self.launches, self.number - 1
+        first = FIRST if self.launches > 1 else 1
+        return (min(before, cells) * first + max(0, before - cells)) / (self.total + cells * (first - 1))
 
     @property
     def name(self) -> str:

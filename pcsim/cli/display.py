@@ -79,7 +79,7 @@ class Display:
         if not done:
             self.began = time.monotonic()  # what came before, compilation above all, says nothing about the cells
         state = " (already measured)" if progress.skipped else ""
-        self._show(f"{progress.name}{state}", done, total)
+        self._show(f"{progress.name}{state}", done, total, getattr(progress, "share", None))
 
     def share(self, text: str, done: int, total: int) -> None:
         """``done`` of ``total``; without a bar a line for each tenth, and none in the first second."""
@@ -108,16 +108,19 @@ class Display:
         if run.diverged is not None:
             self._show(f"{self.prefix}: diverged at update {run.diverged}", run.updates, self.updates)
 
-    def _show(self, text: str, done: int, total: int | None) -> None:
+    def _show(self, text: str, done: int, total: int | None, behind: float | None = None) -> None:
+        """``behind``: the share of the work that is, where that is not ``done`` of ``total``."""
+        if behind is None:
+            behind = done / total if total else 0.0
         if self.bar:
             if self.task is None:
                 self.task = self.bar.add_task(text, total=total)
-            self.bar.update(self.task, description=text, completed=done, total=total)
+            self.bar.update(self.task, description=text, completed=behind * (total or 0), total=total)
             return
         share = ""
         if total and self.verb in ("bench", "validate"):
             spent = time.monotonic() - self.began
-            left = f", {spent / done * (total - done):.0f} s left" if done else ""
+            left = f", {spent / behind * (1 - behind):.0f} s left" if behind else ""
             share = f"[{done + 1}/{total}{left}] "
         self.at, self.since = text, time.monotonic()
         self._say(f"{share}{text}")

@@ -55,6 +55,7 @@ def test_every_launch_of_a_cell_is_wanted():
     )
     assert [row["launch"] for row in rows] == sorted(row["launch"] for row in rows)  # a process does all cells
     assert [(one.number, one.total, one.launch) for one in seen] == [(n + 1, 6, n // 2) for n in range(6)]
+    assert [round(one.share, 3) for one in seen] == [0, 0.357, 0.714, 0.786, 0.857, 0.929]  # 5 5 1 1 1 1 of 14
     assert list(plan(launches=3).run(Ceilings([]), rows)) == []
     again = list(plan(launches=3).run(Ceilings([]), rows[:-1]))
     assert {(row["launch"], row["width"]) for row in again} == {(2, rows[-1]["width"])}
