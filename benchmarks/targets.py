@@ -160,7 +160,7 @@ def ranks_for_threads(chosen: Chosen) -> Callable[[Results], Reached | None]:
             ranks = [row for row in two if row.get("ranks") == 2]
             threads = [row for row in two if row["backend"] == "threads"]
             if cell.kind == "measured" and chosen(cell) and ranks and threads:
-                value, low, high, _ = pairs.compared(ranks[0], threads[0])
+                value, low, high = pairs.compared(ranks[0], threads[0])[:3]
                 found.append(Reached(value, low, high, name_of(cell._asdict())))
         return worst(found)
 

@@ -20,6 +20,7 @@ from pcsim.report import ratios
 from pcsim.results import gains, pairs, ranks
 from pcsim.results.fields import CURVES
 from pcsim.results.files import Results, latest, read
+from pcsim.results.verdicts import undecided
 from pcsim.tables import layout, scaled, short
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -365,7 +366,7 @@ def sentences() -> dict[str, list[str]]:
 def losses() -> list[str]:
     """Where iPC does not gain on two cores, which cells vary, and what remains of the paper's factor."""
     full = [pair for (batch, *_), pair in ratio().items() if batch == 250]
-    slower = sum(pair["low"] > 1 and pair["verdict"] != pairs.UNDECIDED for pair in full)
+    slower = sum(pair["low"] > 1 and not undecided(pair["verdict"]) for pair in full)
     lost = [pair for (batch, *_), pair in ratio().items() if batch == 1 and pair["ratio"] > 1]
     if [(pair["depth"], pair["width"]) for pair in lost] != [(2, 128)]:
         raise ValueError("at batch 1, 2 x 128 is no longer the one loss")

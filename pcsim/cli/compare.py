@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..streams import check_streams
-from .words import CHECK_FAILED, file_name, positive_number, say
+from .words import CHECK_FAILED, add_judgement, file_name, positive_number, say
 
 LEFT = "only in OLD, only in NEW or failed in one of them"
 
@@ -17,19 +17,13 @@ def add_verb(verbs: Any) -> None:
         "compare",
         help="what changed from one results file to another, cell by cell",
         description="The change of every contender (algorithm, execution, workers) of every cell from one results "
-        "file to another: its ratio NEW ÷ OLD of medians with an interval, a rank test, and a verdict; and the ratio "
-        "iPC ÷ BP of every cell in both. Of several rows of one contender in a file the last one counts.",
+        "file to another: its ratio NEW ÷ OLD of medians with an interval and a verdict, from the processes of both "
+        "(bench --launches); and the ratio iPC ÷ BP of every cell in both. Of several rows of one contender in a file "
+        "the last one counts.",
     )
     compare.add_argument("old", type=file_name, metavar="OLD.jsonl", help="the results file that was there before")
     compare.add_argument("new", type=file_name, metavar="NEW.jsonl", help="the one that is held against it")
-    compare.add_argument(
-        "--difference",
-        type=positive_number,
-        default=0.03,
-        metavar="D",
-        help="how large a difference does not matter: where the whole interval lies within 1/(1 + D) and 1 + D the "
-        "verdict is 'no difference larger than D' (default 0.03)",
-    )
+    add_judgement(compare)
     compare.add_argument(
         "--fail-above",
         type=positive_number,
@@ -52,10 +46,11 @@ def _compare(arguments: argparse.Namespace) -> int:
     from ..report import changes as words
     from ..results.changes import changes, machine_differences, slower_than
     from ..results.files import read
+    from ..results.ledger import ledger
 
     if arguments.fail_above is not None and arguments.fail_above < 1:
         raise InputError(f"--fail-above must be at least 1, as in 1.05 for 5 % slower, not {arguments.fail_above:g}")
-    check_streams([arguments.old, arguments.new])
+    check_streams([arguments.old, arguments.new, *arguments.ledger])
     old, new = read(arguments.old), read(arguments.new)
     apart = machine_differences(old, new)
     if apart and not arguments.across_machines:
@@ -63,7 +58,8 @@ def _compare(arguments: argparse.Namespace) -> int:
             f"{old.path} and {new.path} are of different machines: {', '.join(apart)}; "
             "add --across-machines if they are to be compared all the same"
         )
-    found = changes(old, new, arguments.denominator, arguments.difference)
+    hours = ledger([read(name) for name in arguments.ledger], new, arguments.denominator) if arguments.ledger else None
+    found = changes(old, new, arguments.denominator, arguments.difference, hours)
     for warning in (*old.warnings, *new.warnings):
         say(f"pcsim compare: {warning}")
     print(words.report(old, new, found, arguments.difference, arguments.format, apart))

@@ -27,6 +27,8 @@ from .words import (
     Parser,
     add_algorithm_flags,
     add_algorithms,
+    add_judgement,
+    add_ledger,
     add_look,
     file_name,
     in_a_line,
@@ -205,6 +207,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="what iPC is divided by: best-bp (default), paper-style, an execution of BP, peer-ipc or ipc:EXECUTION",
     )
+    add_judgement(report)
     report.add_argument("--format", choices=["text", "markdown", "csv"], default="text")
     report.add_argument(
         "--show",
@@ -214,7 +217,13 @@ def _parser() -> argparse.ArgumentParser:
         "from more workers, the cost of a step of PC and Z-IL compared with one of iPC, scaling and exchange of MPI "
         "ranks, or every row",
     )
-    report.add_argument(
+    whole = report.add_mutually_exclusive_group()
+    whole.add_argument(
+        "--json",
+        action="store_true",
+        help="ratios, intervals, verdicts and chosen executions as one JSON document, for other programs",
+    )
+    whole.add_argument(
         "--html",
         type=file_name,
         metavar="FILE.html",
@@ -232,6 +241,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=file_name, required=True, metavar="FILE.png", help=".png, .svg or .pdf; -: PNG to standard output"
     )
     plot.add_argument("--denominator", metavar="NAME", help="as for report (default best-bp)")
+    add_ledger(plot)
     shown = plot.add_mutually_exclusive_group()
     shown.add_argument("--times", action="store_true", help="seconds per update in place of the ratio")
     shown.add_argument("--gains", action="store_true", help="where iPC's gain comes from, in place of the ratio")

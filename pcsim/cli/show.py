@@ -5,7 +5,7 @@ import json
 
 from ..algorithms.registry import find, names
 from ..errors import InputError
-from ..streams import target
+from ..streams import check_streams, target
 from .words import CHECK_FAILED, algorithms_of, beside, look_of, say, speaks, write
 
 
@@ -33,33 +33,46 @@ def run_count(arguments: argparse.Namespace) -> int:
 
 
 def run_report(arguments: argparse.Namespace) -> int:
-    from ..report import ranks, ratios
+    from ..report import promises, ranks, ratios
     from ..results.files import latest, read
+    from ..results.ledger import ledger
 
-    if arguments.html and (arguments.show, arguments.format) != ("table", "text"):
-        raise InputError("--html shows everything in its own format: leave out --show and --format")
+    whole = "--html" if arguments.html else "--json" if arguments.json else None
+    if whole and (arguments.show, arguments.format) != ("table", "text"):
+        raise InputError(f"{whole} shows everything in its own format: leave out --show and --format")
+    check_streams([arguments.results, *arguments.ledger])
     results = read(arguments.results)
     results.rows[:] = latest(results.rows)
     for warning in results.warnings:
         say(f"pcsim report: {warning}")
+    files, denominator = [read(name) for name in arguments.ledger], arguments.denominator
+    hours = ledger(files, results, denominator) if files else None
     if arguments.html:
         from ..report.html import page
         from ..streams import write_whole
 
-        write_whole(page(results, arguments.denominator), arguments.html)
+        write_whole(page(results, denominator, arguments.difference, hours), arguments.html)
         with beside(arguments.html):
             print(f"page: {target(arguments.html)}")
         return 0
+    if arguments.json:
+        from ..report.as_json import document
+
+        print(document(results, denominator, arguments.difference, hours))
+        return 0
     if arguments.show in ("table", "verdicts"):
         show = {"table": ratios.table, "verdicts": ratios.verdicts}[arguments.show]
-        print(show(results, arguments.denominator, arguments.format))
+        print(show(results, denominator, arguments.format, arguments.difference, hours))
     else:
         shows = {"ladder": ratios.ladder_table, "gains": ratios.gains_table, "speedups": ratios.speedups}
         shows |= {"steps": ratios.step_costs, "ranks": ranks.ranks, "details": ratios.details}
         print(shows[arguments.show](results, arguments.format))
-    if arguments.show == "table" and arguments.format != "csv":
-        print()
-        print("\n".join(ratios.summary(results, arguments.denominator)[1:]))
+    if arguments.format != "csv":
+        if arguments.show == "table":
+            last = ratios.summary(results, denominator, arguments.difference, hours)[1:]
+        else:
+            last = promises.last_line(results, denominator, hours)
+        print("\n".join(["", *last]) if last else "", end="\n" if last else "")
     return 0
 
 
@@ -68,13 +81,15 @@ def run_plot(arguments: argparse.Namespace) -> int:
     from ..results import origin, pairs, workers
     from ..results.fields import CURVES, SCHEMA
     from ..results.files import latest, read
+    from ..results.ledger import ledger
     from ..training import curves
 
     style.check_suffix(arguments.out)
     look, title = look_of(arguments), arguments.title
+    check_streams([arguments.results, *arguments.ledger])
     results = read(arguments.results, SCHEMA, CURVES)
     if results.schema == CURVES:
-        for flag in ("times", "gains", "ranks", "denominator"):
+        for flag in ("times", "gains", "ranks", "denominator", "ledger"):
             if getattr(arguments, flag):
                 raise InputError(f"{arguments.results} holds learning curves, and --{flag} is for what bench wrote")
         rows = curves.latest(results.rows)
@@ -96,7 +111,10 @@ def run_plot(arguments: argparse.Namespace) -> int:
             points = workers.over_workers(results)
             figure = predicted.curves_figure(points, origin.machine(results.context), title=title, look=look)
         else:
-            found = pairs.pairs(results, arguments.denominator or pairs.HEADLINE)
+            denominator = arguments.denominator or pairs.HEADLINE
+            files = [read(name) for name in arguments.ledger]
+            spread = ledger(files, results, denominator).ratios if files else None
+            found = pairs.pairs(results, denominator, spread=spread)
             figure = ratios.ratio_figure(found, title, origin.machine(results.context), look)
     style.save(figure, arguments.out)
     with beside(arguments.out):

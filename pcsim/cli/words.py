@@ -74,6 +74,31 @@ def positive_number(text: str) -> float:
     return number
 
 
+def add_judgement(parser: argparse.ArgumentParser) -> None:
+    """What a verdict goes by: the difference that does not matter, and other hours of the machine."""
+    add_ledger(parser)
+    parser.add_argument(
+        "--difference",
+        type=positive_number,
+        default=0.03,
+        metavar="D",
+        help="how large a difference does not matter: where the whole interval lies within 1/(1 + D) and 1 + D the "
+        "verdict is 'no difference larger than D' (default 0.03)",
+    )
+
+
+def add_ledger(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--ledger",
+        type=file_name,
+        nargs="+",
+        default=[],
+        metavar="FILE.jsonl",
+        help="results files of this machine of other hours, five at least, which say how far hours lie apart; without "
+        "them intervals are for a re-run within the hour",
+    )
+
+
 def file_name(text: str) -> str:
     """Anything but nothing: an empty name is a variable that was not set."""
     if not text:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import InputError
 from ..results.files import Results
-from ..results.origin import machine_and_versions
+from ..results.origin import intervals, machine_and_versions
 from ..results.pairs import HEADLINE
 from ..results.ranks import delays, exchanges, rank_scaling, weak_scaling
 from . import keys
@@ -48,7 +48,7 @@ def ranks_figure(results: Results, title: str | None = None, look: Look = PAPER)
     """Strong scaling, weak scaling and the effect of added latency, as far as the file has them.
 
     A pair of panels for each net: seconds per weight update of iPC and of every execution of BP above, the ratio below,
-    iPC ÷ each BP on as many workers, and ÷ the fastest BP on no more (``best-bp``), the broad line, with 95 %
+    iPC ÷ each BP on as many workers, and ÷ the fastest BP on no more (``best-bp``), the broad line, with their
     intervals. Of nets that differ in depth alone the deepest is drawn, for strong scaling without added latency if it
     was measured so; over latency its largest number of ranks that fit the cores. Hollow points had more workers than
     cores; they do not set the scale, and may lie beyond it. Raises :class:`InputError` where there is none of them.
@@ -73,7 +73,7 @@ def ranks_figure(results: Results, title: str | None = None, look: Look = PAPER)
         page.name(ratios, "added latency" if panel.over == "delay" else "ranks", "iPC ÷ BP" if left else "")
         times.tick_params(labelbottom=False)
     title = "iPC and BP on MPI ranks: seconds per weight update, and their ratio" if title is None else title
-    bars = "; bars: 95 % bootstrap intervals" if any(point["ratio_low"] for point in points) else ""
+    bars = f"; bars: intervals {intervals(results.rows)}" if any(point["ratio_low"] for point in points) else ""
     meaning = f"{'; '.join(types)}; {', '.join(kinds)}; medians{bars}; fastest BP: on no more workers"
     latency = "; latency is added to each message, one way" if any(panel.over == "delay" for panel in panels) else ""
     beyond = "; arrowheads: points beyond the axis" if any(point["oversubscribed"] for point in points) else ""

@@ -11,11 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..results.comparison import interval
 from ..results.fields import names_of
 from ..results.files import Results
 from ..results.gains import gains
-from ..results.origin import machine_and_versions
-from ..results.pairs import FUSED, UNDECIDED, UNFUSED, best_bp, bp_executions, cells, interval, merged, sides
+from ..results.origin import intervals, machine_and_versions
+from ..results.pairs import FUSED, UNFUSED, best_bp, bp_executions, cells, merged, sides
+from ..results.verdicts import NEITHER, WITHIN, undecided
 from . import keys
 from .page import Page
 from .style import (
@@ -40,8 +42,6 @@ _Row = Mapping[str, Any]
 
 _IPC, _BP = colour_of("ipc"), colour_of("bp")
 
-_INTERVALS = "bars: 95 % bootstrap intervals"
-
 _GAINS = (  # field of a gain, algorithm, execution, label, whether it is on several workers
     ("bp_serial", "bp", "serial", "BP serial"),
     ("serial_unfused", "ipc", "serial-unfused", "iPC unfused, 1 worker"),
@@ -52,7 +52,7 @@ _GAINS = (  # field of a gain, algorithm, execution, label, whether it is on sev
 
 
 def ratio_figure(pairs: Sequence[_Row], title: str | None = None, machine: str = "", look: Look = PAPER) -> Figure:
-    """The ratio over depth, a panel for each width (over width where there is one depth), with 95 % intervals.
+    """The ratio over depth, a panel for each width (over width where there is one depth), with intervals.
 
     ``pairs`` are those of :func:`pcsim.results.pairs.pairs`; each batch size, type of net and delay gets panels of its
     own. Solid lines are measured, dotted ones predicted; the marker of a point is that of the execution it is divided
@@ -84,11 +84,18 @@ def ratio_figure(pairs: Sequence[_Row], title: str | None = None, machine: str =
     apart = ", ".join(_group_words(next(iter(groups)), [not one for one in varied]))
     title = f"{first.replace('our', 'Our')} against {second}: seconds per weight update" if title is None else title
     measured = any(pair["kind"] == "measured" for pair in pairs)
-    note = f"{apart}; ratio of medians" + (f"; {_INTERVALS}" if measured else "")
+    note = f"{apart}; ratio of medians" + (f"; {_bars(pairs)}" if measured else "")
     least = min((pair["smm_ratio"] for pair in pairs if pair.get("smm_ratio")), default=1)
     if second == "BP" and least < 1:
         note += f"; counted: SMMs on as many workers as were measured, or on one for each layer (down to {least:.2g})"
     return page.finish(title, _ratio_key(page, pairs, named[0]), machine, f"{note}; denominator: {_words(named[0])}")
+
+
+def _bars(pairs: Sequence[_Row]) -> str:
+    """What the bars are of."""
+    known = dict.fromkeys(pair.get("basis") or WITHIN for pair in pairs if pair["low"] is not None)
+    words = [basis if basis == WITHIN else f"for a re-run, {basis}" for basis in known]
+    return f"bars: intervals {' or '.join(words)}"
 
 
 def _group_words(group: Sequence[Any], wanted: Sequence[bool]) -> list[str]:
@@ -117,7 +124,9 @@ def _ratio_lines(page: Page, axes: Axes, pairs: Sequence[_Row], over: str) -> No
         points = [(p[over], p["ratio"], p["low"], p["high"], _against(p), False) for p in drawn]
         page.curve(axes, points, _IPC, STROKES[kind])
         for pair in drawn:
-            signs = ("~" if pair.get("verdict") == UNDECIDED else "") + ("!" if pair.get("unsteady") else "")
+            signs = ("~" if "verdict" in pair and undecided(pair["verdict"]) else "") + (
+                "!" if pair.get("unsteady") else ""
+            )
             if signs and kind == "measured":
                 ends = [pair[name] for name in ("ratio", "low", "high") if pair[name]]
                 page.mark(axes, pair[over], min(ends), max(ends), signs)
@@ -140,8 +149,8 @@ def _ratio_key(page: Page, pairs: Sequence[_Row], denominator: str) -> list[Any]
         handles.append(keys.entry(page.look, "counted, same workers", GREY, stroke=STROKES["counted"]))
     if second == "BP" and any(pair.get("smm_ratio") for pair in pairs):
         handles.append(keys.entry(page.look, "counted, unlimited", PALE, stroke=UNLIMITED))
-    if any(pair.get("verdict") == UNDECIDED and pair["kind"] == "measured" for pair in pairs):
-        handles.append(keys.sign(page.look, UNDECIDED, "\\sim"))
+    if any("verdict" in pair and undecided(pair["verdict"]) and pair["kind"] == "measured" for pair in pairs):
+        handles.append(keys.sign(page.look, NEITHER, "\\sim"))
     if any(pair.get("unsteady") for pair in pairs):
         handles.append(keys.sign(page.look, "unsteady time", "!"))
     return [*handles, keys.patch(f"{second} faster")]
@@ -154,7 +163,7 @@ def times_figure(
     title: str | None = None,
     look: Look = PAPER,
 ) -> Figure:
-    """Median seconds over depth, a panel for each of ``widths`` (default: all), with 95 % intervals, beside SMMs.
+    """Median seconds over depth, a panel for each of ``widths`` (default: all), with intervals, beside SMMs.
 
     The broad lines are the fastest iPC and the fastest BP (``best-bp``) of each cell; every execution has a thin one.
     Drawn are rows of the smallest batch unless ``batch`` says otherwise, measured ones if there are any, else
@@ -215,7 +224,7 @@ def times_figure(
         one = executions[0] if len(executions) == 1 else "layer-parallel"
         handles.append(keys.entry(page.look, label, colour, one, stroke=STROKES[kind]))
     handles.append(keys.entry(page.look, "counted (SMMs)", GREY, stroke=STROKES["counted"]))
-    bars = f"; {_INTERVALS}" if any(row["ci95"] for row in good) else ""
+    bars = f"; bars: intervals {intervals(results.rows)}" if any(row["ci95"] for row in good) else ""
     meaning = (
         f"{kind}, batch {batch}, {types[0]}; medians{bars}; SMMs: the longest chain of products that wait in a row"
     )

@@ -6,16 +6,23 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..results.changes import FASTER, PROCESSES, SLOWER, UNRESOLVED, WITHIN, Changes, alike, setting_differences
+from ..results.changes import FASTER, SLOWER, Changes, setting_differences
 from ..results.files import Results
+from ..results.verdicts import UNRESOLVED, WITHIN, alike, verdict_words
 from ..tables import between, layout, listing, scaled, short
+from .promises import resolves
 from .words import by_whom, case_cells, definition, first_few, latency_words, machine, team
 
 DEFINITION = "change = seconds per complete weight update in NEW ÷ in OLD; below 1, NEW is faster"
 
 CAUTION = (
-    "intervals within one run are narrower than what a re-run shows: repeat both files with "
-    f"--launches {PROCESSES} or more before a small change is believed"
+    "intervals within one run are narrower than what a re-run shows: repeat both files with --launches 5 before a "
+    "small change is believed"
+)
+
+HOURS = (
+    "intervals know how processes differ, and not how hours do: give results files of this machine of other hours with "
+    "--ledger FILE …"
 )
 
 
@@ -29,8 +36,9 @@ def report(
     if format == "csv":
         return _csv(found)
     texts = [_files(old, new, apart), DEFINITION]
-    if any(row["basis"] == WITHIN for row in found.contenders):
-        texts.append(CAUTION)
+    known = [row["basis"] or "" for row in found.contenders]
+    texts += [CAUTION] if WITHIN in known else []
+    texts += [HOURS] if any("hour" in basis for basis in known) else []
     texts.append(_contenders(found, format))
     if found.ratios:
         texts += [definition(found.ratios[0]["denominator"], new), _ratios(found, format)]
@@ -48,7 +56,9 @@ def summary(found: Changes, difference: float) -> str:
     words[UNRESOLVED] = "not resolved"
     said = ", ".join(f"{counts[verdict]} {text}" for verdict, text in words.items())
     of = f"Of {len(found.contenders)} contender{'s' if len(found.contenders) > 1 else ''} in both files: {said}"
-    return f"{of}; {len(found.missing)} compared with nothing." if found.missing else f"{of}."
+    last = resolves(found.contenders)
+    said = f"{of}; {len(found.missing)} compared with nothing." if found.missing else f"{of}."
+    return f"{said}\n{last}" if last else said
 
 
 def too_slow(rows: Sequence[Mapping[str, Any]], limit: float) -> str:
@@ -71,7 +81,7 @@ def _files(old: Results, new: Results, apart: Sequence[str]) -> str:
 
 
 def _contenders(found: Changes, format: str) -> str:
-    header = ["algorithm", "by", "old", "new", "change", "95 % interval", "p", "interval of", "verdict"]
+    header = ["algorithm", "by", "old", "new", "change", "interval", "p", "interval of", "verdict"]
     body = [
         [
             *case_cells(row),
@@ -83,7 +93,7 @@ def _contenders(found: Changes, format: str) -> str:
             between(row["low"], row["high"]),
             "-" if row["p"] is None else f"{row['p']:.2g}",
             row["basis"] or "-",
-            row["verdict"],
+            verdict_words(row),
         ]
         for row in found.contenders
     ]
@@ -91,7 +101,7 @@ def _contenders(found: Changes, format: str) -> str:
 
 
 def _ratios(found: Changes, format: str) -> str:
-    header = ["old ratio", "95 % interval", "new ratio", "95 % interval", "new ÷ old", "95 % interval", "verdict"]
+    header = ["old ratio", "interval", "new ratio", "interval", "new ÷ old", "interval", "interval of", "verdict"]
     body = [
         [
             *case_cells(row),
@@ -101,7 +111,8 @@ def _ratios(found: Changes, format: str) -> str:
             between(row["new_low"], row["new_high"]),
             short(row["change"]),
             between(row["low"], row["high"]),
-            row["verdict"],
+            row["basis"] or "-",
+            verdict_words(row),
         ]
         for row in found.ratios
     ]
@@ -119,7 +130,20 @@ def _missing(found: Changes) -> list[str]:
 def _csv(found: Changes) -> str:
     groups = (("contender", found.contenders), ("ratio", found.ratios), ("missing", found.missing))
     names = ["kind", "dtype", "activation", "batch", "depth", "width", "delay", "algorithm", "execution", "backend"]
-    names += ["workers", "ranks", "steps", "denominator", "old", "new", "change", "low", "high", "p", "basis"]
+    names += [
+        "workers",
+        "ranks",
+        "steps",
+        "denominator",
+        "old",
+        "new",
+        "change",
+        "low",
+        "high",
+        "p",
+        "basis",
+        "resolves",
+    ]
     names += ["old_low", "old_high", "new_low", "new_high"]
     body = [
         [compared, *map(row.get, names), row.get("verdict") or row.get("why"), row.get("error")]

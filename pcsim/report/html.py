@@ -19,9 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..results.files import Results
-from ..results.pairs import HEADLINE, LEVEL, UNDECIDED, Cell, cell_of, cells, failed, ladder, pairs, quotient
+from ..results.pairs import HEADLINE, Cell, cell_of, cells, failed, ladder, pairs, quotient
+from ..results.statistics import Ledger
+from ..results.verdicts import DIFFERENCE, UNRESOLVED, WITHIN, alike, undecided, verdict_words
 from ..tables import between, scaled, short
 from ..version import __version__
+from .promises import basis_words, chosen_words, interval_columns, modes_words, seconds_between, signs
 from .ratios import summary
 from .words import by_whom, case_cells, definition, latency_words, notes_of, team
 
@@ -98,18 +101,21 @@ $body
 _WORDS = {"kind", "type", "algorithm", "execution", "variant", "by", "iPC by", "BP by", "other by", "verdict", "notes"}
 
 
-def page(results: Results, denominator: str = HEADLINE) -> str:
+def page(
+    results: Results, denominator: str = HEADLINE, difference: float = DIFFERENCE, ledger: Ledger | None = None
+) -> str:
     """The page of a results file. Raises :class:`InputError` where it holds no rows, or for an unknown denominator."""
     known = cells(results)
     try:
-        found = pairs(results, denominator)
+        found = pairs(results, denominator, difference, ledger.ratios if ledger else None)
     except InputError:
         if denominator != HEADLINE:
             raise
         found = []
-    parts = _head(results, denominator, found)
+    said = summary(results, denominator, difference, ledger) if found else []
+    parts = _head(results, said)
     if found:
-        parts += [_section("Ratios", "".join(_grids(found, results, known)))]
+        parts += [_section("Ratios", "".join(_grids(found, results, known, difference)))]
     drawn = [_drawn(figure, alt) for alt, figure in _figures(results, denominator, found)]
     parts += [_section("Figures", "".join(filter(None, drawn)))] if any(drawn) else []
     if found:
@@ -124,18 +130,20 @@ def page(results: Results, denominator: str = HEADLINE) -> str:
 # Parts
 
 
-def _head(results: Results, denominator: str, found: Sequence[Mapping[str, Any]]) -> list[str]:
+def _head(results: Results, said: Sequence[str]) -> list[str]:
     """What was run, and what came out, in sentences."""
     parts = [f"<pre>{escape(_command(run.get('command')))}</pre>" for run in (results.context, *results.resumed)]
     parts += [f'<p class="warning">{escape(text)}</p>' for text in results.warnings]
-    if found:
-        first, *rest = [text for text in summary(results, denominator) if not text.startswith("Note: ")]
+    if said:
+        first, *rest = [text for text in said if not text.startswith("Note: ")]
         return [*parts, f"<p>{escape(first)}</p>", _list(rest)]
     broken = [f"{row['algorithm']} {row['execution']}: {row['error']}" for row in failed(results)]
     return [*parts, "<p>No cell has times of both iPC and BP, so there is no ratio.</p>", _list(broken)]
 
 
-def _grids(found: Sequence[Mapping[str, Any]], results: Results, known: Mapping[Cell, Any]) -> Iterable[str]:
+def _grids(
+    found: Sequence[Mapping[str, Any]], results: Results, known: Mapping[Cell, Any], difference: float
+) -> Iterable[str]:
     """Depth down, width across, a table for each kind, net type, batch and delay."""
     by_cell = {cell_of(pair): pair for pair in found}
     broken = {cell_of(row) for row in failed(results)}
@@ -152,61 +160,69 @@ def _grids(found: Sequence[Mapping[str, Any]], results: Results, known: Mapping[
             kind, dtype, activation, batch, delay = group
             caption = f"{kind}, batch {batch}, {dtype}, {activation}{latency_words(delay)}"
             yield _table(["depth", *(f"width {width}" for width in widths), "SMMs (counted)"], lines, caption)
-    said = f"~ {UNDECIDED}: the 95 % interval holds 1, or p ≥ {LEVEL}; ! one of the two times is unsteady"
+    said = f"~ {alike(difference)}, or {UNRESOLVED}; ! one of the two times is unsteady; ‡ it has two modes"
     yield f"<p>{escape(said)}. Blue: iPC faster; orange: BP faster.</p>"
 
 
 def _ratio(pair: Mapping[str, Any] | None, broken: bool) -> str:
     if pair is None:
         return f"<td>{'error' if broken else '-'}</td>"
-    open_ = pair["verdict"] == UNDECIDED
-    text = ("~" if open_ else "") + short(pair["ratio"]) + ("!" if pair["unsteady"] else "")
+    open_ = undecided(pair["verdict"])
+    text = ("~" if open_ else "") + short(pair["ratio"]) + signs(pair)
     verdict = "open" if open_ else "won" if pair["ratio"] < 1 else "lost"
-    more = f"{between(pair['low'], pair['high'])}; {_by(pair)} against {_by(pair, 'other_')}"
+    ends = f"{between(pair['low'], pair['high'])} ({pair['basis']})"
+    more = f"{ends}; {chosen_words(pair)} against {chosen_words(pair, 'other_')}"
     return f'<td class="{verdict}" title="{escape(more)}">{escape(text)}</td>'
 
 
 def _evidence(found: Sequence[Mapping[str, Any]]) -> str:
-    header = ["kind", "type", "batch", "depth", "width", "ratio", "95 % interval", "p", "verdict", "by", "seconds"]
+    ends, intervals = interval_columns(found)
+    header = ["kind", "type", "batch", "depth", "width", "ratio", *ends, "p", "verdict", "by", "seconds"]
     header += ["other by", "seconds", "SMMs (counted)"]
     body = [
         [
             *case_cells(pair),
             short(pair["ratio"]),
-            between(pair["low"], pair["high"]),
+            *ends,
             "-" if pair["p"] is None else f"{pair['p']:.2g}",
-            pair["verdict"],
-            _by(pair),
+            verdict_words(pair),
+            chosen_words(pair),
             scaled(pair["median"]),
-            _by(pair, "other_"),
+            chosen_words(pair, "other_"),
             scaled(pair["other_median"]),
             short(pair["smm_ratio"]),
         ]
-        for pair in found
+        for pair, ends in zip(found, intervals, strict=True)
     ]
     return _sorted(header, body, definition(found[0]["denominator"], algorithm=found[0]["algorithm"]))
 
 
 def _rungs(results: Results) -> str:
-    header = ["kind", "type", "batch", "depth", "width", "execution", "by", "seconds", "95 % interval", "notes"]
+    header = ["kind", "type", "batch", "depth", "width", "execution", "by", "seconds", "interval", "notes"]
     body = [
         [
             *case_cells(rung),
             rung["execution"],
             "-" if rung["workers"] is None else by_whom("", team(rung), rung["variant"]).strip(),
             scaled(rung["median"]),
-            _seconds(rung["low"], rung["high"]),
-            "the fastest" if rung["best"] else f"error: {rung['error']}" if rung["error"] else "",
+            seconds_between(rung["low"], rung["high"]),
+            _rung_notes(rung),
         ]
         for rung in ladder(results)
         if rung["median"] is not None or rung["error"]
     ]
-    return _sorted(header, body, "Backprop by each execution, on the workers with which it is the fastest")
+    said = "Backprop by each execution, on the workers with which it is the fastest"
+    return _sorted(header, body, f"{said}; {basis_words(results)}")
+
+
+def _rung_notes(rung: Mapping[str, Any]) -> str:
+    notes = ["the fastest"] if rung["best"] else [f"error: {rung['error']}"] if rung["error"] else []
+    return "; ".join([*notes, *([f"two modes: {modes_words(rung['modes'])}"] if rung["modes"] else [])])
 
 
 def _rows(known: Mapping[Cell, Sequence[Mapping[str, Any]]]) -> str:
     header = ["kind", "type", "batch", "depth", "width", "algorithm", "execution", "workers", "seconds"]
-    header += ["95 % interval", "MM", "SMM", "SMM on workers", "GB/s", "roofline", "variant", "launch", "notes"]
+    header += [WITHIN, "MM", "SMM", "SMM on workers", "GB/s", "roofline", "variant", "launch", "notes"]
     body = [
         [
             *case_cells(row),
@@ -214,7 +230,7 @@ def _rows(known: Mapping[Cell, Sequence[Mapping[str, Any]]]) -> str:
             row["execution"],
             team(row) + (" (auto)" if row.get("auto") else ""),
             scaled(row["median"]),
-            _seconds(*(row["ci95"] or (None, None))),
+            seconds_between(*(row["ci95"] or (None, None))),
             *(short(row.get(name), whole=True) for name in ("mm", "smm", "smm_workers")),
             short(quotient(row.get("bandwidth"), 1e9)),
             "-" if row.get("roofline") is None else f"{row['roofline']:.0%}",
@@ -307,14 +323,6 @@ def _table(header: Sequence[str], rows: Sequence[str], caption: str, sorts: bool
         f'<div class="wide"><table{" class=sorts" if sorts else ""}><caption>{escape(caption)}</caption>'
         f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{joined}\n</tbody></table></div>\n"
     )
-
-
-def _by(pair: Mapping[str, Any], prefix: str = "") -> str:
-    return by_whom(str(pair[f"{prefix}execution"]), team(pair, prefix), pair[f"{prefix}variant"])
-
-
-def _seconds(low: float | None, high: float | None) -> str:
-    return "-" if low is None else f"{scaled(low)} to {scaled(high)}"
 
 
 def _command(command: Any) -> str:

@@ -7,8 +7,10 @@ from typing import Any
 from ..errors import InputError
 from ..results.files import Results
 from ..results.pairs import HEADLINE, pairs, sides
-from ..tables import between, scaled, short
-from .words import by_whom, place_words, team
+from ..results.verdicts import verdict_words
+from ..tables import scaled, short
+from .promises import chosen_words, in_brackets
+from .words import place_words
 
 
 def one_cell(results: Results) -> str | None:
@@ -18,14 +20,11 @@ def one_cell(results: Results) -> str | None:
     if len(found) != 1:
         return None
     (pair,) = found
-    ours, theirs = (
-        f"{scaled(pair[f'{prefix}median'])} ({by_whom(pair[f'{prefix}execution'], team(pair, prefix))})"
-        for prefix in ("", "other_")
-    )
-    ends = "" if pair["low"] is None else f" ({between(pair['low'], pair['high'])})"
+    ours, theirs = (f"{scaled(pair[f'{prefix}median'])} ({chosen_words(pair, prefix)})" for prefix in ("", "other_"))
     name, _ = sides(HEADLINE, pair["algorithm"])
     parts = [
-        f"{name} ÷ best BP, {pair['kind']} seconds per weight update: {short(pair['ratio'])}{ends}, {pair['verdict']}",
+        f"{name} ÷ best BP, {pair['kind']} seconds per weight update: {short(pair['ratio'])}{in_brackets(pair)}, "
+        f"{verdict_words(pair)}",
         f"{ours} against {theirs} at {place_words(pair)}, {pair['dtype']}, {pair['activation']}",
     ]
     if serial and pair["other_execution"] != "serial":

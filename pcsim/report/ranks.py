@@ -8,10 +8,12 @@ from typing import Any
 from ..errors import InputError
 from ..results.fields import ALGORITHMS
 from ..results.files import Results
-from ..results.pairs import HEADLINE, LEVEL, UNDECIDED, quotient
+from ..results.pairs import HEADLINE, quotient
 from ..results.ranks import delays, exchanges, rank_scaling, weak_scaling
+from ..results.verdicts import NEITHER, undecided
 from ..tables import between, listing, records, scaled, short
 from ..tables import case as plain_case
+from .promises import basis_words
 from .words import by_whom, case_cells, factor, team
 
 
@@ -19,7 +21,7 @@ def ranks(results: Results, format: str = "text") -> str:
     """What the rows of MPI show, as far as the file has it: strong scaling, weak scaling, added latency, exchanges.
 
     These are :func:`pcsim.results.ranks.rank_scaling`, ``weak_scaling``, ``delays`` and ``exchanges`` as tables. ``†``
-    marks rows with more workers than cores, ``~`` a ratio without significant difference from 1, ``≠`` a number of
+    marks rows with more workers than cores, ``~`` a ratio of which no side is called faster, ``≠`` a number of
     messages other than counted. CSV is one table whose first column, ``table``, names it (``strong``, ``weak``,
     ``latency``, ``exchange``). Raises :class:`InputError` where there is none of these.
     """
@@ -54,11 +56,10 @@ def ranks(results: Results, format: str = "text") -> str:
         "† oversubscribed, more workers than cores: shows what exchange costs, not what more cores would gain": any(
             point["oversubscribed"] for point in points
         ),
-        f"~ {UNDECIDED}: the 95 % interval holds 1, or p ≥ {LEVEL}": any(
-            point.get("verdict") == UNDECIDED for point in points
-        ),
+        f"~ {NEITHER}": any(point.get("ratio") is not None and undecided(point["verdict"]) for point in points),
         "≠ a number of messages other than counted on the task graph": any(point.get("differs") for point in points),
     }
+    notes[basis_words(results)] = True
     return "\n\n".join([*texts, "\n".join(note for note, there in notes.items() if there)]).rstrip()
 
 
@@ -75,7 +76,7 @@ def _strong(points: list[dict[str, Any]], format: str) -> list[str]:
         ]
         for point in points
     ]
-    header = [*_RUNNER, "seconds", "speedup", "95 % interval", "efficiency", "counted", *_RATIO]
+    header = [*_RUNNER, "seconds", "speedup", "interval", "efficiency", "counted", *_RATIO]
     said = (
         "strong scaling, the same net on more ranks: speedup = seconds on 1 worker (of BP: of serial BP) ÷ seconds;"
         " efficiency = speedup ÷ workers;\ncounted: the speedup that the task graph allows"
@@ -96,7 +97,7 @@ def _weak(points: list[dict[str, Any]], format: str) -> list[str]:
         ]
         for point in points
     ]
-    header = ["layers per rank", *_RUNNER, "seconds", "growth", "95 % interval", "efficiency", *_RATIO]
+    header = ["layers per rank", *_RUNNER, "seconds", "growth", "interval", "efficiency", *_RATIO]
     said = (
         "weak scaling, as many layers on every rank: growth = seconds ÷ seconds on one rank (of BP: of serial BP);"
         " efficiency = 1 ÷ growth"
@@ -117,7 +118,7 @@ def _delayed(points: list[dict[str, Any]], format: str) -> list[str]:
         ]
         for point in points
     ]
-    header = ["added", "latency", *_RUNNER, "seconds", "95 % interval", *_RATIO]
+    header = ["added", "latency", *_RUNNER, "seconds", "interval", *_RATIO]
     return ["latency added to every message on purpose, and measured with it", listing(header, body, format)]
 
 
@@ -158,7 +159,7 @@ def _exchanged(points: list[dict[str, Any]], format: str) -> list[str]:
 
 _RUNNER = ("algorithm", "execution", "ranks")
 
-_RATIO = ("ratio", "95 % interval", "BP by")
+_RATIO = ("ratio", "interval", "BP by")
 
 
 def _runner(point: Mapping[str, Any]) -> list[str]:
@@ -176,7 +177,7 @@ def _ratio(point: Mapping[str, Any]) -> list[str]:
     if point["ratio"] is None:
         return ["-", "-", "-"]
     named = " (best-bp)" if point["denominator"] == HEADLINE else ""
-    ratio = ("~" if point["verdict"] == UNDECIDED else "") + short(point["ratio"])
+    ratio = ("~" if undecided(point["verdict"]) else "") + short(point["ratio"])
     ends = between(point["ratio_low"], point["ratio_high"])
     return [ratio, ends, by_whom(point["other_execution"], team(point, "other_")) + named]
 

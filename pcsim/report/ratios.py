@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..results.comparison import unsteady
 from ..results.files import KEY, Results
 from ..results.gains import gains, steps
 from ..results.pairs import (
     HEADLINE,
-    LEVEL,
-    UNDECIDED,
     Cell,
     bp_executions,
     cell_of,
@@ -28,9 +27,11 @@ from ..results.pairs import (
     scaling,
     sides,
     subject,
-    unsteady,
 )
+from ..results.statistics import Ledger
+from ..results.verdicts import DIFFERENCE, UNRESOLVED, WITHIN, alike, undecided, verdict_words
 from ..tables import between, layout, listing, records, scaled, short
+from .promises import basis_words, chosen_words, flat, in_brackets, interval_columns, promises, resolves, signs
 from .words import (
     by_whom,
     case_cells,
@@ -46,15 +47,21 @@ from .words import (
 )
 
 
-def table(results: Results, denominator: str = HEADLINE, format: str = "text") -> str:
+def table(
+    results: Results,
+    denominator: str = HEADLINE,
+    format: str = "text",
+    difference: float = DIFFERENCE,
+    ledger: Ledger | None = None,
+) -> str:
     """Ratios over depth (rows) and width (columns), a table for each kind, net type, batch and delay that has any.
 
     The definition stands first. Where the denominator is the fastest of several, a second table says which it was
-    and on how many workers. ``~`` marks a ratio without significant difference from 1, ``!`` one with an unsteady time,
+    and on how many workers. ``~`` marks a ratio of which no side is called faster, ``!`` one with an unsteady time,
     ``error`` a failed cell, ``-`` one without measurement. The last column, the ratio of the SMMs, is counted. CSV is
     one table of ratios, the definition its first line, beginning with ``#``.
     """
-    found = {cell_of(pair): pair for pair in pairs(results, denominator)}
+    found = {cell_of(pair): pair for pair in _pairs(results, denominator, difference, ledger)}
     broken = {cell_of(row) for row in failed(results)}
     known = cells(results)
     texts, lines = [], []
@@ -83,35 +90,44 @@ def table(results: Results, denominator: str = HEADLINE, format: str = "text") -
         header = [*Cell._fields[:4], *(["delay"] if delayed else []), "depth"]
         header += [*(f"width {width}" for width in every), "SMMs (counted)"]
         return f"# {definition(denominator, results)}\n{layout(header, lines, format)}"
-    marked = any(pair["verdict"] == UNDECIDED for pair in found.values())
-    notes = [f"~ {UNDECIDED}: the 95 % interval holds 1, or p ≥ {LEVEL}"] if marked else []
+    marked = any(undecided(pair["verdict"]) for pair in found.values())
+    notes = [f"~ {alike(difference)}, or {UNRESOLVED}"] if marked else []
     if any(pair["unsteady"] for pair in found.values()):
         notes.append("! one of the two times is unsteady: measure again on a quieter machine, or for longer")
+    if any(pair["modes"] or pair["other_modes"] for pair in found.values()):
+        notes.append("‡ one of the two times has two modes")
     return "\n\n".join([definition(denominator, results), *texts, *notes])
 
 
-def verdicts(results: Results, denominator: str = HEADLINE, format: str = "text") -> str:
-    """The evidence behind :func:`table`, a line for each pair: ratio, interval, p, verdict, executions, times, SMMs."""
-    found = pairs(results, denominator)
+def verdicts(
+    results: Results,
+    denominator: str = HEADLINE,
+    format: str = "text",
+    difference: float = DIFFERENCE,
+    ledger: Ledger | None = None,
+) -> str:
+    """The evidence behind :func:`table`, a line a pair: ratio, intervals, p, verdict, executions, times, SMMs."""
+    found = _pairs(results, denominator, difference, ledger)
     if format == "csv":
-        return records(found)
+        return records([flat(pair) for pair in found])
     first, second = sides(denominator, subject(results))
     by = f"{first.removeprefix('our ')} by", "BP by" if second == "BP" else "other by"
-    header = ["ratio", "95 % interval", "p", "verdict", by[0], "seconds", by[1], "seconds", "SMMs (counted)"]
+    ends, intervals = interval_columns(found)
+    header = ["ratio", *ends, "p", "verdict", by[0], "seconds", by[1], "seconds", "SMMs (counted)"]
     body = [
         [
             *case_cells(pair),
             short(pair["ratio"]),
-            between(pair["low"], pair["high"]),
+            *ends,
             "-" if pair["p"] is None else f"{pair['p']:.2g}",
-            pair["verdict"],
-            by_whom(pair["execution"], team(pair), pair["variant"]),
+            verdict_words(pair),
+            chosen_words(pair),
             scaled(pair["median"]),
-            by_whom(pair["other_execution"], team(pair, "other_"), pair["other_variant"]),
+            chosen_words(pair, "other_"),
             scaled(pair["other_median"]),
             short(pair["smm_ratio"]),
         ]
-        for pair in found
+        for pair, ends in zip(found, intervals, strict=True)
     ]
     return f"{definition(denominator, results)}\n\n{listing(header, body, format)}"
 
@@ -127,7 +143,7 @@ def details(results: Results, format: str = "text") -> str:
         body = [[*map((row | end).get, names), notes_of(row)] for row, end in zip(rows, ends, strict=True)]
         return layout([*names, "notes"], body, format)
     header = ["algorithm", "execution", "workers", "seconds"]
-    header += ["95 % interval", "MM", "SMM", "SMM on workers", "GB/s", "roofline", "notes"]
+    header += [WITHIN, "MM", "SMM", "SMM on workers", "GB/s", "roofline", "notes"]
     body = [
         [
             *case_cells(row),
@@ -163,8 +179,9 @@ def speedups(results: Results, format: str = "text") -> str:
         ]
         for gain in found
     ]
-    header = ["workers", "speedup", "95 % interval", "efficiency", "counted"]
-    return f"speedup = seconds of iPC with 1 worker ÷ with more\n\n{listing(header, body, format)}"
+    header = ["workers", "speedup", "interval", "efficiency", "counted"]
+    said = f"speedup = seconds of iPC with 1 worker ÷ with more; {basis_words(results)}"
+    return f"{said}\n\n{listing(header, body, format)}"
 
 
 def ladder_table(results: Results, format: str = "text") -> str:
@@ -172,11 +189,11 @@ def ladder_table(results: Results, format: str = "text") -> str:
     ``*``, and below it the variants of each execution. CSV has a line per execution."""
     found = ladder(results)
     if format == "csv":
-        return records(found)
+        return records([flat(rung) for rung in found])
     executions = bp_executions(results)
     lines: dict[Cell, list[Any]] = {}
     for rung in found:
-        text = scaled(rung["median"]) + (" *" if rung["best"] else "  ")
+        text = scaled(rung["median"]) + "‡" * (rung["modes"] is not None) + (" *" if rung["best"] else "  ")
         lines.setdefault(cell_of(rung), case_cells(rung)).append("error  " if rung["error"] else text)
     if format == "markdown":
         lines = {cell: [str(entry).rstrip() for entry in line] for cell, line in lines.items()}
@@ -187,6 +204,7 @@ def ladder_table(results: Results, format: str = "text") -> str:
     }
     variants = [f"{name}: {', '.join(known)}" for name, known in ran.items() if known]
     notes = [f"variants: {'; '.join(variants)}"] if variants else []
+    notes += ["‡ two modes"] if any(rung["modes"] for rung in found) else []
     return "\n\n".join([said, listing(header, list(lines.values()), format), *notes])
 
 
@@ -213,11 +231,11 @@ def gains_table(results: Results, format: str = "text") -> str:
         ]
         for gain in found
     ]
-    header = ["P", *times, *(entry for name in factors for entry in (name, "95 % interval"))]
+    header = ["P", *times, *(entry for name in factors for entry in (name, "interval"))]
     said = (
         "median seconds per complete weight update of BP and of iPC, unfused (three passes per layer) and fused (one),"
         " on 1 worker and on P.\nfusion = unfused, 1 ÷ fused, 1; layers = unfused, 1 ÷ unfused, P (parallel layers"
-        " alone); both = unfused, 1 ÷ fused, P"
+        f" alone); both = unfused, 1 ÷ fused, P; {basis_words(results)}"
     )
     return f"{said}\n\n{listing(header, body, format)}"
 
@@ -239,31 +257,37 @@ def step_costs(results: Results, format: str = "text") -> str:
         ]
         for step in found
     ]
-    header = ["algorithm", "execution", "steps", "seconds per step", "iPC's", "ratio", "95 % interval"]
+    header = ["algorithm", "execution", "steps", "seconds per step", "iPC's", "ratio", "interval"]
     said = (
         "ratio = seconds per inference step ÷ seconds per step of iPC with the same execution and workers;"
-        " PC takes T + 1 steps per weight update, Z-IL one per layer"
+        f" PC takes T + 1 steps per weight update, Z-IL one per layer; {basis_words(results)}"
     )
     return f"{said}\n\n{listing(header, body, format)}"
 
 
-def summary(results: Results, denominator: str = HEADLINE) -> list[str]:
-    """The results in a few sentences, with losses, failures and doubts."""
-    found = pairs(results, denominator)
+def summary(
+    results: Results,
+    denominator: str = HEADLINE,
+    difference: float = DIFFERENCE,
+    ledger: Ledger | None = None,
+) -> list[str]:
+    """The results in a few sentences, with losses, failures and doubts; the last says what the run can resolve."""
+    found = _pairs(results, denominator, difference, ledger)
     first, second = sides(denominator, subject(results))
     lines = [definition(denominator, results) + "."]
     for kind in dict.fromkeys(pair["kind"] for pair in found):
         some = [pair for pair in found if pair["kind"] == kind]
-        names = (f"{first} faster", f"{second} faster", UNDECIDED)
-        won, lost, open_ = ([pair for pair in some if pair["verdict"] == verdict] for verdict in names)
-        count = f"{first} is faster in {len(won)}, {second} in {len(lost)}, and {len(open_)} show {UNDECIDED}"
-        lines.append(f"Of {len(some)} {kind} cells {count}.")
+        names = (f"{first} faster", f"{second} faster", alike(difference), UNRESOLVED)
+        won, lost, same, open_ = ([pair for pair in some if pair["verdict"] == verdict] for verdict in names)
+        count = f"{first} is faster in {len(won)}, {second} in {len(lost)}; {len(same)} show {alike(difference)}"
+        lines.append(f"Of {len(some)} {kind} cells {count}, {len(open_)} are {UNRESOLVED}.")
         some.sort(key=lambda pair: pair["ratio"])
         lines += [f"Best ratio: {_in_words(some[0])}.", f"Worst ratio: {_in_words(some[-1])}."]
         places = "; ".join(f"{place_words(pair)} ({short(pair['ratio'])})" for pair in lost)
         loser = first.removeprefix("our ")
         lines.append(f"{loser} loses at {places}." if lost else f"{loser} loses in none of them.")
-    return lines + source_and_doubts(results)
+    last = resolves(found)
+    return [*lines, *promises(found), *source_and_doubts(results), *([last] if last else [])]
 
 
 def source_and_doubts(results: Results) -> list[str]:
@@ -281,7 +305,11 @@ def source_and_doubts(results: Results) -> list[str]:
 def _shown(pair: Mapping[str, Any] | None, broken: bool) -> str:
     if pair is None:
         return "error" if broken else "-"
-    return ("~" if pair["verdict"] == UNDECIDED else "") + short(pair["ratio"]) + ("!" if pair["unsteady"] else "")
+    return ("~" if undecided(pair["verdict"]) else "") + short(pair["ratio"]) + signs(pair)
+
+
+def _pairs(results: Results, denominator: str, difference: float, ledger: Ledger | None) -> list[dict[str, Any]]:
+    return pairs(results, denominator, difference, ledger.ratios if ledger else None)
 
 
 def _fastest_of(pair: Mapping[str, Any] | None) -> str:
@@ -289,6 +317,5 @@ def _fastest_of(pair: Mapping[str, Any] | None) -> str:
 
 
 def _in_words(pair: Mapping[str, Any]) -> str:
-    ends = "" if pair["low"] is None else f" ({between(pair['low'], pair['high'])})"
     times = f"{scaled(pair['median'])} against {scaled(pair['other_median'])}"
-    return f"{short(pair['ratio'])}{ends} at {place_words(pair)}: {times} with {pair['other_execution']}"
+    return f"{short(pair['ratio'])}{in_brackets(pair)} at {place_words(pair)}: {times} with {pair['other_execution']}"

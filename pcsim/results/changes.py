@@ -2,7 +2,8 @@
 
 Pure functions of two :class:`pcsim.results.files.Results`. Which row counts where a file has several of one contender
 is :func:`pcsim.results.files.latest`'s and :func:`pcsim.results.pairs.merged`'s to say, as it is for reports. Measured,
-predicted and counted rows are only ever compared with their own kind.
+predicted and counted rows are only ever compared with their own kind. Two files are two invocations: what is the same
+in both differs by processes and by hours, and a change is called real by an interval of that kind alone.
 """
 
 from __future__ import annotations
@@ -15,18 +16,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from .comparison import Compared
 from .fields import Row, names_of
-from .files import Results, configuration, latest, samples
-from .pairs import HEADLINE, LEVEL, Cell, cell_of, cells, failed, merged, pairs
-from .statistics import Floats, median_interval, significant, t_interval
+from .files import Results, configuration, latest
+from .pairs import HEADLINE, Cell, cell_of, cells, failed, merged, pairs, verdict_between
+from .statistics import Ledger, Logs, Spread, change_interval, logs_of, median_interval, resolution, significant
+from .verdicts import DIFFERENCE, WITHIN
 
-FASTER, SLOWER, UNRESOLVED = "faster", "slower", "not resolved"
-
-DIFFERENCE = 0.03  # what is not worth a word, unless told otherwise
-
-PROCESSES = 4  # launches of both files from which on processes are compared: of 4 and 4 a rank test can reach 5 %
-
-WITHIN = "within one run"
+FASTER, SLOWER = "faster", "slower"
 
 # What makes another machine, or the same one set up otherwise: a time of one says nothing about the other.
 MACHINE = {
@@ -51,10 +48,11 @@ SETTINGS = {"system": "system", "huge_pages": "huge pages", "environment": "envi
 class Changes:
     """What :func:`changes` found. ``contenders`` and ``ratios`` are lists of mappings with the fields of
     :class:`pcsim.results.pairs.Cell`, ``old`` and ``new`` (seconds, or ratios), ``change`` (new ÷ old), its 95 %
-    interval ``low`` and ``high`` (None without samples), and ``verdict``.
+    interval ``low`` and ``high`` (None without samples), ``basis``, what the interval is of (``within one run``, or so
+    many processes), ``verdict``, and ``resolves``, from which difference on the interval can tell one.
 
-    contenders: also ``algorithm``, ``execution``, ``backend``, ``workers``, ``ranks``, ``steps``, ``p`` of the rank
-    test, and ``basis``, what the interval is of: ``within one run``, or so many processes.
+    contenders: also ``algorithm``, ``execution``, ``backend``, ``workers``, ``ranks``, ``steps`` and ``p`` of the rank
+    test.
     ratios: also ``denominator``, ``old_low``, ``old_high``, ``new_low`` and ``new_high``.
     missing: the rows without a partner that has a time, with ``why``: ``only in OLD``, ``only in NEW``, ``failed in
     OLD`` or ``failed in NEW``.
@@ -65,20 +63,28 @@ class Changes:
     missing: list[Row]
 
 
-def changes(old: Results, new: Results, denominator: str = HEADLINE, difference: float = DIFFERENCE) -> Changes:
+def changes(
+    old: Results,
+    new: Results,
+    denominator: str = HEADLINE,
+    difference: float = DIFFERENCE,
+    ledger: Ledger | None = None,
+) -> Changes:
     """Every contender that has times in both files, in the order of :func:`pcsim.results.pairs.cells`, and the ratio
     iPC ÷ ``denominator`` of every cell that has it in both; where no cell has it, there are no ratios.
 
-    ``difference`` is how far apart two times may lie to count as alike: 0.03 for 3 %. Raises :class:`InputError` where
+    ``difference`` is how far apart two times may lie to count as alike: 0.03 for 3 %. ``ledger`` says how far hours lie
+    apart; without it only what differs within an hour is known. Raises :class:`InputError` where
     the files share no contender, and for a denominator that is neither the default nor in both files.
     """
     before, after = _contenders(old), _contenders(new)
     shared = [who for who in before if who in after]
     if not shared:
         raise InputError(f"{old.path} and {new.path} have no contender in common{_kinds(old, new)}")
-    found = [_change(before[who], after[who], difference) for who in shared]
+    times, ratios = (ledger.times, ledger.ratios) if ledger else (None, None)
+    found = [_change(before[who], after[who], difference, times) for who in shared]
     missing = [*_missing(before, after, new, "NEW", "OLD"), *_missing(after, before, old, "OLD", "NEW")]
-    return Changes(found, _ratios(old, new, denominator, difference), missing)
+    return Changes(found, _ratios(old, new, denominator, difference, ratios), missing)
 
 
 def machine_differences(old: Results, new: Results) -> list[str]:
@@ -104,23 +110,6 @@ def slower_than(found: Changes, limit: float) -> list[Row]:
     return measured + [row for row in found.missing if row["why"] == "failed in NEW"]
 
 
-def verdict_of(low: float | None, high: float | None, p: float | None, difference: float) -> str:
-    """``no difference larger than D`` where the interval lies within 1/(1 + D) … 1 + D; ``faster`` or ``slower`` where
-    it does not hold 1 and the rank test agrees (p < 0.05; None: not asked); else ``not resolved``."""
-    if low is None or high is None:
-        return UNRESOLVED
-    if 1 / (1 + difference) <= low and high <= 1 + difference:
-        return alike(difference)
-    if (p is not None and p >= LEVEL) or low <= 1 <= high:
-        return UNRESOLVED
-    return FASTER if high < 1 else SLOWER
-
-
-def alike(difference: float) -> str:
-    """The verdict that two times are alike."""
-    return f"no difference larger than {difference * 100:.4g} %"
-
-
 # Contenders
 
 
@@ -136,35 +125,37 @@ def _contenders(results: Results) -> dict[tuple[Any, ...], Row]:
     }
 
 
-def _change(old: Row, new: Row, difference: float) -> Row:
-    was, now = samples(old), samples(new)
+def _change(old: Row, new: Row, difference: float, spread: Spread | None) -> Row:
     names = ("algorithm", "execution", "backend", "workers", "ranks", "steps")
     row = cell_of(new)._asdict() | {name: new.get(name) for name in names}
-    row |= {"old": old["median"], "new": new["median"], "change": new["median"] / old["median"]}
-    low = high = p = None
-    basis = None
-    if np.isfinite(was).any() and np.isfinite(now).any():
-        processes = _medians(old, was), _medians(new, now)
-        if min(len(medians) for medians in processes) >= PROCESSES:
-            was, now = processes
-            basis = f"{was.size} and {now.size} processes"
-            row["change"], low, high = t_interval(now, was)
-        else:
-            basis = WITHIN
-            row["change"], low, high = median_interval(now, was, (new["launches"], old["launches"]))
-        p = significant(now, was)
-    if row["kind"] == "measured":
-        verdict = verdict_of(low, high, p, difference)
-    else:  # nothing was drawn from chance
-        verdict = verdict_of(row["change"], row["change"], None, difference)
-    return row | {"low": low, "high": high, "p": p, "basis": basis, "verdict": verdict}
+    row |= {"old": old["median"], "new": new["median"]}
+    after, before = (list(run["medians"].values()) for run in (new, old))
+    if min(len(after), len(before)) > 1:
+        logs = logs_of(np.log(after)), logs_of(np.log(before))
+        found = _of_processes(*logs, spread, significant(after, before))
+    else:
+        found = _within(new, old)
+    return row | _judged(found, new["kind"], (FASTER, SLOWER), difference)
 
 
-def _medians(run: Row, seconds: Floats) -> Floats:
-    """The median of each launch of a merged row; none where they are not all whole."""
-    if not np.isfinite(seconds).all() or seconds.size % run["launches"]:
-        return np.empty(0)
-    return np.median(seconds.reshape(run["launches"], -1), axis=1)
+def _of_processes(new: Logs, old: Logs, spread: Spread | None, p: float | None = None) -> Compared:
+    basis = f"{old.processes} and {new.processes} processes" + ("" if spread else ", within this hour")
+    return Compared(*change_interval(new, old, spread), p, processes=min(old.processes, new.processes), basis=basis)
+
+
+def _within(new: Row, old: Row) -> Compared:
+    """Of the first process of each."""
+    after, before = (run["parts"][min(run["parts"])] for run in (new, old))
+    if not (np.isfinite(after).any() and np.isfinite(before).any()):
+        return Compared(new["median"] / old["median"], None, None, None)
+    builds = (new.get("builds") or 1, old.get("builds") or 1)
+    return Compared(*median_interval(after, before, builds), significant(after, before), basis=WITHIN)
+
+
+def _judged(found: Compared, kind: str, names: tuple[str, str], difference: float) -> Row:
+    row = {"change": found.ratio, "low": found.low, "high": found.high, "p": found.p, "basis": found.basis}
+    verdict = verdict_between(found, kind, names, difference)
+    return row | {"verdict": verdict, "resolves": resolution(found.low, found.high)}
 
 
 def _missing(
@@ -188,7 +179,7 @@ def _kinds(old: Results, new: Results) -> str:
 # Ratios
 
 
-def _ratios(old: Results, new: Results, denominator: str, difference: float) -> list[Row]:
+def _ratios(old: Results, new: Results, denominator: str, difference: float, spread: Spread | None) -> list[Row]:
     try:
         was, now = (
             {cell_of(pair): pair for pair in pairs(Results(r.path, r.context, latest(r.rows)), denominator)}
@@ -198,22 +189,29 @@ def _ratios(old: Results, new: Results, denominator: str, difference: float) -> 
         if denominator != HEADLINE:
             raise
         return []
-    return [_ratio(cell, was[cell], now[cell], difference) for cell in was if cell in now]
+    return [_ratio(cell, was[cell], now[cell], difference, spread) for cell in was if cell in now]
 
 
-def _ratio(cell: Cell, old: Row, new: Row, difference: float) -> Row:
-    change, low, high = new["ratio"] / old["ratio"], None, None
-    if old["low"] is not None and new["low"] is not None:
-        # Two runs know nothing of one another: the halves of their intervals, on the logarithm, add as squares.
-        low = change * math.exp(-math.hypot(math.log(new["ratio"] / new["low"]), math.log(old["high"] / old["ratio"])))
-        high = change * math.exp(math.hypot(math.log(new["high"] / new["ratio"]), math.log(old["ratio"] / old["low"])))
-    verdict = verdict_of(low, high, None, difference)
-    if cell.kind != "measured":
-        verdict = verdict_of(change, change, None, difference)
-    row = cell._asdict() | {"denominator": new["denominator"], "old": old["ratio"], "new": new["ratio"]}
-    row |= {"change": change, "low": low, "high": high}
+def _ratio(cell: Cell, old: Row, new: Row, difference: float, spread: Spread | None) -> Row:
     ends = {f"{name}_{end}": pair[end] for name, pair in (("old", old), ("new", new)) for end in ("low", "high")}
-    return row | ends | {"verdict": {FASTER: "lower", SLOWER: "higher"}.get(verdict, verdict)}
+    if old["variance"] is not None and new["variance"] is not None:
+        after, before = (Logs(math.log(p["ratio"]), p["variance"], p["processes"]) for p in (new, old))
+        found = _of_processes(after, before, spread)
+    else:
+        low, high = _added(old, new)
+        found = Compared(new["ratio"] / old["ratio"], low, high, None, basis=None if low is None else WITHIN)
+    row = cell._asdict() | {"denominator": new["denominator"], "old": old["ratio"], "new": new["ratio"]}
+    return row | ends | _judged(found, cell.kind, ("lower", "higher"), difference)
+
+
+def _added(old: Row, new: Row) -> tuple[float, float] | tuple[None, None]:
+    """Two runs know nothing of one another: the halves of their intervals, on the logarithm, add as squares."""
+    if old["low"] is None or new["low"] is None:
+        return None, None
+    change = new["ratio"] / old["ratio"]
+    low = math.hypot(math.log(new["ratio"] / new["low"]), math.log(old["high"] / old["ratio"]))
+    high = math.hypot(math.log(new["high"] / new["ratio"]), math.log(old["ratio"] / old["low"]))
+    return change * math.exp(-low), change * math.exp(high)
 
 
 # Machines

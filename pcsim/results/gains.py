@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InputError
-from .fields import names_of
+from .comparison import compared
+from .fields import Row, names_of
 from .files import Results
-from .pairs import FUSED, Row, best_bp, by_workers, cells, compared, fastest, merged, quotient
+from .pairs import FUSED, best_bp, by_workers, cells, fastest, merged, quotient
 
 
 def gains(results: Results) -> list[Row]:

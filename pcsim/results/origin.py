@@ -1,7 +1,9 @@
 """Where results come from, in words: machine, cores, versions, as far as the context of a file says."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from .verdicts import WITHIN
 
 _SHOWN = ("numpy", "numba")  # whose version a figure names, beside pcsim's
 
@@ -24,3 +26,9 @@ def machine_and_versions(context: Mapping[str, Any]) -> str:
 def _versions(context: Mapping[str, Any]) -> Mapping[str, Any]:
     versions = context.get("versions")
     return versions if isinstance(versions, dict) else {}
+
+
+def intervals(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the intervals of rows are of: of how many processes."""
+    count = len({row.get("launch") or 0 for row in rows})
+    return WITHIN if count <= 1 else f"from {count} processes, within this hour"

@@ -12,17 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from .fields import names_of
+from .comparison import Compared, compared, interval, opposed, unsteady
+from .fields import Row, names_of
 from .files import Results, configuration, samples
-from .statistics import bootstrap_interval, ratio_interval, significant
-
-UNDECIDED = "no significant difference"
-
-VERDICTS = ("iPC faster", "BP faster", UNDECIDED)
-
-LEVEL = 0.05  # of the rank test
-
-UNSTEADY = 0.15  # half the interval ÷ median: above this a time is not worth quoting
+from .modes import modes_of
+from .statistics import Spread, logs_of, resolution
+from .verdicts import DIFFERENCE, WITHIN, verdict_of
 
 HEADLINE = "best-bp"
 
@@ -37,8 +32,6 @@ LADDER = ("serial", "intra-layer", "blas", "pipeline", "data-parallel", "numpy",
 RANKS = "mpi"  # the backend whose workers are ranks, which share nothing and send messages
 
 _RATES = ("flop_rate", "bandwidth", "roofline", "tile_rate", "gemm_rate", "drift", "latency", "handover_seconds")
-
-Row = dict[str, Any]
 
 
 class Cell(NamedTuple):
@@ -94,15 +87,18 @@ def representative(rows: Iterable[Row], algorithm: str = "ipc") -> Row | None:
     BP is represented alike (:func:`best_bp`). Which number of workers ``--workers auto`` settled on beforehand is a
     mark of its row (``auto``) and decides nothing here: a short trial may have been wrong. Neither a peer's iPC nor
     unfused rows ever stand for iPC. None where the cell has no time of it. Launches are put together (see
-    :func:`merged`).
+    :func:`merged`); a ratio takes the choice of :func:`pcsim.results.comparison.opposed`, which of several processes
+    does not choose on what it reports.
     """
     return fastest(merged(rows, algorithm, FUSED))
 
 
 def merged(rows: Iterable[Row], algorithm: str, executions: Iterable[str] | None = None) -> list[Row]:
-    """The good rows of an algorithm, one for each configuration: its launches' samples one after the other.
+    """The good rows of an algorithm, one for each configuration, its launches (processes) put together.
 
-    ``launches`` says how many there are. ``median`` is then that of all samples, rates are the median of the
+    ``launches`` says how many there are, ``medians`` holds the median of each and ``parts`` its samples, by number;
+    ``modes`` are the two groups that they fall into, if any (:func:`pcsim.results.modes.two_modes`). ``seconds`` has
+    all samples one after the other. ``median`` is the geometric mean of the medians, rates are the median of the
     launches', and ``variant`` names each that ran. ``executions``, if given, are those wanted.
     """
     runs: dict[tuple[Any, ...], dict[int, Row]] = {}
@@ -115,10 +111,12 @@ def merged(rows: Iterable[Row], algorithm: str, executions: Iterable[str] | None
     for by_launch in runs.values():
         launches = [by_launch[number] for number in sorted(by_launch)]
         whole = launches[0] | {"auto": any(row.get("auto") for row in launches), "launches": len(launches)}
+        whole["parts"] = {number: samples(by_launch[number]) for number in sorted(by_launch)}
+        whole["medians"] = {number: by_launch[number]["median"] for number in sorted(by_launch)}
+        whole["modes"] = modes_of((by_launch[number], whole["parts"][number]) for number in sorted(by_launch))
         if len(launches) > 1:
-            pooled = np.concatenate([samples(row) for row in launches])
-            medians = [row["median"] for row in launches]
-            whole |= {"seconds": pooled, "median": float(np.nanmedian(pooled if pooled.size else medians))}
+            pooled = np.concatenate(list(whole["parts"].values()))
+            whole |= {"seconds": pooled, "median": logs_of(np.log(list(whole["medians"].values()))).ratio}
             for name in _RATES:
                 known = [row[name] for row in launches if row.get(name) is not None]
                 whole |= {name: float(np.median(known))} if known else {}
@@ -156,35 +154,41 @@ def best_bp(results: Results, kind: str, rows: Iterable[Row]) -> Row | None:
     return fastest(within(merged(rows, "bp"), _offered(results, kind)))
 
 
-def pairs(results: Results, denominator: str = HEADLINE) -> list[Row]:
+def pairs(
+    results: Results, denominator: str = HEADLINE, difference: float = DIFFERENCE, spread: Spread | None = None
+) -> list[Row]:
     """The ratio of every cell in which both iPC and the denominator have times, sorted by :class:`Cell`.
 
-    iPC is represented as :func:`representative` says. The denominator is the fastest BP row of the cell
+    iPC is represented by the fastest of our fused rows. The denominator is the fastest BP row of the cell
     (``"best-bp"``), BP with execution ``serial`` (``"paper-style"``), one execution of BP by name, the fastest iPC of
     another library (``"peer-ipc"``), or one execution of iPC (``"ipc:pcx"``, ``"ipc:serial-unfused"``). Both sides
     choose among the same workers: the other may use as many as iPC was given anywhere in the file, or with ``auto``
-    all usable cores, also where iPC did better with fewer. Workers are threads or ranks alike, on both sides. Rows of
-    several launches (fresh processes) are put together; of several rows of one launch the last good one counts.
+    all usable cores, also where iPC did better with fewer. Workers are threads or ranks alike, on both sides. Of
+    several processes each is one value, and neither side is chosen on what is reported
+    (:func:`pcsim.results.comparison.opposed`); of several rows of one launch the last good one counts.
 
     A file without iPC, but with one other algorithm beside BP, has ratios of that one.
 
-    Each pair holds the fields of :class:`Cell`; ``algorithm``, whose ratio it is; ``ratio``, its 95 % interval
-    ``low``, ``high`` and the rank test's ``p`` (these three are None where there are no raw samples) and ``verdict``;
-    ``execution``, ``variant``, ``backend``, ``workers``, ``ranks``, ``median`` (seconds), ``smm``, ``smm_workers`` and
-    ``roofline`` of iPC and, under ``other_…``, of the denominator; the ``denominator`` asked for; ``unsteady``, whether
-    one of the two times is; and two that are counted, not measured: ``smm_ratio``, for as many workers as there are
-    layers, and ``counted``, for the workers that were there (the smallest ``smm_workers`` of iPC in the cell ÷ that of
-    the denominator).
+    Each pair holds the fields of :class:`Cell`; ``algorithm``, whose ratio it is; those of
+    :class:`pcsim.results.comparison.Compared`, with ``spread`` for re-runs of another hour; ``verdict``, where
+    ``difference`` is what does not matter, and ``resolves``, from which difference on the interval can tell one;
+    ``execution``, ``variant``, ``backend``, ``workers``, ``ranks``, ``median`` (seconds), ``modes``, ``smm``,
+    ``smm_workers`` and ``roofline`` of the iPC that was chosen most often, ``chosen``, in how many of the
+    ``processes``, and under ``other_…`` the same of the denominator; the ``denominator`` asked for; ``unsteady``,
+    whether one of the two times is; and two that are counted, not measured: ``smm_ratio``, for as many workers as
+    there are layers, and ``counted``, for the workers that were there (the smallest ``smm_workers`` of iPC in the cell
+    ÷ that of the denominator).
 
     Raises :class:`InputError` for an unknown denominator and for results without any pair.
     """
     others, name = _others(results, denominator), subject(results)
     found = []
     for cell, rows in cells(results).items():
-        ipc = representative(rows, name)
-        other = fastest(within(merged(rows, *others), _offered(results, cell.kind)))
-        if ipc and other:
-            found.append(_pair(cell, ipc, other, denominator) | {"counted": _counted(rows, other)})
+        ours = merged(rows, name, FUSED)
+        theirs = within(merged(rows, *others), _offered(results, cell.kind))
+        if ours and theirs:
+            pair = _pair(cell, ours, theirs, denominator, difference, spread)
+            found.append(pair | {"counted": _counted(ours if name == "ipc" else [], pair["other_smm_workers"])})
     if not found:
         both = f"both {' and '.join(sides(denominator, name))} ({denominator})"
         raise InputError(f"{results.path}: no cell has times of {both}, so there is no ratio")
@@ -205,7 +209,7 @@ def scaling(results: Results) -> list[Row]:
         for backend in dict.fromkeys(run["backend"] for run in ours):
             best = by_workers(run for run in ours if run["backend"] == backend)
             for count in sorted(best)[1:] if 1 in best else ():
-                speedup, low, high, _ = compared(best[1], best[count])
+                speedup, low, high = compared(best[1], best[count])[:3]
                 gain = {"backend": backend, "workers": count, "speedup": speedup, "low": low, "high": high}
                 counted = quotient(best[1].get("smm_workers"), best[count].get("smm_workers"))
                 found.append(cell._asdict() | gain | {"efficiency": speedup / count, "counted": counted})
@@ -218,10 +222,10 @@ def ladder(results: Results) -> list[Row]:
     """Every BP of every cell: a rung for each execution in the file, on the workers with which it is fastest, threads
     or ranks.
 
-    Each holds the fields of :class:`Cell`, ``execution``; ``backend``, ``workers``, ``variant``, ``median``, ``low``,
-    ``high`` (seconds; None where it has no time, the interval also without samples); ``best``, whether it is the
-    cell's fastest, that is ``best-bp``; and ``error``, the message where it only failed. Workers beyond those that iPC
-    was offered are left out. Raises :class:`InputError` where there is no BP.
+    Each holds the fields of :class:`Cell`, ``execution``; ``backend``, ``workers``, ``variant``, ``median``, ``modes``,
+    ``low``, ``high`` (seconds; None where it has no time, the interval also without samples); ``best``, whether it is
+    the cell's fastest, that is ``best-bp``; and ``error``, the message where it only failed. Workers beyond those that
+    iPC was offered are left out. Raises :class:`InputError` where there is no BP.
     """
     executions = bp_executions(results)
     if not executions:
@@ -233,7 +237,7 @@ def ladder(results: Results) -> list[Row]:
         best = fastest(allowed)
         for execution in executions:
             run = fastest([run for run in allowed if run["execution"] == execution])
-            rung = {name: run and run.get(name) for name in ("backend", "workers", "variant", "median")}
+            rung = {name: run and run.get(name) for name in ("backend", "workers", "variant", "median", "modes")}
             low, high = (interval(run) if run else None) or (None, None)
             rung |= {"low": low, "high": high, "best": run is not None and run is best}
             error = None if run else broken.get((cell, execution))
@@ -241,31 +245,9 @@ def ladder(results: Results) -> list[Row]:
     return found
 
 
-def compared(above: Row, below: Row) -> tuple[float, float | None, float | None, float | None]:
-    """Ratio of medians of two merged rows, its interval, and p; the last three None where one has no samples."""
-    first, second = samples(above), samples(below)
-    if not (np.isfinite(first).any() and np.isfinite(second).any()):
-        return above["median"] / below["median"], None, None, None
-    launches = above["launches"] if above["launches"] == below["launches"] else 1
-    return *ratio_interval(first, second, launches=launches), significant(first, second)
-
-
 def quotient(above: float | None, below: float | None) -> float | None:
     """One number ÷ another; None where either is missing or the lower is 0."""
     return above / below if above is not None and below else None
-
-
-def interval(run: Mapping[str, Any]) -> tuple[float, float] | None:
-    """The 95 % interval of the median of a row, or of a merged row over all of its launches; seconds."""
-    if run.get("launches", 1) > 1 and np.isfinite(samples(run)).any():
-        return bootstrap_interval(samples(run))
-    return (run["ci95"][0], run["ci95"][1]) if run["ci95"] else None
-
-
-def unsteady(run: Mapping[str, Any]) -> bool:
-    """Whether the interval of a row's or merged row's median is too wide for it to be quoted."""
-    ends = interval(run) if run["median"] else None
-    return ends is not None and ends[1] - ends[0] > 2 * UNSTEADY * run["median"]
 
 
 def _others(results: Results, denominator: str) -> tuple[str, list[str] | None]:
@@ -318,31 +300,30 @@ def by_workers(rows: Iterable[Row]) -> dict[int, Row]:
     return best
 
 
-def _pair(cell: Cell, ipc: Row, other: Row, denominator: str) -> Row:
-    ratio, low, high, p = compared(ipc, other)
-    verdict = verdict_of(ratio, low, high, p, sides(denominator, ipc["algorithm"]))
-    pair = cell._asdict() | {
-        "algorithm": ipc["algorithm"],
-        "ratio": ratio,
-        "low": low,
-        "high": high,
-        "p": p,
-        "verdict": verdict,
-    }
-    for prefix, row in (("", ipc), ("other_", other)):
-        names = ("execution", "variant", "backend", "workers", "ranks", "median", "smm", "smm_workers", "roofline")
-        pair |= {prefix + name: row.get(name) for name in names}
-    pair["unsteady"] = unsteady(ipc) or unsteady(other)
-    return pair | {"denominator": denominator, "smm_ratio": quotient(ipc.get("smm"), other.get("smm"))}
+def _pair(
+    cell: Cell, ours: list[Row], theirs: list[Row], denominator: str, difference: float, spread: Spread | None
+) -> Row:
+    found, mine, other = opposed(ours, theirs, spread)
+    first, second = sides(denominator, mine.row["algorithm"])
+    pair = cell._asdict() | {"algorithm": mine.row["algorithm"]} | found._asdict()
+    pair["verdict"] = verdict_between(found, cell.kind, (f"{first} faster", f"{second} faster"), difference)
+    pair["resolves"] = resolution(found.low, found.high)
+    for prefix, (row, chosen) in (("", mine), ("other_", other)):
+        names = ("execution", "variant", "backend", "workers", "ranks", "median", "modes", "smm", "smm_workers")
+        pair |= {prefix + name: row.get(name) for name in (*names, "roofline")} | {f"{prefix}chosen": chosen}
+    pair["unsteady"] = unsteady(mine.row) or unsteady(other.row)
+    smms = mine.row.get("smm"), other.row.get("smm")
+    return pair | {"denominator": denominator, "smm_ratio": quotient(*smms)}
 
 
-def _counted(rows: Iterable[Row], other: Row) -> float | None:
+def verdict_between(found: Compared, kind: str, names: tuple[str, str], difference: float = DIFFERENCE) -> str:
+    """The verdict on a ratio. Nothing of a prediction or a count was drawn from chance, so it is its own interval."""
+    if kind != "measured" and found.low is None:
+        return verdict_of(found.ratio, found.ratio, names, difference)
+    return verdict_of(found.low, found.high, names, difference, found.p if found.basis == WITHIN else None)
+
+
+def _counted(ours: Iterable[Row], other: float | None) -> float | None:
     """What counting allows on the workers that a cell has: makespan of iPC ÷ that of the other."""
-    known = [run["smm_workers"] for run in merged(rows, "ipc", FUSED) if run.get("smm_workers")]
-    return quotient(min(known, default=None), other.get("smm_workers"))
-
-
-def verdict_of(ratio: float, low: float | None, high: float | None, p: float | None, names: tuple[str, str]) -> str:
-    """Which side of a ratio is the faster one, or that this is not known."""
-    doubtful = low is not None and high is not None and p is not None and (low <= 1 <= high or p >= LEVEL)
-    return UNDECIDED if doubtful or ratio == 1 else f"{names[ratio > 1]} faster"
+    known = [run["smm_workers"] for run in ours if run.get("smm_workers")]
+    return quotient(min(known, default=None), other)

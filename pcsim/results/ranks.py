@@ -6,23 +6,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..errors import InputError
-from .fields import names_of
+from .comparison import compared, interval, opposed
+from .fields import Row, names_of
 from .files import Results
 from .gains import steps_of
 from .pairs import (
     FUSED,
+    HEADLINE,
     LADDER,
     RANKS,
     Cell,
-    Row,
     cells,
-    compared,
     fastest,
-    interval,
     merged,
     quotient,
     ranks_of,
-    verdict_of,
+    verdict_between,
     within,
 )
 
@@ -55,7 +54,7 @@ def rank_scaling(results: Results) -> list[Row]:
             continue
         for run in runs:
             start = _start(run, [other for other in runs if other["workers"] == 1])
-            speedup, low, high, _ = compared(start, run) if start else (None,) * 4
+            speedup, low, high = compared(start, run)[:3] if start else (None,) * 3
             gain = {"speedup": speedup, "speedup_low": low, "speedup_high": high}
             gain["efficiency"] = quotient(speedup, run["workers"])
             allowed = None if start is None or run["algorithm"] == "bp" else start.get("smm_workers")
@@ -93,7 +92,7 @@ def weak_scaling(results: Results) -> list[Row]:
             points = []
             for cell, run in alike if alone else ():
                 start = _start(run, alone)
-                growth, low, high, _ = compared(run, start) if start else (None,) * 4
+                growth, low, high = compared(run, start)[:3] if start else (None,) * 3
                 grown = {"layers": layers, "threads": threads, "growth": growth, "growth_low": low, "growth_high": high}
                 rows, runs = known[cell]
                 points.append(
@@ -209,17 +208,19 @@ def _point(cell: Cell, run: Row) -> Row:
 
 def _opposed(run: Row, runs: Sequence[Row], rows: Iterable[Row]) -> Row:
     """The ratio that a point of iPC or BP belongs to, as :func:`rank_scaling` says; Nones for other algorithms."""
-    ipc, bp, denominator = None, None, None
+    ours: list[Row] = []
+    theirs: list[Row] = []
+    denominator = None
     if run["algorithm"] == "bp":
         same = [other for other in runs if other["algorithm"] == "ipc" and other["workers"] == run["workers"]]
-        ipc = fastest([other for other in same if ranks_of(other) == ranks_of(run)] or same)
-        bp, denominator = run, run["execution"]
+        ours = [other for other in same if ranks_of(other) == ranks_of(run)] or same
+        theirs, denominator = [run], run["execution"]
     elif run["algorithm"] == "ipc":
-        ipc, bp, denominator = run, fastest(within(merged(rows, "bp"), run["workers"])), "best-bp"
+        ours, theirs, denominator = [run], within(merged(rows, "bp"), run["workers"]), HEADLINE
     names = ("denominator", "ratio", "ratio_low", "ratio_high", "verdict")
-    if ipc is None or bp is None:
+    if not (ours and theirs):
         return dict.fromkeys(names) | {f"other_{name}": None for name in ("execution", "backend", "workers", "ranks")}
-    ratio, low, high, p = compared(ipc, bp)
-    numbers = (denominator, ratio, low, high, verdict_of(ratio, low, high, p, ("iPC", "BP")))
+    found, _, (bp, _) = opposed(ours, theirs)
+    verdict = verdict_between(found, run["kind"], ("iPC faster", "BP faster"))
     other = {f"other_{name}": bp.get(name) for name in ("execution", "backend", "workers", "ranks")}
-    return dict(zip(names, numbers, strict=True)) | other
+    return dict(zip(names, (denominator, *found[:3], verdict), strict=True)) | other

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from ..errors import InputError
+from .fields import Row
 from .files import Results
-from .pairs import FUSED, Row, cells, fastest, merged, within
+from .pairs import FUSED, cells, fastest, merged, within
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ import pytest
 from rows import failure, made, row, some
 
 from pcsim.errors import InputError
-from pcsim.report.changes import CAUTION, DEFINITION, report, summary, too_slow
+from pcsim.report.changes import CAUTION, DEFINITION, HOURS, report, summary, too_slow
 from pcsim.results.changes import changes, slower_than
+from pcsim.results.statistics import Ledger, Spread
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +41,12 @@ def test_everything_is_said_in_tables(files, format):
     assert "OLD: made.jsonl, then, A" in text
     assert "iPC ÷ that of BP (execution best-bp" in text
     assert "- only in OLD: pc (T = 8) serial on 1: 8 × 64, batch 1; 8 × 128, batch 1" in text
-    assert text.endswith(
+    *_, counted, last = text.splitlines()
+    assert counted == (
         "Of 3 contenders in both files: 1 faster, 1 slower, 1 show no difference larger than 3 %, 0 not resolved; "
         "2 compared with nothing."
     )
+    assert last.startswith("This run can tell differences from 0.05 % on in the median cell and from 0.06 % on in the")
     verdicts = [line.strip("| ").split("|" if format == "markdown" else "  ")[-1].strip() for line in text.split("\n")]
     assert [v for v in verdicts if v in ("faster", "slower", "no difference larger than 3 %", "higher")] == [
         "no difference larger than 3 %",
@@ -72,7 +75,12 @@ def test_processes_need_no_caution():
     rows = [row("ipc", seconds=some(1 + launch / 99, seed=launch), launch=launch) for launch in range(4)]
     text = report(made(*rows), made(*rows), changes(made(*rows), made(*rows)), 0.03)
     assert CAUTION not in text
+    assert "4 and 4 processes, within this hour" in text
+    assert HOURS in text
+    known = Ledger(5, Spread(), Spread())
+    text = report(made(*rows), made(*rows), changes(made(*rows), made(*rows), ledger=known), 0.03)
     assert "4 and 4 processes" in text
+    assert "hour" not in text
     assert "no cell has a ratio of iPC to BP in both files" in text
 
 

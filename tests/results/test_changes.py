@@ -9,18 +9,15 @@ from rows import failure, made, row, some
 from pcsim.errors import InputError
 from pcsim.results.changes import (
     FASTER,
-    PROCESSES,
     SLOWER,
-    UNRESOLVED,
-    WITHIN,
-    alike,
     changes,
     machine_differences,
     setting_differences,
     slower_than,
-    verdict_of,
 )
 from pcsim.results.pairs import pairs
+from pcsim.results.statistics import Ledger, Spread
+from pcsim.results.verdicts import UNRESOLVED, WITHIN, alike
 
 ALIKE = alike(0.03)
 
@@ -57,22 +54,6 @@ def test_verdicts(factor, spread, verdict):
     assert back["verdict"] == {FASTER: SLOWER, SLOWER: FASTER}.get(verdict, verdict)
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "p", "verdict"),
-    [
-        (0.98, 0.99, 0.001, ALIKE),  # significant, and too small to matter
-        (1 / 1.03, 1.03, 1, ALIKE),
-        (0.96, 1.02, 0.5, UNRESOLVED),
-        (0.90, 0.95, 0.001, FASTER),
-        (0.90, 0.95, 0.2, UNRESOLVED),  # the rank test disagrees
-        (1.01, 1.08, 0.01, SLOWER),
-        (None, None, None, UNRESOLVED),
-    ],
-)
-def test_what_a_verdict_needs(low, high, p, verdict):
-    assert verdict_of(low, high, p, 0.03) == verdict
-
-
 def test_the_difference_that_does_not_matter_is_told():
     old, new = made(row("ipc", seconds=some(1, 31, 0.002))), made(row("ipc", seconds=some(1.06, 31, 0.002)))
     assert only(changes(old, new))["verdict"] == SLOWER
@@ -93,7 +74,7 @@ def test_many_processes_are_compared_by_their_medians():
     old = made(*launched("ipc", [1.0, 1.2, 1.1, 1.05, 1.15]))
     new = made(*launched("ipc", [1.06, 1.14, 1.19, 1.01, 1.11]))
     change = only(changes(old, new))
-    assert change["basis"] == "5 and 5 processes"
+    assert change["basis"] == "5 and 5 processes, within this hour"
     assert change["verdict"] == UNRESOLVED
     assert change["high"] / change["low"] > 1.15
     logs = [np.log([np.median(r["seconds"]) for r in results.rows]) for results in (old, new)]
@@ -103,11 +84,29 @@ def test_many_processes_are_compared_by_their_medians():
     assert slow["p"] == pytest.approx(2 / math.comb(10, 5))
 
 
-def test_few_processes_are_not_enough():
-    medians = np.linspace(1, 1.1, PROCESSES - 1)
-    change = only(changes(made(*launched("ipc", medians)), made(*launched("ipc", [*medians, 1.0, 1.1]))))
+def test_one_process_is_compared_by_its_samples():
+    """Several on one side do not help: the other says nothing of how processes differ."""
+    several = made(*launched("ipc", [1.0, 1.05, 1.1]))
+    change = only(changes(several, made(*launched("ipc", [1.0]))))
     assert change["basis"] == WITHIN
-    assert change["low"] < 1 < change["high"]
+    assert change["change"] == pytest.approx(1, rel=0.01)  # of the first process
+    assert change["verdict"] == ALIKE
+
+
+def test_what_the_ledger_knows_of_hours_widens_every_interval():
+    old, new = made(*launched("ipc", [1.0, 1.01, 0.99])), made(*launched("ipc", [1.1, 1.11, 1.09]))
+    for results in (old, new):
+        results.rows.extend(launched("bp", [1.0, 1.0, 1.01]))
+    hours = Ledger(5, Spread(0.01**2, 4), Spread(0.05**2, 4))
+    plain, wide = changes(old, new), changes(old, new, ledger=hours)
+    both = list(zip(plain.contenders, wide.contenders, strict=True))
+    for one, other in (*both, *zip(plain.ratios, wide.ratios, strict=True)):
+        assert one["change"] == other["change"]
+        assert other["low"] < one["low"] < one["high"] < other["high"]
+        assert one["basis"] == "3 and 3 processes, within this hour"
+        assert other["basis"] == "3 and 3 processes"
+    verdicts = {row["algorithm"]: (row["verdict"], other["verdict"]) for row, other in both}
+    assert verdicts["ipc"] == (SLOWER, UNRESOLVED)
 
 
 def test_contenders_are_told_apart_by_everything():

@@ -10,15 +10,13 @@ from rows import failure, made, row, some
 from pcsim.errors import InputError
 from pcsim.report.ratios import gains_table, summary, table, verdicts
 from pcsim.report.words import definition
+from pcsim.results.comparison import interval, unsteady
 from pcsim.results.files import read
 from pcsim.results.gains import gains, steps
 from pcsim.results.pairs import (
     LADDER,
-    UNDECIDED,
-    VERDICTS,
     cell_of,
     failed,
-    interval,
     ladder,
     merged,
     pairs,
@@ -26,9 +24,9 @@ from pcsim.results.pairs import (
     scaling,
     sides,
     subject,
-    unsteady,
 )
-from pcsim.results.statistics import bootstrap_interval, ratio_interval
+from pcsim.results.statistics import logs_of, mean_interval, rerun_interval
+from pcsim.results.verdicts import UNRESOLVED, WITHIN
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "results-small.jsonl"
 
@@ -76,14 +74,13 @@ def test_pairs_of_the_fixture_are_what_a_hand_would_compute(fixture, denominator
         assert pair["denominator"] == denominator
         assert pair["smm_ratio"] == 2 / (2 * pair["depth"] - 1)
         doubtful = pair["low"] <= 1 <= pair["high"] or pair["p"] >= 0.05
-        assert pair["verdict"] == (UNDECIDED if doubtful else "iPC faster" if pair["ratio"] < 1 else "BP faster")
+        assert pair["verdict"] == (UNRESOLVED if doubtful else "iPC faster" if pair["ratio"] < 1 else "BP faster")
+        assert (pair["basis"], pair["processes"], pair["mean_low"], pair["chosen"]) == (WITHIN, 1, None, 1)
 
 
 def test_the_fixture_has_wins_losses_and_doubts(fixture):
-    found = {
-        verdict: [pair for pair in pairs(fixture, "best-bp") if pair["verdict"] == verdict] for verdict in VERDICTS
-    }
-    assert [len(pairs) for pairs in found.values()] == [11, 2, 1]
+    found = [pair["verdict"] for pair in pairs(fixture, "best-bp")]
+    assert [found.count(verdict) for verdict in ("iPC faster", "BP faster", UNRESOLVED)] == [11, 2, 1]
 
 
 def test_pairs_are_sorted_by_cell():
@@ -160,17 +157,17 @@ def test_a_prediction_without_samples_has_a_ratio_but_no_interval():
     assert "Of 1 predicted cells" in " ".join(summary(made(*rows)))
 
 
-def test_a_difference_counts_only_if_interval_and_rank_test_agree():
+def test_within_one_run_a_difference_counts_only_if_interval_and_rank_test_agree():
     # Two samples a side: the interval excludes 1, but no rank test can tell four numbers apart.
     (pair,) = pairs(made(row("ipc", seconds=[1.0, 1.1]), row("bp", seconds=[2.0, 2.1])))
     assert pair["high"] < 1
-    assert pair["verdict"] == UNDECIDED
+    assert pair["verdict"] == UNRESOLVED
     # The ranks differ, but half of the rounds lie so close together that the medians may be anywhere there.
     near = np.linspace(0.95, 1.05, 6)
     (pair,) = pairs(made(row("ipc", seconds=[*near, *[0.5] * 5]), row("bp", seconds=[*near[::-1] - 0.01, *[2.0] * 5])))
     assert pair["p"] < 0.05
     assert pair["ratio"] < 1 < pair["high"]
-    assert pair["verdict"] == UNDECIDED
+    assert pair["verdict"] == UNRESOLVED
     (pair,) = pairs(made(row("ipc", seconds=some(1)), row("bp", seconds=some(2))))
     assert pair["verdict"] == "iPC faster"
 
@@ -185,10 +182,12 @@ def test_launches_are_put_together_and_the_last_good_row_of_a_launch_counts():
     ipc = [row("ipc", seconds=some(time, seed=launch), launch=launch) for launch, time in enumerate((1.0, 1.2, 1.4))]
     bp = [row("bp", seconds=some(4, seed=launch), launch=launch) for launch in range(3)]
     (whole,) = pairs(made(*ipc, *bp))
-    assert whole["median"] == np.median(np.concatenate([row["seconds"] for row in ipc]))
-    sides = [np.concatenate([row["seconds"] for row in rows]) for rows in (ipc, bp)]
-    assert (whole["ratio"], whole["low"], whole["high"]) == ratio_interval(*sides, launches=3)
-    assert (whole["low"], whole["high"]) != ratio_interval(*sides)[1:]
+    assert whole["median"] == pytest.approx(np.prod([row["median"] for row in ipc]) ** (1 / 3))
+    logs = logs_of(np.log([one["median"] / other["median"] for one, other in zip(ipc, bp, strict=True)]))
+    assert whole["ratio"] == logs.ratio == pytest.approx(whole["median"] / whole["other_median"])
+    assert (whole["low"], whole["high"]) == pytest.approx(rerun_interval(logs))
+    assert (whole["mean_low"], whole["mean_high"]) == pytest.approx(mean_interval(logs))
+    assert (whole["processes"], whole["basis"], whole["chosen"]) == (3, "3 processes, within this hour", 3)
     assert pairs(made(*reversed([*ipc, *bp]))) == [whole]
     (single,) = pairs(made(ipc[0], bp[0]))
     assert single["high"] < 0.26
@@ -280,7 +279,7 @@ def test_what_launches_have_in_common_is_put_together():
     ]
     (whole,) = merged(rows, "bp")
     assert (whole["flop_rate"], whole["variant"], whole["launches"]) == (2.0, "a, b", 3)
-    assert interval(whole) == bootstrap_interval(np.concatenate([row["seconds"] for row in rows]))
+    assert interval(whole) == mean_interval(logs_of(np.log([row["median"] for row in rows])))
     assert unsteady(whole)
     assert not any(unsteady(row) for row in rows)
     (single,) = merged(rows[:1], "bp")

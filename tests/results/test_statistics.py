@@ -7,7 +7,18 @@ from hypothesis import strategies as st
 
 from pcsim.errors import InputError
 from pcsim.results import statistics
-from pcsim.results.statistics import bootstrap_interval, median_interval, ratio_interval, significant, t_interval
+from pcsim.results.statistics import (
+    Spread,
+    bootstrap_interval,
+    change_interval,
+    logs_of,
+    mean_interval,
+    median_interval,
+    ratio_interval,
+    rerun_interval,
+    resolution,
+    significant,
+)
 
 positive = st.floats(1e-9, 1e3)
 
@@ -84,12 +95,12 @@ def test_rounds_are_resampled_in_pairs_if_there_are_equally_many():
     )
 
 
-def test_launches_that_differ_widen_the_interval():
+def test_builds_that_differ_widen_the_interval():
     random = np.random.default_rng(5)
     above = np.repeat([1.0, 1.3, 0.8, 1.1, 0.9], 20) * random.normal(1, 0.01, 100)
     below = random.normal(1, 0.01, 100)
     _, low, high = ratio_interval(above, below)
-    ratio, lower, higher = ratio_interval(above, below, launches=5)
+    ratio, lower, higher = ratio_interval(above, below, builds=5)
     assert lower < low < ratio < high < higher
     assert higher - lower > 1.5 * (high - low)
 
@@ -121,26 +132,46 @@ def test_false_alarms_come_as_often_as_the_level_says():
 # --- two lists that were not taken side by side ---
 
 
-def test_a_t_interval_is_welchs():
+def test_a_change_has_welchs_interval():
     from scipy.stats import ttest_ind
 
     random = np.random.default_rng(5)
-    above, below = np.exp(random.normal(0.1, 0.02, 7)), np.exp(random.normal(0, 0.2, 5))
-    ratio, low, high = t_interval(above, below)
-    wanted = ttest_ind(np.log(above), np.log(below), equal_var=False).confidence_interval()
+    above, below = random.normal(0.1, 0.02, 7), random.normal(0, 0.2, 5)
+    change, low, high = change_interval(logs_of(above), logs_of(below))
+    wanted = ttest_ind(above, below, equal_var=False).confidence_interval()
     assert np.log([low, high]) == pytest.approx([wanted.low, wanted.high])
-    assert np.log(ratio) == pytest.approx(np.log(above).mean() - np.log(below).mean())
-    assert t_interval([2.0, 2.0], [1.0, 1.0]) == pytest.approx((2.0, 2.0, 2.0))
+    assert np.log(change) == pytest.approx(above.mean() - below.mean())
+    assert change_interval(logs_of([1.0, 1.0]), logs_of([0.0, 0.0])) == pytest.approx((np.e, np.e, np.e))
 
 
-def test_a_t_interval_of_processes_covers_the_truth():
-    """95 of 100 times, give or take; a bootstrap of five values does not."""
-    random = np.random.default_rng(6)
-    covered = 0
-    for _ in range(400):
-        low, high = t_interval(np.exp(random.normal(0, 0.05, 5)), np.exp(random.normal(0, 0.02, 5)))[1:]
-        covered += low <= 1 <= high
-    assert 365 <= covered <= 395
+def test_the_interval_of_the_ratio_is_students():
+    from scipy.stats import ttest_1samp
+
+    values = np.random.default_rng(5).normal(0.1, 0.02, 7)
+    wanted = ttest_1samp(values, 0).confidence_interval()
+    assert np.log(mean_interval(logs_of(values))) == pytest.approx([wanted.low, wanted.high])
+
+
+def test_a_re_run_varies_as_much_as_the_first_run():
+    logs = logs_of(np.random.default_rng(5).normal(0.1, 0.02, 5))
+    own, again = (np.log(ends) - logs.mean for ends in (mean_interval(logs), rerun_interval(logs)))
+    assert again == pytest.approx(own * np.sqrt(2))
+    many = np.log(rerun_interval(logs, again=10**9)) - logs.mean
+    assert many == pytest.approx(own)
+    # Hours known to differ, and known exactly: nearly normal where they are all that varies.
+    wide = np.log(rerun_interval(logs, Spread(1.0))) - logs.mean
+    assert wide == pytest.approx([-1.96 * np.sqrt(2), 1.96 * np.sqrt(2)], rel=1e-3)
+    assert np.log(rerun_interval(logs, Spread(0.0, 4))) == pytest.approx(np.log(rerun_interval(logs)))
+    assert change_interval(logs, logs, Spread(1.0, 4))[2] > change_interval(logs, logs, Spread(1.0))[2]
+    # More degrees of freedom are no reason for a narrower one.
+    two = logs_of([0.0, 0.1])
+    assert rerun_interval(two, Spread(0.01**2)) == rerun_interval(two)
+
+
+def test_what_an_interval_can_tell():
+    assert resolution(1 / 1.1, 1.1) == pytest.approx(0.1)
+    assert resolution(0.5 / 1.1, 0.5 * 1.1) == pytest.approx(0.1)
+    assert resolution(None, None) is None
 
 
 def test_a_ratio_of_medians_of_two_files_is_not_paired():
@@ -149,12 +180,12 @@ def test_a_ratio_of_medians_of_two_files_is_not_paired():
     ratio, low, high = median_interval(drift, drift)
     assert ratio == 1
     assert low < 0.9 < 1.1 < high
-    apart = np.repeat([1.0, 1.5, 2.0], 15)  # three processes, each of one mind
+    apart = np.repeat([1.0, 1.5, 2.0], 15)  # three builds, each of one mind
     assert median_interval(apart, [1.5])[1:] == pytest.approx((1, 1))
     assert median_interval(apart, [1.5], (3, 1))[1:] == pytest.approx((1 / 1.5, 2 / 1.5))
 
 
-@pytest.mark.parametrize("function", [median_interval, t_interval])
+@pytest.mark.parametrize("function", [median_interval, ratio_interval])
 def test_what_is_no_time_is_refused(function):
     with pytest.raises(InputError, match="positive"):
         function([1.0, 0.0], [1.0, 1.0])
