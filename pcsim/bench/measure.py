@@ -120,14 +120,14 @@ def measure_cell(
 
 
 def fastest(case: Case, candidates: Sequence[Contender], pin: bool = True) -> Contender:
-    """The one of ``candidates`` with the shortest of nine samples (disturbance only lengthens)."""
+    """The one of ``candidates`` with the shortest of five samples (disturbance only lengthens)."""
     require(memory_needed(case, len(candidates)), f"a cell of {case.depth} x {case.width}, batch {case.batch}")
     entries = [Entry(candidate) for candidate in candidates]
     try:
         for entry in entries:
             entry.engine = build(case, entry.contender, pin)
             _calibrate(case, entry)
-        for _ in range(9):
+        for _ in range(5):
             for entry in entries:
                 _sample(entry)
     finally:

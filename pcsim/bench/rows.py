@@ -26,6 +26,8 @@ MOVED = 1.5  # the same for the distance of two cores
 
 UNSTEADY = 0.15  # half the interval ÷ median: above this a row is marked
 
+SAMPLES = 6  # fewer say nothing about that; what several processes found is held together where they are read
+
 
 @dataclass
 class Entry:
@@ -144,7 +146,7 @@ def _add_times(row: MeasuredRow, entry: Entry, case: Case, conditions: Condition
     row.gemm_rate, row.tile_rate = rates.get("gemm_rate"), rates.get("tile_rate")
     if conditions.ceilings is not None:
         row.roofline = _roofline(work, case, row.workers, median, row.gemm_rate, conditions.ceilings)
-    if (high - low) / 2 > UNSTEADY * median:
+    if len(entry.seconds) >= SAMPLES and (high - low) / 2 > UNSTEADY * median:
         row.warnings.append("unsteady: repeat on a quieter machine, or with more --seconds")
     if conditions.drift is not None and abs(conditions.drift - 1) > DRIFT:
         row.warnings.append(
