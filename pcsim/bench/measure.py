@@ -9,7 +9,7 @@ disturbs all of them, and nobody always comes after the same neighbour.
 import math
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +48,18 @@ class Known:
 
     updates: Mapping[str, int]  # by ``Contender.name``
     rates: Mapping[str, Mapping[str, float]]  # by number of workers, in decimal
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> "Known":
+        """From a cell's rows, of which those of the first launch count."""
+        updates: dict[str, int] = {}
+        rates: dict[str, dict[str, float]] = {}
+        for row in rows:
+            if not row.get("launch"):
+                updates[f"{row['algorithm']} {row['execution']} {row['workers']}"] = row["updates_per_sample"]
+                there = {name: row[name] for name in ("gemm_rate", "tile_rate") if row.get(name) is not None}
+                rates.setdefault(str(row["workers"]), {}).update(there)
+        return cls(updates, rates)
 
 
 def warm_up(dtype: str, on_ranks: Sequence[Algorithm] | None = None) -> dict[str, float]:

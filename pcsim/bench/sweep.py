@@ -166,7 +166,7 @@ class Sweep:
                     continue
                 process = process or Launch(launch, case.dtype)
                 first = chosen(groups, rows) if launch else None
-                known = None if first is None else _known(rows)
+                known = None if first is None else Known.of(rows)
                 found = process.measure(case, first or groups, self.budget / self.launches, self.pin, ceilings, known)
                 rows += [row for row in found if row["error"] is None]
                 yield from found
@@ -217,17 +217,6 @@ def chosen(
             return None
         found.append({those[0]: group[those[0]]})
     return found
-
-
-def _known(rows: Iterable[Row]) -> Known:
-    """What the first launch has found out."""
-    rows = [row for row in rows if (row.get("launch") or 0) == 0]
-    rates: dict[str, dict[str, float]] = {}
-    for row in rows:
-        there = {name: row[name] for name in ("gemm_rate", "tile_rate") if row.get(name) is not None}
-        rates.setdefault(str(row["workers"]), {}).update(there)
-    names = {f"{row['algorithm']} {row['execution']} {row['workers']}": row["updates_per_sample"] for row in rows}
-    return Known(names, rates)
 
 
 def _case(row: Row) -> Case:

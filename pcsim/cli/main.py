@@ -254,6 +254,13 @@ def _parser() -> argparse.ArgumentParser:
     shown.add_argument("--json", type=file_name, metavar="FILE", help="write JSON, - for standard output")
     fix = "print the commands that would steady this machine, with how to take them back; none is run"
     shown.add_argument("--fix", action="store_true", help=fix)
+    doctor.add_argument(
+        "--aa",
+        type=positive_number,
+        metavar="SECONDS",
+        help="measure contenders against themselves for so long (two runs at least, about a minute): how often the "
+        "verdict is wrong, at which level times vary, and from which difference on this host can tell two apart",
+    )
     doctor.set_defaults(run=run_doctor)
     return parser
 

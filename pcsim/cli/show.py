@@ -5,8 +5,9 @@ import json
 
 from ..algorithms.registry import find, names
 from ..errors import InputError
+from ..host import mpi
 from ..streams import check_streams, target
-from .words import CHECK_FAILED, algorithms_of, beside, look_of, say, speaks, write
+from .words import CHECK_FAILED, INTERRUPTED, algorithms_of, beside, look_of, say, speaks, write
 
 
 def run_count(arguments: argparse.Namespace) -> int:
@@ -122,7 +123,30 @@ def run_plot(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _against_itself(arguments: argparse.Namespace) -> int:
+    from ..doctor.against_itself import against_itself
+    from .display import Display
+
+    if arguments.fix:
+        raise InputError("--aa measures and --fix prints commands: give one of them")
+    if mpi.launched():
+        raise InputError("--aa measures on threads: start it without an MPI launcher")
+    try:
+        with Display("doctor") as display:
+            found = against_itself(arguments.aa, display.share)
+    except KeyboardInterrupt:
+        say("pcsim doctor: interrupted")
+        return INTERRUPTED
+    if arguments.json:
+        write(json.dumps(found.to_json(), indent=2), arguments.json)
+    else:
+        print(found.words())
+    return 0
+
+
 def run_doctor(arguments: argparse.Namespace) -> int:
+    if arguments.aa:
+        return _against_itself(arguments)
     from ..doctor.checks import report, to_json
     from ..doctor.fixes import fixes, script, settings
     from ..doctor.here import examine
