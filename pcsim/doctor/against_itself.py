@@ -73,11 +73,10 @@ def against_itself(
     """Runs until ``seconds`` are over, two at least; each is of as many processes as a bench has."""
     begin, runs = time.monotonic(), 0
     cores = len(usable_cores())
-    several = [
-        Contender(IPC(ALPHA, GAMMA), "layer-parallel", min(cores, 4)),
-        Contender(BP(ALPHA), "intra-layer", cores),
-    ]
-    contenders = one + (several if cores > 1 else [])
+    contenders = [Contender(IPC(ALPHA, GAMMA), "serial", 1), Contender(BP(ALPHA), "serial", 1)]
+    if cores > 1:
+        contenders.append(Contender(IPC(ALPHA, GAMMA), "layer-parallel", min(cores, CASES[0].depth)))
+        contenders.append(Contender(BP(ALPHA), "intra-layer", cores))
     warm_up(CASES[0].dtype)
     times: list[np.ndarray] = []  # of each run: (process, cell and contender, name) medians, and spreads of samples
     spreads: list[float] = []
