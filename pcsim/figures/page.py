@@ -179,6 +179,14 @@ class Page:
             style = {"zorder": 4 if hollow else 3.5, **keys.point(self.look, colour, execution, hollow)}
             axes.plot([at for at, _ in places], [value for _, value in places], **style)
 
+    def strip(self, axes: Axes, x: float, values: Iterable[float], colour: str) -> None:
+        """A tick for each process, in pale behind the point that stands for all."""
+        known = list(values)
+        style = {"linestyle": "", "marker": "_", "markersize": 1.5 * self.look.sizes.marker, "alpha": 0.55}
+        axes.plot(
+            [x] * len(known), known, color=colour, markeredgewidth=0.7 * self.look.sizes.thin, zorder=2.8, **style
+        )
+
     def mark(self, axes: Axes, x: float, low: float, high: float, text: str) -> None:
         """Write a short text beside the point whose bar reaches from ``low`` to ``high``, where no line passes."""
         self._marks.append(Mark(axes, x, low, high, text))

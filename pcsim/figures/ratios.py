@@ -57,7 +57,8 @@ def ratio_figure(pairs: Sequence[_Row], title: str | None = None, machine: str =
     ``pairs`` are those of :func:`pcsim.results.pairs.pairs`; each batch size, type of net and delay gets panels of its
     own. Solid lines are measured, dotted ones predicted; the marker of a point is that of the execution it is divided
     by. Dashed: the ratio counted for the workers that were there; faint: for as many as there are layers, which does
-    not set the scale. ``~`` and ``!`` stand at points without significant difference and with an unsteady time.
+    not set the scale. ``~``, ``!`` and ``‡`` stand at points where no side is called faster, with an unsteady time,
+    and with two modes; ticks are the ratios in each process.
     ``machine`` goes into the caption. Raises :class:`InputError` for no pairs and for pairs of several denominators.
     """
     named = sorted({pair["denominator"] for pair in pairs})
@@ -71,6 +72,7 @@ def ratio_figure(pairs: Sequence[_Row], title: str | None = None, machine: str =
     )
     page = Page(look, len(groups))
     shared = [pair[name] for pair in pairs for name in ("ratio", "low", "high", "counted") if pair.get(name)]
+    shared += [ratio for pair in pairs for ratio in pair.get("each") or ()]
     varied = [len({group[place] for group in groups}) > 1 for place in range(4)]
     for number, (group, inside) in enumerate(groups.items()):
         (axes,) = page.panels[number]
@@ -95,7 +97,8 @@ def _bars(pairs: Sequence[_Row]) -> str:
     """What the bars are of."""
     known = dict.fromkeys(pair.get("basis") or WITHIN for pair in pairs if pair["low"] is not None)
     words = [basis if basis == WITHIN else f"for a re-run, {basis}" for basis in known]
-    return f"bars: intervals {' or '.join(words)}"
+    ticks = "; ticks: processes" if any(pair.get("each") for pair in pairs) else ""
+    return f"bars: intervals {' or '.join(words)}{ticks}"
 
 
 def _group_words(group: Sequence[Any], wanted: Sequence[bool]) -> list[str]:
@@ -124,12 +127,17 @@ def _ratio_lines(page: Page, axes: Axes, pairs: Sequence[_Row], over: str) -> No
         points = [(p[over], p["ratio"], p["low"], p["high"], _against(p), False) for p in drawn]
         page.curve(axes, points, _IPC, STROKES[kind])
         for pair in drawn:
-            signs = ("~" if "verdict" in pair and undecided(pair["verdict"]) else "") + (
-                "!" if pair.get("unsteady") else ""
-            )
+            page.strip(axes, pair[over], pair.get("each") or (), _IPC)
+            signs = "".join(sign for sign, holds in _signs(pair).items() if holds)
             if signs and kind == "measured":
                 ends = [pair[name] for name in ("ratio", "low", "high") if pair[name]]
                 page.mark(axes, pair[over], min(ends), max(ends), signs)
+
+
+def _signs(pair: _Row) -> dict[str, bool]:
+    """What may stand at a point: no side is called faster, an unsteady time, a time with two modes."""
+    doubtful = "verdict" in pair and undecided(pair["verdict"])
+    return {"~": doubtful, "!": bool(pair.get("unsteady")), "‡": bool(pair.get("modes") or pair.get("other_modes"))}
 
 
 def _against(pair: _Row) -> str:
@@ -149,10 +157,9 @@ def _ratio_key(page: Page, pairs: Sequence[_Row], denominator: str) -> list[Any]
         handles.append(keys.entry(page.look, "counted, same workers", GREY, stroke=STROKES["counted"]))
     if second == "BP" and any(pair.get("smm_ratio") for pair in pairs):
         handles.append(keys.entry(page.look, "counted, unlimited", PALE, stroke=UNLIMITED))
-    if any("verdict" in pair and undecided(pair["verdict"]) and pair["kind"] == "measured" for pair in pairs):
-        handles.append(keys.sign(page.look, NEITHER, "\\sim"))
-    if any(pair.get("unsteady") for pair in pairs):
-        handles.append(keys.sign(page.look, "unsteady time", "!"))
+    measured = [_signs(pair) for pair in pairs if pair["kind"] == "measured"]
+    meanings = (("~", "\\sim", NEITHER), ("!", "!", "unsteady time"), ("‡", "\\ddagger", "two modes"))
+    handles += [keys.sign(page.look, text, tex) for sign, tex, text in meanings if any(one[sign] for one in measured)]
     return [*handles, keys.patch(f"{second} faster")]
 
 
@@ -198,12 +205,17 @@ def times_figure(
         name = "seconds per update" if kind == "measured" else f"seconds per update, {kind}"
         page.name(axes, "depth" if page.lowest(number) else "", name if page.leftmost(number) else "")
         fused = [row for row in inside if row["algorithm"] == "ipc" and row["execution"] in FUSED]
-        for rows, colour in (([row for row in best if row["width"] == width], _BP), (fused, _IPC)):
+        fastest_bp = [row for row in best if row["width"] == width]
+        for rows, colour in ((fastest_bp, _BP), (fused, _IPC)):
             ends = _fastest(rows)
             page.broad(axes, [end[0] for end in ends], [end[1] for end in ends], colour)
         for name, executions, colour, _ in lines:
             drawn = [row for row in inside if row["algorithm"] == name and row["execution"] in executions]
             page.curve(axes, _fastest(drawn), colour, STROKES[kind])
+        for rows in (fused, fastest_bp):
+            for row in _fastest_rows(rows):
+                processes = row["medians"].values() if row["launches"] > 1 else ()
+                page.strip(axes, row["depth"], processes, colour_of(row["algorithm"]))
     (axes,) = page.panels[-1]
     counted = [row for row in good if row.get("smm")]
     page.log_x(axes, depths)
@@ -225,6 +237,7 @@ def times_figure(
         handles.append(keys.entry(page.look, label, colour, one, stroke=STROKES[kind]))
     handles.append(keys.entry(page.look, "counted (SMMs)", GREY, stroke=STROKES["counted"]))
     bars = f"; bars: intervals {intervals(results.rows)}" if any(row["ci95"] for row in good) else ""
+    bars += "; ticks: processes" if any(row["launches"] > 1 for row in good) else ""
     meaning = (
         f"{kind}, batch {batch}, {types[0]}; medians{bars}; SMMs: the longest chain of products that wait in a row"
     )
@@ -251,12 +264,14 @@ def _lines(results: Results, rows: Sequence[_Row]) -> list[tuple[str, list[str],
 
 def _fastest(rows: Iterable[_Row]) -> list[tuple[Any, ...]]:
     """The fastest row of each depth as a point of a curve."""
-    found = []
-    for depth, inside in sorted(grouped(rows, lambda row: row["depth"]).items()):
-        best = min(inside, key=lambda row: row["median"])
-        low, high = interval(best) or (None, None)
-        found.append((depth, best["median"], low, high, best["execution"], False))
-    return found
+    ends = [(row, interval(row) or (None, None)) for row in _fastest_rows(rows)]
+    return [(row["depth"], row["median"], low, high, row["execution"], False) for row, (low, high) in ends]
+
+
+def _fastest_rows(rows: Iterable[_Row]) -> list[_Row]:
+    """The fastest of each depth."""
+    depths = grouped(rows, lambda row: row["depth"])
+    return [min(inside, key=lambda row: row["median"]) for _, inside in sorted(depths.items())]
 
 
 def gains_figure(results: Results, batch: int | None = None, title: str | None = None, look: Look = PAPER) -> Figure:

@@ -38,7 +38,7 @@ class Compared(NamedTuple):
     ``low`` and ``high`` are the re-run interval where there are several ``processes``; of one process a bootstrap
     within it; None without samples. ``mean_low`` and ``mean_high`` are the interval of the ratio itself, None of one
     process; ``variance`` is that of the processes' logarithms; ``p`` is the rank test's. ``basis`` says what ``low``
-    and ``high`` are of.
+    and ``high`` are of; ``each`` is the ratio in each process, empty for one.
     """
 
     ratio: float
@@ -50,6 +50,7 @@ class Compared(NamedTuple):
     variance: float | None = None
     processes: int = 1
     basis: str | None = None
+    each: tuple[float, ...] = ()
 
 
 class Side(NamedTuple):
@@ -94,6 +95,7 @@ def opposed(ours: Sequence[Row], theirs: Sequence[Row], spread: Spread | None = 
         logs.variance,
         logs.processes,
         f"{logs.processes} processes" + ("" if spread else ", within this hour"),
+        tuple(np.exp(medians[0] - medians[1]).tolist()),
     )
     return found, _most_often(ours, chosen[0]), _most_often(theirs, chosen[1])
 
