@@ -1,5 +1,6 @@
 """count and doctor as a user meets them."""
 
+import csv
 import json
 import os
 import subprocess
@@ -185,6 +186,26 @@ def test_a_report_says_what_its_intervals_promise(pcsim, hours):
     evidence = pcsim("report", hours[0], "--show", "verdicts")[1]
     assert "re-run interval  interval of the ratio" in evidence
     assert evidence.splitlines()[-1] == out.splitlines()[-1]
+
+
+def test_a_comparison_knows_other_hours_from_a_ledger(pcsim, hours):
+    plain = pcsim("compare", hours[0], hours[1])
+    code, wide, err = pcsim("compare", hours[0], hours[1], "--ledger", *hours[1:])
+    assert (code, err, plain[0]) == (0, "", 0)
+    assert "4 and 4 processes, within this hour" in plain[1]
+    assert "--ledger FILE" in plain[1]
+    assert "4 and 4 processes" in wide
+    assert "within this hour" not in wide
+    lines = [
+        list(csv.DictReader(pcsim("compare", hours[0], hours[1], "--format", "csv", *words)[1].splitlines()))
+        for words in ([], ["--ledger", *hours[1:]])
+    ]
+    for one, other in zip(*lines, strict=True):
+        assert float(one["low"]) > float(other["low"])
+        assert float(one["resolves"]) < float(other["resolves"])
+    code = pcsim("plot", hours[0], "--ledger", *hours[1:], "--out", hours[0].with_suffix(".svg"))[0]
+    assert code == 0
+    assert "4 processes" in hours[0].with_suffix(".svg").read_text()
 
 
 def test_one_process_promises_nothing(pcsim):
