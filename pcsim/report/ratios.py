@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..results.comparison import unsteady
+from ..results.fields import names_of
 from ..results.files import KEY, Results
 from ..results.gains import gains, steps
 from ..results.pairs import (
@@ -22,6 +23,7 @@ from ..results.pairs import (
     cells,
     failed,
     ladder,
+    merged,
     pairs,
     quotient,
     scaling,
@@ -293,7 +295,8 @@ def summary(
 def source_and_doubts(results: Results) -> list[str]:
     """Where the results come from, and what in them is unsteady, failed or else to be known."""
     lines = [f"Source: {machine(results)}."]
-    shaky = [who(row) for row in results.rows if unsteady(row)]
+    runs = [run for rows in cells(results).values() for name in names_of(rows) for run in merged(rows, name)]
+    shaky = [who(run) for run in runs if unsteady(run)]
     if shaky:
         lines.append(f"Unsteady, to be measured again on a quieter machine or for longer: {first_few(shaky)}.")
     broken = [f"{who(row)} ({row['error']})" for row in failed(results)]

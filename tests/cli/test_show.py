@@ -1,12 +1,17 @@
 """count and doctor as a user meets them."""
 
+import csv
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from rows import row, some
+
+from pcsim.results.files import Writer
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
@@ -147,3 +152,116 @@ def test_doctor_prints_commands_and_runs_none(pcsim, tmp_path, monkeypatch):
 def test_a_character_that_no_font_has_is_no_warning(pcsim, tmp_path):
     code, _, err = pcsim("plot", FIXTURE, "--out", tmp_path / "a.png", "--title", "\u0378")
     assert (code, err) == (0, "")
+
+
+# --- intervals of several processes ---
+
+
+@pytest.fixture
+def hours(tmp_path):
+    """Results files of six hours: iPC takes half the time of BP, give or take 2 % a process and 5 % an hour."""
+    random = np.random.default_rng(1)
+    names = []
+    for number in range(6):
+        names.append(tmp_path / f"{number}.jsonl")
+        ours = 0.5 * np.exp(random.normal(0, 0.05))
+        with Writer(names[-1], {"cpu_model": "A", "cores": 2, "time": f"hour {number}"}) as writer:
+            for launch in range(4):
+                for one in ("ipc", "bp"):
+                    time = (ours if one == "ipc" else 1) * np.exp(random.normal(0, 0.02))
+                    writer.write(row(one, seconds=list(some(time, 3, 0.001, launch)), launch=launch))
+    return names
+
+
+def test_a_report_says_what_its_intervals_promise(pcsim, hours):
+    code, out, err = pcsim("report", hours[0])
+    assert (code, err) == (0, "")
+    assert "Re-run intervals, into which 95 of 100 repetitions fall: 4 processes, within this hour; of another" in out
+    assert out.splitlines()[-1].startswith("This run can tell differences from ")
+    code, wide, err = pcsim("report", hours[0], "--ledger", *hours[1:])
+    assert (code, err) == (0, "")
+    assert "95 of 100 repetitions fall: 4 processes.\n" in wide
+    least = [float(text.splitlines()[-1].split("from ")[1].split(" %")[0]) for text in (out, wide)]
+    assert least[1] > least[0]
+    evidence = pcsim("report", hours[0], "--show", "verdicts")[1]
+    assert "re-run interval  interval of the ratio" in evidence
+    assert evidence.splitlines()[-1] == out.splitlines()[-1]
+
+
+def test_a_comparison_knows_other_hours_from_a_ledger(pcsim, hours):
+    plain = pcsim("compare", hours[0], hours[1])
+    code, wide, err = pcsim("compare", hours[0], hours[1], "--ledger", *hours[1:])
+    assert (code, err, plain[0]) == (0, "", 0)
+    assert "4 and 4 processes, within this hour" in plain[1]
+    assert "--ledger FILE" in plain[1]
+    assert "4 and 4 processes" in wide
+    assert "within this hour" not in wide
+    lines = [
+        list(csv.DictReader(pcsim("compare", hours[0], hours[1], "--format", "csv", *words)[1].splitlines()))
+        for words in ([], ["--ledger", *hours[1:]])
+    ]
+    for one, other in zip(*lines, strict=True):
+        assert float(one["low"]) > float(other["low"])
+        assert float(one["resolves"]) < float(other["resolves"])
+    code = pcsim("plot", hours[0], "--ledger", *hours[1:], "--out", hours[0].with_suffix(".svg"))[0]
+    assert code == 0
+    assert "4 processes" in hours[0].with_suffix(".svg").read_text()
+
+
+def test_one_process_promises_nothing(pcsim):
+    out = pcsim("report", FIXTURE, "--show", "verdicts")[1]
+    assert "within one run" in out
+    assert "95 %" not in out
+    assert "promise nothing about a re-run" in pcsim("report", FIXTURE)[1]
+
+
+def test_a_ledger_that_tells_nothing_is_one_line(pcsim, hours, tmp_path):
+    for verb, words in (("report", []), ("compare", [hours[1]]), ("plot", ["--out", tmp_path / "figure.svg"])):
+        for files, said in ((hours[1:5], "at least 5 hours, and 4"), ([*hours[1:5], FIXTURE], "another machine")):
+            code, out, err = pcsim(verb, hours[0], *words, "--ledger", *files)
+            assert (code, out, err.count("\n")) == (2, "", 1)
+            assert said in err
+    assert not (tmp_path / "figure.svg").exists()
+
+
+def test_the_difference_that_does_not_matter_is_told(pcsim, hours):
+    assert "no difference larger than 400 %" in pcsim("report", hours[0], "--difference", 4)[1]
+    assert "iPC is faster in 1" in pcsim("report", hours[0])[1]
+
+
+def test_a_report_for_other_programs(pcsim, hours):
+    code, out, err = pcsim("report", hours[0], "--json", "--ledger", *hours[1:])
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert (found["schema"], found["source"], found["time"]) == ("pcsim-report/1", "0.jsonl", "hour 0")
+    assert found["ledger"]["invocations"] == 5
+    assert 0.01 < found["ledger"]["sigma"] < 0.2
+    (pair,) = found["pairs"]
+    assert pair["rerun_interval"][0] < pair["ratio_interval"][0] < pair["ratio"] < pair["ratio_interval"][1]
+    assert (pair["within_one_run"], pair["processes"], pair["verdict"]) == (None, 4, "iPC faster")
+    assert (pair["ours"]["execution"], pair["ours"]["chosen"], pair["other"]["chosen"]) == ("serial", 4, 4)
+    assert found["resolves"] == {"median": pair["resolves"], "worst": pair["resolves"]}
+    code, out, _ = pcsim("report", FIXTURE, "--json", "--denominator", "paper-style")
+    pairs = json.loads(out)["pairs"]
+    assert {pair["rerun_interval"] for pair in pairs} == {None}
+    assert all(pair["within_one_run"][0] <= pair["ratio"] for pair in pairs)
+
+
+def test_json_is_everything_in_its_own_format(pcsim, hours):
+    for words in (["--show", "ladder"], ["--format", "csv"], ["--html", "-"]):
+        code, out, err = pcsim("report", hours[0], "--json", *words)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def test_two_modes_are_said_and_marked(pcsim, tmp_path):
+    with Writer(tmp_path / "r.jsonl", {"cpu_model": "A"}) as writer:
+        for launch, time in enumerate((1.0, 2.5, 1.01, 2.52, 1.0)):
+            writer.write(row("ipc", seconds=[time] * 3, launch=launch))
+            writer.write(row("bp", seconds=[9.0 + launch / 9] * 3, launch=launch))
+    out = pcsim("report", tmp_path / "r.jsonl")[1]
+    assert "Two modes, marked ‡, whose mean no run has: iPC serial on 1 at depth 8 × width 64, batch 1: 3 at" in out
+    assert "‡ one of the two times has two modes" in out
+    assert pcsim("report", tmp_path / "r.jsonl", "--show", "verdicts")[1].count("serial on 1‡") == 1
+    assert "two modes" not in pcsim("report", tmp_path / "r.jsonl", "--show", "ladder")[1]
+    modes = json.loads(pcsim("report", tmp_path / "r.jsonl", "--json")[1])["pairs"][0]["ours"]["modes"]
+    assert (modes["fast_count"], modes["slow_count"]) == (3, 2)

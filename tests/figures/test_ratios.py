@@ -17,6 +17,7 @@ from pcsim.figures.style import GREY, PALE, Look, colour_of, paler
 from pcsim.report.words import machine
 from pcsim.results.files import Results, read
 from pcsim.results.pairs import pairs
+from pcsim.results.verdicts import NEITHER, UNRESOLVED
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "results-small.jsonl"
 
@@ -65,7 +66,10 @@ def test_a_panel_for_each_width_and_a_marker_for_each_denominator(fixture):
 def test_bars_are_the_intervals():
     figure = ratio_figure([pair(depth=2, ratio=0.5), pair(depth=4, ratio=0.25)])
     assert bars_of(figure.axes[0]) == [pytest.approx((0.45, 0.55)), pytest.approx((0.225, 0.275))]
-    assert "95 % bootstrap intervals" in "\n".join(said(figure))
+    assert "bars: intervals within one run" in "\n".join(said(figure))
+    several = ratio_figure([pair(depth=2, ratio=0.5, basis="8 processes, within this hour")])
+    assert "bars: intervals for a re-run, 8 processes, within this hour" in " ".join(said(several)).replace("\n", " ")
+    assert_legible(several)
 
 
 def test_what_is_counted_for_the_workers_that_were_there_is_dashed_and_unlimited_is_faint():
@@ -92,7 +96,7 @@ def test_counted_for_workers_is_the_makespan_of_the_rows():
 
 
 def test_signs_stand_at_the_points_that_they_are_about_and_in_the_key():
-    doubtful = {"verdict": "no significant difference"}
+    doubtful = {"verdict": UNRESOLVED}
     found = [pair(2, ratio=1.02, **doubtful), pair(4), pair(8, unsteady=True), pair(16, unsteady=True, **doubtful)]
     figure = ratio_figure(found)
     (axes,) = figure.axes
@@ -101,10 +105,10 @@ def test_signs_stand_at_the_points_that_they_are_about_and_in_the_key():
     for text, depth in zip(axes.texts, (2, 8, 16), strict=True):
         at = axes.transData.transform((depth, 1))[0]
         assert text.get_window_extent().x0 - 15 < at < text.get_window_extent().x1 + 15
-    assert {"no significant difference", "unsteady time"} <= set(key_of(figure))
+    assert {NEITHER, "unsteady time"} <= set(key_of(figure))
     plain = ratio_figure([pair(2), pair(4)])
     assert not plain.axes[0].texts
-    assert not {"no significant difference", "unsteady time"} & set(key_of(plain))
+    assert not {NEITHER, "unsteady time"} & set(key_of(plain))
 
 
 def test_predicted_is_dotted_and_says_nothing_about_intervals():
@@ -249,7 +253,7 @@ def test_the_caption_of_times_says_what_they_are_of(fixture):
         "pcsim 0.1",
         "numpy 2.4",
         "measured",
-        "95 % bootstrap intervals",
+        "intervals within one run",
     ):
         assert words in text
     assert "numba" not in text
@@ -310,11 +314,11 @@ def test_predicted_times_say_so_and_launches_are_put_together(fixture):
     base = next(row for row in fixture.rows if row["algorithm"] == "bp") | {"kind": "predicted"}
     rows = [
         base | {"launch": launch, "median": seconds, "seconds": [seconds]}
-        for launch, seconds in enumerate((1.0, 5.0, 2.0))
+        for launch, seconds in enumerate((1.0, 4.0, 2.0))
     ]
     figure = times_figure(Results(Path("made.jsonl"), {}, rows))
     assert "seconds per update, predicted" in said(figure)
-    assert points(figure.axes[0], "bp") == {"serial": [(2, 2.0)]}
+    assert points(figure.axes[0], "bp") == {"serial": [(2, pytest.approx(2.0))]}
     measured = base | {"kind": "measured", "median": 9.0, "seconds": [9.0]}
     figure = times_figure(Results(Path("made.jsonl"), {}, [*rows, measured]))
     assert "seconds per update" in said(figure)

@@ -93,7 +93,7 @@ def spreads(random, hours, scenario=plain, cells=4):
     return [pooled([dict(enumerate(map(logs_of, one))) for one in files]) for files in y]
 
 
-@pytest.mark.parametrize("hours", [0.01, 0.03])
+@pytest.mark.parametrize("hours", [0.02, 0.04])
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_re_run_of_another_hour_falls_into_the_interval_that_a_ledger_gives(scenario, hours):
     random = np.random.default_rng(4)
@@ -182,7 +182,7 @@ def run(random, cells, hours=0.02, change=0.0, slower=()):
 def test_whole_files_of_the_same_code_are_rarely_called_different():
     random = np.random.default_rng(7)
     old, new = run(random, 400), run(random, 400, change=np.log(1.3), slower=range(1, 41))
-    hours = ledger([run(random, 40) for _ in range(INVOCATIONS)], new)
+    hours = ledger([run(random, 80) for _ in range(INVOCATIONS)], new)
     assert hours.times.variance == pytest.approx(0.02**2, rel=0.5)
 
     def called(found):
