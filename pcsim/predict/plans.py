@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,12 @@ class Net:
         return [below * above for below, above in zip(self.sizes, self.sizes[1:], strict=False)]
 
 
+@lru_cache(maxsize=8)
+def tasks_of(algorithm: Algorithm, depth: int, updates: int) -> TaskGraph:
+    """The task graph, once for all numbers of workers that are tried one after the other."""
+    return algorithm.tasks(depth, updates)
+
+
 class _Draft:
     """Jobs and edges as they are found."""
 
@@ -164,7 +171,7 @@ def layered(algorithm: Algorithm, net: Net, workers: int, wave: int = 1, whole: 
     calendar = algorithm.checked_calendar(net.depth)
     several = 2 * wave if wave > 1 and workers > 1 else wave  # neighbours' directions alternate
     period = several if calendar.period == 1 else calendar.period_updates
-    graph = algorithm.tasks(net.depth, whole or 3 * period)
+    graph = tasks_of(algorithm, net.depth, whole or 3 * period)
     blocks = balanced_blocks(net.weights(), workers)
     owner = np.concatenate([np.full(hi - lo, w) for w, (lo, hi) in enumerate(blocks)])
     if batched:
