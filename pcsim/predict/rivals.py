@@ -24,11 +24,12 @@ MICRO_BATCHES_EACH = (1, 2, 4, 8)  # of a pipeline, for each of its workers: the
 _MEETINGS = ("meetings", "messages")  # of the critical path of rows on workers
 
 
-def counts_to_try(net: Net, execution: str, most: int) -> list[int]:
+def counts_to_try(net: Net, execution: str, most: int, measured: bool = False) -> list[int]:
     """The numbers of workers up to ``most`` of which one is the fastest, from 1 on.
 
     With more workers and no smaller share there is nothing to gain: they meet later, and more of them share the
-    bandwidth. Stages of a pipeline differ in their micro-batches too, and so all of them are looked at.
+    bandwidth. Stages of a pipeline differ in their micro-batches too, and ``measured`` products are as they are: of
+    these all are looked at.
 
     >>> counts_to_try(Net((64,) * 33), "layer-parallel", 64)
     [1, 2, 3, 4, 5, 6, 7, 8, 11, 16, 32]
@@ -41,9 +42,9 @@ def counts_to_try(net: Net, execution: str, most: int) -> list[int]:
         shared.append(net.batch)
     if execution in ("layer-parallel", "pipeline"):
         most = min(most, net.depth)
-        if execution == "pipeline" or len(set(net.sizes)) > 1:
-            return list(range(1, most + 1))
         shared = [net.depth]
+    if measured or execution == "pipeline" or (execution == "layer-parallel" and len(set(net.sizes)) > 1):
+        return list(range(1, most + 1))
     fewest: dict[tuple[int, ...], int] = {}
     for count in range(1, min(most, max(shared)) + 1):
         fewest.setdefault(tuple(-(-size // count) for size in shared), count)
@@ -69,17 +70,21 @@ class Rivals:
         for execution in EXECUTIONS[1:] if not self.machine.batched else ():
             if execution != "intra-layer" and self.net.batch == 1:
                 continue
-            counts = counts_to_try(self.net, execution, workers)[1:]
+            counts = counts_to_try(self.net, execution, workers, self._measured)[1:]
             if counts:
-                # Products are shared out ever better, meetings cost ever more: whole ranges can be ruled out.
-                search = self._bisected if execution == "intra-layer" else self._fastest
+                search = self._bisected if execution == "intra-layer" and not self._measured else self._fastest
                 found.append(search(bp, execution, counts))
         return found
 
     def layers_on_workers(self, algorithm: Algorithm, workers: int) -> Prediction:
         """PC, Z-IL or iPC on the number of workers up to ``workers`` that suits it best."""
-        counts = counts_to_try(self.net, "layer-parallel", 1 if self.machine.batched else workers)
+        most = 1 if self.machine.batched else workers
+        counts = counts_to_try(self.net, "layer-parallel", most, self._measured)
         return self._fastest(algorithm, "layer-parallel", counts)
+
+    @property
+    def _measured(self) -> bool:
+        return self.machine.model == "measured"
 
     def _on(self, algorithm: Algorithm, execution: str, workers: int) -> Prediction:
         key = algorithm, execution, workers
@@ -114,14 +119,15 @@ class Rivals:
         return _first(found[::-1])
 
     def _least(self, one: Prediction) -> float:
-        """Seconds of work that no smaller number of workers can do without. With fewer of them weights come from
-        farther away; how much slower measured products become with more of them nobody knows beforehand."""
-        if self.machine.model == "measured" or one.execution == "data-parallel":
+        """Seconds of work that no smaller number of workers can do without: with fewer of them weights come from
+        farther away."""
+        if self._measured or one.execution == "data-parallel":
             return 0.0
         return one.products if one.execution == "layer-parallel" else one.flops / self.machine.flop_rate
 
     def _bisected(self, algorithm: Algorithm, execution: str, counts: Sequence[int]) -> Prediction:
-        """The same of rows on workers, without those who cannot be the fastest.
+        """The same of rows on workers: products are shared out ever better, meetings cost ever more, and so whole
+        ranges can be ruled out.
 
         Between two numbers of workers an update takes at least what products take with the more of them, and meetings
         with the fewer. Where products wait for a common bandwidth, the more have a larger sum of shares, as these are
