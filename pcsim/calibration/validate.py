@@ -106,10 +106,7 @@ def check_cells(
     known = {(row.cell, row.workers, row.algorithm, row.execution) for row in done}
     for number, case in enumerate(cases, 1):
         everybody = [
-            c
-            for count in workers
-            if count <= case.depth
-            for c in contenders(case, count, count if on_ranks else None)
+            c for count in workers if count <= case.depth for c in contenders(case, count, count if on_ranks else None)
         ]
         runners = [
             c

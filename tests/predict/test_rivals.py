@@ -1,6 +1,7 @@
 """Every execution of BP that fits, and what moves the ratio most."""
 
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -101,4 +102,4 @@ def test_of_measured_products_every_number_of_workers_is_looked_at():
 def test_more_workers_to_choose_from_never_make_anything_slower(batch):
     rivals = Rivals(square(8, 100, batch), load("server-64"))
     times = [[one.seconds for one in rivals.backprops(most)] for most in range(9, 33)]
-    assert all(after <= before for a, b in zip(times, times[1:], strict=False) for before, after in zip(a, b, strict=True))
+    assert all(after <= before for a, b in pairwise(times) for before, after in zip(a, b, strict=True))
