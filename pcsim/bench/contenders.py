@@ -181,8 +181,10 @@ def _layered(algorithm: Algorithm, workers: int, auto: bool = False, unfused: bo
 
 
 def _backprops(case: Case, algorithm: Algorithm, workers: Sequence[int | str], name: str) -> list[Contender]:
-    """The forms that BP can take under a baseline's name; none where it does not fit."""
-    counts = counts_to_try(workers, 1 << 30)
+    """The forms that BP can take under a baseline's name; none where it does not fit. They depend on the largest of
+    ``workers`` alone, not on which others iPC is measured with: 2, 4, 8 … and that one."""
+    most = max(counts_to_try(workers, 1 << 30))
+    counts = [*(2**k for k in range(1, most.bit_length()) if 2**k < most), most]
     if name == "unfused" or (name in PEERS and "bp" not in offers(name)):
         return []
     if name == "serial":

@@ -118,6 +118,14 @@ class Sweep:
         seconds = min(0.001 if self.quick else 0.004, self.budget / 25)
         return measure_ceilings(sorted(counts), np.dtype(self.cases[0].dtype), self.pin, seconds)
 
+    @property
+    def offered(self) -> list[int]:
+        """The numbers of workers that contenders may have; of ranks their threads in all."""
+        if self.ranks:
+            return sorted({count * self.threads for count in self.ranks})
+        cores = len(usable_cores())
+        return sorted({cores if word == "auto" else int(word) for word in self.workers})
+
     def run(
         self,
         ceilings: Ceilings,

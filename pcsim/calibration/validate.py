@@ -65,11 +65,14 @@ class Checked:
 
 
 def contenders(case: Case, workers: int, ranks: int | None) -> list[Contender]:
-    """Who is measured in a cell on so many workers: iPC, and BP in every execution that the simulator knows."""
+    """Who is measured in a cell on so many workers: iPC, BP alone, and BP in every execution that the simulator knows:
+    which other numbers of workers are checked does not matter."""
     where: dict[str, Any] = {"ranks": ranks} if ranks else {}
+    alone = Contender(BP(), "serial", 1, ranks=1 if ranks else None)
     if workers == 1:
-        return [Contender(IPC(), "serial", 1, **where), Contender(BP(), "serial", 1, **where)]
+        return [Contender(IPC(), "serial", 1, **where), alone]
     found = [
+        alone,
         Contender(IPC(), "layer-parallel", workers, **where),
         Contender(BP(), "intra-layer", workers, **where),
     ]
@@ -102,12 +105,13 @@ def check_cells(
     could not be measured goes to ``on_error`` in words."""
     known = {(row.cell, row.workers, row.algorithm, row.execution) for row in done}
     for number, case in enumerate(cases, 1):
+        everybody = [
+            c for count in workers if count <= case.depth for c in contenders(case, count, count if on_ranks else None)
+        ]
         runners = [
             c
-            for count in workers
-            if count <= case.depth
-            for c in contenders(case, count, count if on_ranks else None)
-            if ((c.ranks, case.depth, case.width, case.batch), count, c.algorithm.name, c.execution) not in known
+            for c in dict.fromkeys(everybody)
+            if ((c.ranks, case.depth, case.width, case.batch), c.workers, c.algorithm.name, c.execution) not in known
         ]
         on_progress(number, len(cases), case, not runners)
         if not runners:
@@ -206,7 +210,7 @@ def card(rows: Sequence[Checked]) -> Card:
 
 def _pairs(rows: Sequence[Checked]) -> Iterator[tuple[str, float, float, str]]:
     """(denominator, predicted ratio, measured ratio, cell) of iPC against BP on as many workers; best-bp is whichever
-    is the fastest, predicted and measured each by itself."""
+    of these and BP on one worker is the fastest, predicted and measured each by itself."""
     for mine in rows:
         if mine.algorithm != "ipc":
             continue
@@ -219,7 +223,7 @@ def _pairs(rows: Sequence[Checked]) -> Iterator[tuple[str, float, float, str]]:
         for row in same:
             yield row.execution, mine.predicted / row.predicted, mine.measured / row.measured, _name(mine)
         # With more cores BP may still be fastest on one.
-        rivals = [row for row in its if row.workers <= mine.workers]
+        rivals = [row for row in its if row.workers in (1, mine.workers)]
         if rivals:
             fastest = min(row.predicted for row in rivals), min(row.measured for row in rivals)
             yield "best-bp", mine.predicted / fastest[0], mine.measured / fastest[1], _name(mine)

@@ -103,7 +103,7 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
         with Display("bench") as display:
             display.note("measuring the ceilings of this machine")
             ceilings = plan.ceilings()
-            context = {**capture(["pcsim", *sys.argv[1:]]), "ceilings": ceilings.to_json()}
+            context = {**capture(["pcsim", *sys.argv[1:]]), "offered": plan.offered, "ceilings": ceilings.to_json()}
             if crew:
                 context["mpi"] = crew.describe()
             if arguments.out:

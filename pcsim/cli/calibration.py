@@ -25,7 +25,7 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
         "pin": not arguments.no_pin,
         "name": arguments.name,
     }
-    place = mpi.launched()
+    place = mpi.launched() and not mpi.alone()
     comm = mpi.world().COMM_WORLD.Dup() if place else None
     try:
         if comm:

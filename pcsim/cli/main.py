@@ -36,6 +36,7 @@ from .words import (
     positive_number,
     say,
     speaks,
+    take_part,
     whole_number,
 )
 
@@ -272,35 +273,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks µ or ÷ shows the rest
+    together = take_part(sys.argv[1:] if arguments is None else arguments)
     try:
         parsed = _parser().parse_args(arguments)
     except KeyboardInterrupt:
         say("pcsim: interrupted")
         return INTERRUPTED
     with ended_in_time(parsed.verb, INTERRUPTED):
-        code = _run(parsed)
+        code = _run(parsed, together)
     if code == INTERRUPTED:
         end_with_threads(code)
     return code
 
 
-def _run(parsed: argparse.Namespace) -> int:
+def _run(parsed: argparse.Namespace, together: bool) -> int:
+    """``together``: whether all processes of a launch do the verb together."""
     place = mpi.launched()
     try:
-        if place and parsed.verb not in ("doctor", "calibrate") and getattr(parsed, "backend", "") != "mpi":
-            if place[0] > 0:
-                return 0  # a verb that needs no ranks runs on one of them
-            if parsed.verb in ("bench", "train", "validate"):
-                raise InputError(
-                    f"the launcher started {place[1]} processes, but --backend {parsed.backend} runs in one: "
-                    "start pcsim without it"
-                    + (", or add --backend mpi" if parsed.verb in ("bench", "validate") else "")
-                )
+        # Tasks of SLURM may be a farm; but who times beside the other processes of mpiexec has forgotten something.
+        if place and not together and parsed.verb in ("bench", "validate") and not place[2].startswith("SLURM"):
+            raise InputError(
+                f"the launcher started {place[1]} processes ({place[2]}), but --backend {parsed.backend} times in one: "
+                "start pcsim without it, or add --backend mpi"
+            )
         code = parsed.run(parsed)
         sys.stdout.flush()  # so that a full disk is met here
         return code
     except KeyboardInterrupt:
-        if place and mpi.started():
+        if place and together and mpi.started():
             mpi.wait_for_root()  # rank 0 says what is kept
             say(f"pcsim {parsed.verb}: rank {place[0]}: interrupted by a signal")
             mpi.abort(INTERRUPTED)

@@ -319,7 +319,9 @@ def _write_files(arguments: argparse.Namespace, cases: list[Any], maps: list[Any
             write(json.dumps(sweep.trace(timeline, title, source)), arguments.trace)
             said.append(f"trace: {target(arguments.trace)}")
     if arguments.out:
-        with Writer(arguments.out, rows.context(shown.machine, shown.card, ["pcsim", *sys.argv[1:]])) as writer:
+        workers = [case.workers for case in cases]
+        context = rows.context(shown.machine, shown.card, ["pcsim", *sys.argv[1:]], workers)
+        with Writer(arguments.out, context) as writer:
             for row in rows.rows(cases):
                 writer.write(row)
         said.append(f"results file: {target(arguments.out)}")

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,6 +21,8 @@ from ..net.activations import ACTIVATIONS
 from ..streams import is_packed, is_stream, packed, write_out
 
 CHECK_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+TOGETHER = ("doctor", "calibrate")  # verbs that ranks do together without being told
 
 PATIENCE = 300.0  # seconds that nobody needs to be warned of
 
@@ -48,9 +51,23 @@ class Parser(argparse.ArgumentParser):
 
 
 def speaks() -> bool:
-    """Whether this process may print and write: under an MPI launcher rank 0 alone."""
-    place = mpi.launched()
+    """Whether this process may print and write: of ranks the first alone."""
+    place = mpi.launched() if _rank else None
     return place is None or place[0] == 0
+
+
+_rank = False
+
+
+def take_part(words: Sequence[str]) -> bool:
+    """Whether a command line is for all ranks together; where it is not, a launched process is none, and does its work
+    like any other."""
+    global _rank
+    verb = next((word for word in words if not word.startswith("-")), "")
+    backend = [word for flag, word in pairwise([*words, ""]) if flag == "--backend"]
+    backend += [word.removeprefix("--backend=") for word in words if word.startswith("--backend=")]
+    _rank = mpi.launched() is not None and (backend[-1:] == ["mpi"] or (verb in TOGETHER and not mpi.alone()))
+    return _rank
 
 
 def whole_number(text: str) -> int:

@@ -35,12 +35,22 @@ def examine() -> list[Check]:
     launch = mpi.launched()
     if launch is None:
         return _examine_here(PROBES)
+    if mpi.alone():  # one of many tasks: each says what it finds, and that MPI does not bring them together
+        return [*_examine_here(PROBES), launched_apart(launch, _apart())]
     here = {name: probe for name, probe in PROBES.items() if name != "MPI"}
     try:
         comm = mpi.world().COMM_WORLD
     except InputError as error:
         return [*_examine_here(here), launched_apart(launch, str(error))] if launch[0] == 0 else []
     return [*(_examine_here(here) if comm.rank == 0 else []), *examine_together(comm)]
+
+
+def _apart() -> str:
+    try:
+        mpi.world()
+    except InputError as error:
+        return str(error)
+    return "each is alone: "
 
 
 def _examine_here(probes: dict[str, Callable[[], tuple[str, str, str]]]) -> list[Check]:

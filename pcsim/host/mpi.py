@@ -45,12 +45,26 @@ GRACE = 3.0  # seconds in which rank 0 ends an interrupted job itself, before an
 
 
 def launched() -> tuple[int, int, str] | None:
-    """(rank, number of processes, variable that says so) as the launcher gave it to this process, or None."""
+    """(rank, number of processes, variable that says so) as the launcher gave it to this process, or None.
+
+    That makes no rank of it yet: each task of a SLURM farm has such variables, and each child of an MPI program.
+    """
     for size, rank in LAUNCHERS:
         given = os.environ.get(size, ""), os.environ.get(rank, "")
         if all(word.isdigit() for word in given) and int(given[0]) > 1:
             return int(given[1]), int(given[0]), size
     return None
+
+
+def alone() -> bool:
+    """Whether this process is one of many tasks that SLURM has started, each for itself: MPI sees no others."""
+    launch = launched()
+    if launch is None or not launch[2].startswith("SLURM"):
+        return launch is None
+    try:
+        return bool(world().COMM_WORLD.size == 1)
+    except InputError:
+        return True
 
 
 @lru_cache

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,12 @@ class Net:
         return [below * above for below, above in zip(self.sizes, self.sizes[1:], strict=False)]
 
 
+@lru_cache(maxsize=8)
+def tasks_of(algorithm: Algorithm, depth: int, updates: int) -> TaskGraph:
+    """The task graph, once for all numbers of workers that are tried one after the other."""
+    return algorithm.tasks(depth, updates)
+
+
 class _Draft:
     """Jobs and edges as they are found."""
 
@@ -99,32 +106,37 @@ class _Draft:
 
     def __init__(self) -> None:
         self.count = 0
-        self.jobs: list[list[_Ints]] = [[] for _ in self.FIELDS]
-        self.edges: list[tuple[_Ints, _Ints, _Ints]] = []
+        self.jobs: list[_Ints] = []  # fields x jobs
+        self.edges: list[_Ints] = []  # before, after, size
 
     def add(self, worker: Any, **fields: Any) -> _Ints:
         """Jobs, one for each worker; their numbers."""
-        worker = np.atleast_1d(np.asarray(worker, np.int64))
-        for place, name in zip(self.jobs, self.FIELDS, strict=True):
-            value = worker if name == "worker" else fields.pop(name, 0)
-            place.append(np.broadcast_to(np.asarray(value, np.int64), worker.shape))
-        if fields:
-            raise TypeError(f"a job has no {', '.join(fields)}")
+        worker = np.atleast_1d(worker)
+        jobs = np.zeros((len(self.FIELDS), worker.size), np.int64)
+        jobs[0] = worker
+        for name, value in fields.items():
+            jobs[self.FIELDS.index(name)] = value
+        self.jobs.append(jobs)
         self.count += worker.size
         return np.arange(self.count - worker.size, self.count)
 
     def tie(self, before: Any, after: Any, size: Any = 0) -> None:
         """``after`` waits for ``before``; of -1 there is none."""
-        pair = np.broadcast_arrays(
-            np.asarray(before, np.int64), np.asarray(after, np.int64), np.asarray(size, np.int64)
-        )
-        keep = (pair[0] >= 0) & (pair[1] >= 0)
-        self.edges.append((pair[0][keep], pair[1][keep], pair[2][keep]))
+        before, after = np.asarray(before), np.asarray(after)
+        shape = np.broadcast_shapes(before.shape, after.shape, np.shape(size))
+        pair = np.empty((3, *shape), np.int64)
+        pair[0], pair[1], pair[2] = before, after, size
+        pair = pair.reshape(3, -1)
+        self.edges.append(pair[:, (pair[:2] >= 0).all(0)])
+
+    def fields(self) -> dict[str, _Ints]:
+        """All jobs so far, field by field."""
+        return dict(zip(self.FIELDS, np.concatenate(self.jobs, 1), strict=True))
 
     def plan(self, execution: str, workers: int, first: int, updates: int, alike: _Ints | None = None) -> Plan:
         """The period of so many updates from update ``first`` on; the one before must be the same."""
-        jobs = {name: np.concatenate(parts) for name, parts in zip(self.FIELDS, self.jobs, strict=True)}
-        before, after, size = (np.concatenate(parts) for parts in zip(*self.edges, strict=True))
+        jobs = self.fields()
+        before, after, size = np.concatenate(self.edges, 1)
         begin, end = np.searchsorted(jobs["update"], [first, first + updates])
         if np.any(np.diff(jobs["update"]) < 0):
             raise AssertionError("jobs are numbered update by update")
@@ -159,7 +171,7 @@ def layered(algorithm: Algorithm, net: Net, workers: int, wave: int = 1, whole: 
     calendar = algorithm.checked_calendar(net.depth)
     several = 2 * wave if wave > 1 and workers > 1 else wave  # neighbours' directions alternate
     period = several if calendar.period == 1 else calendar.period_updates
-    graph = algorithm.tasks(net.depth, whole or 3 * period)
+    graph = tasks_of(algorithm, net.depth, whole or 3 * period)
     blocks = balanced_blocks(net.weights(), workers)
     owner = np.concatenate([np.full(hi - lo, w) for w, (lo, hi) in enumerate(blocks)])
     if batched:
@@ -314,27 +326,42 @@ def _alike(parts: Sequence[Sequence[int]]) -> tuple[list[_Ints], _Ints]:
 def by_rows(net: Net, workers: int, graph: TaskGraph, ranks: bool = False) -> Plan:
     """BP with the rows of every matrix shared out: all workers meet after each layer, up and down."""
     L = net.depth
-    shares, alike = _alike([[count for _, count in even_parts(n, workers)] for n in net.sizes])
-    everyone = np.arange(len(alike))
-    chain = _contracted(graph, net, np.zeros(L, int), [(0, L)], 1, True)
-    fields = dict(zip(chain.FIELDS, (np.concatenate(parts) for parts in chain.jobs), strict=True))
-    draft, last = _Draft(), np.full(len(alike), -1)
-    for work, l, update in zip(fields["work"], fields["layer"], fields["update"], strict=True):
-        common = {"layer": l, "step": update, "batch": net.batch, "update": update}
-        jobs = draft.add(everyone, work=work, rows=shares[l + 1], columns=net.sizes[l], **common)
-        draft.tie(last, jobs)
-        last = jobs
-        hand = 0 if work == PREDICT and l + 1 < L else 1 if work != PREDICT and l > 0 else None
-        if hand is not None and workers > 1:
-            kind = MEET if not ranks else (GATHER, REDUCE)[hand]
-            size = net.sizes[l + 1] if hand == 0 else net.sizes[l]
-            meeting = draft.add(NOBODY, meeting=kind, rows=workers, columns=size, **common)
-            draft.tie(jobs, meeting[0])
-            last = np.full(len(alike), meeting[0])
-            if hand == 1:  # the shares of the errors are added up, each worker for its rows
-                jobs = draft.add(everyone, work=VALUE, rows=1, columns=np.maximum(1, shares[l]), **common)
-                draft.tie(last, jobs)
-                last = jobs
+    parts, alike = _alike([[count for _, count in even_parts(n, workers)] for n in net.sizes])
+    shares, sizes, several = np.array(parts), np.array(net.sizes), len(alike)
+    fields = _contracted(graph, net, np.zeros(L, int), [(0, L)], 1, True).fields()
+    work, l, update = (fields[name][fields["update"] > 0] for name in ("work", "layer", "update"))
+    # A pass is a job of everyone; they may meet after it, and each may add up its rows of all shares of the errors.
+    upwards = work == PREDICT
+    meets = np.flatnonzero((workers > 1) & np.where(upwards, l + 1 < L, l > 0))
+    sums = meets[~upwards[meets]]
+    counts = np.full(len(l), several)
+    counts[meets] += 1
+    counts[sums] += several
+    passes = (np.cumsum(counts) - counts)[:, None] + np.arange(several)
+    meetings, added = passes[meets, :1] + several, passes[sums] + several + 1
+    order = np.argsort(np.concatenate([passes.ravel(), meetings.ravel(), added.ravel()]))
+
+    def field(of_passes: Any, of_meetings: Any, of_sums: Any) -> _Ints:
+        every = zip((of_passes, of_meetings, of_sums), (passes, meetings, added), strict=True)
+        return np.concatenate([np.broadcast_to(value, numbers.shape).ravel() for value, numbers in every])[order]
+
+    def alike_in(values: _Ints) -> _Ints:
+        return field(values[:, None], values[meets, None], values[sums, None])
+
+    everyone, kinds, handed = np.arange(several), (GATHER, REDUCE) if ranks else (MEET, MEET), l + upwards
+    draft = _Draft()
+    draft.add(
+        field(everyone, NOBODY, everyone), work=field(work[:, None], 0, VALUE), layer=alike_in(l),
+        meeting=field(0, np.where(upwards[meets], *kinds)[:, None], 0), step=alike_in(update), update=alike_in(update),
+        rows=field(shares[l + 1], workers, 1), batch=net.batch,
+        columns=field(sizes[l, None], sizes[handed[meets], None], np.maximum(1, shares[l[sums]])),
+    )  # fmt: skip
+    last = passes.copy()
+    last[meets] = meetings
+    last[sums] = added
+    draft.tie(last[:-1], passes[1:])
+    draft.tie(passes[meets], meetings)
+    draft.tie(meetings[~upwards[meets]], added)
     return draft.plan("intra-layer", len(alike), 2, 1, alike)
 
 
@@ -346,7 +373,7 @@ def data_parallel(net: Net, workers: int, graph: TaskGraph, ranks: bool = False)
     (*shares, samples), alike = _alike(parts)
     everyone = np.arange(len(alike))
     draft, last = _Draft(), np.full(len(alike), -1)
-    for update in range(graph.updates):
+    for update in range(1, graph.updates):
         common = {"step": update, "update": update}
 
         def work(kind: int, l: int, rows: Any, batch: Any, after: _Ints, common: dict = common) -> _Ints:
@@ -397,27 +424,29 @@ def pipeline(net: Net, workers: int, graph: TaskGraph, micro_batches: int, order
     blocks = balanced_blocks(net.weights(), workers)
     owner = np.concatenate([np.full(hi - lo, w) for w, (lo, hi) in enumerate(blocks)])
     samples, sizes, here = np.array([count for _, count in even_parts(net.batch, M)]), np.array(net.sizes), np.arange(L)
+    passes = {}  # over a stage's block: layers and what is done at each
+    for stage, (lo, hi) in enumerate(blocks):
+        up, down = here[lo:hi], here[lo:hi][::-1]
+        lower = down[down > 0]  # the lowest layer hands no error on
+        passes["F", stage] = up, np.full(len(up), PREDICT)
+        passes["W", stage] = down, np.full(len(down), UPDATE)
+        passes["B", stage] = lower, np.full(len(lower), BACKPROJECT)
+        if order != "split":
+            both = np.tile([UPDATE, BACKPROJECT], len(down))[: len(down) + len(lower)]
+            passes["B", stage] = np.repeat(down, 2)[: len(both)], both
     draft, updated = _Draft(), np.full(L, -1)
-    for update in range(graph.updates):
+    for update in range(1, graph.updates):
         jobs = np.full((3, L, M), -1)  # forwards, backwards, weights
-        for stage, (lo, hi) in enumerate(blocks):
-            for what, m in _stage(order, stage, workers, M):
-                l = here[lo:hi] if what == "F" else here[lo:hi][::-1]
-                works = {
-                    "F": [PREDICT],
-                    "W": [UPDATE],
-                    "B": [BACKPROJECT] if order == "split" else [UPDATE, BACKPROJECT],
-                }
-                work = np.tile(works[what], len(l))
-                l = np.repeat(l, len(works[what]))
-                some = (work != BACKPROJECT) | (l > 0)
-                l, work = l[some], work[some]
-                batch = net.batch if what == "W" else samples[m]
-                found = draft.add(
-                    np.full(len(l), stage), work=work, layer=l, rows=sizes[l + 1], columns=sizes[l], batch=batch,
-                    step=update, update=update, part=m,
-                )  # fmt: skip
-                jobs[np.select([work == PREDICT, work == BACKPROJECT], [0, 1], 2), l, m] = found
+        for stage in range(workers):
+            program, turns = zip(*_stage(order, stage, workers, M), strict=True)
+            l, work = (np.concatenate(parts) for parts in zip(*(passes[what, stage] for what in program), strict=True))
+            m = np.repeat(turns, [len(passes[what, stage][0]) for what in program])
+            found = draft.add(
+                np.full(len(l), stage), work=work, layer=l, rows=sizes[l + 1], columns=sizes[l],
+                batch=np.where((work == UPDATE) & (order == "split"), net.batch, samples[m]), step=update,
+                update=update, part=m,
+            )  # fmt: skip
+            jobs[np.select([work == PREDICT, work == BACKPROJECT], [0, 1], 2), l, m] = found
 
         def hand(a: _Ints, b: _Ints, la: _Ints, lb: _Ints, parts: _Ints = samples) -> None:
             """Edges between two layers' jobs, one for each micro-batch: what is x[l] of the upper one goes over."""

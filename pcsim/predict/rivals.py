@@ -1,10 +1,15 @@
-"""The executions that compete on a machine, and how sensitive a ratio is to its figures."""
+"""The executions that compete on a machine, each on as many of its workers as suit it best, and how sensitive a ratio
+is to the machine's figures.
+
+What comes out depends on the net, the machine and the most workers alone. Looked at is every number of workers that
+can be the fastest: of those who give the largest share of everything the same size, the fewest.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..algorithms import BP, IPC, Algorithm
@@ -12,37 +17,161 @@ from .machine import Machine
 from .plans import Net
 from .simulate import Prediction, simulate
 
+EXECUTIONS = ("serial", "intra-layer", "pipeline", "data-parallel")  # of BP
+
+MICRO_BATCHES_EACH = (1, 2, 4, 8)  # of a pipeline, for each of its workers: the fastest runs
+
+_MEETINGS = ("meetings", "messages")  # of the critical path of rows on workers
+
+
+def counts_to_try(net: Net, execution: str, most: int, measured: bool = False) -> list[int]:
+    """The numbers of workers up to ``most`` of which one is the fastest, from 1 on.
+
+    With more workers and no smaller share there is nothing to gain: they meet later, and more of them share the
+    bandwidth. Stages of a pipeline differ in their micro-batches too, and ``measured`` products are as they are: of
+    these all are looked at.
+
+    >>> counts_to_try(Net((64,) * 33), "layer-parallel", 64)
+    [1, 2, 3, 4, 5, 6, 7, 8, 11, 16, 32]
+    """
+    if execution == "serial":
+        return [1]
+    shared = [*set(net.sizes)] if execution in ("intra-layer", "data-parallel") else []
+    if execution == "data-parallel":
+        most = min(most, net.batch)
+        shared.append(net.batch)
+    if execution in ("layer-parallel", "pipeline"):
+        most = min(most, net.depth)
+        shared = [net.depth]
+    if measured or execution == "pipeline" or (execution == "layer-parallel" and len(set(net.sizes)) > 1):
+        return list(range(1, most + 1))
+    fewest: dict[tuple[int, ...], int] = {}
+    for count in range(1, min(most, max(shared)) + 1):
+        fewest.setdefault(tuple(-(-size // count) for size in shared), count)
+    return list(fewest.values())
+
+
+@dataclass
+class Rivals:
+    """Who competes on a machine with one net; what was predicted once is kept."""
+
+    net: Net
+    machine: Machine
+    ranks: int | None = None
+    micro_batches: int | None = None  # None for the best number
+    order: str = "split"
+    known: dict[tuple[Algorithm, str, int], Prediction] = field(default_factory=dict)
+
+    def backprops(self, workers: int, algorithm: Algorithm | None = None) -> list[Prediction]:
+        """BP in every execution that fits, each on the number of workers up to ``workers`` that suits it best: of these
+        ``best-bp`` is the fastest. Serial comes first."""
+        bp = algorithm or BP(1e-4)
+        found = [self._on(bp, "serial", 1)]
+        for execution in EXECUTIONS[1:] if not self.machine.batched else ():
+            if execution != "intra-layer" and self.net.batch == 1:
+                continue
+            counts = counts_to_try(self.net, execution, workers, self._measured)[1:]
+            if counts:
+                search = self._bisected if execution == "intra-layer" and not self._measured else self._fastest
+                found.append(search(bp, execution, counts))
+        return found
+
+    def layers_on_workers(self, algorithm: Algorithm, workers: int) -> Prediction:
+        """PC, Z-IL or iPC on the number of workers up to ``workers`` that suits it best."""
+        most = 1 if self.machine.batched else workers
+        counts = counts_to_try(self.net, "layer-parallel", most, self._measured)
+        return self._fastest(algorithm, "layer-parallel", counts)
+
+    @property
+    def _measured(self) -> bool:
+        return self.machine.model == "measured"
+
+    def _on(self, algorithm: Algorithm, execution: str, workers: int) -> Prediction:
+        key = algorithm, execution, workers
+        if key not in self.known:
+            self.known[key] = self._simulate(algorithm, execution, workers)
+        return self.known[key]
+
+    def _simulate(self, algorithm: Algorithm, execution: str, workers: int) -> Prediction:
+        if execution == "layer-parallel" and workers == 1:
+            execution = "serial"
+        ranks = self.ranks and min(self.ranks, workers)
+        if execution != "pipeline":
+            return simulate(algorithm, self.net, self.machine, execution, workers, ranks=ranks)
+        parts = {min(self.net.batch, workers * k) for k in MICRO_BATCHES_EACH}
+        if self.micro_batches:
+            parts = {self.micro_batches}
+        found = [
+            simulate(
+                algorithm, self.net, self.machine, execution, workers, ranks=ranks, micro_batches=part, order=self.order
+            )
+            for part in sorted(parts)
+        ]
+        return _first(found)
+
+    def _fastest(self, algorithm: Algorithm, execution: str, counts: Sequence[int]) -> Prediction:
+        """The fastest of all, without those who have more to do than it takes."""
+        found: list[Prediction] = []
+        for count in reversed(counts):
+            if found and self._least(found[-1]) / count > min(one.seconds for one in found) * (1 + 1e-9):
+                break
+            found.append(self._on(algorithm, execution, count))
+        return _first(found[::-1])
+
+    def _least(self, one: Prediction) -> float:
+        """Seconds of work that no smaller number of workers can do without: with fewer of them weights come from
+        farther away."""
+        if self._measured or one.execution == "data-parallel":
+            return 0.0
+        return one.products if one.execution == "layer-parallel" else one.flops / self.machine.flop_rate
+
+    def _bisected(self, algorithm: Algorithm, execution: str, counts: Sequence[int]) -> Prediction:
+        """The same of rows on workers: products are shared out ever better, meetings cost ever more, and so whole
+        ranges can be ruled out.
+
+        Between two numbers of workers an update takes at least what products take with the more of them, and meetings
+        with the fewer. Where products wait for a common bandwidth, the more have a larger sum of shares, as these are
+        whole rows: no more than by ``uneven``.
+        """
+        tried = {0: self._on(algorithm, execution, counts[0])}
+        tried[len(counts) - 1] = self._on(algorithm, execution, counts[-1])
+        ranges, narrow = [(0, len(counts) - 1)], min(self.net.sizes)
+        while ranges:
+            low, high = ranges.pop()
+            if high - low < 2:
+                continue
+            few, many = tried[low], tried[high]
+            uneven = 1 + (many.workers - 1) / narrow
+            least = many.seconds * (1 - _meeting(many)) / uneven + few.seconds * _meeting(few)
+            if least < min(one.seconds for one in tried.values()):
+                middle = (low + high) // 2
+                tried[middle] = self._on(algorithm, execution, counts[middle])
+                ranges += [(low, middle), (middle, high)]
+        return _first([tried[place] for place in sorted(tried)])
+
+
+def _meeting(one: Prediction) -> float:
+    """The share of meetings in the seconds."""
+    return sum(one.shares.get(name, 0.0) for name in _MEETINGS)
+
+
+def _first(found: Sequence[Prediction]) -> Prediction:
+    """The fastest, with the fewest workers where several are."""
+    return min(found, key=lambda one: one.seconds)
+
 
 def backprops(
     net: Net, machine: Machine, workers: int, ranks: int | None = None, alpha: float = 1e-4
 ) -> list[Prediction]:
-    """BP in every execution that fits, on so many workers: of these ``best-bp`` is the fastest."""
-    bp = BP(alpha)
-    found = [simulate(bp, net, machine, "serial", 1)]
-    if workers > 1 and not machine.batched:
-        found.append(simulate(bp, net, machine, "intra-layer", workers, ranks=ranks))
-    if net.batch > 1 and not machine.batched:
-        stages = min(workers, net.depth)
-        if stages > 1:
-            parts = sorted({min(net.batch, stages * k) for k in (1, 2, 4, 8)})
-            choice = [
-                simulate(bp, net, machine, "pipeline", stages, ranks=ranks and min(ranks, stages), micro_batches=part)
-                for part in parts
-            ]
-            found.append(min(choice, key=lambda p: p.seconds))
-        several = min(workers, net.batch)
-        if several > 1:
-            found.append(simulate(bp, net, machine, "data-parallel", several, ranks=ranks and min(ranks, several)))
-    return found
+    """See :meth:`Rivals.backprops`."""
+    return Rivals(net, machine, ranks).backprops(workers, BP(alpha))
 
 
 def layers_on_workers(
     algorithm: Algorithm, net: Net, machine: Machine, workers: int, ranks: int | None = None
 ) -> Prediction:
-    """PC, Z-IL or iPC with as many workers as there are layers to share out among them."""
-    count = min(workers, net.depth)
-    execution = "layer-parallel" if count > 1 else "serial"
-    return simulate(algorithm, net, machine, execution, count, ranks=ranks and min(ranks, count))
+    """See :meth:`Rivals.layers_on_workers`."""
+    return Rivals(net, machine, ranks).layers_on_workers(algorithm, workers)
 
 
 @dataclass(frozen=True)
@@ -76,10 +205,9 @@ class Comparison:
 def compare(
     net: Net, machine: Machine, workers: int, algorithm: Algorithm | None = None, ranks: int | None = None
 ) -> Comparison:
-    """iPC (or another) on so many workers against every BP on as many."""
-    return Comparison(
-        layers_on_workers(algorithm or IPC(), net, machine, workers, ranks), backprops(net, machine, workers, ranks)
-    )
+    """iPC (or another) on no more than so many workers against every BP on no more."""
+    rivals = Rivals(net, machine, ranks)
+    return Comparison(rivals.layers_on_workers(algorithm or IPC(), workers), rivals.backprops(workers))
 
 
 def sensitivity(

@@ -45,9 +45,11 @@ def _card(machine: Machine, validation: str) -> str:
 # Rows of a results file
 
 
-def context(machine: Machine, validation: str = "", command: Sequence[str] | None = None) -> dict[str, Any]:
+def context(
+    machine: Machine, validation: str = "", command: Sequence[str] | None = None, workers: Sequence[int] = ()
+) -> dict[str, Any]:
     """For the header of a results file. What the file is of is the machine that was predicted, not this host, which
-    stands under ``host``."""
+    stands under ``host``; ``workers``: the numbers of them that were asked for."""
     host = capture(list(command) if command else None)
     card = _card(machine, validation) if validation else None
     return {
@@ -55,6 +57,7 @@ def context(machine: Machine, validation: str = "", command: Sequence[str] | Non
         "cpu_model": f"machine {machine.name}, predicted, {_state(machine)}",
         "cores": machine.workers,
         "note": card,
+        **({"offered": sorted(set(workers))} if workers else {}),
         "machine": machine.name,
         "model": machine.model,
         "calibrated": dict(machine.calibrated) if machine.calibrated else None,

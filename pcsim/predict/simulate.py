@@ -22,7 +22,7 @@ from ..schedule.timeline import UPDATE, Event, Timeline
 from ..schedule.waves import Caches, wave_length
 from .machine import Machine
 from .paths import critical_cycle, waits_by_layer
-from .plans import EXECUTIONS, GRADIENT, Net, Plan, by_rows, data_parallel, layered, pipeline
+from .plans import EXECUTIONS, GRADIENT, Net, Plan, by_rows, data_parallel, layered, pipeline, tasks_of
 from .prices import MOST
 from .timing import SYNCHRONOUS, Timed
 
@@ -63,6 +63,7 @@ class Prediction:
     waits: tuple[tuple[float, int], ...] = ()
     slowest_layer: int | None = None
     micro_batches: int | None = None
+    products: float = 0.0  # seconds of all products of an update, one after the other
 
     @property
     def mark(self) -> str:
@@ -116,7 +117,7 @@ def make_plan(
         raise InputError(f"{workers} workers are more than the {limit} {what}: use at most {limit}")
     if execution in ("serial", "layer-parallel", "batched"):
         return layered(algorithm, net, workers, wave, batched=execution == "batched")
-    graph = algorithm.tasks(L, 3)
+    graph = tasks_of(algorithm, L, 3)
     if execution == "intra-layer":
         return by_rows(net, workers, graph, ranks)
     if execution == "data-parallel":
@@ -164,7 +165,7 @@ def simulate(
         (len(timed.occupied) + timed.collectives) / updates, (timed.message_bytes + timed.collective_bytes) / updates,
         None if math.isnan(work["energy"]) else work["energy"] / updates, shares,
         waits_by_layer(timed, start, finish, period), slowest,
-        min(micro_batches, net.batch) if execution == "pipeline" else None,
+        min(micro_batches, net.batch) if execution == "pipeline" else None, timed.products / updates,
     )  # fmt: skip
 
 

@@ -16,11 +16,9 @@ from ..errors import InputError
 from ..schedule.timeline import Timeline
 from .machine import Machine
 from .plans import ORDERS, Net
-from .rivals import backprops, layers_on_workers
-from .simulate import MICRO_BATCHES, Prediction, simulate, timeline
+from .rivals import EXECUTIONS, Rivals
+from .simulate import MICRO_BATCHES, Prediction, timeline
 from .what_if import FIGURES, with_figure
-
-EXECUTIONS = ("serial", "intra-layer", "pipeline", "data-parallel")  # of BP
 
 # What a factor of latency changes: the ways from worker to worker, whichever the machine has.
 LATENCY = ("hand-over latency", "barrier", "message latency", "message overhead")
@@ -163,41 +161,18 @@ def default_workers(machine: Machine, most: int = 64) -> list[int]:
 
 
 def case(
-    machine: Machine, net: Net, workers: int, how: How | None = None, fewer: Iterable[int] = (), known: Any = None
+    machine: Machine, net: Net, workers: int, how: How | None = None, known: dict[Net, Rivals] | None = None
 ) -> Projection:
     """Predict one net on no more than so many workers: who does better with fewer takes fewer, on both sides.
 
-    Looked at are all of them, one, a node's, and ``fewer``. ``known``: a dictionary of what was predicted before.
+    ``known``: what was predicted before on this machine, in the same way.
     """
     how = how or How()
-    node = machine.sockets * machine.cores if machine.cores else workers
-    counts = sorted({count for count in (1, node, *fewer, workers) if count <= workers})
-    known = {} if known is None else known
-    for count in counts:
-        if (machine.name, net, count) not in known:
-            known[machine.name, net, count] = _on(machine, net, count, how)
-    found = [known[machine.name, net, count] for count in counts]
-    runs = [min(alike, key=lambda run: run.seconds) for alike in zip(*(runs for runs, _ in found), strict=True)]
-    bps: dict[str, Prediction] = {}
-    for bp in (bp for _, several in found for bp in several):
-        if bp.execution not in bps or bp.seconds < bps[bp.execution].seconds:
-            bps[bp.execution] = bp
-    return Projection(net, workers, machine.name, tuple(runs), tuple(bps.values()), how.algorithms, how.executions)
-
-
-def _on(machine: Machine, net: Net, workers: int, how: How) -> tuple[list[Prediction], list[Prediction]]:
-    """Who is held against BP, and every BP, on so many workers."""
-    ranks = how.ranks and min(how.ranks, workers)
-    runs = [layers_on_workers(algorithm, net, machine, workers, ranks) for algorithm in how.algorithms]
-    bps = backprops(net, machine, workers, ranks)
-    if how.micro_batches or how.order != "split":
-        for number, bp in enumerate(bps):
-            if bp.execution == "pipeline":
-                bps[number] = simulate(
-                    BP(), net, machine, "pipeline", bp.workers, ranks=ranks and min(ranks, bp.workers),
-                    micro_batches=how.micro_batches or bp.micro_batches or MICRO_BATCHES, order=how.order,
-                )  # fmt: skip
-    return runs, bps
+    new = Rivals(net, machine, how.ranks, how.micro_batches, how.order)
+    rivals = new if known is None else known.setdefault(net, new)
+    runs = tuple(rivals.layers_on_workers(algorithm, workers) for algorithm in how.algorithms)
+    bps = tuple(rivals.backprops(workers))
+    return Projection(net, workers, machine.name, runs, bps, how.algorithms, how.executions)
 
 
 def sweep(
@@ -218,12 +193,12 @@ def sweep(
     check_workers(machine, workers, how.ranks if how else None)
     machines = {(a, b): with_factors(machine, a, b) for a in latencies for b in bandwidths}
     all_of_them = list(product(batches, depths, widths, latencies, bandwidths, sorted(workers)))
-    known: dict[tuple[float, float], dict] = {factors: {} for factors in machines}
+    known: dict[tuple[float, float], dict[Net, Rivals]] = {factors: {} for factors in machines}
     for number, (batch, depth, width, latency, bandwidth, count) in enumerate(all_of_them):
         on_progress(f"depth {depth}, width {width}, batch {batch}, {count} workers", number, len(all_of_them))
         net = Net((width,) * (depth + 1), batch, item)
         factors = latency, bandwidth
-        found = case(machines[factors], net, count, how, workers, known[factors])
+        found = case(machines[factors], net, count, how, known[factors])
         yield replace(found, latency=latency, bandwidth=bandwidth)
 
 

@@ -95,8 +95,9 @@ class Timed:
         self._count_collectives(first)
         seconds, memory, inside = zip(*self.costs, strict=True)
         self.seconds, self.memory = np.array(seconds)[self.kind], np.array(memory)[self.kind]
+        product = (plan.work & ~VALUE != 0) & (plan.worker >= 0)
+        self.products = float((self.seconds * times)[product].sum())
         if machine.step_overhead and not self.chained:  # of each worker's loop: with its lowest layer's products
-            product = (plan.work & ~VALUE != 0) & (plan.worker >= 0)
             lowest = np.full(plan.workers, np.iinfo(np.int32).max)
             np.minimum.at(lowest, plan.worker[product], plan.layer[product])
             first_of = product & (plan.layer == lowest[plan.worker])

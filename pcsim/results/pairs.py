@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..checks import is_whole
 from ..errors import InputError
 from .comparison import Compared, compared, interval, opposed, unsteady
 from .fields import Row, names_of
@@ -162,9 +163,9 @@ def pairs(
     iPC is represented by the fastest of our fused rows. The denominator is the fastest BP row of the cell
     (``"best-bp"``), BP with execution ``serial`` (``"paper-style"``), one execution of BP by name, the fastest iPC of
     another library (``"peer-ipc"``), or one execution of iPC (``"ipc:pcx"``, ``"ipc:serial-unfused"``). Both sides
-    choose among the same workers: the other may use as many as iPC was given anywhere in the file, or with ``auto``
-    all usable cores, also where iPC did better with fewer. Workers are threads or ranks alike, on both sides. Of
-    several processes each is one value, and neither side is chosen on what is reported
+    choose among the same workers: the other may use as many as the file was made with (by its header, or as iPC has
+    anywhere in it), or with ``auto`` all usable cores, also where iPC did better with fewer. Workers are threads or
+    ranks alike, on both sides. Of several processes each is one value, and neither side is chosen on what is reported
     (:func:`pcsim.results.comparison.opposed`); of several rows of one launch the last good one counts.
 
     A file without iPC, but with one other algorithm beside BP, has ratios of that one.
@@ -263,12 +264,20 @@ def _others(results: Results, denominator: str) -> tuple[str, list[str] | None]:
     return named.get(denominator, ("bp", None))
 
 
+def offered(results: Results) -> list[int]:
+    """The numbers of workers that a file was made with, as its headers say; empty where they do not."""
+    headers = [results.context, *results.resumed]
+    lists = [header["offered"] for header in headers if isinstance(header.get("offered"), list)]
+    return sorted({count for counts in lists for count in counts if is_whole(count)})
+
+
 def _offered(results: Results, kind: str) -> float:
-    """The largest number of workers that our iPC could have had; no limit where there is no iPC."""
+    """The largest number of workers that our iPC could have had, in every cell alike: which other cells are in the file
+    must not matter. No limit where there is no iPC, and no header tells."""
     name = subject(results)
     rows = [r for r in results.rows if r["algorithm"] == name and r["kind"] == kind and r["execution"] in FUSED]
     cores = results.context.get("cores") if any(row.get("auto") for row in rows) else None
-    counts = [row["workers"] for row in rows] + ([cores] if isinstance(cores, int) else [])
+    counts = [row["workers"] for row in rows] + ([cores] if isinstance(cores, int) else []) + offered(results)
     return max(counts, default=float("inf"))
 
 

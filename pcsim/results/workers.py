@@ -8,7 +8,7 @@ from itertools import takewhile
 from ..errors import InputError
 from .fields import Row
 from .files import Results
-from .pairs import FUSED, cells, fastest, merged, within
+from .pairs import FUSED, cells, fastest, merged, offered, within
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,10 @@ def predicted_over_workers(results: Results) -> bool:
 
 
 def _offered(results: Results) -> list[int]:
-    """The numbers of workers that a sweep was asked for, as its command says. A row only says how many were used, which
-    are fewer where more do not help; where there is no command, these have to do."""
+    """The numbers of workers that a sweep was asked for, as its header says, or its command. A row only says how many
+    were used, which are fewer where more do not help; where there is neither, these have to do."""
+    if known := offered(results):
+        return known
     command = results.context.get("command") or (results.context.get("host") or {}).get("command") or []
     if "--workers" in command:
         words = [str(word) for word in command[command.index("--workers") + 1 :]]

@@ -54,3 +54,18 @@ def test_a_peer_that_is_not_installed_is_told(monkeypatch):
     monkeypatch.setattr(who, "available", lambda name: False)
     with pytest.raises(InputError, match="torch is not installed"):
         who.check_baselines(["serial", "torch"])
+
+
+@pytest.mark.parametrize("batch", [1, 16])
+def test_who_competes_for_bp_depends_on_the_most_workers_alone(batch):
+    ladder = ["serial", "intra-layer", "blas", "pipeline", "data-parallel", "numpy"]
+
+    def groups(workers):
+        return who.candidates(Case(32, 8, batch), [BP()], workers, ladder)
+
+    alone = groups([64])
+    assert groups([4, 64]) == groups([1, 6, 33, 64]) == alone
+    assert groups([4]) != alone
+    tried = {c.workers for group in alone for c in group if c.execution == "intra-layer"}
+    assert tried == {2, 4, 8, 16, 32, 64}
+    assert {c.workers for group in groups([6]) for c in group if c.execution == "intra-layer"} == {2, 4, 6}

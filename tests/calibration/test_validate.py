@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pcsim.algorithms import BP, IPC
 from pcsim.bench.case import Case
 from pcsim.bench.contenders import Contender
+from pcsim.calibration import validate
 from pcsim.calibration.validate import Checked, card, contenders, predict, read, summary, table, write
 from pcsim.errors import InputError
 from pcsim.predict.machine_files import load
@@ -86,6 +87,22 @@ def test_best_bp_is_the_fastest_of_each_kind_on_as_many_workers_or_fewer():
     assert found["all"].count == 1  # best-bp is none of its own
     assert card(rows).winners == (1, 1)
     assert card(rows).correlation is None
+
+
+def test_best_bp_of_a_card_is_the_same_whichever_other_workers_were_checked():
+    rows = [
+        row("ipc", "layer-parallel", 3.0, 3.0, workers=4),
+        row("bp", "serial", 4.0, 4.0, workers=1),
+        row("bp", "intra-layer", 2.0, 2.5, workers=4),
+    ]
+    others = [row("bp", "intra-layer", 1.0, 1.0, workers=count) for count in (2, 3, 8)]
+    assert list(validate._pairs([*rows, *others])) == list(validate._pairs(rows))
+
+
+@pytest.mark.parametrize("ranks", [None, 4])
+def test_bp_alone_is_checked_beside_any_number_of_workers(ranks):
+    found = validate.contenders(Case(6, 96), 4, ranks)
+    assert [(c.execution, c.workers, c.ranks) for c in found if c.execution == "serial"] == [("serial", 1, ranks and 1)]
 
 
 def test_a_card_without_pairs_or_rows():
@@ -191,15 +208,15 @@ def test_what_is_no_card_is_refused_in_one_line(tmp_path):
 def test_contenders_of_a_cell_are_predicted_as_they_are_measured():
     one, many = Case(6, 96), Case(6, 96, batch=64)
     assert [(c.algorithm.name, c.execution) for c in contenders(one, 1, None)] == [("ipc", "serial"), ("bp", "serial")]
-    assert [c.execution for c in contenders(one, 2, None)] == ["layer-parallel", "intra-layer"]
-    assert [c.execution for c in contenders(many, 2, None)][2:] == ["pipeline", "data-parallel"]
+    assert [c.execution for c in contenders(one, 2, None)] == ["serial", "layer-parallel", "intra-layer"]
+    assert [c.execution for c in contenders(many, 2, None)][3:] == ["pipeline", "data-parallel"]
     for contender in contenders(many, 2, None):
         found = predict(MACHINE, many, contender)
         assert (found.execution, found.workers, found.seconds > 0) == (contender.execution, 2, True)
         assert found.net.sizes == (96,) * 7 and found.net.batch == 64
     on_ranks = contenders(one, 2, 2)
-    assert [c.ranks for c in on_ranks] == [2, 2]
-    assert predict(load("cluster-ethernet"), one, on_ranks[0]).messages > 0
+    assert [c.ranks for c in on_ranks] == [1, 2, 2]
+    assert predict(load("cluster-ethernet"), one, on_ranks[1]).messages > 0
     assert predict(MACHINE, one, Contender(BP(), "serial", 1)) != predict(MACHINE, one, Contender(IPC(), "serial", 1))
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulated import ALGORITHMS, IDEAL, constant, rooflines, square
+from simulated import ALGORITHMS, IDEAL, cases, constant, rooflines, square
 
 from pcsim.algorithms import BP, IPC, PC, ZIL
 from pcsim.errors import InputError
@@ -107,6 +107,20 @@ def test_twin_a_shifted_event_is_no_valid_order(algorithm):
     assert Timeline([early if e is last else e for e in found.events]).violations(graph)
     product = next(e for e in found.events if e.work != VALUE)
     assert Timeline([e for e in found.events if e is not product]).violations(graph)  # neither may one be missing
+
+
+@some_examples
+@given(cases(most_depth=5), rooflines(nodes=1))
+def test_slices_of_a_predicted_trace_do_not_overlap(case, machine):
+    algorithm, net, execution, workers, options = case
+    options.pop("wave", None)
+    threads = {}
+    for e in timeline(algorithm, net, machine, execution, workers, **options).chrome_trace()["traceEvents"]:
+        if e["ph"] == "X":
+            start = int(e["ts"] * 1000)
+            threads.setdefault(e["tid"], []).append((start, start + int(e["dur"] * 1000)))
+    for slices in map(sorted, threads.values()):
+        assert all(end <= start for (_, end), (start, _) in pairwise(slices))
 
 
 def test_a_chrome_trace_opens(tmp_path):

@@ -121,6 +121,21 @@ def test_bp_may_use_the_workers_that_ipc_was_given_and_no_more():
     assert denominator(serial | {"workers": 8}, two) == ("serial", 8)
 
 
+def test_other_cells_of_a_file_do_not_change_what_bp_may_use():
+    shallow = [
+        row("ipc", "layer-parallel", 2, some(0.5), depth=2),
+        row("bp", depth=2),
+        row("bp", "intra-layer", 16, some(0.7), depth=2),
+    ]
+    deep = [row("ipc", "layer-parallel", 32, some(0.5), depth=32), row("bp", depth=32)]
+
+    def first(rows):
+        return pairs(made(*rows, offered=[4, 64]))[0]
+
+    assert first(shallow) == first([*shallow, *deep])
+    assert first(shallow)["other_workers"] == 16
+
+
 def test_measured_and_predicted_never_pair():
     measured, predicted = row("ipc", seconds=some(0.5)), row("bp", kind="predicted")
     with pytest.raises(InputError, match="no cell"):

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from pcsim import BP, IPC, PC, ZIL, Event, InputError, Network, Timeline
 from pcsim.engines.threads import ThreadsEngine
+from pcsim.schedule import timeline as timeline_of
 from pcsim.schedule.tasks import FULL_COSTS, Kind
 from pcsim.schedule.timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE
 
@@ -434,9 +436,23 @@ def check_chrome_trace(trace, timeline):
         assert (shown["pid"], shown["tid"], shown["cat"]) == (0, event.worker, event.name)
         assert shown["name"] == f"{event.name} {event.layer}"
         assert shown["args"] == {"layer": event.layer, "step": event.step}
-        assert shown["ts"] == pytest.approx((event.start - origin) * 1e6, abs=1e-6)
-        assert shown["dur"] == pytest.approx((event.end - event.start) * 1e6, abs=1e-6)
+        assert shown["ts"] == pytest.approx((event.start - origin) * 1e6, abs=1e-3)
+        assert shown["dur"] == pytest.approx((event.end - event.start) * 1e6, abs=2e-3)
         assert shown["ts"] >= 0
+    check_slices(trace)
+
+
+def check_slices(trace):
+    """As a viewer reads them, in whole nanoseconds: no slice of a thread overlaps the next."""
+    threads = {}
+    for shown in trace["traceEvents"]:
+        if shown["ph"] == "X":
+            start, length = int(shown["ts"] * 1000), int(shown["dur"] * 1000)
+            assert (shown["ts"], shown["dur"]) == pytest.approx((start / 1000, length / 1000), rel=1e-12)
+            threads.setdefault(shown["tid"], []).append((start, start + length))
+    for slices in threads.values():
+        slices.sort()
+        assert all(end <= start for (_, end), (start, _) in pairwise(slices))
 
 
 def test_a_chrome_trace_holds_every_event(tmp_path):
@@ -446,6 +462,30 @@ def test_a_chrome_trace_holds_every_event(tmp_path):
     check_chrome_trace(json.loads(path.read_text()), HAND_MADE)
     HAND_MADE.save_chrome_trace(str(path))  # a second time, by name
     check_chrome_trace(json.loads(path.read_text()), HAND_MADE)
+
+
+@some
+@given(st.lists(st.tuples(st.integers(0, 2), st.floats(0, 1e-5), st.floats(0, 1e-5)), max_size=40), st.floats(0, 1e5))
+def test_slices_of_a_thread_do_not_overlap(work, origin):
+    """Each worker begins when it has ended, or later, and sums of floats are not exact."""
+    now, events = [origin] * 3, []
+    for worker, pause, length in work:
+        start = now[worker] + pause * (pause > 5e-6)
+        now[worker] = start + length
+        events.append(Event(worker, PREDICT, 0, 0, start, start * (1 + 1e-15) + length))
+    check_slices(Timeline(events).chrome_trace())
+
+
+def test_twin_slices_that_really_overlap_are_shown_so():
+    both = Timeline([Event(0, PREDICT, 0, 0, 0.0, 2e-8), Event(0, PREDICT, 1, 0, 1e-8, 3e-8)])
+    with pytest.raises(AssertionError):
+        check_slices(both.chrome_trace())
+
+
+@some
+@given(st.integers(0, 2**52))
+def test_viewers_read_whole_nanoseconds(nanoseconds):
+    assert int(timeline_of._microseconds(nanoseconds) * 1000) == nanoseconds
 
 
 @by_batch
