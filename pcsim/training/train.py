@@ -13,7 +13,7 @@ from ..checks import whole_number
 from ..engines import Engine, blas_threads, make_engine
 from ..engines.limits import resolve_workers
 from ..errors import InputError
-from ..host.mpi import agree, world
+from ..host.mpi import agree, all_to_all, world
 from ..net.network import Network, check_seed
 from ..schedule.timeline import Timeline
 from .data_checks import batch_rows, check_batches, given_data, given_values
@@ -23,14 +23,14 @@ Array = np.ndarray
 
 @dataclass
 class Run:
-    """What a training run leaves.
+    """What a training run leaves, and, as it stands then, what ``on_record`` sees.
 
-    - ``network``: a trained copy; ``values``: x[l] at the end, L + 1 arrays (B, n[l])
+    - ``network``: a trained copy; ``values``: x[l] at the end, L + 1 arrays (B, n[l]); both after ``updates`` updates
     - ``recorded``: how many updates had been made at each record; ``energy``: F before the update that followed;
       ``loss``: ``1/2 sum (mu[L] - y)**2`` of a forward pass over all data; ``recorded_seconds``: training seconds until
       then
     - ``updates``, ``seconds``: totals, without compilation and records
-    - ``final_loss``: after the last update, where losses are recorded
+    - ``final_loss``: after all ``updates``, where losses are recorded
     - ``diverged``: the update by which numbers had ceased to be finite, or None
     - ``timeline``: of the last updates, if traced
     """
@@ -46,6 +46,14 @@ class Run:
     final_loss: float | None = None
     diverged: int | None = None
     timeline: Timeline | None = None
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C while ``train`` was training: ``run`` is the run as it stood when it was last recorded."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.run = run
 
 
 def forward_loss(network: Network, x: Array, y: Array) -> float:
@@ -82,7 +90,8 @@ def train(
     - ``batch_size``: None for full batch; else batches are drawn without replacement in an order given by ``seed``, the
       rest of an epoch that fills no batch left out, and iPC (as whatever has no end of its own) stays on each for
       ``steps_per_batch`` updates
-    - ``record_every``: updates between two records of energy and loss, 0 for none; ``on_record``: called after each
+    - ``record_every``: updates between two records of energy and loss, 0 for none; ``on_record``: called when the
+      updates that follow a record have been made, with the run as it stands then: its net and values are copies
     - ``values``: L + 1 arrays (B, n[l]) to begin from in place of the first forward pass (not BP)
     - ``until_loss``: stop at the first record at or below it
     - ``trace``: keep a timeline of the updates since the last record, so of the whole run with ``record_every=0``
@@ -91,7 +100,8 @@ def train(
       alone), "pipeline" or "data-parallel"
 
     The same call gives the same bits every time, for any number of workers. Raises InputError for arguments that
-    do not fit. A run that diverges ends early, and says so in ``diverged``.
+    do not fit. A run that diverges ends early, and says so in ``diverged``. Ctrl-C raises :class:`Interrupted`, a
+    KeyboardInterrupt whose ``run`` is what there was after the last updates that were made between two records.
 
     >>> net = Network.mlp([2, 8, 1], seed=1)
     >>> from pcsim import IPC
@@ -137,25 +147,41 @@ def train(
     run = Run(network, [])
     # NumPy computes the loss. Its threads would spin for a tenth of a second after each product, on the workers' cores.
     one_thread = nullcontext() if backend == "numpy" else blas_threads(1)
-    with one_thread, np.errstate(all="ignore"):  # divergence is found below, and named
-        net = _Inspector(engine, inputs, targets)
-        _drive(run, engine, net, int(updates), int(record_every), until_loss, trace, on_record)
-    run.network, run.values = engine.network, engine.values
+    looked_at = on_record is not None or backend != "mpi"
+    if backend == "mpi":  # nets are put together by all ranks at once, for any rank that looks at them
+        looked_at = any(all_to_all(world().COMM_WORLD, looked_at))
+    net = _Inspector(engine, inputs, targets, looked_at and record_every > 0)
+    try:
+        with one_thread, np.errstate(all="ignore"):  # divergence is found below, and named
+            _drive(run, engine, net, int(updates), int(record_every), until_loss, trace, on_record)
+    except KeyboardInterrupt:
+        raise Interrupted(run) from None
+    if not net.looked_at:
+        run.network, run.values = engine.network, engine.values
     if backend == "mpi":
         engine.close()  # type: ignore[attr-defined]
     return run
 
 
 class _Inspector:
-    """What is asked of a net between updates; an engine whose layers are on several ranks answers it itself."""
+    """What is asked of a net between updates; an engine whose layers are on several ranks answers it itself.
 
-    def __init__(self, engine: Engine, x: Array, y: Array) -> None:
-        self.engine, self.x, self.y = engine, x, y
-        self.loss = getattr(engine, "loss", self._loss)
+    looked_at: whether anybody looks at net and values before the end.
+    """
+
+    def __init__(self, engine: Engine, x: Array, y: Array, looked_at: bool) -> None:
+        self.engine, self.x, self.y, self.looked_at = engine, x, y, looked_at
         self.finite = getattr(engine, "finite", self._finite)
 
-    def _loss(self) -> float:
-        return forward_loss(self.engine.network, self.x, self.y)
+    def now(self, recorded: bool) -> tuple[tuple[Network, list[Array]] | None, float]:
+        """Copies of net and values, if looked at, and the loss, if recorded."""
+        network = self.engine.network if self.looked_at else None
+        loss = 0.0
+        if recorded and hasattr(self.engine, "loss"):
+            loss = self.engine.loss()
+        elif recorded:
+            loss = forward_loss(network or self.engine.network, self.x, self.y)
+        return (None if network is None else (network, self.engine.values)), loss
 
     def _finite(self) -> bool:
         return all(np.isfinite(w).all() for w in self.engine.network.weights)
@@ -171,11 +197,15 @@ def _drive(
     trace: bool,
     on_record: Callable[[Run], None] | None,
 ) -> None:
+    recorded = record_every > 0
+    _, loss = net.now(recorded)
     while run.updates < updates:
         chunk = min(record_every or updates, updates - run.updates)
-        loss = net.loss() if record_every else 0.0
         seconds, energy = engine.run(chunk, trace=trace)
-        if record_every:
+        copies, after = net.now(recorded)
+        # An interrupt finds a run that is whole: nothing that takes time lies between these lines.
+        run.network, run.values = copies or (run.network, run.values)
+        if recorded:
             run.recorded.append(run.updates)
             run.energy.append(energy)
             run.loss.append(loss)
@@ -186,14 +216,14 @@ def _drive(
             run.timeline = engine.timeline
         if not (math.isfinite(energy) and math.isfinite(loss)):
             run.diverged = run.updates - chunk
-        if on_record and record_every:
+        run.final_loss = after if recorded and run.diverged is None else None
+        if on_record and recorded:
             on_record(run)
         if run.diverged is not None or (until_loss is not None and loss <= until_loss):
             break
-    if record_every and run.diverged is None:
-        run.final_loss = net.loss()
+        loss = after
     # What came after the last record is seen in the weights alone.
     if run.diverged is None and not net.finite():
         run.diverged = run.updates
-        if on_record and record_every:
+        if on_record and recorded:
             on_record(run)
