@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..algorithms import Algorithm
-from ..engines.limits import flop_needed, memory_of_engine
+from ..engines.limits import flop_needed, memory_of_engine, resolve_workers
 from ..errors import InputError
 from ..host.memory import require
 from ..net.network import Network, require_weights
@@ -73,6 +73,20 @@ def curve(plan: Study, run: Run, settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+# What of a row became of its run; all else is how it was made.
+OUTCOME = frozenset(("updates", "smm", "mm", "seconds", "loss", "energy", "whole", "diverged", "interrupted"))
+
+# What of train's arguments makes a curve, and what it is where it is not given.
+_SETTINGS: dict[str, Any] = {
+    "backend": "threads",
+    "batch_size": None,
+    "steps_per_batch": None,
+    "record_every": 1,
+    "until_loss": None,
+    "seed": 0,
+}
+
+
 def curves(
     plans: Sequence[Study],
     data: Dataset,
@@ -86,17 +100,23 @@ def curves(
 ) -> Iterator[dict[str, Any]]:
     """Train every plan that ``done`` does not hold, and yield its curve when it ends.
 
-    settings: batch_size, steps_per_batch, record_every, until_loss, backend and seed of ``train``. A run cut short by
-    Ctrl-C is yielded too, marked ``interrupted``, and the interrupt raised after it.
+    settings: batch_size, steps_per_batch, record_every, until_loss, backend and seed of ``train``. A curve is held if
+    a row of ``done`` has everything that makes it, the data's numbers included. A run cut short by Ctrl-C is yielded
+    too, marked ``interrupted``, and the interrupt raised after it.
     """
-    shared = {**settings, "until_updates": updates, "data": data.name, "samples": len(data.x)}
-    if "seed" in shared:  # the plan's seed is the net's
-        shared["batch_seed"] = shared.pop("seed")
+    shared = {name: settings.get(name, usual) for name, usual in _SETTINGS.items()} | settings
+    shared["batch_seed"] = shared.pop("seed")  # the plan's seed is the net's
+    shared |= {"until_updates": updates, "data": data.name, "samples": len(data.x), "data_digest": data.digest}
     finished = [row for row in done if not row["interrupted"]]
     check_studies(plans, data, settings.get("batch_size"), settings.get("steps_per_batch"))
     for number, plan in enumerate(plans, 1):
-        wanted = {**plan.knobs, **shared}
-        skipped = any(all(row.get(name) == value for name, value in wanted.items()) for row in finished)
+        count = workers
+        if isinstance(workers, int):
+            count = 1 if plan.algorithm.chained else min(workers, len(plan.sizes) - 1)
+        count = resolve_workers(count, plan.algorithm, len(plan.sizes) - 1, shared["backend"])
+        mine = {**shared, "workers": count}
+        wanted = {**plan.knobs, **mine}
+        skipped = any(all(name in row and row[name] == value for name, value in wanted.items()) for row in finished)
         on_start(number, plan, skipped)
         if skipped:
             continue
@@ -108,7 +128,6 @@ def curves(
             if on_record:
                 on_record(run)
 
-        count = min(workers, len(plan.sizes) - 1) if isinstance(workers, int) and not plan.algorithm.chained else 1
         try:
             run = train(
                 net,
@@ -116,15 +135,15 @@ def curves(
                 data.x,
                 data.y,
                 updates=updates,
-                workers="auto" if workers == "auto" else count,
+                workers=count,
                 on_record=record,
                 **settings,
             )
         except KeyboardInterrupt:
             if latest:
-                yield {**curve(plan, latest[0], shared), "interrupted": True}
+                yield {**curve(plan, latest[0], mine), "interrupted": True}
             raise
-        yield curve(plan, run, shared)
+        yield curve(plan, run, mine)
 
 
 def check_studies(
@@ -148,8 +167,7 @@ def check_studies(
 
 def latest(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """One curve for each plan and setting: of a run that was interrupted and made again, the later."""
-    outcome = {"updates", "smm", "mm", "seconds", "loss", "energy", "whole", "diverged", "interrupted"}
-    return list({repr(sorted((k, v) for k, v in row.items() if k not in outcome)): row for row in rows}.values())
+    return list({repr(sorted((k, v) for k, v in row.items() if k not in OUTCOME)): row for row in rows}.values())
 
 
 _KNOBS = ("depth", "optimizer", "alpha", "gamma", "precision", "activation", "batch_size", "steps_per_batch", "seed")

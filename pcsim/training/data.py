@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module, resources
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -52,6 +53,14 @@ class Dataset:
     y: npt.NDArray[np.float32]  # (samples, classes), one-hot unless stored as real-valued targets
     labels: npt.NDArray[np.int64]  # (samples,), the column of the row's largest y
     classes: int
+
+    @cached_property
+    def digest(self) -> str:
+        """Of inputs and targets as they are used: 16 characters that other numbers, or shapes, do not share."""
+        found = hashlib.sha256()
+        for array in (self.x, self.y):
+            found.update(f"{array.shape} {array.dtype.name}\0".encode() + np.ascontiguousarray(array).tobytes())
+        return found.hexdigest()[:16]
 
 
 class _Stored(NamedTuple):
