@@ -13,7 +13,7 @@ import numpy as np
 from ..algorithms import BP, Algorithm, PredictiveCoding
 from ..checks import whole_number
 from ..net.losses import Squared
-from ..net.network import Network
+from ..net.network import Network, with_arrays
 from ..schedule.timeline import Timeline
 from .states import check_state
 
@@ -168,7 +168,7 @@ class NumpyEngine:
 
 
 def _copy(net: Network) -> Network:
-    return net.replace([w.copy() for w in net.weights], net.biases and [b.copy() for b in net.biases])
+    return with_arrays(net, [w.copy() for w in net.weights], net.biases and [b.copy() for b in net.biases])
 
 
 class _Adam:

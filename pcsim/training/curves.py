@@ -13,7 +13,8 @@ from ..algorithms import Algorithm
 from ..engines.limits import flop_needed, memory_of_engine, resolve_workers
 from ..errors import InputError
 from ..host.memory import require
-from ..net.network import Network, require_weights
+from ..net.given import require_weights
+from ..net.network import Network
 from .data import Dataset
 from .data_checks import check_batches
 from .train import Run, train

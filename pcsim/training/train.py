@@ -4,17 +4,19 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..algorithms import Algorithm
-from ..checks import whole_number
+from ..checks import scalar, shown, whole_number
 from ..engines import Engine, blas_threads, make_engine
 from ..engines.limits import resolve_workers
 from ..errors import InputError
 from ..host.mpi import agree, all_to_all, world
-from ..net.network import Network, check_seed
+from ..net.given import check_seed, checked_truth
+from ..net.network import Network
 from ..schedule.timeline import Timeline
 from .data_checks import batch_rows, check_batches, given_data, given_values
 
@@ -110,21 +112,24 @@ def train(
     True
     """
     if not isinstance(network, Network):
-        raise InputError(f"network must be a pcsim.Network, not {network!r:.60}")
+        raise InputError(f"network must be a pcsim.Network, not {shown(network)}")
     if not isinstance(algorithm, Algorithm):
-        raise InputError(f"algorithm must be an Algorithm, e.g. pcsim.IPC(), not {algorithm!r}")
+        raise InputError(f"algorithm must be an Algorithm, e.g. pcsim.IPC(), not {shown(algorithm)}")
     inputs, targets, count = given_data(network, x, y, backend)
-    whole_number("updates", updates)
-    whole_number("record_every", record_every, 0)
+    updates, record_every = whole_number("updates", updates), whole_number("record_every", record_every, 0)
     batch = check_batches(algorithm, network.depth, count, batch_size, steps_per_batch)
-    check_seed(seed)
+    steps_per_batch = None if steps_per_batch is None else whole_number("steps_per_batch", steps_per_batch)
+    seed, trace = check_seed(seed), checked_truth("trace", trace)
     if until_loss is not None:
-        if isinstance(until_loss, bool) or not isinstance(until_loss, int | float) or math.isnan(until_loss):
-            raise InputError(f"until_loss must be a number, not {until_loss!r}")
+        until_loss = scalar(until_loss)
+        if not isinstance(until_loss, Real) or isinstance(until_loss, bool) or math.isnan(until_loss):
+            raise InputError(f"until_loss must be a number, not {shown(until_loss)}")
+        until_loss = float(until_loss)
         if not record_every:
             raise InputError("until_loss needs record_every of at least 1: without records nobody looks at the loss")
-    if values is not None:
-        values = given_values(values, network, batch, algorithm)
+    if on_record is not None and not callable(on_record):
+        raise InputError(f"on_record must be a function of a run, not {shown(on_record)}")
+    given = None if values is None else given_values(values, network, batch, algorithm)
     if execution is not None and (backend == "numpy" or not algorithm.chained):
         raise InputError("execution says how BP shares its work among threads or ranks; nothing else takes one")
     workers = resolve_workers(workers, algorithm, network.depth, backend, execution)
@@ -141,7 +146,7 @@ def train(
         lambda: next(order),
         workers=workers,
         steps_per_batch=steps_per_batch,
-        values=values,
+        values=given,
         **({"execution": execution} if execution else {}),
     )
     run = Run(network, [])
@@ -153,7 +158,7 @@ def train(
     net = _Inspector(engine, inputs, targets, looked_at and record_every > 0)
     try:
         with one_thread, np.errstate(all="ignore"):  # divergence is found below, and named
-            _drive(run, engine, net, int(updates), int(record_every), until_loss, trace, on_record)
+            _drive(run, engine, net, updates, record_every, until_loss, trace, on_record)
     except KeyboardInterrupt:
         raise Interrupted(run) from None
     if not net.looked_at:

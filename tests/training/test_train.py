@@ -559,13 +559,6 @@ def test_divergence_ends_the_run_and_is_named(algorithm, backend, every):
 
 
 @by_backend
-def test_values_that_are_not_finite_are_divergence_at_the_start(backend):
-    net, x, y = problem()
-    values = [np.full((7, n), np.nan) for n in net.sizes]
-    assert train(net, IPC(), x, y, updates=9, backend=backend, values=values).diverged == 0
-
-
-@by_backend
 @pytest.mark.parametrize("every", [0, 400])
 def test_divergence_since_the_last_record_is_named_too(backend, every):
     net, x, y = problem(sizes=(4, 6, 3))
