@@ -101,9 +101,12 @@ def train(
     - ``execution``: how BP shares its work among threads or ranks: "serial" (default), "intra-layer", "blas" (threads
       alone), "pipeline" or "data-parallel"
 
-    The same call gives the same bits every time, for any number of workers. Raises InputError for arguments that
-    do not fit. A run that diverges ends early, and says so in ``diverged``. Ctrl-C raises :class:`Interrupted`, a
-    KeyboardInterrupt whose ``run`` is what there was after the last updates that were made between two records.
+    The same call gives the same bits every time, and PC, Z-IL and iPC, and BP's "pipeline", for any number of workers,
+    since one of them forms each of a layer's sums, in one order; BP's "intra-layer", "data-parallel" and "blas" split
+    sums, and between numbers of workers, as between executions and backends, results differ by rounding. Raises
+    InputError for arguments that do not fit. A run that diverges ends early, and says so in ``diverged``. Ctrl-C raises
+    :class:`Interrupted`, a KeyboardInterrupt whose ``run`` is what there was after the last updates that were made
+    between two records.
 
     >>> net = Network.mlp([2, 8, 1], seed=1)
     >>> from pcsim import IPC

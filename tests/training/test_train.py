@@ -558,6 +558,40 @@ def test_divergence_ends_the_run_and_is_named(algorithm, backend, every):
     assert np.isfinite(run.loss[:-1]).all()
 
 
+SPLIT = [(BP(0.1), execution) for execution in ("serial", "intra-layer", "blas", "data-parallel", "pipeline")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [1.0, 1e10, 1e18, 1e20, 1e30, 1e38])
+@pytest.mark.parametrize(
+    ("algorithm", "execution"),
+    [*((a, None) for a in ALL[1:]), (IPC(0.01, 0.2, precision=3.0), None), *SPLIT],
+    ids=lambda a: getattr(a, "name", str(a)),
+)
+def test_large_errors_are_the_same_on_every_backend(algorithm, execution, size):
+    """Squares of float32 end at 3.4e38, and a sum of squares is of float64: not where numbers are merely large."""
+    net, x, y = problem(sizes=(4, 6, 3), rows=8)
+    net = Network(net.weights, "identity")
+    options = {"updates": 12, "record_every": 1}
+    oracle = train(net, algorithm, x, size * y, backend="numpy", **options)
+    for workers in (1,) if execution == "serial" else (1, 2):
+        run = train(net, algorithm, x, size * y, workers=workers, execution=execution, **options)
+        assert run.diverged == oracle.diverged
+        assert run.recorded == oracle.recorded
+        np.testing.assert_allclose(run.energy, oracle.energy, rtol=1e-3)
+        np.testing.assert_allclose(run.loss, oracle.loss, rtol=1e-3)
+    assert math.isfinite(oracle.energy[0])
+
+
+@by_backend
+def test_one_large_error_is_no_divergence(backend):
+    run = train(Network([[[1.0]]]).replace([np.ones((1, 1), "f4")], None), BP(0.1), [[1.0]], [[1e20]], updates=60,
+                backend=backend)  # fmt: skip
+    assert run.diverged is None
+    assert run.energy[0] == pytest.approx(5e39, rel=1e-6)
+    assert run.loss[-1] < 1e-4 * run.loss[0]
+
+
 @by_backend
 @pytest.mark.parametrize("every", [0, 400])
 def test_divergence_since_the_last_record_is_named_too(backend, every):
