@@ -69,7 +69,9 @@ def run_train(arguments: argparse.Namespace) -> int:
     except BrokenPipeError:  # whoever reads what goes to standard output has enough
         raise
     except (InputError, OSError) as error:  # a full disk, for example
-        if not rows:
+        if not (writer.written if writer else rows):
+            if writer:
+                writer.undo()
             raise
         say(f"pcsim train: {in_a_line(error)}; {kept(arguments.out, True)}")
         return CHECK_FAILED
@@ -87,7 +89,13 @@ def run_train(arguments: argparse.Namespace) -> int:
         from ..results.origin import machine
 
         caption = f"{curves.conditions(rows)}; {machine(context)}"
-        save(learning_figure(curves.for_figure(rows), arguments.title, caption, look), arguments.figure)
+        try:
+            save(learning_figure(curves.for_figure(rows), arguments.title, caption, look), arguments.figure)
+        except (InputError, OSError) as error:
+            if not arguments.out or isinstance(error, BrokenPipeError):
+                raise
+            say(f"pcsim train: {in_a_line(error)}; {kept(arguments.out, True)}")
+            return CHECK_FAILED
         with beside(arguments.out, arguments.figure):
             print(f"figure: {target(arguments.figure)}")
     return 0

@@ -13,7 +13,7 @@ from ..algorithms import Algorithm
 from ..engines.limits import flop_needed, memory_of_engine, resolve_workers
 from ..errors import InputError
 from ..host.memory import require
-from ..net.given import require_weights
+from ..net.given import check_seed, require_weights
 from ..net.network import Network
 from .data import Dataset
 from .data_checks import check_batches
@@ -154,6 +154,7 @@ def check_studies(
     rule; else the flop that an update of each takes, roughly and all together."""
     flop = 0.0
     for plan in plans:
+        check_seed(plan.seed)
         if plan.sizes[0] != data.x.shape[1] or plan.sizes[-1] != data.y.shape[1]:
             raise InputError(
                 f"sizes {list(plan.sizes)} do not fit {data.name}: {data.x.shape[1]} inputs, {data.y.shape[1]} outputs"
