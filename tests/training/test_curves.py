@@ -397,9 +397,15 @@ def test_a_figure_shows_loss_per_sample_and_tells_depths_apart():
     rows = made([Study(BP(0.01), SIZES), Study(IPC(0.01), (4, 5, 3))])
     shown = learning.for_figure(rows)
     assert [row["label"] for row in shown] == ["BP, depth 3", "iPC, depth 2"]
-    assert [row["loss"] for row in shown] == [[loss / 8 for loss in row["loss"]] for row in rows]
+    for one, row in zip(shown, rows, strict=True):  # and the loss after the last update
+        assert one["loss"] == [loss / 8 for loss in (*row["loss"], row["whole"]["loss"])]
+        for axis in ("updates", "smm", "mm", "seconds"):
+            assert one[axis] == [*row[axis], row["whole"][axis]]
+            assert one[axis] == sorted(set(one[axis]))
     assert learning.for_figure(rows[:1])[0]["label"] == "BP"
-    assert learning.for_figure([{**rows[0], "loss": [4.0, None]}])[0]["loss"] == [0.5, None]
+    (lost,) = learning.for_figure(made([diverging()], updates=200))
+    assert lost["updates"][-1] == lost["diverged"]  # of a diverged run there is no loss after it
+    assert learning.for_figure([{**rows[0], "loss": [4.0, None], "whole": None}])[0]["loss"] == [0.5, None]
 
 
 def test_strokes_and_conditions_tell_settings_apart():
@@ -415,3 +421,69 @@ def test_strokes_and_conditions_tell_settings_apart():
     for known in ("8 samples", "full batch", "4 inputs", "tanh", "optimiser sgd", "gamma 0.5"):
         assert known in words
     assert "batch 4" in learning.conditions([row | {"batch_size": 4} for row in rows])
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: ", ".join(change))
+def test_whatever_differs_stands_in_the_label_and_in_the_line(monkeypatch, change):
+    plain = {"plan": SAME, "data": DATA, "backend": "threads", "workers": 1, "batch_size": 4, "steps_per_batch": 2}
+    monkeypatch.setattr(learning, "train", lambda *_, workers, on_record, **o: train(*_, **{**o, "backend": "numpy"}))
+    change = {"backend": "numpy"} if change.get("backend") else change
+    rows = []
+    for options in (plain, {**plain, **change}):
+        plan = options.pop("plan")
+        rows += made([plan], **options)
+    shown = learning.for_figure(learning.latest(rows))
+    assert len({row["label"] for row in shown}) == 2
+    assert len({row["stroke"] for row in shown}) == 2 or shown[0]["algorithm"] != shown[1]["algorithm"]
+    apart = ("algorithm", "depth", "optimizer", "alpha")
+    assert len({tuple(line[name] for name in apart) for line in lines_of(table(rows))}) == 2
+
+
+def test_many_runs_of_one_algorithm_are_told_apart():
+    settings = [{}, {"hidden": 6}, {"activation": "relu"}, {"seed": 1}, {"batch": 4}, {"data": dataset(seed=3)}]
+    rows = []
+    for setting in settings:
+        plan = Study(
+            BP(0.01), (4, setting.get("hidden", 5), 3), setting.get("activation", "tanh"), setting.get("seed", 0)
+        )
+        rows += made([plan], setting.get("data", DATA), batch_size=setting.get("batch"))
+    shown = learning.for_figure(rows)
+    assert len({row["label"] for row in shown}) == len({row["stroke"] for row in shown}) == len(rows)
+    assert shown[0]["label"] == f"BP, hidden 5, tanh, data {DATA.digest[:6]}, full batch, seed 0"
+    assert len({line["algorithm"] for line in lines_of(table(rows))}) == len(rows)
+    assert [row["label"] for row in learning.for_figure([{**rows[0], "momentum": m} for m in (0, 0.5)])] == [
+        "BP, momentum 0",
+        "BP, momentum 0.5",
+    ]
+    assert [row["label"] for row in learning.for_figure([rows[0], rows[0], rows[0]])] == [
+        "BP",
+        "BP, run 2",
+        "BP, run 3",
+    ]
+
+
+def test_what_differs_with_the_algorithm_alone_is_not_said():
+    rows = made([Study(algorithm, SIZES) for algorithm in ALL], workers=2, backend="numpy")
+    rows = [{**row, "workers": 1 if row["algorithm"] == "bp" else 2} for row in rows]
+    assert [row["label"] for row in learning.for_figure(rows)] == ["BP", "PC T=4", "Z-IL", "iPC"]
+
+
+def test_the_last_update_counts():
+    plan = Study(IPC(0.05), SIZES)
+    (whole,) = made([plan], updates=30)
+    aim = whole["loss"][10]
+    (row,) = made([plan], updates=10, until_loss=aim)
+    assert min(row["loss"]) > aim >= row["whole"]["loss"]
+    (line,) = lines_of(table([row], until_loss=aim / 8))
+    assert (line["ending"], line["updates"]) == (f"loss {aim / 8:g} reached", "10")
+    assert line["lowest"] == f"{row['whole']['loss'] / 8:.4g}"
+    (line,) = lines_of(table([row], until_loss=0.999 * row["whole"]["loss"] / 8))  # twin: one that it has not reached
+    assert line["ending"].endswith("not reached")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_nothing_is_advised_that_is_so_already(optimizer):
+    rows = made([Study(BP(1e20, optimizer), SIZES, "identity")], updates=200)
+    (line,) = lines_of(table(rows))
+    assert line["ending"].startswith("diverged at update ")
+    assert line["ending"].endswith("try a smaller alpha, or adam" if optimizer == "sgd" else "try a smaller alpha")
