@@ -4,8 +4,8 @@ What Fig. 2 (right) of Salvatori et al. 2022 shows, with every knob in the open:
 rate, precision, gamma and start, and a run that diverges is part of it.
 """
 
-import itertools
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -232,18 +232,19 @@ def _grouped(rows: Iterable[dict[str, Any]], *names: str) -> list[list[dict[str,
     return list(groups.values())
 
 
-def _labels(rows: Sequence[dict[str, Any]], fields: Sequence[str]) -> list[str]:
-    """The rows' names with what is in those of the fields that each has; a number where they are alike even so, as
-    those of another version of pcsim may be, which wrote other fields."""
-    found: list[str] = []
+def _labels(rows: Sequence[dict[str, Any]], fields: Sequence[str], beside: Sequence[str] = ()) -> list[str]:
+    """The rows' names with what is in those of the fields that each has, but for those ``beside`` the names; a number
+    where rows are alike even so, as those of another version of pcsim may be, which wrote other fields."""
+
+    def words(row: dict[str, Any], names: Iterable[str]) -> list[str]:
+        return [_WORDS[name](row) if name in _WORDS else f"{name} {row[name]}" for name in names if name in row]
+
+    met: Counter[str] = Counter()
+    found = []
     for row in rows:
-        words = [_WORDS[name](row) if name in _WORDS else f"{name} {row[name]}" for name in fields if name in row]
-        label = plain = ", ".join([row["label"], *words])
-        for number in itertools.count(2):
-            if label not in found:
-                break
-            label = f"{plain}, run {number}"
-        found.append(label)
+        met[key := repr([row["label"], words(row, fields)])] += 1
+        number = [f"run {met[key]}"] if met[key] > 1 else []
+        found.append(", ".join([row["label"], *words(row, (n for n in fields if n not in beside)), *number]))
     return found
 
 
@@ -312,7 +313,7 @@ def table(rows: Sequence[dict[str, Any]], until_loss: float | None = None) -> st
     ]
     lines = []
     # Depth, optimiser and rate have columns of their own.
-    labels = _labels(rows, [name for name in _differing(rows) if name not in ("depth", "optimizer", "alpha")])
+    labels = _labels(rows, _differing(rows), beside=("depth", "optimizer", "alpha"))
     for row, label in zip(rows, labels, strict=True):
         losses = [math.nan if loss is None else loss / row["samples"] for loss in row["loss"]]
         finite = [loss for loss in losses if math.isfinite(loss)]

@@ -462,6 +462,12 @@ def test_many_runs_of_one_algorithm_are_told_apart():
     ]
 
 
+def test_what_has_a_column_of_its_own_is_not_said_twice():
+    rows = made([Study(BP(alpha, optimizer), sizes) for alpha in (0.01, 0.02) for optimizer in ("sgd", "adam")
+                 for sizes in (SIZES, (4, 5, 3))], updates=2)  # fmt: skip
+    assert [line["algorithm"] for line in lines_of(table(rows))] == ["BP"] * 8
+
+
 def test_what_differs_with_the_algorithm_alone_is_not_said():
     rows = made([Study(algorithm, SIZES) for algorithm in ALL], workers=2, backend="numpy")
     rows = [{**row, "workers": 1 if row["algorithm"] == "bp" else 2} for row in rows]
