@@ -19,7 +19,7 @@ from .net.network import Network
 from .results.frames import load
 from .schedule.tasks import TaskGraph
 from .schedule.timeline import Event, Timeline
-from .training.train import Run, train
+from .training.train import Interrupted, Run, train
 from .version import __version__
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Calendar",
     "Event",
     "InputError",
+    "Interrupted",
     "Network",
     "PredictiveCoding",
     "Run",

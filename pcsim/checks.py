@@ -10,21 +10,37 @@ import reprlib
 from collections.abc import Callable
 from typing import Any, TypeGuard
 
+import numpy as np
+
 from .errors import InputError
 
 Rule = tuple[str, Callable[[Any], bool]]
 
 
+def scalar(value: Any) -> Any:
+    """What a NumPy array without dimensions holds; anything else as it is, as is what is masked."""
+    plain = isinstance(value, np.ndarray) and value.ndim == 0 and not np.ma.is_masked(value)
+    return value[()] if plain else value
+
+
+def is_truth(value: Any) -> bool:
+    """Whether ``value`` is True or False, Python's or NumPy's."""
+    return isinstance(scalar(value), bool | np.bool_)
+
+
 def is_whole(value: Any, least: int = 1) -> TypeGuard[int]:
-    """Whether ``value`` is a whole number (Python's or NumPy's) of at least ``least``; True and False are not."""
+    """Whether ``value`` is a whole number (Python's or NumPy's, also without dimensions) of at least ``least``; True
+    and False are not, nor is what is masked."""
+    value = scalar(value)
     try:
-        return not isinstance(value, bool) and operator.index(value) >= least
+        return not isinstance(value, bool | np.ndarray) and operator.index(value) >= least
     except TypeError:
         return False
 
 
 def is_number(value: Any) -> bool:
-    """Whether ``value`` is a finite number (Python's or NumPy's); True and False are not."""
+    """Whether ``value`` is a finite number (Python's or NumPy's, also without dimensions); True and False are not."""
+    value = scalar(value)
     try:
         return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(float(value))
     except OverflowError:  # an integer beyond what a float holds
@@ -32,9 +48,9 @@ def is_number(value: Any) -> bool:
 
 
 def shown(value: Any) -> str:
-    """``value`` for a message: cut where it is long, as Python refuses to write numbers of thousands of digits."""
+    """``value`` for a message: in one line, cut where it is long; Python refuses to write thousands of digits."""
     try:
-        return reprlib.repr(value)
+        return " ".join(reprlib.repr(value).split())
     except ValueError:
         return f"a number of {value.bit_length()} bits"
 
@@ -48,7 +64,7 @@ def whole_number(name: str, value: Any, least: int = 1) -> int:
 
 def positive_number(name: str, value: Any) -> float:
     """``value`` as Python's number if it is a finite number above 0; else InputError."""
-    if not is_number(value) or value <= 0:
+    if not is_number(value) or not float(value) > 0:
         raise InputError(f"{name} must be a finite number above 0, not {shown(value)}")
     return value if isinstance(value, int) else float(value)
 

@@ -64,6 +64,24 @@ def check_streams(paths: Iterable[str | None]) -> None:
         raise InputError(f"only one file can be {STREAM}: name the others")
 
 
+def check_place(path: str | os.PathLike[str]) -> None:
+    """InputError at once where a file, which may be there already, could not be written later."""
+    if is_stream(path):
+        return
+    try:
+        taken, parent = Path(path), Path(path).parent
+        if taken.is_dir():
+            raise InputError(f"{path}: is a folder; give the name of a file")
+        if not taken.exists() and not parent.is_dir():
+            raise InputError(f"{path}: cannot be written (no such folder); give another place")
+        if not os.access(taken if taken.exists() else parent, os.W_OK):
+            raise InputError(f"{path}: cannot be written (no permission); give another place")
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: cannot be written ({why(error)}); give another place") from None
+
+
 def read_bytes(path: str | os.PathLike[str], made_by: str = "bench") -> Unpacked:
     """What an ordinary file or standard input holds, unpacked; nothing if there is no such file. InputError where it
     cannot be read, is not an ordinary file, or would fill the memory."""

@@ -1,6 +1,6 @@
 """Elementwise work on one layer's vectors: copies, differences, sums."""
 
-from numba import njit
+from numba import float64, njit
 
 from ..machine.simd import lanes, load, multiply_add, pointer, splat, store
 
@@ -21,12 +21,14 @@ def copy_part(p, at, count, out):
 
 @njit(nogil=True, cache=True)
 def squares(s, l, first, rows, e, slot):
-    """The sum of ``e[l]**2`` over the batch and units ``first … first + rows - 1``, in one fixed order."""
+    """The sum of ``e[l]**2`` over the batch and units ``first … first + rows - 1``, in one fixed order and in float64,
+    as squares of float32 overflow from 2e19 on."""
     total = 0.0
     for row in range(s.batch):
         at = slot + s.value_at[l] + row * s.padded[l] + first
         for j in range(at, at + rows):
-            total += e[j] * e[j]
+            wide = float64(e[j])
+            total += wide * wide
     return total
 
 

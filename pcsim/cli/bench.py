@@ -1,6 +1,7 @@
 """The verb ``bench``."""
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -93,12 +94,14 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
     warn_of_time("bench", plan.seconds())
     if arguments.trace == "" and (not arguments.out or is_stream(arguments.out)):
         raise InputError("--trace requires a folder, or a file as --out to make one beside it")
-    folder = None
-    if arguments.trace is not None:
-        folder = traces.trace_folder(arguments.trace or str(Path(arguments.out).with_suffix("")) + "-traces")
-    failed, rows, writer = False, [], None
     if arguments.out:
         check_target(arguments.out, arguments.resume)
+    folder, made = None, False
+    if arguments.trace is not None:
+        name = arguments.trace or str(Path(arguments.out).with_suffix("")) + "-traces"
+        made = not Path(name).exists()
+        folder = traces.trace_folder(name)
+    failed, rows, writer = False, [], None
     try:
         with Display("bench") as display:
             display.note("measuring the ceilings of this machine")
@@ -131,7 +134,12 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
     except BrokenPipeError:  # whoever reads what goes to standard output has enough
         raise
     except (InputError, OSError) as error:  # a full disk, for example
-        if not rows or crew:
+        if crew or not (writer.written if writer else rows):
+            if writer:
+                writer.undo()
+            if folder and made:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
             raise
         say(f"pcsim bench: {in_a_line(error)}; {kept(arguments.out, True)}")
         return CHECK_FAILED

@@ -141,6 +141,8 @@ def _check(arguments: argparse.Namespace, crew: Any) -> int:
         raise InputError(
             f"--workers: {counts[-1]} are more than the {here} {'ranks that were started' if crew else 'usable cores'}"
         )
+    if max(arguments.depths) < counts[0]:
+        raise InputError(f"no cell has as many layers as the {counts[0]} workers: give greater --depths")
     if not arguments.resume:
         check_new(arguments.out)
     try:

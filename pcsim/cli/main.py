@@ -164,9 +164,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = verbs.add_parser("train", help="train on data and record loss against updates, MMs, SMMs and seconds")
     train.add_argument("--data", default="fashion-mnist", metavar="NAME|PATH", help="default fashion-mnist (a subset)")
-    train.add_argument(
-        "--samples", type=whole_number, default=250, metavar="N", help="use the first N samples (default 250)"
-    )
+    train.add_argument("--samples", type=whole_number, metavar="N", help="use the first N samples (default: up to 250)")
     add_algorithms(train, "bp", "pc", "ipc")
     train.add_argument("--depths", type=whole_number, nargs="+", metavar="L", help="depths of the nets (default 3)")
     train.add_argument(

@@ -13,7 +13,7 @@ from typing import Any
 from ..algorithms import Algorithm
 from ..algorithms.registry import names
 from ..errors import InputError
-from ..streams import check_streams, target
+from ..streams import check_place, check_streams, target
 from .calibration import run_calibrate, run_validate
 from .words import (
     add_look,
@@ -230,6 +230,8 @@ def _simulate(arguments: argparse.Namespace) -> int:
     for path in (arguments.gantt, arguments.figure):
         if path:
             style.check_suffix(path)
+    if arguments.trace:
+        check_place(arguments.trace)
     if arguments.out:
         files.check_target(arguments.out)
         if factors != [[1.0], [1.0]]:

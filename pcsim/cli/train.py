@@ -8,6 +8,8 @@ from ..streams import check_streams, target
 from .bench import kept
 from .words import CHECK_FAILED, INTERRUPTED, algorithms_of, beside, in_a_line, look_of, say, warn_of_time
 
+USUAL_SAMPLES = 250  # where there are as many
+
 SLOW = 2e10  # flop/s of one core on a batch: a guess, for a warning
 
 
@@ -24,7 +26,7 @@ def run_train(arguments: argparse.Namespace) -> int:
     look = look_of(arguments, "figure")
     if arguments.sizes and arguments.depths:
         raise InputError("give either --sizes or --depths, not both")
-    data = load(arguments.data, samples=arguments.samples)
+    data = load(arguments.data, samples=arguments.samples, at_most=USUAL_SAMPLES)
     inputs, outputs = data.x.shape[1], data.y.shape[1]
     hidden = [arguments.sizes] if arguments.sizes else [[arguments.hidden] * (L - 1) for L in arguments.depths or [3]]
     plans = [
@@ -69,7 +71,9 @@ def run_train(arguments: argparse.Namespace) -> int:
     except BrokenPipeError:  # whoever reads what goes to standard output has enough
         raise
     except (InputError, OSError) as error:  # a full disk, for example
-        if not rows:
+        if not (writer.written if writer else rows):
+            if writer:
+                writer.undo()
             raise
         say(f"pcsim train: {in_a_line(error)}; {kept(arguments.out, True)}")
         return CHECK_FAILED
@@ -87,7 +91,13 @@ def run_train(arguments: argparse.Namespace) -> int:
         from ..results.origin import machine
 
         caption = f"{curves.conditions(rows)}; {machine(context)}"
-        save(learning_figure(curves.for_figure(rows), arguments.title, caption, look), arguments.figure)
+        try:
+            save(learning_figure(curves.for_figure(rows), arguments.title, caption, look), arguments.figure)
+        except (InputError, OSError) as error:
+            if not arguments.out or isinstance(error, BrokenPipeError):
+                raise
+            say(f"pcsim train: {in_a_line(error)}; {kept(arguments.out, True)}")
+            return CHECK_FAILED
         with beside(arguments.out, arguments.figure):
             print(f"figure: {target(arguments.figure)}")
     return 0

@@ -5,7 +5,6 @@ Nothing slow is imported here, and no verb is known.
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -18,7 +17,7 @@ from ..checks import is_number, is_whole
 from ..errors import InputError
 from ..host import mpi
 from ..net.activations import ACTIVATIONS
-from ..streams import is_packed, is_stream, packed, write_out
+from ..streams import check_place, is_packed, is_stream, packed, write_out
 
 CHECK_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -274,6 +273,4 @@ def check_new(path: str | None, suffixes: tuple[str, ...] = ()) -> None:
         raise InputError(f"{path}: exists already; give another name")
     if suffixes and target.suffix.lower() not in suffixes:
         raise InputError(f"{path}: end the name in {' or '.join(suffixes)}")
-    if not os.access(target.parent, os.W_OK):
-        why = "no permission" if target.parent.is_dir() else "no such folder"
-        raise InputError(f"{path}: cannot be written ({why}); give another place")
+    check_place(path)

@@ -17,7 +17,7 @@ from ..checks import whole_number
 from ..host.threads import in_threads
 from ..kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
 from ..kernels.machine.sync import make_flags
-from ..net.network import Network
+from ..net.network import Network, with_arrays
 from ..schedule.calendar import Calendar
 from ..schedule.timeline import Event, Timeline
 from ..schedule.waves import wave_length
@@ -172,7 +172,7 @@ class CompiledEngine:
     def gather(self, everywhere: bool = True) -> Network | None:
         """The net as it stands, a copy; of several processes on the first, or ``everywhere``."""
         weights, biases = self._gathered(self.arrays[0].parameters, everywhere)
-        return None if weights is None else self.original.replace(weights, biases or None)
+        return None if weights is None else with_arrays(self.original, weights, biases or None)
 
     def gather_values(self, everywhere: bool = True) -> list[Array] | None:
         """Values of all layers, a copy; of several processes on the first, or ``everywhere``."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ..algorithms import BP, Algorithm
 from ..algorithms.backprop import BP_EXECUTIONS
-from ..checks import is_whole
+from ..checks import is_whole, shown
 from ..errors import InputError
 from ..host.context import usable_cores
 
@@ -60,12 +60,13 @@ def resolve_workers(
     """
     serial = isinstance(algorithm, BP) and execution in (None, "serial")
     limit = 1 if serial or backend == "numpy" else depth
-    if workers == "auto" and backend == "mpi":
+    auto = isinstance(workers, str) and workers == "auto"
+    if auto and backend == "mpi":
         return 1  # of each rank: who starts ranks says with that how many workers there are
-    if workers == "auto":
+    if auto:
         return min(limit, len(usable_cores()))
-    if not is_whole(workers):
-        raise InputError(f'workers must be a whole number of at least 1, or "auto", not {workers!r}')
+    if isinstance(workers, str) or not is_whole(workers):
+        raise InputError(f'workers must be a whole number of at least 1, or "auto", not {shown(workers)}')
     if backend == "numpy":
         return 1
     if backend == "mpi":

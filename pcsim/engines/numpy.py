@@ -13,7 +13,7 @@ import numpy as np
 from ..algorithms import BP, Algorithm, PredictiveCoding
 from ..checks import whole_number
 from ..net.losses import Squared
-from ..net.network import Network
+from ..net.network import Network, with_arrays
 from ..schedule.timeline import Timeline
 from .states import check_state
 
@@ -39,12 +39,10 @@ class NumpyEngine:
         steps_per_batch: int | None = None,
         values: list[Array] | None = None,
     ) -> None:
-        self.net = network.replace(
-            [w.copy() for w in network.weights], network.biases and [b.copy() for b in network.biases]
-        )
+        self.net = _copy(network)
         self.algorithm, self.x, self.y, self.batches = algorithm, x, y, batches
         self.timeline: Timeline | None = None
-        self.values: list[Array] = values or []
+        self.x_t: list[Array] = values or []
         self.given = values is not None
         self.t = self.number = self.begun = 0  # step of the cycle; weight updates made; batches begun
         self.adam = [_Adam(p) for p in self._parameters()] if algorithm.optimizer == "adam" else None
@@ -56,8 +54,13 @@ class NumpyEngine:
 
     @property
     def network(self) -> Network:
-        """The net as it stands; its arrays are the engine's own."""
-        return self.net
+        """The net as it stands, a copy."""
+        return _copy(self.net)
+
+    @property
+    def values(self) -> list[Array]:
+        """Values of all layers, a copy: L + 1 arrays (B, n[l]); for BP the last forward pass."""
+        return [x.copy() for x in self.x_t]
 
     def _next_rows(self) -> Array:
         self.begun += 1
@@ -69,7 +72,7 @@ class NumpyEngine:
         return {
             "weights": [w.copy() for w in net.weights],
             "biases": net.biases and [b.copy() for b in net.biases],
-            "values": [x.copy() for x in self.values],
+            "values": self.values,
             "mean": [part.mean.copy() for part in adam],
             "square": [part.square.copy() for part in adam],
             "step": self.t,
@@ -85,7 +88,7 @@ class NumpyEngine:
         check_state(state, self.net, self.algorithm, calendar, None, self.begun)
         for mine, its in zip(self._parameters(), [*state["weights"], *(state["biases"] or [])], strict=True):
             mine[...] = its
-        self.values = [x.copy() for x in state["values"]]
+        self.x_t = [x.copy() for x in state["values"]]
         for part, mean, square in zip(self.adam or [], state["mean"], state["square"], strict=True):
             part.mean, part.square = mean.copy(), square.copy()
         while self.begun < state["batches"]:
@@ -113,7 +116,7 @@ class NumpyEngine:
         self.number += 1
         for l, e in zip(reversed(range(L)), errors, strict=True):
             self._update(l, x[l], e, alpha, self.number)
-        self.values = x
+        self.x_t = x
         return net.loss.energy(errors[0])
 
     def _predictive_coding(self) -> float:
@@ -133,10 +136,10 @@ class NumpyEngine:
         if t == 0:
             rows = self._next_rows()
             if not self.given:
-                self.values = net.forward(self.x[rows])
-            self.values = [self.x[rows], *(v.astype(net.dtype) for v in self.values[1:L]), self.y[rows]]
+                self.x_t = net.forward(self.x[rows])
+            self.x_t = [self.x[rows], *(v.astype(net.dtype) for v in self.x_t[1:L]), self.y[rows]]
             self.given = False
-        x = self.values
+        x = self.x_t
         pi = [1.0] * L + [algorithm.precision]
 
         # The joint schedule: everything below is computed from (x_t, W_t), and only then put in place.
@@ -152,7 +155,7 @@ class NumpyEngine:
             energy = sum(Squared().energy(e[l], pi[l]) for l in range(1, L)) + net.loss.energy(e[L], pi[L])
         for l in stage.update:  # Eq. 7
             self._update(l, x[l], pi[l + 1] * e[l + 1], algorithm.alpha, self.number + 1)
-        self.values = new
+        self.x_t = new
         self.t = 0 if t + 1 == calendar.cycle else t + 1
         return energy, stage.completes
 
@@ -162,6 +165,10 @@ class NumpyEngine:
             if ascent is not None:
                 step = self.adam[position].step(ascent, alpha, number) if self.adam else alpha * ascent
                 self._parameters()[position] += step.astype(self.net.dtype, copy=False)
+
+
+def _copy(net: Network) -> Network:
+    return with_arrays(net, [w.copy() for w in net.weights], net.biases and [b.copy() for b in net.biases])
 
 
 class _Adam:

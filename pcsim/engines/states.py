@@ -59,7 +59,7 @@ def _listed(name: str, value: Any) -> list[Any]:
 
 
 def _array(name: str, value: Any) -> np.ndarray:
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu" or not value.ndim:
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu" or not value.ndim or np.ma.is_masked(value):
         raise InputError(f"{name} of a state must be an array of real numbers, not {shown(value)}")
     return value
 

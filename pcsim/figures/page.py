@@ -56,7 +56,7 @@ class Page:
         ]
         self._marks: list[Mark] = []
         self._ticks: list[tuple[Axes, list[tuple[float, str]]]] = []
-        self._decades: list[Axes] = []
+        self._decades: list[tuple[Axes, float | None]] = []
         self._titles: dict[Axes, str] = {}
         self._ends: list[End] = []
 
@@ -124,14 +124,28 @@ class Page:
         for side in (-0.016, 0.016):
             axes.plot([at + side], [0], markeredgewidth=0.75 * sizes.thin, **style, **slash)
 
-    def decades_x(self, axes: Axes, values: Iterable[Any]) -> None:
-        """A logarithmic horizontal axis that holds the values, with a tick at each decade that has room."""
-        low, high = limits(values, 1.1)
+    def decades_x(self, axes: Axes, values: Iterable[Any]) -> float:
+        """A logarithmic horizontal axis that holds the values, with a tick at each decade that has room; where to draw
+        those that are 0: left of all others, beyond a break of the axis."""
+        known = [float(value) for value in values]
+        positive = [value for value in known if np.isfinite(value) and value > 0]
+        least, most = min(positive, default=1.0), max(positive, default=1.0)
+        zero = least / max(3.0, (most / least) ** 0.12)
+        broken = 0.0 in known
+        low, high = limits([*positive, *([zero] if broken else [])], 1.1)
         axes.set(xscale="log", xlim=(low, high))
         axes.xaxis.minorticks_off()
-        ticks = log_ticks(low, high, 5)
-        self._decades.append(axes)
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        self._decades.append((axes, zero if broken else None))
+        ticks = [(tick, f"{tick:g}") for tick in log_ticks(low, high, 5) if tick >= least or not broken]
+        ticks += [(zero, "0")] if broken else []
+        axes.set_xticks([tick for tick, _ in ticks], [text for _, text in ticks])  # so that there is room for them
+        if broken and positive:
+            self.broken_x(axes, zero, least)
+        return zero
+
+    def edge(self, axes: Axes, x: float, y: float, colour: str) -> None:
+        """A point that may lie above or below the panel, where an arrowhead then says so."""
+        self._ends.append(End(axes, x, y, colour))
 
     def ratio(self, axes: Axes) -> None:
         """Draw the line of 1, and shade the side on which BP is faster."""
@@ -221,8 +235,8 @@ class Page:
         self._write(0.6 * em, bottom - 0.3 * em, notes, {"fontsize": sizes.small, "color": GREY, "va": "top"})
         for axes, wanted in self._ticks:
             fit_ticks(axes, wanted, sizes.small)
-        for axes in self._decades:
-            fit_decades(axes, sizes.small)
+        for axes, zero in self._decades:
+            fit_decades(axes, sizes.small, zero)
         show_ends(self._ends, self.look)
         place_marks(self._marks, self.look)
         return self.figure

@@ -47,13 +47,18 @@ def fit_ticks(axes: Axes, wanted: Sequence[tuple[float, str]], size: float) -> N
     axes.set_xticks([place for place, *_ in kept], [text for _, text, *_ in kept])
 
 
-def fit_decades(axes: Axes, size: float) -> None:
-    """Round numbers on the horizontal axis, as close as their names allow."""
+def fit_decades(axes: Axes, size: float, zero: float | None = None) -> None:
+    """Round numbers on the horizontal axis, as close as their names allow; ``zero``: where 0 stands, if it does, left
+    of a break of the axis."""
     low, high = axes.get_xlim()
-    for most in range(10, 1, -1):
-        ticks = log_ticks(low, high, most)
-        at = axes.transData.transform([(tick, 1.0) for tick in ticks])[:, 0] * 72 / axes.figure.dpi
-        wide = np.array([text_width(f"{tick:g}", size) for tick in ticks])
+    first = low if zero is None else 2 * zero
+    for most in range(10, 0, -1):
+        ticks = [tick for tick in log_ticks(low, high, most) if tick >= first]
+        named = (
+            [(tick, f"{tick:g}") for tick in ticks] if zero is None else [(zero, "0"), *((t, f"{t:g}") for t in ticks)]
+        )
+        at = axes.transData.transform([(tick, 1.0) for tick, _ in named])[:, 0] * 72 / axes.figure.dpi
+        wide = np.array([text_width(text, size) for _, text in named])
         if (np.diff(at) >= (wide[1:] + wide[:-1]) / 2 + 0.4 * size).all():
             break
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([tick for tick, _ in named], [text for _, text in named])

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
-from ..streams import is_stream, write_out
+from ..streams import check_place, is_stream, write_out
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -216,11 +216,13 @@ def floats(numbers: Any) -> np.ndarray:
 
 
 def check_suffix(path: str | Path) -> None:
-    """Raises :class:`InputError` for a name that :func:`save` does not accept."""
+    """Raises :class:`InputError`, before work begins, for a name that :func:`save` does not accept, and for a place
+    that cannot be written."""
     if is_stream(path):
         return
     if Path(path).suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: unknown type of figure; end the name in one of {', '.join(SUFFIXES)}")
+    check_place(path)
 
 
 def save(figure: Figure, path: str | Path) -> None:

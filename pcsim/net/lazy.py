@@ -33,7 +33,7 @@ class LazyArrays(Sequence[Array]):
         make: Callable[[int], Array],
         owned: range | None = None,
     ) -> None:
-        self.shapes, self.dtype, self.make = tuple(shapes), np.dtype(dtype), make
+        self.shapes, self.dtype, self.make = tuple(shapes), np.dtype(dtype).newbyteorder("="), make
         self.owned = range(len(self.shapes)) if owned is None else owned
         if self.owned and (self.owned.step != 1 or self.owned[0] < 0 or self.owned[-1] >= len(self.shapes)):
             raise InputError(f"owned {self.owned} is not a block of the {len(self.shapes)} layers")
@@ -58,7 +58,8 @@ class LazyArrays(Sequence[Array]):
         if l not in self.owned:
             held = f"it holds layers {self.owned[0]} to {self.owned[-1]}" if self.owned else "it holds none"
             raise InputError(f"layer {l} is not held by this process: {held}")
-        return self.make(l)
+        made = self.make(l)
+        return made if made.dtype == self.dtype else made.astype(self.dtype)
 
 
 def shapes_of(arrays: Sequence[Array]) -> Sequence[tuple[int, ...]]:

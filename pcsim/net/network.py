@@ -16,14 +16,14 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from ..checks import shown
 from ..errors import InputError
-from ..host.memory import require
-from . import files
-from .activations import ACTIVATIONS
+from . import files, given
 from .layers import Dense
 from .lazy import LazyArrays, shapes_of
 from .losses import Squared
@@ -36,8 +36,8 @@ class Network:
     """A multilayer perceptron with ``mu[l+1] = scale[l] * f_l(x[l]) @ W[l].T + b[l] (+ x[l])``, f_0 the identity.
 
     - ``weights``: list of L arrays, ``(n[l+1], n[l])``, all float32 or all float64 (anything else is converted to
-      float32), which are copied; or :class:`LazyArrays`, which stay as they are: no layer is made here, so none of
-      their numbers is looked at
+      float32, with a warning where that rounds; the order of bytes changes nothing), which are copied; or
+      :class:`LazyArrays`, which stay as they are: no layer is made here, so none of their numbers is looked at
     - ``activation``: a name in ``ACTIVATIONS``, used by every layer but the input; or a list of L - 1 names, one for
       each hidden layer from the input, f_1 … f_{L-1} (of equal names one is kept)
     - ``biases``: list of L arrays ``(n[l+1],)`` (or :class:`LazyArrays`), or None for a net without biases
@@ -62,16 +62,15 @@ class Network:
     loss: Squared = field(default=Squared(), repr=False)
 
     def __post_init__(self) -> None:
-        activation = _names(self.activation)
-        if len(self.weights) == 0:
-            raise InputError("a net needs at least one weight matrix")
+        activation = given.checked_names(self.activation)
         weights: Sequence[Array]
         if isinstance(self.weights, LazyArrays):
-            weights, dtype = self.weights, _dtype(self.weights.dtype)
+            weights, dtype = self.weights, given.checked_dtype(self.weights.dtype)
         else:
-            given = {as_array(f"weights[{l}]", w).dtype for l, w in enumerate(self.weights)}
-            dtype = np.dtype(np.float64 if given == {np.dtype(np.float64)} else np.float32)
-            weights = [_numbers(w, dtype, f"weights[{l}]", 2) for l, w in enumerate(self.weights)]
+            weights = _arrays("weights", self.weights, 2)
+            dtype = weights[0].dtype if weights else np.dtype(np.float32)
+        if len(weights) == 0:
+            raise InputError("a net needs at least one weight matrix")
         shapes = shapes_of(weights)
         for l, shape in enumerate(shapes):
             if 0 in shape:
@@ -81,10 +80,7 @@ class Network:
                     f"weights[{l}] has {shape[1]} columns, but weights[{l - 1}] has {shapes[l - 1][0]} rows"
                 )
         depth = len(weights)
-        scale = [float(s) for s in self.scale] if len(self.scale) else [1.0] * depth
-        skip = [bool(s) for s in self.skip] if len(self.skip) else [False] * depth
-        if len(scale) != depth or len(skip) != depth:
-            raise InputError(f"scale and skip need one entry for each of the {depth} layers")
+        scale, skip = given.checked_scale(self.scale, depth), given.checked_skip(self.skip, depth)
         if not isinstance(activation, str):
             if len(activation) != depth - 1:
                 raise InputError(
@@ -92,22 +88,12 @@ class Network:
                     "give one for each, or a single name for all"
                 )
             activation = activation[0] if len(set(activation)) == 1 else activation
-        if not np.all(np.isfinite(scale)):
-            raise InputError("scale holds NaN or infinity")
         for l, shape in enumerate(shapes):
             if skip[l] and shape[0] != shape[1]:
                 raise InputError(f"skip[{l}] needs as many outputs as inputs, but weights[{l}] has shape {shape}")
-        biases = self.biases
-        if biases is not None:
-            if len(biases) != depth:
-                raise InputError(f"biases need one entry for each of the {depth} layers")
-            if not (isinstance(weights, LazyArrays) and isinstance(biases, LazyArrays)):
-                biases = [_numbers(b, dtype, f"biases[{l}]", 1) for l, b in enumerate(biases)]
-            elif (biases.dtype, biases.owned) != (weights.dtype, weights.owned):
-                raise InputError("weights and biases differ in dtype, or in the layers that are held")
-            for l, (shape, its) in enumerate(zip(shapes, shapes_of(biases), strict=True)):
-                if its != shape[:1]:
-                    raise InputError(f"biases[{l}] has shape {its}, expected {shape[:1]}")
+        if not isinstance(self.loss, Squared):
+            raise InputError(f"loss must be a Squared(), not {shown(self.loss)}")
+        biases = _biases(self.biases, weights, dtype, shapes)
         names = ("weights", "activation", "biases", "scale", "skip")
         for name, value in zip(names, (weights, activation, biases, scale, skip), strict=True):
             object.__setattr__(self, name, value)
@@ -131,18 +117,11 @@ class Network:
         same seed gives the same net in either dtype (float32 is the float64 net rounded), and lazy or not. A lazy net
         draws a layer whenever it is asked for, and room is needed for one layer at a time.
         """
-        sizes = list(sizes)
-        if len(sizes) < 2:
-            raise InputError(f"sizes {sizes} need at least an input and an output layer")
-        for n in sizes:
-            if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-                raise InputError(f"sizes {sizes}: every layer needs a whole number of units, at least 1")
-        check_seed(seed)
-        dtype = _dtype(dtype)
-        sizes = [int(n) for n in sizes]  # NumPy's own integers would overflow in the products
+        sizes, seed, dtype = given.checked_sizes(sizes), given.check_seed(seed), given.checked_dtype(dtype)
+        bias, lazy = given.checked_truth("bias", bias), given.checked_truth("lazy", lazy)
         # One generator draws layer after layer, each its weights and then its biases, one step a number: a layer
         # begins after as many steps as the earlier ones have numbers.
-        numbers = (rows * (columns + bool(bias)) for columns, rows in itertools.pairwise(sizes))
+        numbers = (rows * (columns + bias) for columns, rows in itertools.pairwise(sizes))
         starts = list(itertools.accumulate(numbers, initial=0))
 
         def draw(start: int, columns: int, shape: tuple[int, ...]) -> Array:
@@ -158,10 +137,10 @@ class Network:
 
         net = cls.of_layers(sizes, dtype, weights, biases if bias else None, activation, scale=scale, skip=skip)
         if lazy:
-            require_weights(max(itertools.pairwise(sizes), key=math.prod), dtype)
+            given.require_weights(max(itertools.pairwise(sizes), key=math.prod), dtype)
             return net
-        require_weights(sizes, dtype)
-        return net.replace(list(net.weights), net.biases and list(net.biases))
+        given.require_weights(sizes, dtype)
+        return with_arrays(net, list(net.weights), net.biases and list(net.biases))
 
     @classmethod
     def of_layers(
@@ -181,7 +160,8 @@ class Network:
         weights: gives ``W[l]``, ``(n[l+1], n[l])``, of that dtype; biases: gives ``b[l]``, ``(n[l+1],)``, or None for
         a net without biases. Both are called for layers in ``owned`` alone (default all).
         """
-        shapes = [(rows, columns) for columns, rows in itertools.pairwise(sizes)]
+        shapes = [(rows, columns) for columns, rows in itertools.pairwise(given.checked_sizes(sizes, 0, 0))]
+        dtype = given.checked_dtype(dtype)
         made = LazyArrays([shape[:1] for shape in shapes], dtype, biases, owned) if biases else None
         return cls(LazyArrays(shapes, dtype, weights, owned), activation, made, scale, skip)
 
@@ -302,96 +282,73 @@ class Network:
 
     def forward(self, x: ArrayLike) -> list[Array]:
         """Values of all layers in an ordinary forward pass from ``x``, (B, n[0]): a list of L + 1 arrays (B, n[l])."""
-        values = [np.asarray(x, self.dtype)]
+        first = given.as_array("x", x)
+        if first.ndim != 2 or first.shape[1] != self.sizes[0]:
+            raise InputError(
+                f"x must be a table of numbers with {self.sizes[0]} columns, one a unit of the input, not shape "
+                f"{first.shape}"
+            )
+        values = [first.astype(self.dtype, copy=False)]
         for layer in self.layers:
             values.append(layer.predict(values[-1]))
         return values
 
     def replace(self, weights: Sequence[Array], biases: Sequence[Array] | None) -> "Network":
-        """The same net with other weights and biases of the same shapes, taken as they are (NaN after divergence).
+        """The same net with other weights and biases of the same shapes, which are copied, NaN after divergence too.
 
-        Lists give an ordinary net, also from a lazy one; :class:`LazyArrays` give a lazy one.
+        Lists give an ordinary net, also from a lazy one; :class:`LazyArrays`, which stay as they are, give a lazy one.
+        Raises InputError if shapes do not fit.
         """
-        net = copy.copy(self)
-        net.__dict__.pop("layers", None)  # which know the arrays of this net
-        object.__setattr__(net, "weights", weights if isinstance(weights, LazyArrays) else list(weights))
-        object.__setattr__(net, "biases", biases if biases is None or isinstance(biases, LazyArrays) else list(biases))
-        return net
+        taken: Sequence[Array] = weights
+        if not isinstance(weights, LazyArrays):
+            taken = _arrays("weights", weights, 2, finite=False)
+        expected = shapes_of(self.weights)
+        if len(taken) != len(expected):
+            raise InputError(f"weights are {len(taken)} arrays; expected {len(expected)}, one a layer")
+        for l, (shape, its) in enumerate(zip(shapes_of(taken), expected, strict=True)):
+            if shape != its:
+                raise InputError(f"weights[{l}] has shape {shape}, expected {its}")
+        dtype = taken.dtype if isinstance(taken, LazyArrays) else taken[0].dtype
+        return with_arrays(self, taken, _biases(biases, taken, dtype, expected, finite=False))
 
 
-def _dtype(given: DTypeLike) -> np.dtype:
-    """float32 or float64; InputError for anything else."""
-    try:
-        dtype = np.dtype(given)
-    except TypeError:
-        raise InputError(f"dtype {given!r} is unknown: use {' or '.join(files.DTYPES)}") from None
-    if dtype not in map(np.dtype, files.DTYPES):
-        raise InputError(f"dtype {dtype.name} is not supported: use {' or '.join(files.DTYPES)}")
-    return dtype
+def with_arrays(net: Network, weights: Sequence[Array], biases: Sequence[Array] | None) -> Network:
+    """The same net with these very arrays, which are the net's own from here on: for those who have just made them."""
+    other = copy.copy(net)
+    other.__dict__.pop("layers", None)  # which know the arrays of this net
+    object.__setattr__(other, "weights", weights)
+    object.__setattr__(other, "biases", biases)
+    return other
+
+
+def _arrays(name: str, value: Any, dimensions: int, dtype: np.dtype | None = None, finite: bool = True) -> list[Array]:
+    """Copies of the arrays in a list, all of that dtype, or of the one that suits them all."""
+    entries = given.listed(name, value, "a list of arrays, one for each layer")
+    arrays = [given.as_array(f"{name}[{l}]", entry) for l, entry in enumerate(entries)]
+    kind = dtype or given.shared_dtype(arrays)
+    return [given.converted(f"{name}[{l}]", a, kind, dimensions, finite) for l, a in enumerate(arrays)]
+
+
+def _biases(
+    biases: Any, weights: Sequence[Array], dtype: np.dtype, shapes: Sequence[tuple[int, ...]], finite: bool = True
+) -> Sequence[Array] | None:
+    """Biases that fit the weights, copies unless they are lazy as these are."""
+    if biases is None:
+        return None
+    taken: Sequence[Array] = biases
+    if not isinstance(biases, LazyArrays):
+        given.listed("biases", biases, "None, or a list of arrays, one for each layer (mlp's bias=True makes some)")
+    if len(biases) != len(shapes):
+        raise InputError(f"biases need one entry for each of the {len(shapes)} layers")
+    if not (isinstance(weights, LazyArrays) and isinstance(biases, LazyArrays)):
+        taken = _arrays("biases", list(biases), 1, dtype, finite)
+    elif (biases.dtype, biases.owned) != (weights.dtype, weights.owned):
+        raise InputError("weights and biases differ in dtype, or in the layers that are held")
+    for l, (shape, its) in enumerate(zip(shapes, shapes_of(taken), strict=True)):
+        if its != shape[:1]:
+            raise InputError(f"biases[{l}] has shape {its}, expected {shape[:1]}")
+    return taken
 
 
 def _item(arrays: Sequence[Array], l: int) -> Array:
     return arrays[l]
-
-
-def _names(activation: object) -> str | list[str]:
-    """A name in ``ACTIVATIONS``, or a list of such names."""
-    if isinstance(activation, list | tuple):
-        for i, name in enumerate(activation):
-            if not isinstance(name, str) or name not in ACTIVATIONS:
-                raise InputError(f"activation[{i}] {name!r} is unknown: choose from {', '.join(ACTIVATIONS)}")
-        return list(activation)
-    if not isinstance(activation, str):
-        raise InputError(f"activation must be a name or a list of names, not of type {type(activation).__name__}")
-    if activation not in ACTIVATIONS:
-        raise InputError(f"activation {activation!r} is unknown: choose from {', '.join(ACTIVATIONS)}")
-    return activation
-
-
-def as_array(name: str, value: ArrayLike) -> Array:
-    """``value`` as an array; InputError where NumPy cannot make one of it, or would drop a mask."""
-    if np.ma.is_masked(value):
-        raise InputError(f"{name} is a masked array: fill or leave out what is masked")
-    try:
-        return np.asarray(value)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{name} is not an array of numbers: {error}") from None
-
-
-def check_real(name: str, array: Array) -> None:
-    """Raise InputError unless the array holds real numbers."""
-    if array.dtype.kind not in "fiub":
-        kinds = {
-            "c": "complex numbers",
-            "O": "Python objects",
-            "U": "text",
-            "S": "bytes",
-            "M": "dates",
-            "m": "durations",
-        }
-        raise InputError(f"{name} holds {kinds.get(array.dtype.kind, array.dtype)}: give real numbers")
-
-
-def check_seed(seed: object) -> None:
-    """Raise InputError unless ``seed`` is a whole number of at least 0."""
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InputError(f"seed must be a whole number of at least 0, not {seed!r}")
-
-
-def require_weights(sizes: Sequence[int], dtype: DTypeLike = np.float32) -> None:
-    """Raise InputError if a net of those sizes cannot be made in this machine's memory."""
-    counts = [m * n for n, m in itertools.pairwise(sizes)]
-    # Each matrix is drawn in float64 before it is rounded.
-    require(sum(counts) * np.dtype(dtype).itemsize + max(counts) * 8, f"a net of {sum(counts):,} weights")
-
-
-def _numbers(value: ArrayLike, dtype: np.dtype, name: str, dimensions: int) -> Array:
-    array = as_array(name, value)
-    check_real(name, array)
-    if array.ndim != dimensions:
-        raise InputError(f"{name} must be a {dimensions}-dimensional array of real numbers, not shape {array.shape}")
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
-        array = np.array(array, dtype, order="C")  # a copy: the caller may go on with its own
-    if not np.all(np.isfinite(array)):
-        raise InputError(f"{name} holds NaN or infinity (or a number too large for {dtype.name})")
-    return array

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..streams import CUT, is_packed, is_stream, packed, read_bytes, source, target, why, write_out
+from ..streams import CUT, check_place, is_packed, is_stream, packed, read_bytes, source, target, why, write_out
 from .fields import SCHEMA, Row, all_finite, check_row
 from .statistics import Floats, bootstrap_interval
 
@@ -108,9 +108,7 @@ def check_target(path: str | os.PathLike[str], resume: bool = False) -> None:
     if data:
         with open(path, "rb") as file:
             _lock(file.fileno(), path)
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        why = "no permission" if path.parent.is_dir() else "no such folder"
-        raise InputError(f"{path}: cannot be written ({why}); give another place")
+    check_place(path)
 
 
 class Writer:
@@ -131,6 +129,7 @@ class Writer:
         self.rows: list[Row] = []
         self.warnings: list[str] = []
         self.recovered: str | None = None
+        self.written = 0  # rows, by this writer
         plain = _plain(context)
         if self.stream:
             _check_stream(resume)
@@ -140,6 +139,7 @@ class Writer:
         data = read_bytes(self.path).text
         if data and not resume:
             raise InputError(f"{self.path}: exists already; use --resume to carry on with it, or another name")
+        self._before = len(self.path.read_bytes()) if self.path.exists() else None
         try:
             self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         except (OSError, ValueError) as error:
@@ -165,7 +165,7 @@ class Writer:
             opening = {"resumed": plain}
         first = _line(opening)
         self.packed = self.packed if not data else members is not None
-        self._end = _whole_end(self.path, data, members, end)
+        self._end = self._kept = _whole_end(self.path, data, members, end)
         try:
             os.ftruncate(self._file, self._end)
         except OSError as error:
@@ -186,8 +186,21 @@ class Writer:
         if self.schema == SCHEMA and known and not {"median", "ci95"} & row.keys():
             whole |= {"median": float(np.median(known)), "ci95": list(bootstrap_interval(known))}
         self._append(_line(whole))
+        self.written += 1
         self.rows.append(whole)
         return whole
+
+    def undo(self) -> None:
+        """Closes the file and leaves it as it was found, a cut end apart, if no row has been written: for what ends
+        before it has begun."""
+        if self._file < 0 or self.written:
+            return
+        if self._before is None:
+            self.path.unlink(missing_ok=True)
+        else:
+            with suppress(OSError):
+                os.ftruncate(self._file, min(self._before, self._kept))
+        self.close()
 
     def close(self) -> None:
         """Closes the file; a second time does nothing."""

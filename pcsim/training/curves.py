@@ -5,15 +5,17 @@ rate, precision, gamma and start, and a run that diverges is part of it.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..algorithms import Algorithm
-from ..engines.limits import flop_needed, memory_of_engine
+from ..engines.limits import flop_needed, memory_of_engine, resolve_workers
 from ..errors import InputError
 from ..host.memory import require
-from ..net.network import Network, require_weights
+from ..net.given import check_seed, require_weights
+from ..net.network import Network
 from .data import Dataset
 from .data_checks import check_batches
 from .train import Run, train
@@ -73,6 +75,20 @@ def curve(plan: Study, run: Run, settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+# What of a row became of its run; all else is how it was made.
+OUTCOME = frozenset(("updates", "smm", "mm", "seconds", "loss", "energy", "whole", "diverged", "interrupted"))
+
+# What of train's arguments makes a curve, and what it is where it is not given.
+_SETTINGS: dict[str, Any] = {
+    "backend": "threads",
+    "batch_size": None,
+    "steps_per_batch": None,
+    "record_every": 1,
+    "until_loss": None,
+    "seed": 0,
+}
+
+
 def curves(
     plans: Sequence[Study],
     data: Dataset,
@@ -86,17 +102,23 @@ def curves(
 ) -> Iterator[dict[str, Any]]:
     """Train every plan that ``done`` does not hold, and yield its curve when it ends.
 
-    settings: batch_size, steps_per_batch, record_every, until_loss, backend and seed of ``train``. A run cut short by
-    Ctrl-C is yielded too, marked ``interrupted``, and the interrupt raised after it.
+    settings: batch_size, steps_per_batch, record_every, until_loss, backend and seed of ``train``. A curve is held if
+    a row of ``done`` has everything that makes it, the data's numbers included. A run cut short by Ctrl-C is yielded
+    too, marked ``interrupted``, and the interrupt raised after it.
     """
-    shared = {**settings, "until_updates": updates, "data": data.name, "samples": len(data.x)}
-    if "seed" in shared:  # the plan's seed is the net's
-        shared["batch_seed"] = shared.pop("seed")
+    shared = {name: settings.get(name, usual) for name, usual in _SETTINGS.items()} | settings
+    shared["batch_seed"] = shared.pop("seed")  # the plan's seed is the net's
+    shared |= {"until_updates": updates, "data": data.name, "samples": len(data.x), "data_digest": data.digest}
     finished = [row for row in done if not row["interrupted"]]
     check_studies(plans, data, settings.get("batch_size"), settings.get("steps_per_batch"))
     for number, plan in enumerate(plans, 1):
-        wanted = {**plan.knobs, **shared}
-        skipped = any(all(row.get(name) == value for name, value in wanted.items()) for row in finished)
+        count = workers
+        if isinstance(workers, int):
+            count = 1 if plan.algorithm.chained else min(workers, len(plan.sizes) - 1)
+        count = resolve_workers(count, plan.algorithm, len(plan.sizes) - 1, shared["backend"])
+        mine = {**shared, "workers": count}
+        wanted = {**plan.knobs, **mine}
+        skipped = any(all(name in row and row[name] == value for name, value in wanted.items()) for row in finished)
         on_start(number, plan, skipped)
         if skipped:
             continue
@@ -108,7 +130,6 @@ def curves(
             if on_record:
                 on_record(run)
 
-        count = min(workers, len(plan.sizes) - 1) if isinstance(workers, int) and not plan.algorithm.chained else 1
         try:
             run = train(
                 net,
@@ -116,15 +137,15 @@ def curves(
                 data.x,
                 data.y,
                 updates=updates,
-                workers="auto" if workers == "auto" else count,
+                workers=count,
                 on_record=record,
                 **settings,
             )
         except KeyboardInterrupt:
             if latest:
-                yield {**curve(plan, latest[0], shared), "interrupted": True}
+                yield {**curve(plan, latest[0], mine), "interrupted": True}
             raise
-        yield curve(plan, run, shared)
+        yield curve(plan, run, mine)
 
 
 def check_studies(
@@ -134,6 +155,7 @@ def check_studies(
     rule; else the flop that an update of each takes, roughly and all together."""
     flop = 0.0
     for plan in plans:
+        check_seed(plan.seed)
         if plan.sizes[0] != data.x.shape[1] or plan.sizes[-1] != data.y.shape[1]:
             raise InputError(
                 f"sizes {list(plan.sizes)} do not fit {data.name}: {data.x.shape[1]} inputs, {data.y.shape[1]} outputs"
@@ -148,38 +170,110 @@ def check_studies(
 
 def latest(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """One curve for each plan and setting: of a run that was interrupted and made again, the later."""
-    outcome = {"updates", "smm", "mm", "seconds", "loss", "energy", "whole", "diverged", "interrupted"}
-    return list({repr(sorted((k, v) for k, v in row.items() if k not in outcome)): row for row in rows}.values())
+    return list({repr(sorted((k, v) for k, v in row.items() if k not in OUTCOME)): row for row in rows}.values())
 
 
-_KNOBS = ("depth", "optimizer", "alpha", "gamma", "precision", "activation", "batch_size", "steps_per_batch", "seed")
+# Fields in the order in which labels say them, each as words for its value; fields of other algorithms follow.
+_WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "depth": lambda row: f"depth {row['depth']}",
+    "sizes": lambda row: _hidden(row["sizes"]),
+    "activation": lambda row: str(row["activation"]),
+    "optimizer": lambda row: f"optimizer {row['optimizer']}",
+    "alpha": lambda row: f"alpha {row['alpha']}",
+    "gamma": lambda row: f"gamma {row['gamma']}",
+    "precision": lambda row: f"precision {row['precision']}",
+    "data": lambda row: str(row["data"]),
+    "samples": lambda row: f"{row['samples']} samples",
+    "data_digest": lambda row: f"data {row['data_digest'][:6]}",
+    "batch_size": lambda row: f"batch {row['batch_size']}" if row["batch_size"] else "full batch",
+    "steps_per_batch": lambda row: f"{row['steps_per_batch'] or 'all'} updates a batch",
+    "seed": lambda row: f"seed {row['seed']}",
+    "batch_seed": lambda row: f"batches by seed {row['batch_seed']}",
+    "until_updates": lambda row: f"up to {row['until_updates']} updates",
+    "until_loss": lambda row: (
+        "any loss" if row["until_loss"] is None else f"until {row['until_loss'] / row['samples']:g}"
+    ),
+    "record_every": lambda row: f"a record in {row['record_every']}",
+    "backend": lambda row: f"on {row['backend']}",
+    "workers": lambda row: f"{row['workers']} workers",
+}
+
+
+def _hidden(sizes: Sequence[int]) -> str:
+    """The hidden layers of a net in words."""
+    return f"hidden {'-'.join(map(str, sizes[1:-1] if len(set(sizes[1:-1])) > 1 else sizes[1:2]))}"
+
+
+def _several(rows: Iterable[dict[str, Any]], *names: str) -> bool:
+    """Whether, of rows that have them, these fields together have several values."""
+    return len({repr([row[name] for name in names]) for row in rows if all(name in row for name in names)}) > 1
 
 
 def _differing(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The knobs that have several values, of those that have any."""
-    return [name for name in _KNOBS if len({row[name] for row in rows if name in row}) > 1]
+    """The fields that tell rows apart: all that have several values, but for what others among them say already."""
+    made_of = {name: None for row in rows for name in row if name not in OUTCOME}
+    known = [*_WORDS, *(name for name in made_of if name not in _WORDS)]
+    found = [n for n in known if n not in ("algorithm", "label", "kind", "T") and _several(rows, n)]
+    if "depth" in found and not any(_several(alike, "sizes") for alike in _grouped(rows, "depth")):
+        found = [name for name in found if name != "sizes"]
+    if not any(_several(alike, "data_digest") for alike in _grouped(rows, "data", "samples")):
+        found = [name for name in found if name != "data_digest"]
+    if all(row.get("batch_seed") == row.get("seed") for row in rows):
+        found = [name for name in found if name != "batch_seed"]
+    if not any(_several(alike, "workers") for alike in _grouped(rows, "label", "depth")):  # how many can be used
+        found = [name for name in found if name != "workers"]
+    return found
+
+
+def _grouped(rows: Iterable[dict[str, Any]], *names: str) -> list[list[dict[str, Any]]]:
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(repr([row.get(name) for name in names]), []).append(row)
+    return list(groups.values())
+
+
+def _labels(rows: Sequence[dict[str, Any]], fields: Sequence[str], beside: Sequence[str] = ()) -> list[str]:
+    """The rows' names with what is in those of the fields that each has, but for those ``beside`` the names; a number
+    where rows are alike even so, as those of another version of pcsim may be, which wrote other fields."""
+
+    def words(row: dict[str, Any], names: Iterable[str]) -> list[str]:
+        return [_WORDS[name](row) if name in _WORDS else f"{name} {row[name]}" for name in names if name in row]
+
+    met: Counter[str] = Counter()
+    found = []
+    for row in rows:
+        met[key := repr([row["label"], words(row, fields)])] += 1
+        number = [f"run {met[key]}"] if met[key] > 1 else []
+        found.append(", ".join([row["label"], *words(row, (n for n in fields if n not in beside)), *number]))
+    return found
 
 
 def for_figure(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The curves as a figure shows them: loss per sample, in the label whatever tells one curve from another, and in
-    ``stroke`` a number for each setting."""
+    """The curves as a figure shows them, with the loss after the last update: loss per sample, in the label whatever
+    tells one curve from another, and in ``stroke`` a number for each setting."""
     differing = _differing(rows)
-    several = {
-        row["algorithm"] for row in rows if len({r.get("T") for r in rows if r["algorithm"] == row["algorithm"]}) > 1
-    }
+    several = {rows_of[0]["algorithm"] for rows_of in _grouped(rows, "algorithm") if _several(rows_of, "T")}
     settings = [
-        (*(row.get(name) for name in differing), row.get("T") if row["algorithm"] in several else None) for row in rows
+        repr([*(row.get(name) for name in differing), row.get("T") if row["algorithm"] in several else None])
+        for row in rows
     ]
     strokes = {setting: number for number, setting in enumerate(dict.fromkeys(settings))}
-    return [
-        {
-            **row,
-            "label": ", ".join([row["label"], *(f"{name} {row[name]}" for name in differing if name in row)]),
-            "stroke": strokes[setting],
-            "loss": [None if loss is None else loss / row["samples"] for loss in row["loss"]],
-        }
-        for row, setting in zip(rows, settings, strict=True)
-    ]
+    shown = []
+    for row, setting, label in zip(rows, settings, _labels(rows, differing), strict=True):
+        last = row.get("whole") or {}
+        ends = last if last.get("loss") is not None and row["updates"] and last["updates"] > row["updates"][-1] else {}
+        axes = {name: [*row[name], *([ends[name]] if ends else [])] for name in ("updates", "smm", "mm", "seconds")}
+        losses = [*row["loss"], *([ends["loss"]] if ends else [])]
+        shown.append(
+            {
+                **row,
+                **axes,
+                "label": label,
+                "stroke": strokes[setting],
+                "loss": [None if loss is None else loss / row["samples"] for loss in losses],
+            }
+        )
+    return shown
 
 
 def conditions(rows: Sequence[dict[str, Any]]) -> str:
@@ -202,7 +296,8 @@ def conditions(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def table(rows: Sequence[dict[str, Any]], until_loss: float | None = None) -> str:
-    """The curves in words: where each began and ended, what it cost, and what became of it. Loss is per sample."""
+    """The curves in words: what tells them apart, where each began and ended, what it cost, and what became of it. Loss
+    is per sample."""
     heads = [
         "algorithm",
         "depth",
@@ -217,32 +312,35 @@ def table(rows: Sequence[dict[str, Any]], until_loss: float | None = None) -> st
         "ending",
     ]
     lines = []
-    for row in rows:
+    # Depth, optimiser and rate have columns of their own.
+    labels = _labels(rows, _differing(rows), beside=("depth", "optimizer", "alpha"))
+    for row, label in zip(rows, labels, strict=True):
         losses = [math.nan if loss is None else loss / row["samples"] for loss in row["loss"]]
         finite = [loss for loss in losses if math.isfinite(loss)]
+        if not losses:
+            continue
+        whole = row.get("whole")
+        # A run that was cut short, or has reached its aim, ends at its last record, any other with its last update.
+        last = {name: row[name][-1] for name in ("updates", "smm", "mm", "seconds")}
+        at_record = until_loss is not None and bool(finite) and finite[-1] <= until_loss
+        if whole and not (row["interrupted"] or row["diverged"] is not None or at_record):
+            last = whole
+            if whole["loss"] is not None and math.isfinite(whole["loss"]):
+                finite.append(whole["loss"] / row["samples"])
         if row["interrupted"]:
             ending = "interrupted"
         elif row["diverged"] is not None:
-            ending = f"diverged at update {row['diverged']}: try a smaller alpha, or adam"
-        elif until_loss is not None and finite and finite[-1] <= until_loss:
-            ending = f"loss {until_loss:g} reached"
-        elif until_loss is not None:
-            ending = f"loss {until_loss:g} not reached"
-        else:
+            ending = f"diverged at update {row['diverged']}: try a smaller alpha"
+            ending += ", or adam" if row["optimizer"] != "adam" else ""
+        elif until_loss is None:
             ending = "all updates made"
-        if not losses:
-            continue
-        # A run that was cut short ends at its last record, any other with its last update.
-        last = {name: row[name][-1] for name in ("updates", "smm", "mm", "seconds")}
-        if ending.endswith(("made", "not reached")) and row.get("whole"):
-            last = row["whole"]
-            if last["loss"] is not None:
-                finite.append(last["loss"] / row["samples"])
+        else:
+            ending = f"loss {until_loss:g} {'' if finite and finite[-1] <= until_loss else 'not '}reached"
         cells = [
-            row["label"],
+            label,
             row["depth"],
             row["optimizer"],
-            f"{row['alpha']:g}",
+            f"{row['alpha']:.10g}",
             *(f"{last[name]:g}" for name in ("updates", "smm", "mm")),
         ]
         cells += [f"{last['seconds']:.3g}", f"{losses[0]:.4g}", f"{min(finite, default=math.nan):.4g}", ending]

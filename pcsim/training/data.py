@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module, resources
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -21,7 +22,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..checks import is_whole
+from ..checks import is_whole, shown
 from ..errors import InputError
 
 EMBEDDED_SAMPLES = {"train": 3000, "test": 1000}
@@ -53,6 +54,14 @@ class Dataset:
     labels: npt.NDArray[np.int64]  # (samples,), the column of the row's largest y
     classes: int
 
+    @cached_property
+    def digest(self) -> str:
+        """Of inputs and targets as they are used: 16 characters that other numbers, or shapes, do not share."""
+        found = hashlib.sha256()
+        for array in (self.x, self.y):
+            found.update(f"{array.shape} {array.dtype.name}\0".encode() + np.ascontiguousarray(array).tobytes())
+        return found.hexdigest()[:16]
+
 
 class _Stored(NamedTuple):
     where: str  # every complaint about the array names its file
@@ -68,10 +77,12 @@ def load(
     name_or_path: str | Path = "fashion-mnist",
     *,
     samples: int | None = None,
+    at_most: int | None = None,
     split: str = "train",
     classes: int | None = None,
 ) -> Dataset:
-    """Reads the first ``samples`` samples (default: all) of a data set's ``"train"`` or ``"test"`` split.
+    """Reads the first ``samples`` samples (default: all, or ``at_most`` so many, where there are more) of a data set's
+    ``"train"`` or ``"test"`` split.
 
     >>> data = load("fashion-mnist", samples=250)
     >>> data.x.shape, data.y.shape, data.classes
@@ -97,9 +108,9 @@ def load(
     name = str(name_or_path)
     if split not in IDX_IMAGES:
         raise _problem("split", f"must be 'train' or 'test', not {split!r}")
-    for option, number in (("samples", samples), ("classes", classes)):
+    for option, number in (("samples", samples), ("at_most", at_most), ("classes", classes)):
         if number is not None and not is_whole(number):
-            raise _problem(option, f"must be a whole number of at least 1, not {number!r}")
+            raise _problem(option, f"must be a whole number of at least 1, not {shown(number)}")
     below = os.environ.get("PCSIM_DATA")
     if below and not os.path.isdir(below):
         raise _problem("PCSIM_DATA", f"names {below!r}, which is not a folder: mend or unset it")
@@ -116,7 +127,7 @@ def load(
             x, y = _read_npz(path, split)
         else:
             x, y = _read_idx_pair(path, split, {})
-    return _dataset(name, x, y, samples, classes)
+    return _dataset(name, x, y, samples, at_most, classes)
 
 
 def read_idx(path: Path, dimensions: int, md5: str | None = None) -> npt.NDArray[np.uint8]:
@@ -261,14 +272,16 @@ def _read_digits(split: str) -> tuple[_Stored, _Stored]:
     return _Stored("digits", digits.data[rows] / 16), _Stored("digits", digits.target[rows])
 
 
-def _dataset(name: str, x: _Stored, y: _Stored, samples: int | None, classes: int | None) -> Dataset:
+def _dataset(
+    name: str, x: _Stored, y: _Stored, samples: int | None, at_most: int | None, classes: int | None
+) -> Dataset:
     """Checks the whole split, so that ``samples`` hides no damage, then converts the first of it."""
     inputs, targets = _numbers(x), _numbers(y)
     if inputs.ndim < 2:
         raise _problem(x.where, f"has shape {inputs.shape}; expected (samples, features) or more dimensions")
     if len(inputs) != len(targets):
         raise _problem(x.where, f"holds {len(inputs):,} samples; expected {len(targets):,} as in {y.where}")
-    samples = len(inputs) if samples is None else int(samples)
+    samples = min(len(inputs), len(inputs) if at_most is None else int(at_most)) if samples is None else int(samples)
     if samples > len(inputs):
         raise _problem(x.where, f"{samples:,} samples asked for, but there are {len(inputs):,}")
     features = np.array(inputs.reshape(len(inputs), -1)[:samples], dtype=np.float32, order="C")

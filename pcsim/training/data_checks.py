@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..algorithms import Algorithm
-from ..checks import is_whole, whole_number
+from ..checks import is_whole, scalar, shown, whole_number
 from ..errors import InputError
 from ..host.mpi import from_root, on_root, world
-from ..net.network import Network, as_array, check_real
+from ..net.given import as_array, finite
+from ..net.network import Network
 
 Array = np.ndarray
 
@@ -20,11 +21,11 @@ def check_batches(
 ) -> int:
     """The number of rows in a batch; InputError for batches that ``train`` could not make of so many rows, and for a
     calendar that breaks a rule in a net of that depth."""
-    batch = rows if batch_size is None else batch_size
+    batch = rows if batch_size is None else scalar(batch_size)
     if not is_whole(batch) or batch > rows:
-        raise InputError(f"batch_size must be between 1 and the {rows} rows of the data, not {batch!r}")
+        raise InputError(f"batch_size must be between 1 and the {rows} rows of the data, not {shown(batch_size)}")
     if steps_per_batch is not None:
-        whole_number("steps_per_batch", steps_per_batch)
+        steps_per_batch = whole_number("steps_per_batch", steps_per_batch)
     if algorithm.checked_calendar(depth, steps_per_batch).endless and batch < rows:
         if steps_per_batch is not None:
             raise InputError(
@@ -54,24 +55,20 @@ def given_data(network: Network, x: ArrayLike, y: ArrayLike, backend: str) -> tu
 
 def _data(name: str, value: ArrayLike, width: int, network: Network) -> Array:
     array = as_array(name, value)
-    check_real(name, array)
     if array.ndim != 2 or array.shape[1] != width or not len(array):
         raise InputError(
             f"{name} must be a table of numbers with {width} columns and at least one row, not shape {array.shape}"
         )
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
-        array = array.astype(network.dtype)
-    if not np.all(np.isfinite(array)):
-        raise InputError(f"{name} holds NaN or infinity: clean the data first")
-    return array
+    return finite(name, array, network.dtype)
 
 
-def given_values(values: list[Array], network: Network, batch: int, algorithm: Algorithm) -> list[Array]:
+def given_values(values: Any, network: Network, batch: int, algorithm: Algorithm) -> list[Array]:
+    """Copies of the values to begin from, checked as the data are."""
     shapes = [(batch, n) for n in network.sizes]
-    given = [as_array("values", v) for v in values] if isinstance(values, list | tuple) else []
+    given = [as_array(f"values[{l}]", v) for l, v in enumerate(values)] if isinstance(values, list | tuple) else []
     if algorithm.chained or [v.shape for v in given] != shapes:
         raise InputError(f"values must be arrays of shapes {shapes}, for PC, Z-IL and iPC")
-    return [np.array(v, network.dtype) for v in given]
+    return [finite(f"values[{l}]", v, network.dtype) for l, v in enumerate(given)]
 
 
 def batch_rows(rows: int, batch: int, seed: int) -> Iterator[Array]:

@@ -1,5 +1,6 @@
 """train as a user meets it: curves in words, files and figures."""
 
+import numpy as np
 import pytest
 
 from pcsim.results.fields import CURVES
@@ -66,3 +67,43 @@ def test_a_disk_that_fills_up_keeps_what_was_trained(pcsim, full_after_one_row, 
     assert (code, out) == (1, "")
     assert "No space left on device; what was finished is kept in " in err
     assert len(read(tmp_path / "c.jsonl", CURVES).rows) == 1
+
+
+def test_small_data_are_used_as_a_whole(pcsim, tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "small.npz", x=rng.normal(size=(20, 4)), y=np.arange(20) % 3)
+    words = ["train", "--data", tmp_path / "small.npz", "--updates", 2, "--backend", "numpy", "--algorithms", "bp"]
+    code, _, err = pcsim(*words, "--out", tmp_path / "c.jsonl")
+    assert code == 0, err
+    assert read(tmp_path / "c.jsonl", CURVES).rows[0]["samples"] == 20
+    code, _, err = pcsim(*words, "--samples", 250)  # who asks for more than there are is told
+    assert (code, "250 samples asked for, but there are 20" in err) == (2, True)
+    assert pcsim("train", "--updates", 1, "--hidden", 4, "--backend", "numpy", "--out", tmp_path / "d.jsonl")[0] == 0
+    assert {row["samples"] for row in read(tmp_path / "d.jsonl", CURVES).rows} == {250}
+
+
+def test_another_file_of_the_same_name_is_trained_on(pcsim, tmp_path):
+    rng, words = np.random.default_rng(0), ["train", "--updates", 2, "--backend", "numpy", "--algorithms", "bp"]
+    losses = []
+    for folder in ("a", "b", "a"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        if not (tmp_path / folder / "data.npz").exists():
+            np.savez(tmp_path / folder / "data.npz", x=rng.normal(size=(20, 4)), y=np.arange(20) % 3)
+        resume = ["--resume"] * bool(losses)
+        code, out, err = pcsim(*words, "--data", tmp_path / folder / "data.npz", "--out", tmp_path / "c.jsonl", *resume)
+        assert code == 0, err
+        losses.append([row["loss"] for row in read(tmp_path / "c.jsonl", CURVES).rows])
+    assert [len(rows) for rows in losses] == [1, 2, 2]
+    assert losses[1][0] != losses[1][1]
+    assert "already trained" in err
+    assert len({line.split("  ")[0] for line in out.splitlines()[1:3]}) == 2  # both stand in the table, told apart
+
+
+def test_what_the_last_update_reaches_is_reached(pcsim):
+    words = [*TRAIN, "--backend", "numpy", "--optimizer", "adam", "--alpha", 0.01, "--algorithms", "bp"]
+    lines = pcsim(*words, "--updates", 20)[1].splitlines()
+    lowest = float(lines[1].split("  all updates made")[0].split()[-1])  # the last one, as the loss falls
+    out = pcsim(*words, "--updates", 20, "--until-loss", lowest * 1.0001)[1]
+    assert "not reached" not in out
+    assert " reached" in out
+    assert " not reached" in pcsim(*words, "--updates", 20, "--until-loss", lowest * 0.999)[1]  # twin

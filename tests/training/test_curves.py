@@ -1,5 +1,6 @@
 """Learning curves: axes from the task graph, resumed and interrupted runs, and the table in words."""
 
+import dataclasses
 import json
 import math
 import re
@@ -12,7 +13,7 @@ from pcsim.results.fields import CURVES
 from pcsim.results.files import Writer, read
 from pcsim.training import curves as learning
 from pcsim.training.curves import Study, curves, table
-from pcsim.training.data import Dataset
+from pcsim.training.data import Dataset, load
 
 SIZES = (4, 5, 6, 3)
 ALL = [BP(0.01), PC(0.01, 0.2, T=4), ZIL(0.01), IPC(0.01, 0.2)]
@@ -142,18 +143,26 @@ def test_starts_and_records_are_told():
 
 
 @pytest.mark.parametrize(
-    ("workers", "expected"), [("auto", ["auto"] * 4), (1, [1] * 4), (2, [1, 2, 2, 2]), (64, [1, 3, 3, 3])]
+    ("workers", "backend", "expected"),
+    [
+        ("auto", "threads", [1, 2, 2, 2]),
+        (1, "threads", [1] * 4),
+        (2, "threads", [1, 2, 2, 2]),
+        (64, "threads", [1, 3, 3, 3]),
+        (64, "numpy", [1] * 4),
+    ],
 )
-def test_workers_are_no_more_than_an_algorithm_can_use(monkeypatch, workers, expected):
+def test_workers_are_no_more_than_an_algorithm_can_use(monkeypatch, workers, backend, expected):
     taken = []
 
     def noted(*arguments, workers, **options):
         taken.append(workers)
-        return train(*arguments, **options)
+        return train(*arguments, **{**options, "backend": "numpy"})
 
     monkeypatch.setattr(learning, "train", noted)
-    made([Study(algorithm, SIZES) for algorithm in ALL], workers=workers, updates=1)
-    assert taken == expected
+    monkeypatch.setattr("pcsim.engines.limits.usable_cores", lambda: [0, 1])
+    rows = made([Study(algorithm, SIZES) for algorithm in ALL], workers=workers, updates=1, backend=backend)
+    assert taken == [row["workers"] for row in rows] == expected
 
 
 @pytest.mark.parametrize(
@@ -193,32 +202,70 @@ def test_finished_curves_are_skipped(tmp_path):
     assert [row["label"] for row in rows] == ["Z-IL", "iPC"]
 
 
-@pytest.mark.parametrize(
-    ("plan", "options"),
-    [
-        (Study(IPC(0.02, 0.2), SIZES), {}),
-        (Study(IPC(0.01, 0.3), SIZES), {}),
-        (Study(IPC(0.01, 0.2, "adam"), SIZES), {}),
-        (Study(IPC(0.01, 0.2, precision=2.0), SIZES), {}),
-        (Study(PC(0.01, 0.2), SIZES), {}),
-        (Study(IPC(0.01, 0.2), (4, 5, 3)), {}),
-        (Study(IPC(0.01, 0.2), SIZES, "relu"), {}),
-        (Study(IPC(0.01, 0.2), SIZES, seed=1), {}),
-        (Study(IPC(0.01, 0.2), SIZES), {"updates": 7}),
-        (Study(IPC(0.01, 0.2), SIZES), {"record_every": 2}),
-        (Study(IPC(0.01, 0.2), SIZES), {"until_loss": 0.5}),
-        (Study(IPC(0.01, 0.2), SIZES), {"batch_size": 4, "steps_per_batch": 3}),
-        (Study(IPC(0.01, 0.2), SIZES), {"backend": "threads"}),
-        (Study(IPC(0.01, 0.2), SIZES), {"data": dataset("another name")}),
-        (Study(IPC(0.01, 0.2), SIZES), {"data": dataset(rows=7)}),
-    ],
-)
-def test_a_curve_that_differs_in_one_knob_is_not_skipped(monkeypatch, plan, options):
-    settings = {"record_every": 1, "until_loss": None, "batch_size": None, "steps_per_batch": None}
-    done = made([Study(IPC(0.01, 0.2), SIZES)], **settings)
-    assert made([Study(IPC(0.01, 0.2), SIZES)], done=done, **settings) == []
+def other_numbers(array):
+    changed = array.copy()
+    changed[-1, -1] += 1
+    return changed
+
+
+SAME = Study(IPC(0.01, 0.2), SIZES)
+BATCHES = {"batch_size": 4, "steps_per_batch": 3}
+# Every field of an algorithm, of a plan and of the data, and every setting, changed in turn.
+CHANGES = [
+    *({"plan": dataclasses.replace(SAME, algorithm=dataclasses.replace(SAME.algorithm, **{name: value}))}
+      for name, value in {"alpha": 0.02, "gamma": 0.3, "optimizer": "adam", "precision": 2.0}.items()),
+    *({"plan": dataclasses.replace(SAME, **{name: value})}
+      for name, value in {"algorithm": PC(0.01, 0.2), "sizes": (4, 5, 3), "activation": "relu", "seed": 1}.items()),
+    *({"data": dataclasses.replace(DATA, **{name: value})}
+      for name, value in {"name": "another", "x": other_numbers(DATA.x), "y": other_numbers(DATA.y)}.items()),
+    {"data": dataset(rows=7)},
+    *({name: value} for name, value in {"updates": 7, "record_every": 2, "until_loss": 0.5, "backend": "threads",
+                                        "batch_size": 8, "steps_per_batch": 3, "seed": 1, "workers": 2}.items()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: ", ".join(change))
+def test_a_curve_that_differs_in_one_thing_is_not_skipped(monkeypatch, change):
+    plain = {"plan": SAME, "data": DATA, "backend": "threads", "workers": 1, "batch_size": 4, "steps_per_batch": 2}
     monkeypatch.setattr(learning, "train", lambda *_, workers, on_record, **o: train(*_, **{**o, "backend": "numpy"}))
-    assert len(made([plan], **{**settings, **options}, done=done)) == 1
+
+    def again(done, plan, **options):
+        return made([plan], done=done, **options)
+
+    if change.get("backend"):
+        change, plain = {"backend": "numpy"}, plain
+    done = again([], **plain)
+    assert again(done, **plain) == []
+    assert len(again(done, **{**plain, **change})) == 1
+
+
+def test_every_field_of_a_curve_is_looked_at():
+    (row,) = made([SAME], **BATCHES)
+    made_of = row.keys() - learning.OUTCOME - {"label", "depth", "kind"}  # which follow from the rest
+    assert {field.name for field in dataclasses.fields(SAME.algorithm)} < made_of
+    assert {"algorithm", "sizes", "activation", "seed", "data", "data_digest", "samples", "workers"} < made_of
+    for name in made_of:
+        other = {**row, name: "another"}
+        assert len(made([SAME], done=[other], **BATCHES)) == 1, name
+        assert len(learning.latest([row, other])) == 2, name
+        old = {field: value for field, value in row.items() if field != name}  # a file of an older version
+        assert len(made([SAME], done=[old], **BATCHES)) == 1, name
+    assert made([SAME], done=[row], **BATCHES) == []
+
+
+def test_files_of_one_name_are_told_apart_by_what_is_in_them(tmp_path):
+    found = []
+    for folder, seed in (("a", 0), ("b", 1), ("c", 0)):
+        drawn = dataset(rows=8, seed=seed)
+        (tmp_path / folder).mkdir()
+        np.savez(tmp_path / folder / "data.npz", x=drawn.x, y=drawn.y)
+        found.append(load(tmp_path / folder / "data.npz"))
+    one, other, again = found
+    assert one.name == other.name == "data.npz"
+    assert one.digest == again.digest != other.digest
+    done = made([SAME], one)
+    assert len(made([SAME], other, done=done)) == 1
+    assert made([SAME], again, done=done) == []
 
 
 def test_the_seed_of_the_net_and_that_of_the_batches_are_two():
@@ -350,9 +397,15 @@ def test_a_figure_shows_loss_per_sample_and_tells_depths_apart():
     rows = made([Study(BP(0.01), SIZES), Study(IPC(0.01), (4, 5, 3))])
     shown = learning.for_figure(rows)
     assert [row["label"] for row in shown] == ["BP, depth 3", "iPC, depth 2"]
-    assert [row["loss"] for row in shown] == [[loss / 8 for loss in row["loss"]] for row in rows]
+    for one, row in zip(shown, rows, strict=True):  # and the loss after the last update
+        assert one["loss"] == [loss / 8 for loss in (*row["loss"], row["whole"]["loss"])]
+        for axis in ("updates", "smm", "mm", "seconds"):
+            assert one[axis] == [*row[axis], row["whole"][axis]]
+            assert one[axis] == sorted(set(one[axis]))
     assert learning.for_figure(rows[:1])[0]["label"] == "BP"
-    assert learning.for_figure([{**rows[0], "loss": [4.0, None]}])[0]["loss"] == [0.5, None]
+    (lost,) = learning.for_figure(made([diverging()], updates=200))
+    assert lost["updates"][-1] == lost["diverged"]  # of a diverged run there is no loss after it
+    assert learning.for_figure([{**rows[0], "loss": [4.0, None], "whole": None}])[0]["loss"] == [0.5, None]
 
 
 def test_strokes_and_conditions_tell_settings_apart():
@@ -368,3 +421,75 @@ def test_strokes_and_conditions_tell_settings_apart():
     for known in ("8 samples", "full batch", "4 inputs", "tanh", "optimiser sgd", "gamma 0.5"):
         assert known in words
     assert "batch 4" in learning.conditions([row | {"batch_size": 4} for row in rows])
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: ", ".join(change))
+def test_whatever_differs_stands_in_the_label_and_in_the_line(monkeypatch, change):
+    plain = {"plan": SAME, "data": DATA, "backend": "threads", "workers": 1, "batch_size": 4, "steps_per_batch": 2}
+    monkeypatch.setattr(learning, "train", lambda *_, workers, on_record, **o: train(*_, **{**o, "backend": "numpy"}))
+    change = {"backend": "numpy"} if change.get("backend") else change
+    rows = []
+    for options in (plain, {**plain, **change}):
+        plan = options.pop("plan")
+        rows += made([plan], **options)
+    shown = learning.for_figure(learning.latest(rows))
+    assert len({row["label"] for row in shown}) == 2
+    assert len({row["stroke"] for row in shown}) == 2 or shown[0]["algorithm"] != shown[1]["algorithm"]
+    apart = ("algorithm", "depth", "optimizer", "alpha")
+    assert len({tuple(line[name] for name in apart) for line in lines_of(table(rows))}) == 2
+
+
+def test_many_runs_of_one_algorithm_are_told_apart():
+    settings = [{}, {"hidden": 6}, {"activation": "relu"}, {"seed": 1}, {"batch": 4}, {"data": dataset(seed=3)}]
+    rows = []
+    for setting in settings:
+        plan = Study(
+            BP(0.01), (4, setting.get("hidden", 5), 3), setting.get("activation", "tanh"), setting.get("seed", 0)
+        )
+        rows += made([plan], setting.get("data", DATA), batch_size=setting.get("batch"))
+    shown = learning.for_figure(rows)
+    assert len({row["label"] for row in shown}) == len({row["stroke"] for row in shown}) == len(rows)
+    assert shown[0]["label"] == f"BP, hidden 5, tanh, data {DATA.digest[:6]}, full batch, seed 0"
+    assert len({line["algorithm"] for line in lines_of(table(rows))}) == len(rows)
+    assert [row["label"] for row in learning.for_figure([{**rows[0], "momentum": m} for m in (0, 0.5)])] == [
+        "BP, momentum 0",
+        "BP, momentum 0.5",
+    ]
+    assert [row["label"] for row in learning.for_figure([rows[0], rows[0], rows[0]])] == [
+        "BP",
+        "BP, run 2",
+        "BP, run 3",
+    ]
+
+
+def test_what_has_a_column_of_its_own_is_not_said_twice():
+    rows = made([Study(BP(alpha, optimizer), sizes) for alpha in (0.01, 0.02) for optimizer in ("sgd", "adam")
+                 for sizes in (SIZES, (4, 5, 3))], updates=2)  # fmt: skip
+    assert [line["algorithm"] for line in lines_of(table(rows))] == ["BP"] * 8
+
+
+def test_what_differs_with_the_algorithm_alone_is_not_said():
+    rows = made([Study(algorithm, SIZES) for algorithm in ALL], workers=2, backend="numpy")
+    rows = [{**row, "workers": 1 if row["algorithm"] == "bp" else 2} for row in rows]
+    assert [row["label"] for row in learning.for_figure(rows)] == ["BP", "PC T=4", "Z-IL", "iPC"]
+
+
+def test_the_last_update_counts():
+    plan = Study(IPC(0.05), SIZES)
+    (whole,) = made([plan], updates=30)
+    aim = whole["loss"][10]
+    (row,) = made([plan], updates=10, until_loss=aim)
+    assert min(row["loss"]) > aim >= row["whole"]["loss"]
+    (line,) = lines_of(table([row], until_loss=aim / 8))
+    assert (line["ending"], line["updates"]) == (f"loss {aim / 8:g} reached", "10")
+    assert line["lowest"] == f"{row['whole']['loss'] / 8:.4g}"
+    (line,) = lines_of(table([row], until_loss=0.999 * row["whole"]["loss"] / 8))  # twin: one that it has not reached
+    assert line["ending"].endswith("not reached")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_nothing_is_advised_that_is_so_already(optimizer):
+    rows = made([Study(BP(1e20, optimizer), SIZES, "identity")], updates=200)
+    (line,) = lines_of(table(rows))
+    assert line["ending"].startswith("diverged at update ")
+    assert line["ending"].endswith("try a smaller alpha, or adam" if optimizer == "sgd" else "try a smaller alpha")

@@ -499,3 +499,30 @@ def test_random_damage(tmp_path_factory, name):
         run()
     finally:
         set_hypothesis_home_dir(None)
+
+
+@pytest.mark.parametrize("kind", ["folder", "images", "npz", "labels in npz"])
+def test_at_most_so_many_samples(tmp_path, kind):
+    folder = write_idx_folder(tmp_path / "idx")
+    path = {
+        "folder": lambda: folder,
+        "images": lambda: folder / "train-images-idx3-ubyte",
+        "npz": lambda: write_npz(tmp_path / "a.npz", x=IMAGES, y=np.eye(3, dtype="f4")[LABELS]),
+        "labels in npz": lambda: write_npz(tmp_path / "b.npz", x=IMAGES.astype("f4"), y=LABELS),
+    }[kind]()
+    whole = load(path)
+    for at_most, expected in ((1, 1), (4, 4), (5, 5), (250, 5), (None, 5), (np.int64(3), 3), (np.array(2), 2)):
+        data = load(path, at_most=at_most)
+        assert len(data.x) == len(data.y) == len(data.labels) == expected
+        assert np.array_equal(data.x, whole.x[:expected])
+        assert data.classes == whole.classes
+    assert len(load(path, samples=2, at_most=4).x) == 2
+    assert "250 samples asked for, but there are 5" in refusal(path, samples=250, at_most=250)
+    for wrong in (0, 2.5, "2", True):
+        assert refusal(path, at_most=wrong).startswith("at_most: must be a whole number of at least 1, not ")
+
+
+def test_at_most_so_many_of_those_that_come_with_pcsim():
+    assert len(load(at_most=250).x) == 250
+    assert len(load(at_most=10**6).x) == 3000
+    assert len(load(split="test", at_most=10**6).x) == 1000

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from nets import refusal
 
-from pcsim import BP, IPC, PC, ZIL, Network, train
+from pcsim import BP, IPC, PC, ZIL, Interrupted, Network, train
 from pcsim.engines import limits, make_engine
 from pcsim.engines.limits import resolve_workers
 from pcsim.schedule.calendar import Calendar, Stage
@@ -278,6 +278,98 @@ def test_on_record_is_called_after_each_record(backend):
 
 
 @by_backend
+@by_algorithm
+@pytest.mark.parametrize("batches", [{}, {"batch_size": 3, "steps_per_batch": 2}], ids=["full batch", "batches"])
+def test_what_on_record_sees_is_the_run_as_it_stands(algorithm, backend, batches):
+    net, x, y = problem()
+    options = {"backend": backend, "record_every": 3, **batches}
+    seen = []
+    train(
+        net,
+        algorithm,
+        x,
+        y,
+        updates=8,
+        on_record=lambda run: seen.append((run.network, run.values, run.updates, run.seconds)),
+        **options,
+    )
+    assert [updates for _, _, updates, _ in seen] == [3, 6, 8]
+    for network, values, updates, _ in seen:  # also those of earlier records, as they were then
+        whole = train(net, algorithm, x, y, updates=updates, **options)
+        assert same(network.weights, whole.network.weights)
+        assert same(values, whole.values)
+        assert not same(network.weights, net.weights)
+    assert 0 < seen[0][3] < seen[1][3] < seen[2][3]
+
+
+@by_backend
+def test_what_on_record_does_to_arrays_changes_no_training(backend):
+    net, x, y = problem()
+
+    def spoil(run):
+        for array in (*run.network.weights, *run.values):
+            array[...] = 99
+
+    options = {"updates": 6, "backend": backend, "record_every": 2}
+    spoiled, whole = (train(net, IPC(0.02, 0.3), x, y, on_record=seen, **options) for seen in (spoil, None))
+    assert spoiled.energy == whole.energy
+    assert same(spoiled.loss[:1], whole.loss[:1])
+    first, *_ = spoiled.network.weights
+    assert np.all(first == 99)  # the caller's own, as it left it
+    assert same([x, y], problem()[1:])
+
+
+@by_backend
+@by_algorithm
+def test_an_interrupt_leaves_the_run_as_of_its_last_record(algorithm, backend):
+    net, x, y = problem()
+
+    def press(run):
+        if run.updates == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        train(net, algorithm, x, y, updates=50, backend=backend, record_every=2, on_record=press)
+    assert isinstance(caught.value, Interrupted)
+    run, whole = caught.value.run, train(net, algorithm, x, y, updates=4, backend=backend, record_every=2)
+    assert (run.recorded, run.updates, run.loss) == ([0, 2], 4, whole.loss)
+    assert same(run.network.weights, whole.network.weights)
+    assert same(run.values, whole.values)
+
+
+def test_an_interrupt_amid_updates_leaves_no_half_of_one(monkeypatch):
+    net, x, y = problem()
+    engines = importlib.import_module("pcsim.engines.numpy")
+    step, made = engines.NumpyEngine._step, []
+
+    def press(self, energy):
+        made.append(self)
+        if len(made) == 12:
+            self.net.weights[0][...] = 99
+            raise KeyboardInterrupt
+        return step(self, energy)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engines.NumpyEngine, "_step", press)
+        with pytest.raises(Interrupted) as caught:
+            train(net, IPC(0.02, 0.3), x, y, updates=50, backend="numpy", record_every=5)
+    run, whole = caught.value.run, train(net, IPC(0.02, 0.3), x, y, updates=10, backend="numpy")
+    assert (run.updates, run.recorded) == (10, [0, 5])
+    assert same(run.network.weights, whole.network.weights)
+
+
+def test_an_interrupt_before_the_first_record_leaves_the_net_as_it_was(monkeypatch):
+    net, x, y = problem()
+    module = importlib.import_module("pcsim.training.train")
+    monkeypatch.setattr(module, "forward_loss", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(Interrupted) as caught:
+        train(net, BP(), x, y, updates=5, backend="numpy")
+    run = caught.value.run
+    assert (run.updates, run.recorded, run.diverged) == (0, [], None)
+    assert same(run.network.weights, net.weights)
+
+
+@by_backend
 def test_an_exception_of_on_record_ends_the_run(backend):
     net, x, y = problem()
     seen = []
@@ -466,11 +558,40 @@ def test_divergence_ends_the_run_and_is_named(algorithm, backend, every):
     assert np.isfinite(run.loss[:-1]).all()
 
 
+SPLIT = [(BP(0.1), execution) for execution in ("serial", "intra-layer", "blas", "data-parallel", "pipeline")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [1.0, 1e10, 1e18, 1e20, 1e30, 1e38])
+@pytest.mark.parametrize(
+    ("algorithm", "execution"),
+    [*((a, None) for a in ALL[1:]), (IPC(0.01, 0.2, precision=3.0), None), *SPLIT],
+    ids=lambda a: getattr(a, "name", str(a)),
+)
+def test_large_errors_are_the_same_on_every_backend(algorithm, execution, size):
+    """Squares of float32 end at 3.4e38, and a sum of squares is of float64: not where numbers are merely large."""
+    net, x, y = problem(sizes=(4, 6, 3), rows=8)
+    net = Network(net.weights, "identity")
+    options = {"updates": 12, "record_every": 1}
+    oracle = train(net, algorithm, x, size * y, backend="numpy", **options)
+    for workers in (1,) if execution == "serial" else (1, 2):
+        run = train(net, algorithm, x, size * y, workers=workers, execution=execution, **options)
+        assert run.diverged == oracle.diverged
+        assert run.recorded == oracle.recorded
+        for mine, its in ((run.energy, oracle.energy), (run.loss, oracle.loss)):
+            assert np.array_equal(np.isfinite(mine), np.isfinite(its))  # in the end one may be infinite, the other NaN
+            finite = np.isfinite(its)
+            np.testing.assert_allclose(np.array(mine)[finite], np.array(its)[finite], rtol=1e-3)
+    assert math.isfinite(oracle.energy[0])
+
+
 @by_backend
-def test_values_that_are_not_finite_are_divergence_at_the_start(backend):
-    net, x, y = problem()
-    values = [np.full((7, n), np.nan) for n in net.sizes]
-    assert train(net, IPC(), x, y, updates=9, backend=backend, values=values).diverged == 0
+def test_one_large_error_is_no_divergence(backend):
+    run = train(Network([[[1.0]]]).replace([np.ones((1, 1), "f4")], None), BP(0.1), [[1.0]], [[1e20]], updates=60,
+                backend=backend)  # fmt: skip
+    assert run.diverged is None
+    assert run.energy[0] == pytest.approx(5e39, rel=1e-6)
+    assert run.loss[-1] < 1e-4 * run.loss[0]
 
 
 @by_backend
