@@ -1,7 +1,6 @@
 """Elementwise work on one layer's vectors: copies, differences, sums."""
 
-from numba import njit
-
+from ..machine.compiling import njit
 from ..machine.simd import lanes, load, multiply_add, pointer, splat, store
 
 

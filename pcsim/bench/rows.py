@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..host.compiled import doubts, too_slow
 from ..host.context import usable_cores
 from ..results.fields import Row
 from ..results.rows import MeasuredRow, RankFields
@@ -146,6 +147,10 @@ def _add_times(row: MeasuredRow, entry: Entry, case: Case, conditions: Condition
     row.gemm_rate, row.tile_rate = rates.get("gemm_rate"), rates.get("tile_rate")
     if conditions.ceilings is not None:
         row.roofline = _roofline(work, case, row.workers, median, row.gemm_rate, conditions.ceilings)
+    if row.backend in ("threads", "mpi"):
+        row.warnings += doubts()
+        products = conditions.ceilings.rate("gemm", row.workers) if conditions.ceilings else None
+        row.warnings += filter(None, [too_slow(row.tile_rate, products, case.width)])
     if len(entry.seconds) >= SAMPLES and (high - low) / 2 > UNSTEADY * median:
         row.warnings.append("unsteady: repeat on a quieter machine, or with more --seconds")
     if conditions.drift is not None and abs(conditions.drift - 1) > DRIFT:

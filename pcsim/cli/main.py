@@ -277,7 +277,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("pcsim: interrupted")
         return INTERRUPTED
-    with ended_in_time(parsed.verb, INTERRUPTED):
+    with ended_in_time(parsed.verb, INTERRUPTED), warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: _warn(parsed.verb, message)
         code = _run(parsed)
     if code == INTERRUPTED:
         end_with_threads(code)
@@ -317,6 +318,12 @@ def _run(parsed: argparse.Namespace) -> int:
         if speaks():
             say(f"pcsim {parsed.verb}: {in_a_line(error)}")
         return BAD_INPUT
+
+
+def _warn(verb: str, message: Warning | str) -> None:
+    """A warning of a library, as one line."""
+    if speaks():
+        say(f"pcsim {verb}: {next(iter(str(message).splitlines()), '')}")
 
 
 def _leave_stdout() -> None:

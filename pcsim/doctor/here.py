@@ -8,7 +8,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -17,10 +16,12 @@ import numpy as np
 
 from ..bench.peers import PEERS, available
 from ..errors import InputError
-from ..host import context, mpi
+from ..host import compiled, context, mpi
 from ..host.probes import SPIN, clock_cost, seconds_of_spins, spin_for
 from .checks import Check
 from .ranks import examine_together, launched_apart
+
+TILE_WIDTH = 256  # of the fused pass that is held against matrix products
 
 NEEDED = ("numpy", "scipy", "numba", "llvmlite", "threadpoolctl", "psutil")
 
@@ -76,17 +77,35 @@ def _installation() -> tuple[str, str, str]:
 
 
 def _compiled_cache() -> tuple[str, str, str]:
-    from ..kernels.layers import activations
+    from ..engines import threads  # noqa: F401 - names the folders of all kernels
+    from ..kernels.machine.cache import broken_files, why_not_kept
 
-    folder = activations.activate.stats.cache_path
-    try:
-        os.makedirs(folder, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as failure:
-        finding = f"compiled kernels cannot be kept: {failure.strerror}"
+    if why := why_not_kept():
+        finding = f"compiled kernels cannot be kept: {why}"
         return "warn", finding, "set NUMBA_CACHE_DIR to a writable folder, or every run compiles again"
+    if broken := broken_files():
+        finding = f"{broken} file{'s' if broken > 1 else ''} of kept kernels cut short or damaged"
+        return "warn", finding, "nothing is lost: they are compiled anew when they are needed, and kept again"
     return "ok", "compiled kernels are kept from run to run", ""
+
+
+def _compiled_code() -> tuple[str, str, str]:
+    from ..bench.ceilings import GEMM_SIZE, gemm_rate, tile_rate
+
+    found = compiled.description()
+    fused = "" if found["fused_multiply_add"] else ", which multiplies and adds in two instructions"
+    finding = f"kernels compiled for {found['cpu']}{fused}"
+    if texts := compiled.doubts(found):
+        changed = [*found["settings"], *(n for n in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES") if n in os.environ)]
+        advice = (
+            f"unset {' '.join(changed)}" if changed else "compile for this processor: leave out what says otherwise"
+        )
+        return "warn", "; ".join(texts), advice
+    dtype = np.dtype(np.float32)
+    kernels, products = tile_rate(1, TILE_WIDTH, dtype, False), gemm_rate(1, (GEMM_SIZE, GEMM_SIZE), dtype, False)
+    if slow := compiled.too_slow(kernels, products):
+        return "warn", f"{finding}; {slow.split('; ')[0]}", "measure again; if it stays so, the numbers are not pcsim's"
+    return "ok", f"{finding}; the fused pass reaches {kernels / products:.0%} of the rate of matrix products", ""
 
 
 def _cores() -> tuple[str, str, str]:
@@ -255,6 +274,7 @@ def _peers() -> tuple[str, str, str]:
 PROBES: dict[str, Callable[[], tuple[str, str, str]]] = {
     "installation": _installation,
     "kernel cache": _compiled_cache,
+    "kernel code": _compiled_code,
     "cores": _cores,
     "frequency": _clock_speed,
     "parallel threads": _parallel,

@@ -35,16 +35,12 @@ VARIABLES = (
     "MKL_NUM_THREADS",
     "MKL_DYNAMIC",
     "VECLIB_MAXIMUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "NUMBA_CPU_NAME",
-    "NUMBA_CPU_FEATURES",
-    "NUMBA_OPT",
-    "NUMBA_DISABLE_JIT",
-    "NUMBA_THREADING_LAYER",
     "XLA_FLAGS",
     "LD_PRELOAD",
     "SLURM_CPUS_PER_TASK",
 )
+
+UNTOLD = ("NUMBA_CACHE_DIR", "NUMBA_DUMP_HTML", "NUMBA_CHROME_TRACE")  # folders and files
 
 
 def usable_cores() -> list[int]:
@@ -105,10 +101,16 @@ def capture(
         "load": _quietly(lambda: list(os.getloadavg())),
         "busy_processes": _quietly(lambda: len(busy_processes(sample_seconds))) if sample_seconds else None,
         "blas": _quietly(_blas) or [],
-        "environment": {name: publishable(os.environ[name]) for name in VARIABLES if name in os.environ},
+        "environment": {name: publishable(value) for name, value in sorted(os.environ.items()) if _told(name)},
+        "kernels": _quietly(_kernels),
         "threading_layer": "pcsim's own threads; no parallel Numba kernels",
         "mpi": _quietly(_mpi),
     }
+
+
+def _told(variable: str) -> bool:
+    """Whether a variable stands in the header: the known ones, and those of Numba."""
+    return variable in VARIABLES or (variable.startswith("NUMBA_") and variable not in UNTOLD)
 
 
 def version(package: str) -> str | None:
@@ -316,6 +318,13 @@ def _blas() -> list[dict[str, Any]]:
 
     wanted = ("internal_api", "version", "num_threads", "threading_layer", "architecture")
     return [{k: lib.get(k) for k in wanted} for lib in threadpool_info() if lib["user_api"] == "blas"]
+
+
+def _kernels() -> dict[str, Any]:
+    """With what they are compiled."""
+    from .compiled import description
+
+    return description()
 
 
 def _mpi() -> dict[str, str | None] | None:
