@@ -16,7 +16,7 @@ import numpy as np
 
 from ..bench.peers import PEERS, available
 from ..errors import InputError
-from ..host import compiled, context, mpi
+from ..host import compiled, context, memory, mpi
 from ..host.probes import SPIN, clock_cost, seconds_of_spins, spin_for
 from .checks import Check
 from .ranks import examine_together, launched_apart
@@ -225,8 +225,13 @@ def _blas() -> tuple[str, str, str]:
 def _memory() -> tuple[str, str, str]:
     import psutil
 
-    memory, swap = psutil.virtual_memory(), psutil.swap_memory()
-    finding = f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB available"
+    total, swap = psutil.virtual_memory().total, psutil.swap_memory()
+    there, most = memory.available() / 2**30, memory.limit()
+    finding = f"{there:.1f} of {total / 2**30:.1f} GiB available"
+    if most is not None:
+        finding = (
+            f"{there:.1f} GiB available: a limit allows this process {most / 2**30:.1f} of {total / 2**30:.1f} GiB"
+        )
     if swap.used > 2**28:
         return "warn", f"{finding}, {swap.used / 2**30:.1f} GiB swapped out", "close other programs before measuring"
     return "ok", finding, ""

@@ -19,6 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from .groups import cpu_quota
+from .memory import available, limit
+
 PACKAGES = ("pcsim", "numpy", "scipy", "numba", "llvmlite", "threadpoolctl", "mpi4py", "torch", "jax", "pcx")
 
 VARIABLES = (
@@ -83,7 +86,8 @@ def capture(
         "siblings": _quietly(lambda: siblings(root)),
         "caches": _quietly(lambda: _all_caches(root)) or [],
         "memory": _quietly(lambda: _memory().total),
-        "memory_available": _quietly(lambda: _memory().available),
+        "memory_available": _quietly(lambda: available(root)),
+        "memory_limit": _quietly(lambda: limit(root)),
         "quota": _quietly(lambda: cpu_quota(root)),
         "governor": _quietly(
             lambda: "/".join(sorted({_text(root, core, "cpufreq/scaling_governor") for core in cores}))
@@ -132,39 +136,6 @@ def cpu_model(root: Path = Path("/")) -> str | None:
         if name.strip() == "model name":
             return value.strip()
     return None
-
-
-def cpu_quota(root: Path = Path("/")) -> float | None:
-    """Cores' worth of time that the control groups of this process allow it, or None for no limit."""
-    limits = []
-    try:
-        groups = (root / "proc/self/cgroup").read_text().splitlines()
-    except (OSError, ValueError):
-        return None
-    mount = root / "sys/fs/cgroup"
-    for line in groups:
-        _, _, rest = line.partition(":")
-        names, _, path = rest.partition(":")
-        if names and "cpu" not in names.split(","):
-            continue
-        for base in (mount / names, mount / "cpu") if names else (mount, mount / "unified"):
-            # Seen from inside a container the path can lead above the mount; what holds is then at the mount itself.
-            folder = base if ".." in path.split("/") else base / path.lstrip("/")
-            while folder == base or base in folder.parents:  # a limit on a parent holds for its children
-                limits += _limit(folder)
-                folder = folder.parent
-    return min(limits, default=None)
-
-
-def _limit(folder: Path) -> list[float]:
-    try:
-        if (folder / "cpu.max").exists():
-            quota, period = (folder / "cpu.max").read_text().split()
-            return [] if quota == "max" else [int(quota) / int(period)]
-        allowed = int((folder / "cpu.cfs_quota_us").read_text())
-        return [allowed / int((folder / "cpu.cfs_period_us").read_text())] if allowed > 0 else []
-    except (OSError, ValueError, ZeroDivisionError):
-        return []
 
 
 def _quietly(question: Callable[[], Any]) -> Any:

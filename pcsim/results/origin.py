@@ -13,6 +13,9 @@ def machine(context: Mapping[str, Any]) -> str:
     version = _versions(context).get("pcsim")
     count = context.get("cores")
     cores = f"{count} usable core{'' if count == 1 else 's'}" if count else ""
+    worth = context.get("effective_cores")
+    if count and isinstance(worth, int | float) and worth < count:
+        cores += f" with a quota of {worth:g}"
     parts = [context.get("cpu_model") or "unknown CPU", cores, f"pcsim {version}" if version else ""]
     return ", ".join(str(part) for part in [*parts, context.get("note")] if part)
 

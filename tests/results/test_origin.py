@@ -11,6 +11,12 @@ def test_what_a_context_says_is_said():
         "note": "n",
     }
     assert machine(context) == "A CPU, 2 usable cores, pcsim 0.1, n"
+    assert machine({**context, "effective_cores": 0.5}).startswith("A CPU, 2 usable cores with a quota of 0.5, pcsim")
+    assert (
+        machine({**context, "effective_cores": 2.0})
+        == machine({**context, "effective_cores": None})
+        == machine(context)
+    )
     assert machine({"cores": 1}) == "unknown CPU, 1 usable core"
     assert machine({}) == machine({"versions": None}) == "unknown CPU"
     assert machine_and_versions(context) == "A CPU, 2 usable cores, pcsim 0.1, n, numpy 2.4"
