@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..host.compiled import doubts, too_slow
-from ..host.context import usable_cores
+from ..host.context import effective_cores, usable_cores
 from ..results.fields import Row
 from ..results.rows import MeasuredRow, RankFields
 from ..results.statistics import bootstrap_interval
@@ -166,11 +166,23 @@ def _add_times(row: MeasuredRow, entry: Entry, case: Case, conditions: Condition
         )
     if median * entry.updates < SAMPLE_SECONDS / 4:
         row.warnings.append("short samples: updates are faster than when they were counted out; measure it again")
-    if entry.contender.ranks:
-        crowded = crew().crowded(entry.contender.ranks, row.workers // entry.contender.ranks)
-        row.warnings += [crowded] if crowded else []
-    elif row.workers > len(usable_cores()):
-        row.warnings.append(f"oversubscribed: {row.workers} workers on {len(usable_cores())} cores")
+    row.warnings += _crowding(entry.contender)
+
+
+def _crowding(contender: Contender) -> list[str]:
+    """That its workers have to share cores, or the time of a quota."""
+    here, cores, worth = contender.workers, len(usable_cores()), effective_cores()
+    found: list[str] = []
+    if contender.ranks:
+        threads = contender.workers // contender.ranks
+        here = crew().hosts[: contender.ranks].count(crew().hosts[0]) * threads
+        found += filter(None, [crew().crowded(contender.ranks, threads)])
+    elif here > cores:
+        found.append(f"oversubscribed: {here} workers on {cores} cores")
+    if worth < cores and here > worth:
+        workers = f"{here} worker{'s' if here > 1 else ''}"
+        found.append(f"quota: {workers} with {worth:g} cores' worth of time: halted in every period")
+    return found
 
 
 def _variant(entry: Entry) -> str | None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..bench.peers import PEERS, available
 from ..errors import InputError
-from ..host import compiled, context, memory, mpi
+from ..host import compiled, context, memory, mpi, topology
 from ..host.probes import SPIN, clock_cost, seconds_of_spins, spin_for
 from .checks import Check
 from .ranks import examine_together, launched_apart
@@ -114,6 +114,8 @@ def _cores() -> tuple[str, str, str]:
     if effective < usable:
         advice = f"pass --workers {max(1, int(effective))} at most, or raise the limit"
         return "warn", f"{finding}, but a quota allows {effective:g} cores' worth of time", advice
+    if told := topology.told_too_many():
+        return "warn", f"{finding}; {told.split('; ')[0]}", told.split("; ")[1]
     groups = context.capture()["siblings"]
     if groups and len(groups) < usable:
         advice = f"use one worker per physical core: --workers {len(groups)} at most"
@@ -268,7 +270,9 @@ def _library() -> tuple[str, str]:
     answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if answer.returncode == 0:
         return answer.stdout.strip(), ""
-    return "", (answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"])[-1]
+    said = answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"]
+    begin = max((n for n, line in enumerate(said) if line.startswith(("RuntimeError", "ImportError"))), default=-1)
+    return "", mpi.reason("\n".join(said[begin:]))
 
 
 def _peers() -> tuple[str, str, str]:

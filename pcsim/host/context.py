@@ -59,6 +59,12 @@ def effective_cores(root: Path = Path("/")) -> float:
     return min(float(len(usable_cores())), quota) if quota else float(len(usable_cores()))
 
 
+def within_quota(count: int, root: Path = Path("/")) -> int:
+    """So many workers, or as many as the quota of the control groups gives a core's worth of time each; at least 1."""
+    quota = cpu_quota(root)
+    return count if quota is None else max(1, min(count, int(quota)))
+
+
 def capture(
     command: list[str] | None = None, root: Path = Path("/"), sample_seconds: float | None = None
 ) -> dict[str, Any]:
@@ -82,8 +88,9 @@ def capture(
         "effective_cores": effective_cores(root),
         "logical_cores": os.cpu_count(),
         "physical_cores": _quietly(_physical_cores),
-        "threads_per_core": _quietly(lambda: len(_members(_text(root, cores[0], "topology/thread_siblings_list")))),
+        "threads_per_core": _quietly(lambda: len(members(_text(root, cores[0], "topology/thread_siblings_list")))),
         "siblings": _quietly(lambda: siblings(root)),
+        "placement": _quietly(lambda: _placement(root)),
         "caches": _quietly(lambda: _all_caches(root)) or [],
         "memory": _quietly(lambda: _memory().total),
         "memory_available": _quietly(lambda: available(root)),
@@ -105,14 +112,14 @@ def capture(
         "load": _quietly(lambda: list(os.getloadavg())),
         "busy_processes": _quietly(lambda: len(busy_processes(sample_seconds))) if sample_seconds else None,
         "blas": _quietly(_blas) or [],
-        "environment": {name: publishable(value) for name, value in sorted(os.environ.items()) if _told(name)},
+        "environment": {name: publishable(value) for name, value in sorted(os.environ.items()) if recorded(name)},
         "kernels": _quietly(_kernels),
         "threading_layer": "pcsim's own threads; no parallel Numba kernels",
         "mpi": _quietly(_mpi),
     }
 
 
-def _told(variable: str) -> bool:
+def recorded(variable: str) -> bool:
     """Whether a variable stands in the header: the known ones, and those of Numba."""
     return variable in VARIABLES or (variable.startswith("NUMBA_") and variable not in UNTOLD)
 
@@ -150,7 +157,7 @@ def _text(root: Path, core: int, name: str) -> str:
     return (root / f"sys/devices/system/cpu/cpu{core}" / name).read_text().strip()
 
 
-def _members(text: str) -> list[int]:
+def members(text: str) -> list[int]:
     """The processors that a list such as ``0-3,8`` names."""
     found: list[int] = []
     for part in text.split(","):
@@ -169,9 +176,9 @@ def caches(core: int, root: Path = Path("/")) -> list[dict[str, Any]]:
         kind, size = ((index / name).read_text().strip() for name in ("type", "size"))
         if kind != "Instruction":
             count = int(size.rstrip("KMG")) << {"K": 10, "M": 20, "G": 30}.get(size[-1], 0)
-            members = _members((index / "shared_cpu_list").read_text())
+            sharing = members((index / "shared_cpu_list").read_text())
             level = int((index / "level").read_text())
-            found.append({"level": level, "size": count, "shared_by": len(members), "members": members})
+            found.append({"level": level, "size": count, "shared_by": len(sharing), "members": sharing})
     return sorted(found, key=lambda cache: cache["level"])
 
 
@@ -186,7 +193,7 @@ def _all_caches(root: Path) -> list[dict[str, Any]]:
 def siblings(root: Path = Path("/")) -> list[list[int]]:
     """The usable cores by physical core: two in one group are hardware threads that share one (Linux)."""
     cores = usable_cores()
-    groups = {tuple(sorted({*_members(_text(root, core, "topology/thread_siblings_list"))})) for core in cores}
+    groups = {tuple(sorted({*members(_text(root, core, "topology/thread_siblings_list"))})) for core in cores}
     return [[core for core in group if core in cores] for group in sorted(groups)]
 
 
@@ -289,6 +296,13 @@ def _blas() -> list[dict[str, Any]]:
 
     wanted = ("internal_api", "version", "num_threads", "threading_layer", "architecture")
     return [{k: lib.get(k) for k in wanted} for lib in threadpool_info() if lib["user_api"] == "blas"]
+
+
+def _placement(root: Path) -> list[dict[str, Any]]:
+    """Where worker i is bound, from 0."""
+    from .topology import place_map
+
+    return place_map(root)
 
 
 def _kernels() -> dict[str, Any]:

@@ -131,6 +131,6 @@ def test_graphs_doctor_and_header_know_the_limit(limited):
     assert refusal(lambda: check_memory(10**7, 1)).endswith(
         "where 0.5 GB are free: ask for less depth, fewer updates or fewer steps"
     )
-    assert "0.5 of 24.0 GiB available: a limit allows this process 0.7 GiB" in here._memory()[1]
+    assert "0.5 GiB available: a limit allows this process 0.7 of 24.0 GiB" in here._memory()[1]
     found = context.capture()
     assert (found["memory"], found["memory_limit"], found["memory_available"]) == (24 * GIB, 700 << 20, 500 << 20)
