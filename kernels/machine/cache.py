@@ -8,8 +8,10 @@ that compile at once do not overwrite each other's. A folder that cannot be writ
 
 import functools
 import hashlib
+import inspect
 import os
 import pickle
+import sys
 import tempfile
 import uuid
 import warnings
@@ -106,10 +108,6 @@ class _Locator(_CacheLocator):
     def get_disambiguator(self) -> str:
         return str(self.line)
 
-    @classmethod
-    def from_function(cls, function: Callable, file: str) -> "_Locator":
-        return cls(function, file)
-
 
 def _sources(function: Callable, file: str) -> list[Path]:
     """The folders whose sources can be compiled into a function."""
@@ -126,7 +124,11 @@ def _digest(folder: Path) -> bytes:
 
 
 class _Implementation(CompileResultCacheImpl):
-    _locator_classes = (_Locator,)
+    def __init__(self, function: Callable) -> None:  # Numba's own asks its locators
+        file = inspect.getfile(function)
+        self._lineno = function.__code__.co_firstlineno
+        self._locator = _Locator(function, file)
+        self._filename_base = self.get_filename_base(f"{Path(file).stem}.{function.__qualname__}", sys.abiflags)
 
 
 class KernelCache(FunctionCache):

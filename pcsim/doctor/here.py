@@ -23,6 +23,9 @@ from .ranks import examine_together, launched_apart
 
 TILE_WIDTH = 256  # of the fused pass that is held against matrix products
 
+# Probes that run without compiled code.
+UNCOMPILED = ("cores", "frequency", "thread start", "BLAS", "memory", "other processes", "MPI", "peers")
+
 NEEDED = ("numpy", "scipy", "numba", "llvmlite", "threadpoolctl", "psutil")
 
 
@@ -45,6 +48,14 @@ def examine() -> list[Check]:
 
 
 def _examine_here(probes: dict[str, Callable[[], tuple[str, str, str]]]) -> list[Check]:
+    try:
+        from ..kernels import machine  # noqa: F401
+    except ImportError as refusal:  # said once; what needs compiled code is left out
+        rest = {name: probe for name, probe in probes.items() if name in UNCOMPILED}
+        return [
+            Check("installation", "fail", str(refusal).partition(":")[0], str(refusal).partition(": ")[2]),
+            *(_guarded(name, probe) for name, probe in rest.items()),
+        ]
     return [_guarded(name, probe) for name, probe in probes.items()]
 
 

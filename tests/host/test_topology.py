@@ -195,9 +195,8 @@ def test_chosen_cores_are_used_in_their_order_and_given_back():
 @pytest.mark.parametrize("verb", ["bench", "train", "calibrate", "validate"])
 @pytest.mark.parametrize("words", ["99999", "0,0", "", "1-", "a", "3-1", "0-9999999999"])
 def test_cores_that_are_not_there_are_one_line(pcsim, tmp_path, verb, words):
-    more = {"calibrate": ["--out", tmp_path / "m.json"], "validate": ["m.json", "--out", tmp_path / "v.json"]}.get(
-        verb, []
-    )
+    out = ["--out", tmp_path / "new.json"]
+    more = {"calibrate": out, "validate": ["m.json", *out]}.get(verb, [])
     code, out, err = pcsim(verb, *more, "--cores", words)
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert "--cores" in err
