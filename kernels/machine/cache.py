@@ -152,7 +152,7 @@ class KernelCache(FunctionCache):
         except OSError as failure:
             _say(
                 "save",
-                f"compiled kernels cannot be kept ({_told(failure)}): every run compiles them anew; "
+                f"compiled kernels cannot be kept ({_told(failure)}): every process compiles them anew; "
                 "set NUMBA_CACHE_DIR to a folder with room that can be written",
             )
 

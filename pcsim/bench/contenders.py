@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from ..algorithms import Algorithm
 from ..algorithms.backprop import BP_EXECUTIONS
 from ..errors import InputError
-from ..host.context import usable_cores, within_quota
-from ..host.topology import physical_cores
+from ..host.topology import physical_cores, usable_cores, within_quota
 from .case import Case
 from .peers import PEERS, available, offers
 

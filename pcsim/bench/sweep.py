@@ -13,8 +13,8 @@ from ..algorithms import Algorithm
 from ..checks import whole_number
 from ..engines.limits import flop_needed
 from ..errors import InputError
-from ..host.context import effective_cores, usable_cores, within_quota
 from ..host.memory import require
+from ..host.topology import effective_cores, usable_cores, within_quota
 from ..results.fields import Row
 from .case import Case
 from .ceilings import Ceilings, measure_ceilings

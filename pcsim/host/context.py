@@ -21,6 +21,7 @@ from typing import Any
 
 from .groups import cpu_quota
 from .memory import available, limit
+from .topology import effective_cores, members, place_map, usable_cores
 
 PACKAGES = ("pcsim", "numpy", "scipy", "numba", "llvmlite", "threadpoolctl", "mpi4py", "torch", "jax", "pcx")
 
@@ -44,25 +45,6 @@ VARIABLES = (
 )
 
 UNTOLD = ("NUMBA_CACHE_DIR", "NUMBA_DUMP_HTML", "NUMBA_CHROME_TRACE")  # folders and files
-
-
-def usable_cores() -> list[int]:
-    """Logical processors that this process may use, in order."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
-def effective_cores(root: Path = Path("/")) -> float:
-    """Cores' worth of time that this process can get: the fewer of usable cores and control-group quota."""
-    quota = cpu_quota(root)
-    return min(float(len(usable_cores())), quota) if quota else float(len(usable_cores()))
-
-
-def within_quota(count: int, root: Path = Path("/")) -> int:
-    """So many workers, or as many as the quota of the control groups gives a core's worth of time each; at least 1."""
-    quota = cpu_quota(root)
-    return count if quota is None else max(1, min(count, int(quota)))
 
 
 def capture(
@@ -90,7 +72,7 @@ def capture(
         "physical_cores": _quietly(_physical_cores),
         "threads_per_core": _quietly(lambda: len(members(_text(root, cores[0], "topology/thread_siblings_list")))),
         "siblings": _quietly(lambda: siblings(root)),
-        "placement": _quietly(lambda: _placement(root)),
+        "placement": _quietly(lambda: place_map(root)),
         "caches": _quietly(lambda: _all_caches(root)) or [],
         "memory": _quietly(lambda: _memory().total),
         "memory_available": _quietly(lambda: available(root)),
@@ -155,15 +137,6 @@ def _quietly(question: Callable[[], Any]) -> Any:
 
 def _text(root: Path, core: int, name: str) -> str:
     return (root / f"sys/devices/system/cpu/cpu{core}" / name).read_text().strip()
-
-
-def members(text: str) -> list[int]:
-    """The processors that a list such as ``0-3,8`` names."""
-    found: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        found += range(int(first), int(last or first) + 1)
-    return found
 
 
 def caches(core: int, root: Path = Path("/")) -> list[dict[str, Any]]:
@@ -296,13 +269,6 @@ def _blas() -> list[dict[str, Any]]:
 
     wanted = ("internal_api", "version", "num_threads", "threading_layer", "architecture")
     return [{k: lib.get(k) for k in wanted} for lib in threadpool_info() if lib["user_api"] == "blas"]
-
-
-def _placement(root: Path) -> list[dict[str, Any]]:
-    """Where worker i is bound, from 0."""
-    from .topology import place_map
-
-    return place_map(root)
 
 
 def _kernels() -> dict[str, Any]:

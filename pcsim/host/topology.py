@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .context import effective_cores, members, usable_cores
+from .groups import cpu_quota
 
 CHOSEN = "PCSIM_CORES"  # for processes that this one starts: the cores of --cores, in their order
 
@@ -32,6 +32,34 @@ class Place:
     core: int = 0
     thread: int = 0
     kind: int = 0
+
+
+def usable_cores() -> list[int]:
+    """Logical processors that this process may use, in order."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def effective_cores(root: Path = Path("/")) -> float:
+    """Cores' worth of time that this process can get: the fewer of usable cores and control-group quota."""
+    quota = cpu_quota(root)
+    return min(float(len(usable_cores())), quota) if quota else float(len(usable_cores()))
+
+
+def within_quota(count: int, root: Path = Path("/")) -> int:
+    """So many workers, or as many as the quota of the control groups gives a core's worth of time each; at least 1."""
+    quota = cpu_quota(root)
+    return count if quota is None else max(1, min(count, int(quota)))
+
+
+def members(text: str) -> list[int]:
+    """The processors that a list such as ``0-3,8`` names."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return found
 
 
 def placement(root: Path = Path("/")) -> list[int]:

@@ -135,7 +135,7 @@ def test_the_map_stands_in_the_header(hyperthreads):
 def quota(monkeypatch, worth):
     for module in (context, topology, rows, sweep):
         monkeypatch.setattr(module, "effective_cores", lambda *root: worth)
-    monkeypatch.setattr(context, "cpu_quota", lambda *root: worth)
+    monkeypatch.setattr(topology, "cpu_quota", lambda *root: worth)
 
 
 def test_a_quota_is_known_to_auto_rows_and_sweeps(hyperthreads, monkeypatch):

@@ -124,8 +124,8 @@ def test_a_full_disk_is_said_once(made, monkeypatch):
     with pytest.warns(cache.KernelCacheWarning) as said:
         assert used() == (4, 5.0, 6)
     assert [str(each.message) for each in said] == [
-        "compiled kernels cannot be kept (No space left on device): every run compiles them anew; set NUMBA_CACHE_DIR "
-        "to a folder with room that can be written"
+        "compiled kernels cannot be kept (No space left on device): every process compiles them anew; "
+        "set NUMBA_CACHE_DIR to a folder with room that can be written"
     ]
 
 
