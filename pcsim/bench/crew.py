@@ -100,10 +100,10 @@ class Crew:
         """What to do about it, in words: a launcher may have bound the ranks to less than there is."""
         for host, cores in self.cores.items():
             if self.hosts[:ranks].count(host) * threads > cores and self.unbound[host] > cores:
-                here = f"the ranks of host {host} to {cores} of {self.unbound[host]} cores"
+                here = f"the launcher bound the ranks of host {host} to {cores} of its {self.unbound[host]} cores"
                 return (
-                    f"the launcher bound {here}: unbind them (mpiexec --bind-to none, srun --cpu-bind=none), start "
-                    "fewer ranks, or add --oversubscribe if that is meant"
+                    f"{here}; unbind them (mpiexec --bind-to none, srun --cpu-bind=none), start fewer ranks, or add "
+                    "--oversubscribe if that is meant"
                 )
         return "start fewer ranks, or add --oversubscribe if that is meant"
 
