@@ -81,8 +81,8 @@ MUTANTS = [
     # kernels/graphs
     Mutant(
         "kernels/graphs/paths.py",
-        "            ready = max(ready, finish[indices[edge]])\n        finish[v] = ready + cost[v]\n\n\n@numba.njit(cache=True, nogil=True)\ndef critical_chain",
-        "            ready = finish[indices[edge]]\n        finish[v] = ready + cost[v]\n\n\n@numba.njit(cache=True, nogil=True)\ndef critical_chain",
+        "            ready = max(ready, finish[indices[edge]])\n        finish[v] = ready + cost[v]\n\n\n@njit(cache=True, nogil=True)\ndef critical_chain",
+        "            ready = finish[indices[edge]]\n        finish[v] = ready + cost[v]\n\n\n@njit(cache=True, nogil=True)\ndef critical_chain",
         SCHEDULE,
     ),
     Mutant(

@@ -5,11 +5,12 @@ A graph is the predecessors of every task in compressed rows: those of task v ar
 Arrays in, arrays filled, nothing returned; what a task means is not known here.
 """
 
-import numba
 import numpy as np
 
+from ..machine.compiling import njit
 
-@numba.njit(cache=True, nogil=True)
+
+@njit(cache=True, nogil=True)
 def longest_path(indptr, indices, cost, finish):
     """finish[v] = cost[v] + the largest finish of its predecessors (0 without any)."""
     for v in range(finish.size):
@@ -19,7 +20,7 @@ def longest_path(indptr, indices, cost, finish):
         finish[v] = ready + cost[v]
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def critical_chain(indptr, indices, cost, finish, last, on_chain):
     """Mark one chain of edges that ends in task ``last`` and explains its finish time without a gap."""
     v = last
@@ -34,7 +35,7 @@ def critical_chain(indptr, indices, cost, finish, last, on_chain):
         v = v_next
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def reach(indptr, indices, reached):
     """Spread the marks already in ``reached`` along all edges."""
     for v in range(reached.size):
@@ -44,7 +45,7 @@ def reach(indptr, indices, reached):
                 break
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _free_slot(next_free, slot):
     """First slot from ``slot`` on with an idle worker; shortens the way for the next search."""
     free = slot
@@ -62,7 +63,7 @@ def _free_slot(next_free, slot):
 # earlier one, and no slot stays idle while a task is ready for it. It needs no heap.
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def list_schedule(indptr, indices, cost, workers, start, finish, worker, busy, next_free):
     """Schedule all tasks on ``workers`` workers; costs 0 (no worker, ``worker[v] = -1``) or 1.
 
@@ -83,7 +84,7 @@ def list_schedule(indptr, indices, cost, workers, start, finish, worker, busy, n
         finish[v] = ready + cost[v]
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def steady_state(indptr, indices, lag, cost, workers, limit, rate):
     """Exact rate of the list schedule of an endless graph in which one period of tasks repeats.
 

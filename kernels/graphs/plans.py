@@ -1,12 +1,13 @@
 """Compiled loops over plans: the order of jobs, their times, and the reuse distances of their data."""
 
-import numba
 import numpy as np
+
+from ..machine.compiling import njit
 
 # Plans: jobs with a worker each, taken in the order of their numbers, period after period.
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def runnable_order(workers, worker, at, before, lag, order):
     """An order of the jobs of one period in which each comes after those it waits for and after its worker's earlier
     ones; returns how many could be ordered (fewer than all: some wait for one another in a ring)."""
@@ -59,7 +60,7 @@ def runnable_order(workers, worker, at, before, lag, order):
     return end
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def _one_period(order, worker, at, before, lag, delay, message, seconds, occupied, earlier, start, finish, arrived,
                 arrived_before, sent_by, free, port):  # fmt: skip
     for place in range(order.size):
@@ -83,7 +84,7 @@ def _one_period(order, worker, at, before, lag, delay, message, seconds, occupie
                 arrived[m] = port[w]
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def run_plan(
     order, worker, at, before, lag, delay, message, seconds, occupied, sent_by, workers, limit, tolerance, start,
     finish, rate,
@@ -152,7 +153,7 @@ def run_plan(
         rate[0], rate[1] = end, 1
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def reuse_distances(workers, worker, layer, layers, size, capacity, kept, distances, lost, footprints):
     """For each job the bytes of the layers that its worker goes through from its last job on the same layer
     up to this one, both included (LRU stack distance); how likely it is that a cache of ``capacity`` bytes has lost

@@ -9,8 +9,9 @@ import math
 
 import numpy as np
 from llvmlite import ir
-from numba import njit
 from numba.extending import intrinsic, overload, register_jitable
+
+from ..machine.compiling import njit
 
 IDENTITY, TANH, RELU, LEAKY_RELU, SIGMOID, GELU = range(6)
 

@@ -11,9 +11,8 @@ matrix products and belong to BLAS (``blas.py``).
 """
 
 import numpy as np
-from numba import njit
 
-from ..machine.compiling import ZERO
+from ..machine.compiling import ZERO, njit
 from ..machine.simd import (
     VECTOR_BYTES,
     add_four,

@@ -5,10 +5,8 @@ CONTRACT's: ``x`` values, ``e`` errors, ``a = scale * f(x)``, ``d = scale * f'(x
 ``h[l] = d[l] * (pi[l+1] e[l+1] @ W[l])``, plus ``pi[l+1] e[l+1]`` through a skip: all that drives ``x[l]`` from above.
 """
 
-from numba import njit
-
 from ..machine.blas import add_a_b, add_a_bt, add_at_b, add_outer, matrix_vector
-from ..machine.compiling import ZERO, inner
+from ..machine.compiling import ZERO, inner, njit
 from ..machine.simd import lanes, load, multiply_add, splat, store
 from .activations import activate as activate_part
 from .dense import BACKPROJECT, FORWARD, OFFSET, PREDICT, UPDATE, layer_pass

@@ -1,7 +1,8 @@
 """Elementwise work on one layer's vectors: copies, differences, sums."""
 
-from numba import float64, njit
+from numba import float64
 
+from ..machine.compiling import njit
 from ..machine.simd import lanes, load, multiply_add, pointer, splat, store
 
 

@@ -2,7 +2,7 @@
 
 from collections import namedtuple
 
-from numba import njit
+from ..machine.compiling import njit
 
 # Where a worker finds everything: pointers into flat arrays, and for each layer where its part begins. The batch may be
 # a part of one, and the weights a part of the rows, if the offsets say so. ``scratch`` (of the worker), ``mean`` and

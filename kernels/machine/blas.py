@@ -11,10 +11,11 @@ from functools import lru_cache
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import get_cython_function_address, intrinsic
 
+from .compiling import njit
 from .simd import offset
 
 _N, _T = np.int8(ord("N")), np.int8(ord("T"))  # as it is, transposed

@@ -4,12 +4,10 @@ The loops touch memory just as the dense kernels do (whole vectors, one after an
 a ceiling those can be held against.
 """
 
-from numba import njit
-
 from ..layers.dense import BACKPROJECT, PREDICT, UPDATE, layer_pass
 from .blas import add_a_b, add_a_bt, add_at_b
 from .clock import nanoseconds
-from .compiling import ZERO
+from .compiling import ZERO, njit
 from .simd import lanes, load, multiply_add, pointer, prefetch, splat, store
 from .sync import meet
 

@@ -4,9 +4,11 @@ import time
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from .compiling import njit
 
 _CLOCK_MONOTONIC = int(time.CLOCK_MONOTONIC)
 

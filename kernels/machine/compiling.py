@@ -1,7 +1,13 @@
 """What keeps Numba's work small: all loops of one dtype took 100 s to compile, and take 70 s."""
 
+from collections.abc import Callable
+from typing import Any
+
+import numba
 import numpy as np
-from numba import config, njit
+from numba import config
+
+from .cache import KernelCache
 
 if config.DISABLE_JIT:
     raise ImportError("pcsim's kernels exist only as compiled code: unset NUMBA_DISABLE_JIT")
@@ -9,6 +15,19 @@ if config.DISABLE_JIT:
 # For calls. To Numba a bare 0 is a type of its own: it compiles the called function, and all that this one calls in
 # turn, once more for that number alone. With a NumPy scalar in its place there is one version for all numbers.
 ZERO, ONE = np.int64(0), np.int64(1)
+
+
+def njit(*, cache: bool = False, **options: Any) -> Callable[[Callable], Any]:
+    """``numba.njit``, whose code is kept by a :class:`.cache.KernelCache` where ``cache`` is set."""
+
+    def compiled(function: Callable) -> Any:
+        dispatcher = numba.njit(**options)(function)
+        if cache:
+            dispatcher._cache = KernelCache(function)
+        return dispatcher
+
+    return compiled
+
 
 # In place of ``njit`` for functions that take pointers, which nothing but compiled code has: without an entry from
 # Python, which unpacks every field of every tuple.

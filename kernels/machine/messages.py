@@ -10,10 +10,11 @@ from collections import namedtuple
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .compiling import njit
 from .sync import load_acquire, pause, store_release, yield_core
 
 # Addresses of C functions, and a pointer to int64 memory of SCRATCH words: [0] receives a C int, [1] the first error

@@ -15,6 +15,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
+from .settings import fuses
+
 VECTOR_BYTES = 64
 
 
@@ -139,9 +141,13 @@ def splat(typing_context, scalar):
 
 @intrinsic
 def multiply_add(typing_context, x, y, z):
-    """``x * y + z`` with one rounding."""
+    """``x * y + z`` with one rounding; with two where the processor has no such instruction, as LLVM would call the C
+    library for every lane."""
 
     def generate(context, builder, signature, arguments):
+        triple, _, features = context.codegen().magic_tuple()
+        if not fuses(triple, features):
+            return builder.fadd(builder.fmul(*arguments[:2]), arguments[2])
         vector = signature.return_type
         kind = context.get_value_type(vector)
         name = f"llvm.fma.v{vector.lanes}f{vector.dtype.bitwidth}"

@@ -9,11 +9,12 @@ import platform
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .clock import nanoseconds
+from .compiling import njit
 from .simd import pointer
 
 FLAG_STRIDE = 16  # int64 values between two flags: 128 bytes, as neighbouring lines are fetched in pairs

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..engines import make_engine
-from ..host.context import usable_cores
+from ..host.topology import placement
 from .case import Case
 from .contenders import Contender
 from .peers import PEERS
@@ -20,9 +20,7 @@ def build(
     if contender.backend in PEERS:
         from .peers.process import PeerEngine
 
-        return PeerEngine(
-            contender.backend, case, contender.algorithm, contender.workers, usable_cores() if pin else None
-        )
+        return PeerEngine(contender.backend, case, contender.algorithm, contender.workers, placement() if pin else None)
     if contender.ranks:
         from .crew import crew
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from ..algorithms import Algorithm
 from ..algorithms.backprop import BP_EXECUTIONS
 from ..errors import InputError
-from ..host.context import usable_cores
+from ..host.topology import physical_cores, usable_cores, within_quota
 from .case import Case
 from .peers import PEERS, available, offers
 
@@ -85,8 +85,8 @@ def counts_to_try(workers: Sequence[int | str], limit: int) -> list[int]:
     """Numbers of workers up to ``limit``: those named, and for "auto" 1, 2, 4 … and all cores."""
     counts = [w for w in workers if isinstance(w, int)]
     if "auto" in workers:
-        cores = len(usable_cores())
-        counts += [*(2**k for k in range(10) if 2**k <= cores), cores]
+        cores = within_quota(len(usable_cores()))
+        counts += [*(2**k for k in range(10) if 2**k <= cores), cores, min(cores, physical_cores())]
     return sorted({min(count, limit) for count in counts})
 
 
@@ -115,7 +115,7 @@ def candidates(
         else:
             found += _each(_counts(algorithm, named, unfused))
         if algorithm.name == "ipc":
-            cores = max(counts_to_try(workers, len(usable_cores())))
+            cores = max(counts_to_try(workers, within_quota(len(usable_cores()))))
             peers = [name for name in baselines if name in PEERS and "ipc" in offers(name)]
             found += _each([Contender(algorithm, name, cores) for name in peers])
     if not found:

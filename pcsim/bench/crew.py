@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..host.context import usable_cores
 from ..host.links import one_way
 from ..host.mpi import agree, all_to_all, hosts, vendor, world
+from ..host.topology import placement, unbound_cores
 from ..net.network import Network
 from ..schedule.timeline import Timeline
 from ..version import __version__
@@ -63,14 +64,19 @@ class Crew:
     def __init__(self, comm: Any) -> None:
         self.comm, self.rank, self.size = comm, comm.rank, comm.size
         self.hosts = hosts(comm)
-        cores: dict[int, set[int]] = {}
-        for host, usable in zip(self.hosts, all_to_all(comm, usable_cores()), strict=True):
-            cores.setdefault(host, set()).update(usable)
-        self.cores = {host: len(found) for host, found in cores.items()}
+        self.usable = all_to_all(comm, usable_cores())
+        self.cores, self.unbound = self._per_host(self.usable), self._per_host(all_to_all(comm, unbound_cores()))
         self.engines: dict[int, MpiEngine] = {}
         self.groups: dict[int, Any] = {}
         self.number = 0
         self.delay = _added_delay()
+
+    def _per_host(self, cores_of_ranks: Sequence[Sequence[int]]) -> dict[int, int]:
+        """How many cores the ranks of each host have together."""
+        cores: dict[int, set[int]] = {}
+        for host, found in zip(self.hosts, cores_of_ranks, strict=True):
+            cores.setdefault(host, set()).update(found)
+        return {host: len(found) for host, found in cores.items()}
 
     def describe(self) -> dict[str, Any]:
         """For the context of a results file."""
@@ -78,15 +84,28 @@ class Crew:
         per_host = [self.hosts.count(host) for host in sorted(set(self.hosts))]
         names = {MPI.THREAD_SINGLE: "single", MPI.THREAD_FUNNELED: "funneled"}
         level = names.get(MPI.Query_thread(), "serialized or multiple")
-        return {"library": vendor(), "ranks": self.size, "ranks_per_host": per_host, "thread_level": level}
+        return {"library": vendor(), "ranks": self.size, "ranks_per_host": per_host, "thread_level": level} | {
+            "cores_of_ranks": self.usable
+        }
 
     def crowded(self, ranks: int, threads: int) -> str | None:
         """A warning where so many ranks of so many threads have to share cores."""
         for host, cores in self.cores.items():
             workers = self.hosts[:ranks].count(host) * threads
             if workers > cores:
-                return f"oversubscribed: {workers} workers on {cores} cores"
+                return f"oversubscribed: {workers} workers on {cores} core{'s' if cores > 1 else ''}"
         return None
+
+    def room(self, ranks: int, threads: int) -> str:
+        """What to do about it, in words: a launcher may have bound the ranks to less than there is."""
+        for host, cores in self.cores.items():
+            if self.hosts[:ranks].count(host) * threads > cores and self.unbound[host] > cores:
+                here = f"the launcher bound the ranks of host {host} to {cores} of its {self.unbound[host]} cores"
+                return (
+                    f"{here}; unbind them (mpiexec --bind-to none, srun --cpu-bind=none), start fewer ranks, or add "
+                    "--oversubscribe if that is meant"
+                )
+        return "start fewer ranks, or add --oversubscribe if that is meant"
 
     def spread(self, ranks: int) -> int:
         """On how many hosts the first ``ranks`` ranks are."""
@@ -137,7 +156,7 @@ class Crew:
         return self.groups[ranks]
 
     def _one_way(self, size: int) -> float | None:
-        cores = usable_cores()
+        cores = placement()
         if hasattr(os, "sched_setaffinity"):  # as engines do: else both may come to lie on one core
             own = self.rank if self.hosts[0] == self.hosts[1] else 0
             os.sched_setaffinity(0, {cores[own % len(cores)]})

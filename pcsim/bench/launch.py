@@ -21,13 +21,16 @@ from .wire import case_from_json, case_to_json, contender_from_json, contender_t
 # bridge the gaps between two products, too: medians of NumPy and BLAS stayed the same, and a cell takes half the time.
 QUICK_TO_SLEEP = {"OPENBLAS_THREAD_TIMEOUT": "20"}
 
+# Of a cache that cannot be used, this process has spoken already.
+SAID = "ignore::UserWarning:pcsim.kernels.machine.cache"
+
 
 class Launch:
     """The process number ``launch`` of a run, which measures cells until it is closed."""
 
     def __init__(self, launch: int, dtype: str) -> None:
         self.launch = launch
-        command = [sys.executable, "-P", "-c", f"from pcsim.bench.launch import serve; serve({dtype!r})"]
+        command = [sys.executable, "-P", "-W", SAID, "-c", f"from pcsim.bench.launch import serve; serve({dtype!r})"]
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         # A group of its own: Ctrl-C is this process's to act on.
         self.process = subprocess.Popen(command, process_group=0, env={**QUICK_TO_SLEEP, **os.environ}, **pipes)

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..host.context import usable_cores
+from ..host.compiled import doubts, too_slow
+from ..host.context import effective_cores, usable_cores
 from ..results.fields import Row
 from ..results.rows import MeasuredRow, RankFields
 from ..results.statistics import bootstrap_interval
@@ -146,6 +147,10 @@ def _add_times(row: MeasuredRow, entry: Entry, case: Case, conditions: Condition
     row.gemm_rate, row.tile_rate = rates.get("gemm_rate"), rates.get("tile_rate")
     if conditions.ceilings is not None:
         row.roofline = _roofline(work, case, row.workers, median, row.gemm_rate, conditions.ceilings)
+    if row.backend in ("threads", "mpi"):
+        row.warnings += doubts()
+        products = conditions.ceilings.rate("gemm", row.workers) if conditions.ceilings else None
+        row.warnings += filter(None, [too_slow(row.tile_rate, products, case.width)])
     if len(entry.seconds) >= SAMPLES and (high - low) / 2 > UNSTEADY * median:
         row.warnings.append("unsteady: repeat on a quieter machine, or with more --seconds")
     if conditions.drift is not None and abs(conditions.drift - 1) > DRIFT:
@@ -161,11 +166,23 @@ def _add_times(row: MeasuredRow, entry: Entry, case: Case, conditions: Condition
         )
     if median * entry.updates < SAMPLE_SECONDS / 4:
         row.warnings.append("short samples: updates are faster than when they were counted out; measure it again")
-    if entry.contender.ranks:
-        crowded = crew().crowded(entry.contender.ranks, row.workers // entry.contender.ranks)
-        row.warnings += [crowded] if crowded else []
-    elif row.workers > len(usable_cores()):
-        row.warnings.append(f"oversubscribed: {row.workers} workers on {len(usable_cores())} cores")
+    row.warnings += _crowding(entry.contender)
+
+
+def _crowding(contender: Contender) -> list[str]:
+    """That its workers have to share cores, or the time of a quota."""
+    here, cores, worth = contender.workers, len(usable_cores()), effective_cores()
+    found: list[str] = []
+    if contender.ranks:
+        threads = contender.workers // contender.ranks
+        here = crew().hosts[: contender.ranks].count(crew().hosts[0]) * threads
+        found += filter(None, [crew().crowded(contender.ranks, threads)])
+    elif here > cores:
+        found.append(f"oversubscribed: {here} workers on {cores} cores")
+    if worth < cores and here > worth:
+        workers = f"{here} worker{'s' if here > 1 else ''}"
+        found.append(f"quota: {workers} with {worth:g} cores' worth of time: halted in every period")
+    return found
 
 
 def _variant(entry: Entry) -> str | None:

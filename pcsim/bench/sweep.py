@@ -13,8 +13,8 @@ from ..algorithms import Algorithm
 from ..checks import whole_number
 from ..engines.limits import flop_needed
 from ..errors import InputError
-from ..host.context import usable_cores
 from ..host.memory import require
+from ..host.topology import effective_cores, usable_cores, within_quota
 from ..results.fields import Row
 from .case import Case
 from .ceilings import Ceilings, measure_ceilings
@@ -77,18 +77,21 @@ class Sweep:
 
     def check(self, oversubscribe: bool = False) -> None:
         """Raise InputError now for what would fail later: too many workers, too little memory."""
-        cores = len(usable_cores())
+        cores = within_quota(len(usable_cores()))
+        quota = (
+            f" (a quota allows {effective_cores():g} of {len(usable_cores())})" if cores < len(usable_cores()) else ""
+        )
         for count in (w for w in self.workers if isinstance(w, int)):
             whole_number("--workers", count)
             if count > cores and not oversubscribe:
                 raise InputError(
-                    f"--workers: {count} are more than the {cores} cores this process may use; "
-                    "add --oversubscribe if that is meant"
+                    f"--workers: {count} are more than the {cores} core{'s' if cores > 1 else ''} this process may use"
+                    f"{quota}; add --oversubscribe if that is meant"
                 )
         for ranks in self.ranks:
             crowded = crew().crowded(ranks, self.threads)
             if crowded and not oversubscribe:
-                raise InputError(f"{crowded}: start fewer ranks, or add --oversubscribe if that is meant")
+                raise InputError(f"{crowded}: {crew().room(ranks, self.threads)}")
         for case in self.cases:
             count = len(self.algorithms) * len(self.ranks or self.workers) + len(self.baselines)
             require(memory_needed(case, count), f"the cell depth {case.depth}, width {case.width}, batch {case.batch}")

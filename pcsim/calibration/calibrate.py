@@ -21,6 +21,7 @@ import numpy as np
 from ..checks import whole_number
 from ..errors import InputError
 from ..host.context import caches, capture, usable_cores
+from ..host.topology import placement
 from ..predict.machine import COLUMNS, Machine, MessageTimes, Segment
 from ..predict.machine_files import SCHEMA, figure, parse
 from ..predict.timing import gathered
@@ -178,9 +179,7 @@ def calibrate(
         raise InputError(f"--workers: {counts[-1]} are more than the {cores} cores this process may use")
     host = capture()
     known = (
-        {cache["level"]: cache for cache in caches(usable_cores()[0])}
-        if Path("/sys/devices/system/cpu").exists()
-        else {}
+        {cache["level"]: cache for cache in caches(placement()[0])} if Path("/sys/devices/system/cpu").exists() else {}
     )
     own = known.get(2, {}).get("size", 1 << 20)
     last = known[max(known)]["size"] if known else 8 << 20

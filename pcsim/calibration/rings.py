@@ -5,7 +5,6 @@ that the ring's size says which level of memory they come from. Nothing here kno
 """
 
 import numpy as np
-from numba import njit
 
 from ..engines.layout import options_of, ring
 from ..engines.loops.arguments import Arrays
@@ -15,7 +14,7 @@ from ..kernels.layers.step import activate_rows, layer_step, start_prediction
 from ..kernels.layers.values import move_values
 from ..kernels.layers.weights import descend, gradient
 from ..kernels.machine.clock import nanoseconds
-from ..kernels.machine.compiling import ONE, ZERO
+from ..kernels.machine.compiling import ONE, ZERO, njit
 from ..kernels.machine.memory import aligned_empty, side_by_side
 from ..kernels.machine.simd import pointer
 from ..kernels.machine.sync import make_flags, meet, publish, wait

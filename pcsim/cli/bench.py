@@ -49,7 +49,8 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
     from ..bench.peers import use_python
     from ..figures.schedules import gantt
     from ..figures.style import save
-    from ..host.context import capture, usable_cores
+    from ..host.context import capture
+    from ..host.topology import advised_workers, told_too_many
     from ..report import ranks, ratios
     from ..report.one_cell import one_cell
     from ..results.files import Results, Writer, check_target, latest
@@ -60,7 +61,7 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
         raise InputError("--resume requires --out: the results file to continue")
     if arguments.quick and (arguments.launches or 1) > 1:
         raise InputError("--quick is one process: leave out --launches, or --quick")
-    cores = len(usable_cores())
+    cores = advised_workers()
     for word in arguments.peer_python:
         name, _, python = word.partition("=")
         use_python(name, python)
@@ -92,6 +93,8 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
     )
     plan.check(arguments.oversubscribe)
     warn_of_time("bench", plan.seconds())
+    if told := told_too_many():
+        say(f"pcsim bench: {told}")
     if arguments.trace == "" and (not arguments.out or is_stream(arguments.out)):
         raise InputError("--trace requires a folder, or a file as --out to make one beside it")
     if arguments.out:
@@ -106,7 +109,8 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
         with Display("bench") as display:
             display.note("measuring the ceilings of this machine")
             ceilings = plan.ceilings()
-            context = {**capture(["pcsim", *sys.argv[1:]]), "offered": plan.offered, "ceilings": ceilings.to_json()}
+            ours = {"offered": plan.offered, "ceilings": ceilings.to_json(), "pinned": plan.pin}
+            context = {**capture(["pcsim", *sys.argv[1:]]), **ours}
             if crew:
                 context["mpi"] = crew.describe()
             if arguments.out:

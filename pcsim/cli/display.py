@@ -9,7 +9,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-from numba.core import event
+from ..kernels import machine  # noqa: F401 - says why, where Numba cannot be used
+
+from numba.core import event  # isort: skip
 
 MOMENT, OFTEN = 0.5, 5.0  # seconds of compilation before the first word of it, and between words
 SILENCE = 8.0  # seconds without a word, after which a plain display says where it still is

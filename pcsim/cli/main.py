@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from ..algorithms import ALGORITHMS
 from ..errors import InputError
-from ..host import mpi
+from ..host import mpi, topology
 from ..version import __version__
 from . import compare, completion, predict
 from .bench import run_bench
@@ -27,6 +27,7 @@ from .words import (
     Parser,
     add_algorithm_flags,
     add_algorithms,
+    add_cores,
     add_judgement,
     add_ledger,
     add_look,
@@ -129,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a first look in about 20 s on two cores: depths 4 16, widths 64 256, batch 1 and 0.5 s per cell unless "
         "told otherwise; every row is marked, since its interval is wide",
     )
+    add_cores(bench)
     bench.add_argument("--no-pin", action="store_true", help="do not bind workers to cores")
     bench.add_argument(
         "--out",
@@ -185,6 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--backend", choices=["threads", "numpy"], default="threads")
     train.add_argument("--workers", type=number_of_workers, default="auto", metavar="P", help="threads (default auto)")
+    add_cores(train)
     train.add_argument(
         "--out",
         type=file_name,
@@ -277,7 +280,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("pcsim: interrupted")
         return INTERRUPTED
-    with ended_in_time(parsed.verb, INTERRUPTED):
+    with ended_in_time(parsed.verb, INTERRUPTED), warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: _warn(parsed.verb, message)
         code = _run(parsed, together)
     if code == INTERRUPTED:
         end_with_threads(code)
@@ -294,7 +298,8 @@ def _run(parsed: argparse.Namespace, together: bool) -> int:
                 f"the launcher started {place[1]} processes ({place[2]}), but --backend {parsed.backend} times in one: "
                 "start pcsim without it, or add --backend mpi"
             )
-        code = parsed.run(parsed)
+        with topology.chosen(getattr(parsed, "chosen_cores", None)):
+            code = parsed.run(parsed)
         sys.stdout.flush()  # so that a full disk is met here
         return code
     except KeyboardInterrupt:
@@ -315,6 +320,12 @@ def _run(parsed: argparse.Namespace, together: bool) -> int:
         if speaks():
             say(f"pcsim {parsed.verb}: {in_a_line(error)}")
         return BAD_INPUT
+
+
+def _warn(verb: str, message: Warning | str) -> None:
+    """A warning of a library, as one line."""
+    if speaks():
+        say(f"pcsim {verb}: {next(iter(str(message).splitlines()), '')}")
 
 
 def _leave_stdout() -> None:

@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..streams import check_place, check_streams, target
 from .calibration import run_calibrate, run_validate
 from .words import (
+    add_cores,
     add_look,
     algorithm_name,
     algorithms_of,
@@ -51,6 +52,7 @@ def add_verbs(verbs: Any) -> None:
         "--workers", type=whole_number, nargs="+", metavar="P", help="default 1, 2, 4 … and all cores"
     )
     calibrate.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="default float32")
+    add_cores(calibrate)
     calibrate.add_argument("--no-pin", action="store_true", help="do not bind workers to cores")
     calibrate.add_argument("--name", help="name of the machine (default: its CPU model and cores)")
     calibrate.set_defaults(run=run_calibrate)
@@ -156,6 +158,7 @@ def add_verbs(verbs: Any) -> None:
         "--backend", choices=["threads", "mpi"], default="threads", help="what runs the layers (default threads)"
     )
     validate.add_argument("--seconds", type=positive_number, default=1.0, help="time measured per cell (default 1)")
+    add_cores(validate)
     validate.add_argument("--no-pin", action="store_true", help="do not bind workers to cores")
     validate.add_argument("--resume", action="store_true", help="continue the card, skipping finished cells")
     validate.add_argument("--format", choices=["text", "markdown", "csv"], default="text")

@@ -115,6 +115,31 @@ def add_ledger(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def list_of_cores(text: str) -> list[int]:
+    """Numbers of processors such as ``0-3,8``, in the order given."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not all(word.isdecimal() and len(word) < 7 for word in (first, *([last] if dash else []))):
+            raise argparse.ArgumentTypeError(f"must be numbers such as 0-3,8, not {text!r}")
+        found += range(int(first), int(last or first) + 1)
+    if not found or len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(f"must name cores, each once, not {text!r}")
+    return found
+
+
+def add_cores(parser: argparse.ArgumentParser) -> None:
+    """The flag of every verb that runs workers."""
+    parser.add_argument(
+        "--cores",
+        dest="chosen_cores",
+        type=list_of_cores,
+        metavar="LIST",
+        help="logical processors to use, as in 0-3,8: worker i runs on the i-th (default: all that this process may "
+        "use, one of each physical core first, neighbours together, fast ones before slow ones)",
+    )
+
+
 def file_name(text: str) -> str:
     """Anything but nothing: an empty name is a variable that was not set."""
     if not text:

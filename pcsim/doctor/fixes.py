@@ -12,7 +12,7 @@ from .checks import Check
 
 # Variables that make compiled code or products slower than the machine is, or take threads and binding out of pcsim's
 # hands: pcsim sets threads for each contender and binds its own.
-SLOWER = ("NUMBA_CPU_FEATURES", "NUMBA_CPU_NAME", "NUMBA_DISABLE_JIT", "NUMBA_OPT", "OPENBLAS_CORETYPE")
+SLOWER = ("NUMBA_CPU_FEATURES", "NUMBA_CPU_NAME", "NUMBA_DISABLE_JIT", "NUMBA_ENABLE_AVX", "OPENBLAS_CORETYPE")
 THREADS = (
     "BLIS_NUM_THREADS",
     "GOMP_CPU_AFFINITY",
@@ -71,7 +71,8 @@ def fixes(checks: Sequence[Check], facts: Mapping[str, Any]) -> list[Fix]:
 def _of_this_shell(checks: Sequence[Check], facts: Mapping[str, Any]) -> list[Fix]:
     found = []
     variables = facts["environment"]
-    if slower := [name for name in SLOWER if name in variables]:
+    changed = (facts.get("kernels") or {}).get("settings", {})
+    if slower := [name for name in sorted({*SLOWER, *changed}) if name in variables]:
         found.append(Fix(f"unset {' '.join(slower)}", "compiled code and products run below the machine's speed"))
     if threads := [name for name in THREADS if name in variables]:
         found.append(Fix(f"unset {' '.join(threads)}", "pcsim sets threads for each contender and binds its own"))

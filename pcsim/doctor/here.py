@@ -8,7 +8,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -17,10 +16,15 @@ import numpy as np
 
 from ..bench.peers import PEERS, available
 from ..errors import InputError
-from ..host import context, mpi
+from ..host import compiled, context, memory, mpi, topology
 from ..host.probes import SPIN, clock_cost, seconds_of_spins, spin_for
 from .checks import Check
 from .ranks import examine_together, launched_apart
+
+TILE_WIDTH = 256  # of the fused pass that is held against matrix products
+
+# Probes that run without compiled code.
+UNCOMPILED = ("cores", "frequency", "thread start", "BLAS", "memory", "other processes", "MPI", "peers")
 
 NEEDED = ("numpy", "scipy", "numba", "llvmlite", "threadpoolctl", "psutil")
 
@@ -54,6 +58,14 @@ def _apart() -> str:
 
 
 def _examine_here(probes: dict[str, Callable[[], tuple[str, str, str]]]) -> list[Check]:
+    try:
+        from ..kernels import machine  # noqa: F401
+    except ImportError as refusal:  # said once; what needs compiled code is left out
+        rest = {name: probe for name, probe in probes.items() if name in UNCOMPILED}
+        return [
+            Check("installation", "fail", str(refusal).partition(":")[0], str(refusal).partition(": ")[2]),
+            *(_guarded(name, probe) for name, probe in rest.items()),
+        ]
     return [_guarded(name, probe) for name, probe in probes.items()]
 
 
@@ -86,17 +98,35 @@ def _installation() -> tuple[str, str, str]:
 
 
 def _compiled_cache() -> tuple[str, str, str]:
-    from ..kernels.layers import activations
+    from ..engines import threads  # noqa: F401 - names the folders of all kernels
+    from ..kernels.machine.cache import broken_files, why_not_kept
 
-    folder = activations.activate.stats.cache_path
-    try:
-        os.makedirs(folder, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as failure:
-        finding = f"compiled kernels cannot be kept: {failure.strerror}"
+    if why := why_not_kept():
+        finding = f"compiled kernels cannot be kept: {why}"
         return "warn", finding, "set NUMBA_CACHE_DIR to a writable folder, or every run compiles again"
+    if broken := broken_files():
+        finding = f"{broken} file{'s' if broken > 1 else ''} of kept kernels cut short or damaged"
+        return "warn", finding, "nothing is lost: they are compiled anew when they are needed, and kept again"
     return "ok", "compiled kernels are kept from run to run", ""
+
+
+def _compiled_code() -> tuple[str, str, str]:
+    from ..bench.ceilings import GEMM_SIZE, gemm_rate, tile_rate
+
+    found = compiled.description()
+    fused = "" if found["fused_multiply_add"] else ", which multiplies and adds in two instructions"
+    finding = f"kernels compiled for {found['cpu']}{fused}"
+    if texts := compiled.doubts(found):
+        changed = [*found["settings"], *(n for n in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES") if n in os.environ)]
+        advice = (
+            f"unset {' '.join(changed)}" if changed else "compile for this processor: leave out what says otherwise"
+        )
+        return "warn", "; ".join(texts), advice
+    dtype = np.dtype(np.float32)
+    kernels, products = tile_rate(1, TILE_WIDTH, dtype, False), gemm_rate(1, (GEMM_SIZE, GEMM_SIZE), dtype, False)
+    if slow := compiled.too_slow(kernels, products):
+        return "warn", f"{finding}; {slow.split('; ')[0]}", "measure again; if it stays so, the numbers are not pcsim's"
+    return "ok", f"{finding}; the fused pass reaches {kernels / products:.0%} of the rate of matrix products", ""
 
 
 def _cores() -> tuple[str, str, str]:
@@ -105,6 +135,8 @@ def _cores() -> tuple[str, str, str]:
     if effective < usable:
         advice = f"pass --workers {max(1, int(effective))} at most, or raise the limit"
         return "warn", f"{finding}, but a quota allows {effective:g} cores' worth of time", advice
+    if told := topology.told_too_many():
+        return "warn", f"{finding}; {told.split('; ')[0]}", told.split("; ")[1]
     groups = context.capture()["siblings"]
     if groups and len(groups) < usable:
         advice = f"use one worker per physical core: --workers {len(groups)} at most"
@@ -216,8 +248,13 @@ def _blas() -> tuple[str, str, str]:
 def _memory() -> tuple[str, str, str]:
     import psutil
 
-    memory, swap = psutil.virtual_memory(), psutil.swap_memory()
-    finding = f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB available"
+    total, swap = psutil.virtual_memory().total, psutil.swap_memory()
+    there, most = memory.available() / 2**30, memory.limit()
+    finding = f"{there:.1f} of {total / 2**30:.1f} GiB available"
+    if most is not None:
+        finding = (
+            f"{there:.1f} GiB available: a limit allows this process {most / 2**30:.1f} of {total / 2**30:.1f} GiB"
+        )
     if swap.used > 2**28:
         return "warn", f"{finding}, {swap.used / 2**30:.1f} GiB swapped out", "close other programs before measuring"
     return "ok", finding, ""
@@ -254,7 +291,9 @@ def _library() -> tuple[str, str]:
     answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if answer.returncode == 0:
         return answer.stdout.strip(), ""
-    return "", (answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"])[-1]
+    said = answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"]
+    begin = max((n for n, line in enumerate(said) if line.startswith(("RuntimeError", "ImportError"))), default=-1)
+    return "", mpi.reason("\n".join(said[begin:]))
 
 
 def _peers() -> tuple[str, str, str]:
@@ -265,6 +304,7 @@ def _peers() -> tuple[str, str, str]:
 PROBES: dict[str, Callable[[], tuple[str, str, str]]] = {
     "installation": _installation,
     "kernel cache": _compiled_cache,
+    "kernel code": _compiled_code,
     "cores": _cores,
     "frequency": _clock_speed,
     "parallel threads": _parallel,

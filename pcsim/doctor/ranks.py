@@ -1,13 +1,12 @@
 """Checks across MPI ranks: versions, cores, binding, messages."""
 
-import os
 import platform
-import threading
 from collections.abc import Sequence
 from typing import Any
 
 from ..host import context, mpi
 from ..host.mpi import asleep
+from ..host.topology import unbound_cores
 from ..tables import scaled, short
 from .checks import Check
 
@@ -69,33 +68,11 @@ def _facts() -> dict[str, Any]:
     versions = {"python": platform.python_version(), **{name: context.version(name) for name in ALIKE}}
     return {
         "cores": context.usable_cores(),
-        "usable": _unbound_cores(),
+        "usable": unbound_cores(),
         "model": model or platform.processor() or platform.machine(),
         "versions": {**versions, "MPI library": mpi.vendor()},
         "broken": broken,
     }
-
-
-def _unbound_cores() -> list[int]:
-    """The cores that this process could use if its launcher had not bound it (Linux; elsewhere those that it may).
-
-    Asked for all, the kernel gives those that the process's control group has.
-    """
-    if not hasattr(os, "sched_setaffinity"):
-        return context.usable_cores()
-    found: list[int] = []
-
-    def ask() -> None:
-        try:
-            os.sched_setaffinity(0, range(os.sysconf("SC_NPROCESSORS_CONF")))  # of this thread alone, which ends here
-            found.extend(os.sched_getaffinity(0))
-        except OSError:
-            pass
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    thread.join()
-    return sorted({*found, *context.usable_cores()})
 
 
 def _thread_level() -> str:

@@ -346,7 +346,7 @@ class CompiledEngine:
         )  # fmt: skip
 
         def loop(worker: int, data: Data, signals: Signals, notes: Notes, ranks: Ranks) -> int:
-            return predictive_coding(*self._groups(worker), data, rates, calendar_of_run, signals, notes, ranks)  # type: ignore[call-arg]
+            return predictive_coding(*self._groups(worker), data, rates, calendar_of_run, signals, notes, ranks)
 
         return loop
 

@@ -7,7 +7,7 @@ from ..algorithms import BP, Algorithm
 from ..algorithms.backprop import BP_EXECUTIONS
 from ..checks import is_whole, shown
 from ..errors import InputError
-from ..host.context import usable_cores
+from ..host.topology import advised_workers
 
 
 def check_execution(execution: str, workers: int, depth: int, batch: int) -> None:
@@ -64,7 +64,7 @@ def resolve_workers(
     if auto and backend == "mpi":
         return 1  # of each rank: who starts ranks says with that how many workers there are
     if auto:
-        return min(limit, len(usable_cores()))
+        return min(limit, advised_workers())
     if isinstance(workers, str) or not is_whole(workers):
         raise InputError(f'workers must be a whole number of at least 1, or "auto", not {shown(workers)}')
     if backend == "numpy":

@@ -81,8 +81,8 @@ class ThreadTransport:
 class ThreadsEngine(CompiledEngine):
     """Trains a copy of ``network`` on ``x``, (N, n[0]), and ``y``, (N, n[L]), with ``workers`` threads.
 
-    ``pin=True`` binds worker i to the i-th core that this process may use (Linux). ``execution`` "blas" has one worker
-    and as many BLAS threads. The other options are those of ``CompiledEngine``.
+    ``pin=True`` binds workers to cores (Linux), to a physical core each as far as there are (``topology.placement``).
+    ``execution`` "blas" has one worker and as many BLAS threads. The other options are those of ``CompiledEngine``.
 
     Raises InputError where there are more workers than layers (BP: than can share the work in that way).
     """

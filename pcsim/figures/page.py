@@ -196,7 +196,12 @@ class Page:
     def strip(self, axes: Axes, x: float, values: Iterable[float], colour: str) -> None:
         """A tick for each process, in pale behind the point that stands for all."""
         known = list(values)
-        style = {"linestyle": "", "marker": "_", "markersize": 1.5 * self.look.sizes.marker, "alpha": 0.55}
+        style: dict[str, Any] = {
+            "linestyle": "",
+            "marker": "_",
+            "markersize": 1.5 * self.look.sizes.marker,
+            "alpha": 0.55,
+        }
         axes.plot(
             [x] * len(known), known, color=colour, markeredgewidth=0.7 * self.look.sizes.thin, zorder=2.8, **style
         )

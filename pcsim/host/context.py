@@ -19,6 +19,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from .groups import cpu_quota
+from .memory import available, limit
+from .topology import effective_cores, members, place_map, usable_cores
+
 PACKAGES = ("pcsim", "numpy", "scipy", "numba", "llvmlite", "threadpoolctl", "mpi4py", "torch", "jax", "pcx")
 
 VARIABLES = (
@@ -35,29 +39,12 @@ VARIABLES = (
     "MKL_NUM_THREADS",
     "MKL_DYNAMIC",
     "VECLIB_MAXIMUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "NUMBA_CPU_NAME",
-    "NUMBA_CPU_FEATURES",
-    "NUMBA_OPT",
-    "NUMBA_DISABLE_JIT",
-    "NUMBA_THREADING_LAYER",
     "XLA_FLAGS",
     "LD_PRELOAD",
     "SLURM_CPUS_PER_TASK",
 )
 
-
-def usable_cores() -> list[int]:
-    """Logical processors that this process may use, in order."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
-def effective_cores(root: Path = Path("/")) -> float:
-    """Cores' worth of time that this process can get: the fewer of usable cores and control-group quota."""
-    quota = cpu_quota(root)
-    return min(float(len(usable_cores())), quota) if quota else float(len(usable_cores()))
+UNTOLD = ("NUMBA_CACHE_DIR", "NUMBA_DUMP_HTML", "NUMBA_CHROME_TRACE")  # folders and files
 
 
 def capture(
@@ -83,11 +70,13 @@ def capture(
         "effective_cores": effective_cores(root),
         "logical_cores": os.cpu_count(),
         "physical_cores": _quietly(_physical_cores),
-        "threads_per_core": _quietly(lambda: len(_members(_text(root, cores[0], "topology/thread_siblings_list")))),
+        "threads_per_core": _quietly(lambda: len(members(_text(root, cores[0], "topology/thread_siblings_list")))),
         "siblings": _quietly(lambda: siblings(root)),
+        "placement": _quietly(lambda: place_map(root)),
         "caches": _quietly(lambda: _all_caches(root)) or [],
         "memory": _quietly(lambda: _memory().total),
-        "memory_available": _quietly(lambda: _memory().available),
+        "memory_available": _quietly(lambda: available(root)),
+        "memory_limit": _quietly(lambda: limit(root)),
         "quota": _quietly(lambda: cpu_quota(root)),
         "governor": _quietly(
             lambda: "/".join(sorted({_text(root, core, "cpufreq/scaling_governor") for core in cores}))
@@ -105,10 +94,16 @@ def capture(
         "load": _quietly(lambda: list(os.getloadavg())),
         "busy_processes": _quietly(lambda: len(busy_processes(sample_seconds))) if sample_seconds else None,
         "blas": _quietly(_blas) or [],
-        "environment": {name: publishable(os.environ[name]) for name in VARIABLES if name in os.environ},
+        "environment": {name: publishable(value) for name, value in sorted(os.environ.items()) if recorded(name)},
+        "kernels": _quietly(_kernels),
         "threading_layer": "pcsim's own threads; no parallel Numba kernels",
         "mpi": _quietly(_mpi),
     }
+
+
+def recorded(variable: str) -> bool:
+    """Whether a variable stands in the header: the known ones, and those of Numba."""
+    return variable in VARIABLES or (variable.startswith("NUMBA_") and variable not in UNTOLD)
 
 
 def version(package: str) -> str | None:
@@ -132,39 +127,6 @@ def cpu_model(root: Path = Path("/")) -> str | None:
     return None
 
 
-def cpu_quota(root: Path = Path("/")) -> float | None:
-    """Cores' worth of time that the control groups of this process allow it, or None for no limit."""
-    limits = []
-    try:
-        groups = (root / "proc/self/cgroup").read_text().splitlines()
-    except (OSError, ValueError):
-        return None
-    mount = root / "sys/fs/cgroup"
-    for line in groups:
-        _, _, rest = line.partition(":")
-        names, _, path = rest.partition(":")
-        if names and "cpu" not in names.split(","):
-            continue
-        for base in (mount / names, mount / "cpu") if names else (mount, mount / "unified"):
-            # Seen from inside a container the path can lead above the mount; what holds is then at the mount itself.
-            folder = base if ".." in path.split("/") else base / path.lstrip("/")
-            while folder == base or base in folder.parents:  # a limit on a parent holds for its children
-                limits += _limit(folder)
-                folder = folder.parent
-    return min(limits, default=None)
-
-
-def _limit(folder: Path) -> list[float]:
-    try:
-        if (folder / "cpu.max").exists():
-            quota, period = (folder / "cpu.max").read_text().split()
-            return [] if quota == "max" else [int(quota) / int(period)]
-        allowed = int((folder / "cpu.cfs_quota_us").read_text())
-        return [allowed / int((folder / "cpu.cfs_period_us").read_text())] if allowed > 0 else []
-    except (OSError, ValueError, ZeroDivisionError):
-        return []
-
-
 def _quietly(question: Callable[[], Any]) -> Any:
     """The answer, or None where this system has none: a missing detail must not cost a measurement."""
     try:
@@ -177,15 +139,6 @@ def _text(root: Path, core: int, name: str) -> str:
     return (root / f"sys/devices/system/cpu/cpu{core}" / name).read_text().strip()
 
 
-def _members(text: str) -> list[int]:
-    """The processors that a list such as ``0-3,8`` names."""
-    found: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        found += range(int(first), int(last or first) + 1)
-    return found
-
-
 def caches(core: int, root: Path = Path("/")) -> list[dict[str, Any]]:
     """The data caches that a core uses, the nearest first (Linux).
 
@@ -196,9 +149,9 @@ def caches(core: int, root: Path = Path("/")) -> list[dict[str, Any]]:
         kind, size = ((index / name).read_text().strip() for name in ("type", "size"))
         if kind != "Instruction":
             count = int(size.rstrip("KMG")) << {"K": 10, "M": 20, "G": 30}.get(size[-1], 0)
-            members = _members((index / "shared_cpu_list").read_text())
+            sharing = members((index / "shared_cpu_list").read_text())
             level = int((index / "level").read_text())
-            found.append({"level": level, "size": count, "shared_by": len(members), "members": members})
+            found.append({"level": level, "size": count, "shared_by": len(sharing), "members": sharing})
     return sorted(found, key=lambda cache: cache["level"])
 
 
@@ -213,7 +166,7 @@ def _all_caches(root: Path) -> list[dict[str, Any]]:
 def siblings(root: Path = Path("/")) -> list[list[int]]:
     """The usable cores by physical core: two in one group are hardware threads that share one (Linux)."""
     cores = usable_cores()
-    groups = {tuple(sorted({*_members(_text(root, core, "topology/thread_siblings_list"))})) for core in cores}
+    groups = {tuple(sorted({*members(_text(root, core, "topology/thread_siblings_list"))})) for core in cores}
     return [[core for core in group if core in cores] for group in sorted(groups)]
 
 
@@ -316,6 +269,13 @@ def _blas() -> list[dict[str, Any]]:
 
     wanted = ("internal_api", "version", "num_threads", "threading_layer", "architecture")
     return [{k: lib.get(k) for k in wanted} for lib in threadpool_info() if lib["user_api"] == "blas"]
+
+
+def _kernels() -> dict[str, Any]:
+    """With what they are compiled."""
+    from .compiled import description
+
+    return description()
 
 
 def _mpi() -> dict[str, str | None] | None:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from ..kernels.machine.clock import nanoseconds, spin
+from ..kernels.machine.compiling import njit
 from ..kernels.machine.messages import FAILED, Library, finish, functions, make_scratch, start
 from ..kernels.machine.simd import pointer
 from . import mpi

@@ -81,9 +81,9 @@ def world() -> Any:
             mpi4py.rc.initialize, mpi4py.rc.finalize = False, True
         from mpi4py import MPI
     except ImportError as error:
-        raise InputError(f"MPI is not available ({_first_line(error)}): {INSTALL}") from None
+        raise InputError(f"MPI is not available ({reason(error)}): {INSTALL}") from None
     except RuntimeError as error:  # mpi4py is there, but no library that it can load
-        raise InputError(f"no MPI library could be loaded ({_first_line(error)}): {INSTALL}") from None
+        raise InputError(f"no MPI library could be loaded ({reason(error)}): {INSTALL}") from None
     launch = launched()
     mend = "start pcsim with that library's own mpiexec, or point mpi4py to the launcher's library (MPI4PY_LIBMPI)"
     if launch and launch[2].startswith("OMPI") and "MPICH" in vendor():  # which would end the process in its MPI_Init
@@ -276,8 +276,10 @@ def patient(last_words: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def reason(error: BaseException | str) -> str:
+    """What a loader says, in one line: that it failed, and below that why, for each library that it tried."""
+    lines = dict.fromkeys(filter(None, map(str.strip, str(error).splitlines())))
+    return "; ".join(lines) if lines else type(error).__name__
 
 
 def asleep(comm: Any) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .context import usable_cores
+from .topology import placement
 
 LEFT_ALONE = 2.0  # seconds after which an interrupted thread is no longer waited for
 
@@ -25,10 +25,10 @@ def in_threads(
     """Run ``work(worker)`` on a thread for each of ``workers`` and wait for all.
 
     The first exception, or Ctrl-C in the calling thread, raises flag 0 of ``stop``, for which compiled loops look,
-    and is raised again when all threads have ended. ``pin`` binds worker i to the core that this process may use
-    ``first_core + i``-th. ``here``: worker 0 runs on the calling thread, after the others have been started.
+    and is raised again when all threads have ended. ``pin`` binds worker i to entry ``first_core + i`` of
+    ``topology.placement``. ``here``: worker 0 runs on the calling thread, after the others have been started.
     """
-    cores = usable_cores() if pin and hasattr(os, "sched_setaffinity") else []
+    cores = placement() if pin and hasattr(os, "sched_setaffinity") else []
     first_thread = 1 if here else 0
     failures: list[BaseException] = []
     ended: list[int] = []

@@ -38,6 +38,7 @@ MACHINE = {
     "turbo": "turbo",
     "quota": "quota",
     "virtual": "virtual machine",
+    "kernels": "what kernels are compiled for and with",
 }
 
 # What else a time depends on, and what an old and a new version of something may rightly differ in.

@@ -345,11 +345,22 @@ def _plain(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
+def _compiled(context: Mapping[str, Any]) -> str | None:
+    """For which processor, and with which unusual settings, kernels were compiled; None where that is not told."""
+    found = context.get("kernels")
+    if not isinstance(found, dict):
+        return None
+    settings = found.get("settings")
+    changed = [f"{name}={value}" for name, value in settings.items()] if isinstance(settings, dict) else []
+    return " ".join(["for", str(found.get("cpu")), *changed])
+
+
 def _differences(path: Path, first: Mapping[str, Any], later: Mapping[str, Any]) -> list[str]:
     versions = [run["versions"] if isinstance(run.get("versions"), dict) else {} for run in (first, later)]
     pairs = {
         "CPU model": (first.get("cpu_model"), later.get("cpu_model")),
         "pcsim version": (versions[0].get("pcsim"), versions[1].get("pcsim")),
+        "compilation of the kernels": (_compiled(first), _compiled(later)),
     }
     return [
         f"{path}: resumed with another {what} ({now} after {was}); do not compare the rows of both runs"

@@ -9,12 +9,30 @@ _SHOWN = ("numpy", "numba")  # whose version a figure names, beside pcsim's
 
 
 def machine(context: Mapping[str, Any]) -> str:
-    """CPU model, usable cores, pcsim's version, and the note of a file of predictions."""
+    """CPU model, usable cores with their quota, pcsim's version, kernels that were compiled otherwise than usual, and
+    the note of a file of predictions."""
     version = _versions(context).get("pcsim")
     count = context.get("cores")
     cores = f"{count} usable core{'' if count == 1 else 's'}" if count else ""
+    worth = context.get("effective_cores")
+    if count and isinstance(worth, int | float) and worth < count:
+        cores += f" with a quota of {worth:g}"
     parts = [context.get("cpu_model") or "unknown CPU", cores, f"pcsim {version}" if version else ""]
-    return ", ".join(str(part) for part in [*parts, context.get("note")] if part)
+    return ", ".join(str(part) for part in [*parts, _compiled(context), context.get("note")] if part)
+
+
+def _compiled(context: Mapping[str, Any]) -> str:
+    """That kernels were compiled for another processor than there was, or with unusual settings; else nothing."""
+    found = context.get("kernels")
+    if not isinstance(found, dict):
+        return ""
+    settings = found.get("settings")
+    changed = [f"{name}={value}" for name, value in settings.items()] if isinstance(settings, dict) else []
+    parts = [f"with {' '.join(changed)}"] if changed else []
+    if found.get("cpu") != found.get("host_cpu") or found.get("unused"):
+        without = ", ".join(map(str, found["unused"])) if isinstance(found.get("unused"), list) else ""
+        parts.insert(0, f"for {found.get('cpu')}" + (f" without {without}" if without else ""))
+    return f"kernels compiled {', '.join(parts)}" if parts else ""
 
 
 def machine_and_versions(context: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ..checks import whole_number
 from ..errors import InputError
+from ..host.memory import available
 from .calendar import Calendar
 from .tasks import MOST, Ids, Kind, Lookup, Predecessors, TaskGraph
 
@@ -22,14 +23,12 @@ _Edges = Callable[[Kind, Ids, Ids], tuple[Ids, ...]]
 
 def check_memory(tasks: int, steps: int) -> None:
     """InputError for a graph too large for the memory at hand."""
-    import psutil
-
-    available = psutil.virtual_memory().available
+    free = available()
     needed = tasks * _BYTES_PER_TASK + steps * _BYTES_PER_STEP
-    if needed > available or tasks > MOST // 3:
+    if needed > free or tasks > MOST // 3:
         raise InputError(
             f"a graph of {tasks:,} tasks (at most {MOST // 3:,}) needs {needed / 1e9:,.1f} GB where"
-            f" {available / 1e9:,.1f} GB are free: ask for less depth, fewer updates or fewer steps"
+            f" {free / 1e9:,.1f} GB are free: ask for less depth, fewer updates or fewer steps"
         )
 
 

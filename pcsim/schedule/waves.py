@@ -3,7 +3,8 @@
 import os
 from dataclasses import dataclass
 
-from ..host.context import caches, usable_cores
+from ..host.context import caches
+from ..host.topology import placement
 
 LONGEST_WAVE = 4  # longer ones gained less than 5 % (32 x 512) and lost as much elsewhere (16 x 256)
 
@@ -18,9 +19,9 @@ class Caches:
 
 
 def read_caches() -> Caches:
-    """The caches of this process's first core, or a guess where the system does not tell."""
+    """The caches of the first worker's core, or a guess where the system does not tell."""
     try:
-        found = {cache["level"]: cache for cache in caches(usable_cores()[0])}
+        found = {cache["level"]: cache for cache in caches(placement()[0])}
         last = found[max(found)]
         return Caches(found[2]["size"], last["size"], last["shared_by"])
     except (OSError, ValueError, LookupError):

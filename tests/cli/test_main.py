@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -81,14 +82,61 @@ def test_a_closed_pipe_is_no_crash():
     assert "Traceback" not in done.stderr
 
 
+REFUSALS = {
+    ("NUMBA_DISABLE_JIT", "1"): "pcsim's kernels exist only as compiled code: unset NUMBA_DISABLE_JIT",
+    ("NUMBA_NUM_THREADS", "0"): "Numba refuses to start without threads, which pcsim does not use: "
+    "unset NUMBA_NUM_THREADS",
+    ("NUMBA_NUM_THREADS", "-2"): "Numba refuses to start without threads, which pcsim does not use: "
+    "unset NUMBA_NUM_THREADS",
+}
+VERBS = {
+    "bench": ["--depths", "2", "--widths", "8"],
+    "train": ["--updates", "1"],
+    "count": [],
+    "simulate": ["ideal"],
+    "calibrate": ["--out", "m.json"],
+    "validate": ["m.json", "--out", "v.json"],
+}
+
+
 @pytest.mark.slow
-def test_kernels_that_may_not_be_compiled_are_told_in_one_line():
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("variable", REFUSALS)
+def test_kernels_that_may_not_be_compiled_are_told_in_one_line(tmp_path, variable, verb):
     done = subprocess.run(
-        [sys.executable, "-m", "pcsim", "bench", "--depths", "2", "--widths", "8"],
-        env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, capture_output=True, text=True, timeout=120,
+        [sys.executable, "-m", "pcsim", verb, *VERBS[verb]], cwd=tmp_path,
+        env={**os.environ, **dict([variable])}, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "pcsim bench: pcsim's kernels exist only as compiled code: unset NUMBA_DISABLE_JIT\n"
+    if verb == "validate":  # asks for the machine file first
+        assert done.returncode == 2
+    else:
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"pcsim {verb}: {REFUSALS[variable]}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variable", REFUSALS)
+def test_the_doctor_says_it_once(tmp_path, variable):
+    done = subprocess.run(
+        [sys.executable, "-m", "pcsim", "doctor"],
+        env={**os.environ, **dict([variable])}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("fail")] == ["installation"]
+    assert done.stdout.count(variable[0]) == 1
+    assert "could not be examined" not in done.stdout
+
+
+@pytest.mark.parametrize("text", ["first\nsecond", "first"])
+def test_a_warning_is_one_line(pcsim, monkeypatch, text):
+    def warns(arguments):
+        warnings.warn(text, RuntimeWarning, stacklevel=1)
+        return 0
+
+    monkeypatch.setattr("pcsim.cli.main.run_count", warns)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert pcsim("count") == (0, "", "pcsim count: first\n")
 
 
 def test_an_interrupt_while_words_are_read_is_one_line(pcsim, monkeypatch):

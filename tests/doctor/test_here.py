@@ -14,7 +14,7 @@ from ranks import PATIENCE
 from pcsim.doctor import here
 from pcsim.doctor.checks import report, to_json
 from pcsim.errors import InputError
-from pcsim.host import context, mpi, probes
+from pcsim.host import compiled, context, mpi, probes
 
 
 @pytest.fixture(autouse=True)
@@ -121,14 +121,44 @@ def test_an_incomplete_installation_fails(monkeypatch):
 
 
 def test_a_cache_that_cannot_be_written_is_noticed(monkeypatch):
-    def refuses(**options):
-        raise OSError(30, "Read-only file system")
-
     assert found("kernel cache").status == "ok"
-    monkeypatch.setattr(here.tempfile, "TemporaryFile", refuses)
+    monkeypatch.setattr("pcsim.kernels.machine.cache.why_not_kept", lambda: "Read-only file system")
     check = found("kernel cache")
     assert (check.status, check.finding) == ("warn", "compiled kernels cannot be kept: Read-only file system")
     assert "NUMBA_CACHE_DIR" in check.advice
+
+
+@pytest.mark.parametrize(("files", "words"), [(1, "1 file of kept kernels"), (3, "3 files of kept kernels")])
+def test_broken_files_of_the_cache_are_noticed(monkeypatch, files, words):
+    monkeypatch.setattr("pcsim.kernels.machine.cache.broken_files", lambda: files)
+    check = found("kernel cache")
+    assert (check.status, check.finding) == ("warn", f"{words} cut short or damaged")
+
+
+def test_slow_code_is_noticed(monkeypatch):
+    ordinary = {"cpu": "zen", "host_cpu": "zen", "unused": [], "fused_multiply_add": True, "settings": {}}
+    monkeypatch.setattr(compiled, "description", lambda: ordinary)
+    monkeypatch.setattr("pcsim.bench.ceilings.tile_rate", lambda *rest: 8e10)
+    monkeypatch.setattr("pcsim.bench.ceilings.gemm_rate", lambda *rest: 2e11)
+    check = found("kernel code")
+    assert (check.status, check.advice) == ("ok", "")
+    assert check.finding == "kernels compiled for zen; the fused pass reaches 40% of the rate of matrix products"
+    monkeypatch.setattr("pcsim.bench.ceilings.tile_rate", lambda *rest: 4e9)
+    check = found("kernel code")
+    assert check.status == "warn"
+    assert "slow kernels: 2.0% of the rate" in check.finding
+    monkeypatch.setattr(compiled, "description", lambda: {**ordinary, "settings": {"NUMBA_OPT": 0}})
+    check = found("kernel code")
+    assert (check.status, check.advice) == ("warn", "unset NUMBA_OPT")
+    assert "NUMBA_OPT=0" in check.finding
+
+
+def test_a_processor_without_fused_products_is_named(monkeypatch):
+    old = {"cpu": "nehalem", "host_cpu": "nehalem", "unused": [], "fused_multiply_add": False, "settings": {}}
+    monkeypatch.setattr(compiled, "description", lambda: old)
+    monkeypatch.setattr("pcsim.bench.ceilings.tile_rate", lambda *rest: 8e10)
+    monkeypatch.setattr("pcsim.bench.ceilings.gemm_rate", lambda *rest: 2e11)
+    assert "which multiplies and adds in two instructions" in found("kernel code").finding
 
 
 def test_a_slow_clock_is_noticed(monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 from ranks import on_ranks
 
 from pcsim.doctor import checks, here, ranks
-from pcsim.host import context, mpi
+from pcsim.host import context, mpi, topology
 
 pytestmark = pytest.mark.slow
 
@@ -86,11 +86,11 @@ def test_cores_beyond_the_binding_are_seen():
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("this system binds no process to cores")
     before = os.sched_getaffinity(0)
-    everywhere = ranks._unbound_cores()
+    everywhere = topology.unbound_cores()
     assert set(everywhere) >= before
     os.sched_setaffinity(0, {min(before)})
     try:
-        assert ranks._unbound_cores() == everywhere
+        assert topology.unbound_cores() == everywhere
         assert os.sched_getaffinity(0) == {min(before)}
     finally:
         os.sched_setaffinity(0, before)

@@ -92,10 +92,10 @@ def test_replacing_the_layers_of_a_lazy_net():
 
 def test_a_lazy_net_needs_room_for_its_largest_layer_alone(monkeypatch):
     needed = 100 * 30 * (4 + 8)
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=needed))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=needed, total=2**40))
     assert "a net of" in refusal(lambda: Network.mlp([100, 30, 30, 20]))
     assert Network.mlp([100, 30, 30, 20], lazy=True).parameters == 4500
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=needed - 1))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=needed - 1, total=2**40))
     refusal(lambda: Network.mlp([100, 30, 30, 20], lazy=True))
 
 

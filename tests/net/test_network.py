@@ -299,9 +299,9 @@ def test_a_net_larger_than_memory_is_refused_before_a_number_is_drawn(monkeypatc
 
 def test_room_is_needed_for_the_weights_and_the_largest_matrix_in_float64(monkeypatch):
     needed = (100 * 30 + 30 * 20) * 4 + 100 * 30 * 8
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=needed))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=needed, total=2**40))
     assert Network.mlp([100, 30, 20]).parameters == 3600
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=needed - 1))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=needed - 1, total=2**40))
     assert "a net of 3,600 weights" in refusal(lambda: Network.mlp([100, 30, 20]))
 
 

@@ -214,6 +214,10 @@ def test_machines_are_told_apart_as_far_as_both_say():
         "CPU model (A → B)",
         "usable cores (2 → 4)",
     ]
+    kernels = {"cpu": "zen", "settings": {}}
+    was, now = made(**here, kernels=kernels), made(**here, kernels={**kernels, "settings": {"NUMBA_OPT": 0}})
+    assert machine_differences(was, now) == ["what kernels are compiled for and with"]
+    assert machine_differences(made(**here), now) == []  # a file that does not say
     pinned = [{"level": 1, "size": 32768, "members": [1]}]
     assert machine_differences(made(**here), made(**here | {"caches": pinned})) == []
     larger = [{"level": 1, "size": 65536, "members": [0]}]

@@ -18,7 +18,12 @@ from pcsim.results.files import Writer, check_target, configuration, key, latest
 from pcsim.streams import packed
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "results-small.jsonl"
-CONTEXT = {"cpu_model": "Made-up CPU", "cores": 2, "versions": {"pcsim": "0.1.0"}}
+CONTEXT = {
+    "cpu_model": "Made-up CPU",
+    "cores": 2,
+    "versions": {"pcsim": "0.1.0"},
+    "kernels": {"cpu": "zen", "settings": {}},
+}
 ROW = {
     "algorithm": "ipc",
     "execution": "layer-parallel",
@@ -194,6 +199,13 @@ def test_resuming_keeps_the_header_and_notes_the_second_run(written):
         ({"versions": {"pcsim": "0.2.0"}}, ["another pcsim version"]),
         ({"cpu_model": "Other CPU", "versions": {"pcsim": "9"}}, ["another CPU model", "another pcsim version"]),
         ({"cpu_model": None, "versions": "unknown", "cores": 4}, []),
+        ({"kernels": {"cpu": "zen", "settings": {}}}, []),
+        (
+            {"kernels": {"cpu": "generic", "settings": {}}},
+            ["(for generic after for zen)"],
+        ),
+        ({"kernels": {"cpu": "zen", "settings": {"NUMBA_OPT": 0}}}, ["(for zen NUMBA_OPT=0 after for zen)"]),
+        ({"kernels": None}, []),
     ],
 )
 def test_another_machine_or_version_is_a_warning(written, change, named):

@@ -684,7 +684,7 @@ def test_precision_decides_at_other_depths(kind):
     ],
 )
 def test_auto_takes_as_many_workers_as_cores_and_layers_allow(monkeypatch, algorithm, backend, depth, cores, expected):
-    monkeypatch.setattr(limits, "usable_cores", lambda: list(range(cores)))
+    monkeypatch.setattr(limits, "advised_workers", lambda: cores)
     assert resolve_workers("auto", algorithm, depth, backend) == expected
 
 

@@ -9,14 +9,12 @@ is taken inside the products, of which each worker makes some rows. *Pipeline*: 
 come in micro-batches, and the weights wait for the last of them, which leaves all sums over the batch to one product.
 """
 
-from numba import njit
-
 from ...kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
 from ...kernels.layers.step import activate_layer, activate_rows, layer_step, start_prediction
 from ...kernels.layers.vectors import squares, subtract_from, sum_shares
 from ...kernels.layers.view import part_of_batch
 from ...kernels.machine.clock import nanoseconds
-from ...kernels.machine.compiling import ZERO, inner
+from ...kernels.machine.compiling import ZERO, inner, njit
 from ...kernels.machine.simd import offset, pointer
 from ...kernels.machine.sync import load_acquire, meet, publish, wait
 from .steps import layers, load_rows, note, step_layer

@@ -6,15 +6,13 @@ and passes micro-batches on. *Data-parallel*: each rank has all layers and some 
 (``MPI_Iallreduce``) while the errors of the layers below are computed.
 """
 
-from numba import njit
-
 from ...kernels.layers.dense import BACKPROJECT, UPDATE
 from ...kernels.layers.step import activate_layer, layer_step
 from ...kernels.layers.vectors import squares, sum_shares
 from ...kernels.layers.view import part_of_batch
 from ...kernels.layers.weights import descend, gradient
 from ...kernels.machine.clock import nanoseconds
-from ...kernels.machine.compiling import ZERO, inner
+from ...kernels.machine.compiling import ZERO, inner, njit
 from ...kernels.machine.messages import Library, address_of, done, finish, send, start, sum_over_ranks
 from ...kernels.machine.simd import offset, pointer
 from ...kernels.machine.sync import load_acquire

@@ -10,10 +10,8 @@ started before the step that it belongs to, which is when the data of two steps 
 
 from collections import namedtuple
 
-from numba import njit
-
 from ...kernels.machine.clock import nanoseconds
-from ...kernels.machine.compiling import ONE, ZERO, inner
+from ...kernels.machine.compiling import ONE, ZERO, inner, njit
 from ...kernels.machine.messages import Library, done, go_on, send, start
 from ...kernels.machine.simd import pointer
 from ...kernels.machine.sync import publish, reached

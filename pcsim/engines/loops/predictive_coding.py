@@ -18,14 +18,13 @@ meet at their common edge; the next wave comes back and finds the last layers st
 from collections import namedtuple
 
 import numpy as np
-from numba import njit
 
 from ...kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
 from ...kernels.layers.step import activate_layer, start_prediction
 from ...kernels.layers.values import move_values
 from ...kernels.layers.vectors import copy_part, fill, squares, subtract_from
 from ...kernels.machine.clock import nanoseconds
-from ...kernels.machine.compiling import ZERO, inner
+from ...kernels.machine.compiling import ZERO, inner, njit
 from ...kernels.machine.simd import pointer
 from ...kernels.machine.sync import load_acquire, meet, publish, wait
 from ...schedule.timeline import START, VALUE

@@ -1,12 +1,10 @@
 """What the compiled loops of all algorithms share: arrays as pointers, batches loaded, events noted."""
 
-from numba import njit
-
 from ...kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
 from ...kernels.layers.step import activate_layer, layer_step
 from ...kernels.layers.view import LayersView
 from ...kernels.machine.clock import nanoseconds
-from ...kernels.machine.compiling import ZERO, inner
+from ...kernels.machine.compiling import ZERO, inner, njit
 from ...kernels.machine.simd import pointer
 
 # Columns of a trace: what was done (bits of ``timeline``), layer, step, start and end in nanoseconds.
