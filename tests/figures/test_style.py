@@ -100,7 +100,7 @@ def test_places_and_suffixes_that_do_not_work(tmp_path):
         assert str(tmp_path / name) in str(caught.value)
         assert "\n" not in str(caught.value)
     (tmp_path / "folder.png").mkdir()
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="is a folder; give the name of a file"):
         save(figure, str(tmp_path / "folder.png"))
     assert [file.name for file in tmp_path.iterdir()] == ["folder.png"]
 
