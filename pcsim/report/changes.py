@@ -16,7 +16,7 @@ from .words import by_whom, case_cells, definition, first_few, latency_words, ma
 DEFINITION = "change = seconds per complete weight update in NEW ÷ in OLD; below 1, NEW is faster"
 
 CAUTION = (
-    "intervals within one run are narrower than what a re-run shows: repeat both files with --launches 5 before a "
+    "intervals within one run are narrower than what a re-run shows: repeat both files with --launches 8 before a "
     "small change is believed"
 )
 

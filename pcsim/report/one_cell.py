@@ -7,7 +7,7 @@ from typing import Any
 from ..errors import InputError
 from ..results.files import Results
 from ..results.pairs import HEADLINE, pairs, sides
-from ..results.verdicts import verdict_words
+from ..results.verdicts import percent
 from ..tables import scaled, short
 from .promises import chosen_words, in_brackets
 from .words import place_words
@@ -24,11 +24,13 @@ def one_cell(results: Results) -> str | None:
     name, _ = sides(HEADLINE, pair["algorithm"])
     parts = [
         f"{name} ÷ best BP, {pair['kind']} seconds per weight update: {short(pair['ratio'])}{in_brackets(pair)}, "
-        f"{verdict_words(pair)}",
+        f"{pair['verdict']}",
         f"{ours} against {theirs} at {place_words(pair)}, {pair['dtype']}, {pair['activation']}",
     ]
     if serial and pair["other_execution"] != "serial":
         parts.append(f"÷ serial BP (paper-style): {short(serial[0]['ratio'])}")
+    if pair["resolves"] is not None:
+        parts.append(f"this run can tell differences from {percent(pair['resolves'])} on")
     return "; ".join([*parts, f"SMMs (counted): {short(pair['smm_ratio'])}"])
 
 

@@ -19,7 +19,7 @@ from .words import by_whom, first_few, place_words, team
 
 ONE_PROCESS = (
     "Intervals are within one run and promise nothing about a re-run, and the fastest executions were chosen on the "
-    "samples that are reported: measure with --launches 5"
+    "samples that are reported: measure with --launches 8"
 )
 
 _HOUR = "; of another hour with --ledger FILE …"
