@@ -20,6 +20,8 @@ from ..errors import InputError
 
 _BLOCK = 2**22  # resampled indices held at once: 32 MB
 
+_EXPONENT = 700.0  # of an end of an interval: beyond it no number holds it
+
 _NOT_POSITIVE = "a ratio needs positive samples: a time of 0 s or less was no measurement"
 
 Floats = NDArray[np.float64]
@@ -120,7 +122,8 @@ def _around(
     half = _half(parts, confidence)
     if spread:
         half = max(half, _half([*parts, (2 * spread.variance, spread.freedom)], confidence))
-    return math.exp(middle - half), math.exp(middle + half)
+    low, high = (math.exp(min(max(end, -_EXPONENT), _EXPONENT)) for end in (middle - half, middle + half))
+    return low, high
 
 
 def _half(parts: Sequence[tuple[float, float]], confidence: float) -> float:

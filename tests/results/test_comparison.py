@@ -120,6 +120,12 @@ def test_equally_often_means_the_faster():
     assert theirs.chosen == 2
 
 
+def test_times_that_no_process_can_have_are_no_crash():
+    ours, theirs = launched("ipc", "serial", numbered(1e-300, 1e300)), launched("bp", "serial", numbered(1.0, 1.0))
+    (pair,) = pairs(made(*ours, *theirs))
+    assert 0 < pair["low"] < 1e-300 < 1e300 < pair["high"] < math.inf
+
+
 def test_the_rank_test_is_of_processes():
     ours, theirs = (
         merged(launched(name, "serial", numbered(*medians)), name)[0]
