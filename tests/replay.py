@@ -318,8 +318,10 @@ def rows_of(s, p, l, slot=0, first=0, rows=None, samples=None, at=None):
 
 
 def weights_of(s, p, l, first, rows):
-    columns = s.padded[l]
-    return [*p.cells(s.weight_at[l] + first * columns, rows * columns), *p.cells(s.bias_at[l] + first, rows)]
+    """Cells of rows of a layer's weights, one for each vector of rows, and of their biases."""
+    columns, at = s.padded[l], s.weight_at[l]
+    mine = [p.cells(at + row * columns, 1)[0] for row in range(first, first + rows, CELL // p.item)]
+    return [*mine, *p.cells(s.bias_at[l] + first, rows)]
 
 
 def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, number):
