@@ -2,10 +2,11 @@
 
 import itertools
 import random
-from collections import defaultdict
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
+import clocks
 import numpy as np
 import replay
 
@@ -82,7 +83,9 @@ def draw(seed, kind, rules=False, stops=False):
         threads = min(threads, depth) if execution in ("layers", "pipeline") else threads
         depth = depth if layered else min(depth, 5)
     workers = ranks * threads
-    batch = {"pipeline": rng.randint(2, 5), "data-parallel": workers + rng.randint(0, 2)}.get(execution, rng.choice((1, 1, 2)))
+    batch = {"pipeline": rng.randint(2, 5), "data-parallel": workers + rng.randint(0, 2)}.get(
+        execution, rng.choice((1, 1, 2))
+    )
     return Case(
         seed,
         None if layered else execution,
@@ -107,7 +110,7 @@ class _Mpi:
     """What ``Messages`` needs of ``mpi4py.MPI``."""
 
     __file__, IN_PLACE, SUM, REQUEST_NULL = "", 0, 0, 0
-    _typedict = defaultdict(int)
+    _typedict = MappingProxyType({"d": 0})
     _addressof = staticmethod(id)
     _handleof = staticmethod(lambda handle: 0)
 
@@ -116,15 +119,15 @@ class _Mpi:
 class _Comm:
     """A communicator whose requests a machine starts."""
 
-    machine: replay.Machine
+    machine: clocks.Machine
     rank: int
     size: int
     made: list = field(default_factory=list)
 
     def _init(self, buffer, channel, sends):
         first = buffer.ctypes.data
-        cells = range(first // replay.CELL, (first + buffer.nbytes - 1) // replay.CELL + 1)
-        request = replay.Request(self.machine.tid(), cells, channel, sends)
+        cells = range(first // clocks.CELL, (first + buffer.nbytes - 1) // clocks.CELL + 1)
+        request = clocks.Request(self.machine.tid(), cells, channel, sends)
         self.machine.requests[id(request)] = request
         return request
 
@@ -172,7 +175,7 @@ def prepare(monkeypatch):
 
 def _cells(array):
     first = array.ctypes.data
-    return range(first // replay.CELL, (first + array.nbytes - 1) // replay.CELL + 1)
+    return range(first // clocks.CELL, (first + array.nbytes - 1) // clocks.CELL + 1)
 
 
 class Replay:
@@ -180,7 +183,7 @@ class Replay:
 
     def __init__(self, case, loops):
         self.case, self.loops = case, loops
-        self.machine = replay.Machine(case.seed, case.rules)
+        self.machine = clocks.Machine(case.seed, case.rules)
         machine = self.machine
         machine.ranks = [[machine.tid() for _ in range(case.threads)] for _ in range(case.ranks)]
         workers = case.ranks * case.threads
@@ -202,10 +205,20 @@ class Replay:
             batches = lambda order=order: next(order)  # noqa: E731
             self.engines.append(
                 compiled.CompiledEngine(
-                    net, algorithm, x, y, batches, transport, first_batch=batches(), steps_per_batch=None,
-                    values=values, wave=case.wave, fused=case.fused, execution=case.execution,
+                    net,
+                    algorithm,
+                    x,
+                    y,
+                    batches,
+                    transport,
+                    first_batch=batches(),
+                    steps_per_batch=None,
+                    values=values,
+                    wave=case.wave,
+                    fused=case.fused,
+                    execution=case.execution,
                     micro_batches=case.micro_batches,
-                )  # fmt: skip
+                )
             )
         machine.spare = [machine.tid() for _ in range(case.ranks * case.depth if case.mpi else 0)]
         machine.counted = {}
@@ -224,8 +237,12 @@ class Replay:
                 first, _ = layout.owned(worker, l)
                 for kind, part in enumerate(layout.rows_of(arrays.parameters, worker, l, padding=True)):
                     labels.update((cell, hash(("W", l, kind, first + k))) for k, cell in enumerate(_cells(part)))
-            for flat, l in [*((arrays.values, l) for l in range(max(lo, 1), hi)), (arrays.top, hi)] if self.case.given else ():
-                labels.update((cell, hash(("x", l, k))) for k, cell in enumerate(_cells(flat[layout.place_of(l, worker)])))
+            for flat, l in (
+                [*((arrays.values, l) for l in range(max(lo, 1), hi)), (arrays.top, hi)] if self.case.given else ()
+            ):
+                labels.update(
+                    (cell, hash(("x", l, k))) for k, cell in enumerate(_cells(flat[layout.place_of(l, worker)]))
+                )
 
     def replayed(self, loop, more=()):
         function = loop.py_func
@@ -243,7 +260,10 @@ class Replay:
         """All runs of the case; labels of weights and values, and energies."""
         energies, self.kept = [], []
         replay.use(self.machine)
-        relaxation, compiled.predictive_coding = compiled.predictive_coding, self.replayed(compiled.predictive_coding)[0]
+        relaxation, compiled.predictive_coding = (
+            compiled.predictive_coding,
+            self.replayed(compiled.predictive_coding)[0],
+        )
         try:
             for number, updates in enumerate(self.case.runs):
                 started, kept = [], len(self.kept)
@@ -258,7 +278,9 @@ class Replay:
                 )
                 self.machine.stops = {each.stop.ctypes.data: 0 for each in signals.values()}
                 self.machine.run(started, self.case.stop_after if last else None)
-                energies.append(sum(float(e.sum()) for e in {id(each.energy): each.energy for each in notes.values()}.values()))
+                energies.append(
+                    sum(float(e.sum()) for e in {id(each.energy): each.energy for each in notes.values()}.values())
+                )
         finally:
             compiled.predictive_coding = relaxation
         return None if self.machine.stopping else (self._left(), energies)
@@ -271,7 +293,9 @@ class Replay:
                 lo, hi = layout.blocks[worker]
                 for l in range(lo, hi):
                     whole, biases = layout.rows_of(arrays.parameters, worker, l, padding=True)
-                    found["W", l, layout.owned(worker, l)[0]] = [labels.get(c, 0) for part in (whole, biases) for c in _cells(part)]
+                    found["W", l, layout.owned(worker, l)[0]] = [
+                        labels.get(c, 0) for part in (whole, biases) for c in _cells(part)
+                    ]
                 for l in range(lo, hi + (hi == layout.depth)):
                     found["x", l] = [labels.get(c, 0) for c in _cells(arrays.values[layout.place_of(l, worker)])]
         return found

@@ -118,16 +118,20 @@ def test_one_thread_may_nest_what_it_likes_and_nobody_joins_it_there():
 
 
 def test_a_number_changed_from_outside_is_told_and_left():
-    with pytest.warns(RuntimeWarning, match="something outside pcsim has changed that"), blas_threads(1):
-        for library in libraries():
-            _set(library, 2)
+    def disturbed():
+        with blas_threads(1):
+            for library in libraries():
+                _set(library, 2)
+
+    with pytest.warns(RuntimeWarning, match="something outside pcsim has changed that"):
+        disturbed()
     assert set(numbers()) == {2}
     with warnings.catch_warnings():  # the twin: undisturbed, and with a limit of the caller's own around or within it
         warnings.simplefilter("error")
         for order in ((1, None, 2), (2, 1, None), (None, 1, 2)):
-            with ThreadpoolController().limit(limits=order[0]), blas_threads(order[1]):
-                with ThreadpoolController().limit(limits=order[2]):
-                    pass
+            outer, inner = (ThreadpoolController().limit for _ in range(2))
+            with outer(limits=order[0]), blas_threads(order[1]), inner(limits=order[2]):
+                pass
         assert set(numbers()) == {2}
 
 

@@ -5,10 +5,10 @@ that may call MPI: whenever it has nothing else to do, and between layers, it *p
 published, and publishes in the neighbour's name what has arrived. So the loop is the same with and without ranks.
 
 Every message has two places, one for each half of the steps (``slot``), as values are double-buffered; a receive is
-started before the step that it belongs to, which is when the data of two steps ago have been used. A place is free again
-when its own request is seen to be done: that a neighbour has answered is not enough for MPI. So what is published of a
-step in the neighbour's name says three things: its message has come, that of two steps ago (whose place is written
-next) has left, and so have the values of a forward start.
+started before the step that it belongs to, which is when the data of two steps ago have been used. A place that was
+sent is free again when its own request is seen to be done: that the neighbour has answered is not enough for MPI. So
+what is published of a step in the neighbour's name says three things: its message has come, ours of the step before
+(whose place is written next) has left, and so have the values of a forward start.
 """
 
 from collections import namedtuple
