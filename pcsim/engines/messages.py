@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from ..host.mpi import world
+from ..kernels.machine.memory import side_by_side
 from ..kernels.machine.messages import functions, make_scratch
-from .layout import Layout, zeros
+from .layout import Layout
 from .loops.arguments import Arrays, GradientSums, PartMessages, Ranks, RowMessages
 from .loops.edges import ABOVE, BELOW, RECEIVES, REQUESTS, SENDS, SIDE, START, START_DONE, START_LEFT, START_POSTED
 
@@ -83,7 +84,7 @@ class Messages:
         L, R, mine, B = layout.depth, self.ranks, self.rank, layout.batch
         gathers, sums = np.zeros((2, L + 1, 2, R), np.int64)
         size = B * int(layout.counts.max())
-        out, inbox = (zeros(R * size if B > 1 else 0, layout.dtype) for _ in range(2))
+        out, inbox = side_by_side([R * size if B > 1 else 0] * 2, layout.dtype)
         for l in range(1, L):
             for other in range(R):
                 if other == mine:

@@ -158,7 +158,6 @@ TWINS = [  # module, what stands there, what the twin has
     ("edges", " and (after - step) & 1 and free", " and free"),
     ("edges", "if arrived and _left(edges, side, (step + 1) & 1):", "if arrived:"),
     ("edges", "_left(edges, side, (step + 1) & 1)", "_left(edges, side, step & 1)"),
-    ("edges", "batch > edges.first_start and reached(started, 0) < batch", "False"),
     ("edges", " and reached(started, workers - 1) > batch", ""),
     ("edges", "if side == ABOVE and edges.state[starts]", "if False and edges.state[starts]"),
     ("predictive_coding", "if b.below == b.workers and forward:", "if False:"),
