@@ -1,15 +1,17 @@
 """Who executes: the NumPy oracle, layers on threads, and on MPI ranks. Compiled engines are imported when asked for."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..algorithms import BP, Algorithm, PredictiveCoding
 from ..errors import InputError
+from ..host.blas import blas_threads
 from ..net.network import Network
 from ..schedule.timeline import Timeline
+
+__all__ = ["BACKENDS", "Engine", "blas_threads", "make_engine"]
 
 BACKENDS = ("numpy", "threads", "mpi")
 
@@ -35,13 +37,6 @@ class Engine(Protocol):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a ``state``; the engine must be fresh."""
-
-
-def blas_threads(count: int) -> AbstractContextManager[Any]:
-    """Within this context the BLAS libraries of this process use ``count`` threads."""
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController().select(user_api="blas").limit(limits=count)
 
 
 def make_engine(

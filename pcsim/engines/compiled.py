@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from ..algorithms import BP, Algorithm, PredictiveCoding
 from ..checks import whole_number
+from ..host.blas import blas_libraries, blas_threads, limit_worker
 from ..host.threads import in_threads
 from ..kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
 from ..kernels.machine.sync import make_flags
@@ -122,7 +122,8 @@ class CompiledEngine:
         here = int(lengths[self.layout.lo : self.layout.hi].sum())
         suits = wave or wave_length(here, int(lengths.max()), transport.workers)
         self.wave = transport.steps_in_a_wave(self.layout, suits, self.calendar is None or wave is not None)
-        self.blas = ThreadpoolController().select(user_api="blas")
+        self.blas = blas_libraries()
+        self.uses_blas = self.batch > 1 or vectors
         # The owner touches its weights first, so that their memory is near its core.
         self._in_threads(partial(self._fill, network.weights, network.biases, values))
         transport.connect(self.layout, self.arrays, self.execution)
@@ -258,11 +259,12 @@ class CompiledEngine:
         steps = self._steps(updates)
         self.spent = np.zeros(steps if clock else 0, np.int64)  # nanoseconds of each step that messages took
         taken, energy, events, before = 0.0, None, [], 0
-        for part in self._portions(updates):
-            done = self._steps(part)
-            seconds, first, noted = self._run_part(part, trace, self.spent[before : before + done])
-            before, taken, energy = before + done, taken + seconds, first if energy is None else energy
-            events.append((noted, done))
+        with blas_threads(self.blas_threads, among=self.blas) if self.uses_blas else nullcontext():
+            for part in self._portions(updates):
+                done = self._steps(part)
+                seconds, first, noted = self._run_part(part, trace, self.spent[before : before + done])
+                before, taken, energy = before + done, taken + seconds, first if energy is None else energy
+                events.append((noted, done))
         self.given = False
         if trace:
             self.timeline = self._timeline(events) or self.timeline
@@ -301,11 +303,11 @@ class CompiledEngine:
         ranks = transport.neighbours(self.layout, batches, first_start, spent)
 
         def guarded(worker: int) -> None:
+            if self.uses_blas:
+                limit_worker(self.blas_threads, self.blas)
             counts[worker] = loop(worker, data, signals, notes[worker], ranks)
 
-        # The number of BLAS threads is the process's, so it is set around the run, not for ever.
-        with self.blas.limit(limits=self.blas_threads) if self.batch > 1 or self.blas_threads > 1 else nullcontext():
-            transport.start(guarded, stop)
+        transport.start(guarded, stop)
         if self.calendar is not None:
             self.t = (self.t + steps) % self.calendar.cycle if self.calendar.cycle else self.t + steps
         self.number += updates

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from ..host.mpi import world
+from ..kernels.machine.memory import side_by_side
 from ..kernels.machine.messages import functions, make_scratch
 from .layout import Layout
 from .loops.arguments import Arrays, GradientSums, PartMessages, Ranks, RowMessages
-from .loops.edges import ABOVE, BELOW, RECEIVES, REQUESTS, SENDS, SIDE, START, START_DONE, START_POSTED
+from .loops.edges import ABOVE, BELOW, RECEIVES, REQUESTS, SENDS, SIDE, START, START_DONE, START_LEFT, START_POSTED
 
 Array = np.ndarray
 
@@ -66,7 +67,8 @@ class Messages:
         """The neighbouring ranks, for a run in which so many batches begin."""
         state = np.zeros(2 * SIDE, np.int64)
         for side in (BELOW, ABOVE):
-            state[side * SIDE + START_DONE] = state[side * SIDE + START_POSTED] = first_start
+            for word in (START_DONE, START_POSTED, START_LEFT):
+                state[side * SIDE + word] = first_start
         # For other threads' messages, and for large ones, which MPI moves in several turns.
         wide = layout.wide
         large = layout.batch * int(wide.max()) * layout.dtype.itemsize >= LARGE
@@ -82,7 +84,7 @@ class Messages:
         L, R, mine, B = layout.depth, self.ranks, self.rank, layout.batch
         gathers, sums = np.zeros((2, L + 1, 2, R), np.int64)
         size = B * int(layout.counts.max())
-        out, inbox = (np.zeros(R * size if B > 1 else 0, layout.dtype) for _ in range(2))
+        out, inbox = side_by_side([R * size if B > 1 else 0] * 2, layout.dtype)
         for l in range(1, L):
             for other in range(R):
                 if other == mine:

@@ -121,6 +121,12 @@ def _come_together_with_all_processes(MPI: Any) -> None:
             signal.signal(number, handler)
 
 
+def check_thread() -> None:
+    """InputError in another thread than the one that started MPI: two at once would take each other's messages."""
+    if not world().Is_thread_main():
+        raise InputError("MPI was started for one thread, and this is another: train on ranks from that one alone")
+
+
 def started() -> bool:
     """Whether MPI is running in this process."""
     return world.cache_info().currsize > 0

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from numbers import Real
 
@@ -14,7 +13,7 @@ from ..checks import scalar, shown, whole_number
 from ..engines import Engine, blas_threads, make_engine
 from ..engines.limits import resolve_workers
 from ..errors import InputError
-from ..host.mpi import agree, all_to_all, world
+from ..host.mpi import agree, all_to_all, check_thread, world
 from ..net.given import check_seed, checked_truth
 from ..net.network import Network
 from ..schedule.timeline import Timeline
@@ -101,6 +100,9 @@ def train(
     - ``execution``: how BP shares its work among threads or ranks: "serial" (default), "intra-layer", "blas" (threads
       alone), "pipeline" or "data-parallel"
 
+    Threads of one process may train at once. BLAS has one thread meanwhile, for the whole process, and then as many as
+    before; what needs another number (execution "blas"; "numpy" on several) is refused beside another call.
+
     The same call gives the same bits every time, and PC, Z-IL and iPC, and BP's "pipeline", for any number of workers,
     since one of them forms each of a layer's sums, in one order; BP's "intra-layer", "data-parallel" and "blas" split
     sums, and between numbers of workers, as between executions and backends, results differ by rounding. Raises
@@ -118,6 +120,8 @@ def train(
         raise InputError(f"network must be a pcsim.Network, not {shown(network)}")
     if not isinstance(algorithm, Algorithm):
         raise InputError(f"algorithm must be an Algorithm, e.g. pcsim.IPC(), not {shown(algorithm)}")
+    if backend == "mpi":
+        check_thread()
     inputs, targets, count = given_data(network, x, y, backend)
     updates, record_every = whole_number("updates", updates), whole_number("record_every", record_every, 0)
     batch = check_batches(algorithm, network.depth, count, batch_size, steps_per_batch)
@@ -154,13 +158,13 @@ def train(
     )
     run = Run(network, [])
     # NumPy computes the loss. Its threads would spin for a tenth of a second after each product, on the workers' cores.
-    one_thread = nullcontext() if backend == "numpy" else blas_threads(1)
+    limit = blas_threads(None if backend == "numpy" else 1, alone=execution == "blas")
     looked_at = on_record is not None or backend != "mpi"
     if backend == "mpi":  # nets are put together by all ranks at once, for any rank that looks at them
         looked_at = any(all_to_all(world().COMM_WORLD, looked_at))
     net = _Inspector(engine, inputs, targets, looked_at and record_every > 0)
     try:
-        with one_thread, np.errstate(all="ignore"):  # divergence is found below, and named
+        with limit, np.errstate(all="ignore"):  # divergence is found below, and named
             _drive(run, engine, net, updates, record_every, until_loss, trace, on_record)
     except KeyboardInterrupt:
         raise Interrupted(run) from None

@@ -5,7 +5,10 @@ that may call MPI: whenever it has nothing else to do, and between layers, it *p
 published, and publishes in the neighbour's name what has arrived. So the loop is the same with and without ranks.
 
 Every message has two places, one for each half of the steps (``slot``), as values are double-buffered; a receive is
-started before the step that it belongs to, which is when the data of two steps ago have been used.
+started before the step that it belongs to, which is when the data of two steps ago have been used. A place that was
+sent is free again when its own request is seen to be done: that the neighbour has answered is not enough for MPI. So
+what is published of a step in the neighbour's name says three things: its message has come, ours of the step before
+(whose place is written next) has left, and so have the values of a forward start.
 """
 
 from collections import namedtuple
@@ -22,8 +25,9 @@ Edges = namedtuple(
     "Edges", "below above often clocked library requests state spent moves stages first cycle steps batches first_start"
 )
 
-# Words of a side's state: the next step to be sent, received, and posted; the same of messages of forward starts.
-SENT, RECEIVED, POSTED, START_DONE, START_POSTED, SIDE = 0, 1, 2, 3, 4, 8
+# Words of a side's state: the next step to be sent, received, and posted; of forward starts the next message to be sent
+# or received, to be posted, and to have left.
+SENT, RECEIVED, POSTED, START_DONE, START_POSTED, START_LEFT, SIDE = 0, 1, 2, 3, 4, 5, 8
 
 # Requests of a side: sends and receives for either slot, and the forward start's (comes from below, goes above).
 SENDS, RECEIVES, START, REQUESTS = 0, 2, 4, 5
@@ -81,38 +85,40 @@ def _post(edges, side, step):
 @inner
 def _send(edges, side, step):
     """The message of a step whose products at this edge are there, after the receives that may now be started: of this
-    step, and of the next that exchanges, if it has the other slot. False if the last send from here is not yet done."""
+    step, and of the next that exchanges, if it has the other slot and no forward start fills that before."""
     state, request = side * SIDE, side * REQUESTS
     if _receives(edges, side, step):
         _post(edges, side, step)
-    after = step + 1
+    after, free = step + 1, True
     while after < edges.steps and not _receives(edges, side, after):
+        free = free and not (side == BELOW and _errors_known(edges, after))
         after += 1
-    if after < edges.steps and (after - step) & 1:
+    if after < edges.steps and (after - step) & 1 and free:
         _post(edges, side, after)
     if _sends(edges, side, step):
-        mine = edges.requests[request + SENDS + (step & 1)]
-        if not done(edges.library, mine):
-            return False
-        send(edges.library, mine)
+        send(edges.library, edges.requests[request + SENDS + (step & 1)])
     edges.state[state + SENT] = step + 1
+
+
+@inner
+def _left(edges, side, slot):
+    """Whether nothing is on its way from one place of a side's messages, nor the values of a forward start."""
+    if not done(edges.library, edges.requests[side * REQUESTS + SENDS + slot]):
+        return False
+    starts = SIDE + START_LEFT
+    if side == ABOVE and edges.state[starts] < edges.state[SIDE + START_DONE]:
+        if not done(edges.library, edges.requests[REQUESTS + START]):
+            return False
+        edges.state[starts] = edges.state[SIDE + START_DONE]
     return True
 
 
 @inner
-def _sent(edges, side):
-    """Whether both sends of a side are through."""
-    request = side * REQUESTS
-    return done(edges.library, edges.requests[request + SENDS]) and done(
-        edges.library, edges.requests[request + SENDS + 1]
-    )
-
-
-@inner
 def _poll_side(edges, side, progress, mine, theirs, look):
+    """A step's message goes when the one before has been received: a worker that was stopped goes on without."""
     state = side * SIDE
     step = edges.state[state + SENT]
-    if step < reached(progress, mine):
+    if step < reached(progress, mine) and step <= edges.state[state + RECEIVED]:
         _send(edges, side, step)
     step = edges.state[state + RECEIVED]
     if look and step < edges.steps:
@@ -121,8 +127,8 @@ def _poll_side(edges, side, progress, mine, theirs, look):
                 edges.library, edges.requests[side * REQUESTS + RECEIVES + (step & 1)]
             )
         else:  # nothing comes; the flag says that the places of earlier steps may be written again
-            arrived = edges.state[state + SENT] > step and _sent(edges, side)
-        if arrived:
+            arrived = edges.state[state + SENT] > step
+        if arrived and _left(edges, side, (step + 1) & 1):
             edges.state[state + RECEIVED] = step + 1
             publish(progress, theirs, step + 1)
 
@@ -134,10 +140,8 @@ def _poll_starts(edges, started, workers):
         state = SIDE + START_DONE
         batch = edges.state[state]
         if batch < edges.batches and reached(started, workers - 1) > batch:
-            request = edges.requests[REQUESTS + START]
-            if done(edges.library, request):
-                send(edges.library, request)
-                edges.state[state] = batch + 1
+            send(edges.library, edges.requests[REQUESTS + START])  # the last one has left: see ``_left``
+            edges.state[state] = batch + 1
     if edges.below:
         request = edges.requests[START]
         batch = edges.state[START_DONE]
@@ -201,9 +205,8 @@ def settle_edges(edges, progress, started, workers, stop):
             if edges.above if side == ABOVE else edges.below:
                 state = side * SIDE
                 left = left or edges.state[state + SENT] < edges.steps or edges.state[state + RECEIVED] < edges.steps
-                left = left or edges.state[state + START_DONE] < edges.batches or not _sent(edges, side)
-        if edges.above and not done(edges.library, edges.requests[REQUESTS + START]):
-            left = True
+                left = left or edges.state[state + START_DONE] < edges.batches
+                left = left or not (_left(edges, side, ZERO) and _left(edges, side, ONE))
         if not left:
             return True
         tests += 1

@@ -1,0 +1,179 @@
+"""The real loops in thousands of random orders of events: no race, no stale value, no deadlock, MPI's rules kept.
+
+``replay`` tells how. Whoever adds an execution, or a loop, adds its kind to ``KINDS``.
+"""
+
+from dataclasses import replace
+
+import clocks
+import pytest
+import replay
+import replayed
+
+from pcsim.schedule.calendar import Calendar, Stage
+
+THREADS = ("layers", "serial", "intra-layer", "data-parallel", "pipeline")
+RANKS = ("layers-ranks", "intra-layer-ranks", "data-parallel-ranks", "pipeline-ranks")
+KINDS = (*THREADS, *RANKS)
+SAME_BITS = (None, "pipeline", "serial")  # whatever the number of workers: of the others the sums depend on it
+
+
+@pytest.fixture(scope="module")
+def loops():
+    return replay.load()
+
+
+@pytest.fixture(autouse=True)
+def no_threads(monkeypatch):
+    replayed.prepare(monkeypatch)
+
+
+def count(kind):
+    """How many cases of a kind."""
+    return 150 if kind.startswith("layers") else 50
+
+
+def check(case, loops):
+    """A Fault if the case has one, or leaves something else than one worker does, step by step."""
+    found = replayed.Replay(case, loops).run()
+    if found is not None and case.execution in SAME_BITS:
+        alone = replace(case, ranks=1, threads=1, mpi=False, wave=1, fused=True)
+        if found != replayed.Replay(alone, loops).run():
+            raise clocks.Fault("a stale value: one worker's are made from others")
+
+
+def first_fault(kinds, loops, cases, **options):
+    """The first fault of so many cases of each kind; None for none."""
+    for seed in range(cases):
+        for kind in kinds:
+            try:
+                check(replayed.draw(seed, kind, **options), loops)
+            except clocks.Fault as fault:
+                return f"{kind} {seed}: {fault}"
+    return None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_order_of_events_is_a_race_or_a_deadlock(loops, kind):
+    assert first_fault([kind], loops, count(kind)) is None
+
+
+@pytest.mark.parametrize("kind", RANKS)
+def test_messages_keep_mpi_s_rules(loops, kind):
+    assert first_fault([kind], loops, count(kind), rules=True) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stop_at_any_time_ends_all_workers_and_starts_nothing_twice(loops, kind):
+    assert first_fault([kind], loops, count(kind) // 2, rules=kind in RANKS, stops=True) is None
+
+
+def test_cases_are_as_many_kinds_of_runs_as_there_are(loops):
+    """What is drawn has every depth, number of workers, wave, and what else can be."""
+    drawn = [
+        replayed.draw(seed, kind, stops=True) for kind in ("layers", "layers-ranks") for seed in range(count(kind))
+    ]
+    assert {case.depth for case in drawn} == set(range(1, 10))
+    assert {case.threads for case in drawn if not case.mpi} == set(range(1, 6))
+    assert {case.ranks * case.threads for case in drawn if case.mpi} >= {2, 3, 4, 6, 8}
+    assert {case.wave for case in drawn} == {1, 2, 3, 5}
+    assert {case.calendar.repeats for case in drawn} == {None, 1, 2, 5}
+    assert (
+        {case.fused for case in drawn}
+        == {case.given for case in drawn}
+        == {case.adam for case in drawn}
+        == {True, False}
+    )
+    assert any(not stage.move for case in drawn for stage in case.calendar.stages)
+    stopped = [replayed.Replay(case, loops).run() is None for case in drawn[:60]]
+    assert 10 < sum(stopped) < 60
+
+
+def test_no_receive_is_started_across_a_forward_start():
+    """Values move in the step of the start and two steps later, not in between: the message of that later step could
+    come before the zeros of the first had been used."""
+    every = (0, 1, 2, 3)
+    stages = (Stage(), Stage(move=False), Stage(update=every, completes=True))
+    case = replayed.Case(72, None, 4, 4, 1, calendar=Calendar(stages, 1), runs=(4,), mpi=True)
+    right, text = replay.sources(), " and free:"
+    assert text in right["edges"]
+    twin = replay.load({**right, "edges": right["edges"].replace(text, ":")})
+    faults, mended = 0, replay.load()
+    for seed in range(40):
+        check(replace(case, seed=seed), mended)
+        try:
+            check(replace(case, seed=seed), twin)
+        except clocks.Fault:
+            faults += 1
+    assert faults
+
+
+# Twins: one wait less, or one condition
+
+
+def kinds_of(module):
+    """Which cases run the loops of a module."""
+    layers = ("layers-ranks", "layers")
+    return {"edges": layers[:1], "predictive_coding": layers, "backprop": THREADS[2:], "backprop_ranks": RANKS[1:]}[
+        module
+    ]
+
+
+def fault_of(module, loops, count=12):
+    """The first fault that cases of this module find, in any of the ways to look."""
+    options = [{}] if module == "backprop" else [{}, {"rules": True}, {"rules": True, "stops": True}]
+    return next(filter(None, (first_fault(kinds_of(module), loops, count, **each) for each in options)), None)
+
+
+NEEDLESS = {  # (module, function, what is called): why nothing is amiss without
+    ("predictive_coding", "predictive_coding", "meet"): "a common start, for the clocks",
+    ("backprop", "intra_layer", "meet"): "a common start, for the clocks",
+    ("backprop", "data_parallel", "meet"): "a common start, for the clocks",
+    ("backprop", "pipeline", "meet"): "a common start, for the clocks",
+    ("backprop_ranks", "data_parallel", "done"): "moves messages on; each sum is waited for below",
+}
+WAITS = replay.waits(replay.sources())
+
+
+def named(place):
+    return "-".join(map(str, place[:4]))
+
+
+@pytest.mark.parametrize("place", [place for place in WAITS if place[:3] not in NEEDLESS], ids=named)
+def test_twin_without_one_wait_is_found(place):
+    assert fault_of(place[0], replay.load(without=place))
+
+
+def test_what_is_called_needless_is_there_and_is():
+    places = [place for place in WAITS if place[:3] in NEEDLESS]
+    assert {place[:3] for place in places} == NEEDLESS.keys()
+    assert [place for place in places if fault_of(place[0], replay.load(without=place), 4)] == []
+
+
+TWINS = [  # module, what stands there, what the twin has
+    ("edges", " and step <= edges.state[state + RECEIVED]:", ":"),
+    ("edges", "if step < reached(progress, mine) and", "if"),
+    ("edges", "arrived = edges.state[state + SENT] > step", "arrived = True"),
+    ("edges", "edges.state[state + POSTED] > step and done(", "done("),
+    ("edges", " and (after - step) & 1 and free", " and free"),
+    ("edges", "if arrived and _left(edges, side, (step + 1) & 1):", "if arrived:"),
+    ("edges", "_left(edges, side, (step + 1) & 1)", "_left(edges, side, step & 1)"),
+    ("edges", " and reached(started, workers - 1) > batch", ""),
+    ("edges", "if side == ABOVE and edges.state[starts]", "if False and edges.state[starts]"),
+    ("predictive_coding", "if b.below == b.workers and forward:", "if False:"),
+    ("predictive_coding", "step + 1, step) or not moving:", "step + 1, step):"),
+    ("predictive_coding", "b.worker + 1, step + 1)", "b.worker + 1, step + 2)"),
+    ("predictive_coding", "inner = l if upwards else l + 1", "inner = l + 1 if upwards else l"),
+    ("predictive_coding", "if l == b.lo and bottom >= 0:", "if False:"),
+    ("backprop", "    publish(turns, worker, turn)\n", "    publish(turns, worker, turn + 1)\n"),
+    ("backprop", "if l > 0 or depth == 1:", "if l > 0:"),
+    ("backprop_ranks", "for i in (4 * m, 4 * m + 2):", "for i in (4 * m,):"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("module", "before", "after"), TWINS, ids=[f"{m}-{n}" for n, (m, *_) in enumerate(TWINS)])
+def test_twin_with_another_condition_is_found(module, before, after):
+    texts = replay.sources()
+    assert before in texts[module]
+    texts[module] = texts[module].replace(before, after)
+    assert fault_of(module, replay.load(texts), 40)

@@ -1,0 +1,292 @@
+"""The real loops of ``pcsim/engines/loops`` as coroutines on a machine of ``clocks``.
+
+The sources are loaded anew: every function that waits becomes a generator, and what they import from ``kernels`` is
+replaced by what it reads and writes. So the order of reads, writes, flags and messages is that of the code as it is.
+"""
+
+import ast
+import inspect
+from pathlib import Path
+
+from clocks import CELL, Pointer
+from pcsim.kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
+from pcsim.kernels.layers.view import part_of_batch
+
+from pcsim.engines.loops import backprop, backprop_ranks, edges, predictive_coding, steps
+
+MODULES = [steps, edges, predictive_coding, backprop, backprop_ranks]
+WAITS = {"wait", "meet", "finish", "done", "_finish_all", "_all_here", "_await", "poll_until"}
+
+machine = None  # that of the case that is run
+
+
+def use(new):
+    """Let the loops run on this machine."""
+    global machine
+    machine = new
+
+
+# What stands in for the kernels: flags and messages
+
+
+def publish(flags, worker, value):
+    yield
+    machine.progress += 1
+    machine.flags.setdefault((flags.address, worker), []).append((value, machine.release()))
+
+
+def reached(flags, worker):
+    yield
+    told = machine.flags.get((flags.address, worker))
+    if not told:
+        return 0
+    machine.join(told[-1][1])
+    return told[-1][0]
+
+
+def wait(flags, worker, value, stop):
+    yield
+    while True:
+        for told, clock in machine.flags.get((flags.address, worker), ()):
+            if told >= value:  # no more is known than that it has come so far
+                machine.join(clock)
+                return True
+        if machine.stops.get(stop.address) and machine.random.random() < 0.5:
+            return False
+        yield "spin"
+
+
+def meet(worker, workers, ready, stop):
+    yield from publish(ready, worker, 1)
+    for other in range(workers):
+        if not (yield from wait(ready, other, 1, stop)):
+            return False
+    return True
+
+
+def load_acquire(flags, index):
+    yield
+    return machine.stops.setdefault(flags.address, 0)
+
+
+def go_on(library, tests, stop):
+    yield "spin"
+    return not (machine.stops.get(stop.address) and machine.random.random() < 0.5)
+
+
+def start(library, request):
+    yield
+    machine.start(request)
+
+
+def done(library, request):
+    yield
+    return machine.done(request)
+
+
+def finish(library, request, stop):
+    while not (yield from done(library, request)):
+        if not (yield from go_on(library, 0, stop)):
+            return False
+    return True
+
+
+def sum_over_ranks(library, source, target, count, kind, operation, communicator, request):
+    yield
+    machine.sum_over_ranks(request, range(target // CELL, (target + 8 * count - 1) // CELL + 1))
+
+
+# What stands in for the kernels: reads and writes
+
+
+def rows_of(s, p, l, slot=0, first=0, rows=None, samples=None, at=None):
+    """Cells of so many units of layer l in each sample."""
+    wide, at = s.padded[l], slot + s.value_at[l] if at is None else at
+    samples, rows = s.batch if samples is None else samples, wide if rows is None else rows
+    if rows == wide:
+        return list(p.cells(at, samples * wide))
+    return [cell for sample in range(samples) for cell in p.cells(at + sample * wide + first, rows)]
+
+
+def weights_of(s, p, l, first, rows):
+    """Cells of rows of a layer's weights, one for each vector of rows, and of their biases."""
+    columns, at = s.padded[l], s.weight_at[l]
+    mine = [p.cells(at + row * columns, 1)[0] for row in range(first, first + rows, CELL // p.item)]
+    return [*mine, *p.cells(s.bias_at[l] + first, rows)]
+
+
+def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, number):
+    mine, errors = weights_of(s, s.W, l, first, rows), rows_of(s, e, l + 1, slot, first, rows)
+    below = rows_of(s, s.a, l)
+    if work & PREDICT:
+        machine.access(("predict", l), [*below, *mine, *rows_of(s, target, l + 1, 0, first, rows)], errors)
+    if work & BACKPROJECT:
+        machine.access(("project", l), [*errors, *mine, *rows_of(s, s.d, l)], rows_of(s, h, l, slot))
+    if work & UPDATE:
+        moments = [*weights_of(s, s.mean, l, first, rows), *weights_of(s, s.square, l, first, rows)] if s.adam else []
+        machine.access(("update", l, int(number)), [*errors, *below, *mine, *moments], [*mine, *moments])
+
+
+def start_prediction(s, l, first, rows, out, at):
+    to = rows_of(s, out, l + 1, 0, first, rows, at=at)
+    machine.access(("start", l), [*rows_of(s, s.a, l), *weights_of(s, s.W, l, first, rows)], to)
+
+
+def activate_rows(s, l, first, rows):
+    to = [*rows_of(s, s.a, l, 0, first, rows), *rows_of(s, s.d, l, 0, first, rows)]
+    machine.access(("activate", l), rows_of(s, s.x, l, 0, first, rows), to)
+
+
+def activate_layer(s, l):
+    activate_rows(s, l, 0, s.padded[l])
+
+
+def move_values(s, l, x, e, h, slot, gamma, activate):
+    mine = rows_of(s, x, l)
+    machine.access(("move", l), [*mine, *rows_of(s, e, l, slot), *rows_of(s, h, l, slot)], mine)
+    if activate:
+        activate_layer(s, l)
+
+
+def subtract_from(s, l, samples, first, rows, x, at, e, k):
+    errors = rows_of(s, e, l, 0, first, rows, samples, k)
+    machine.access(("subtract", l), [*errors, *rows_of(s, x, l, 0, first, rows, samples, at)], errors)
+
+
+def sum_shares(s, l, first, rows, shares, size, count, e):
+    p = Pointer(shares)
+    parts = [cell for share in range(count) for cell in rows_of(s, p, l, share * size, first, rows)]
+    machine.access(("shares", l), parts, rows_of(s, e, l, 0, first, rows))
+
+
+def squares(s, l, first, rows, e, slot):
+    return float(machine.access(("squares", l), rows_of(s, e, l, slot, first, rows), ()) % (1 << 30))
+
+
+def copy_part(p, at, count, out):
+    for source, target in zip(p.cells(at, count), out.cells(at, count), strict=True):
+        machine.access("copy", [source], [target])
+        machine.labels[target] = machine.labels.get(source, 0)
+
+
+def fill(p, at, count, value):
+    machine.access("fill", (), p.cells(at, count))
+
+
+def gradient(s, l, first, rows, e, k, precision, at):
+    reads = [*rows_of(s, e, l + 1, 0, first, rows, at=k), *rows_of(s, s.a, l)]
+    machine.access(("gradient", l), reads, s.scratch.cells(at, rows * (s.padded[l] + 1)))
+
+
+def descend(s, l, first, rows, at, alpha, number):
+    mine = weights_of(s, s.W, l, first, rows)
+    machine.access(("descend", l), [*s.scratch.cells(at, rows * (s.padded[l] + 1)), *mine], mine)
+
+
+def load_rows(data, rows, batch, first, count, padded, out, at):
+    batch = min(batch, len(rows) - 1)
+    for i in range(first, first + count):
+        machine.access(("load", data.shape, int(rows[batch, i])), (), out.cells(at + i * padded, padded))
+
+
+def _copy_rows(samples, count, source, i, step, target, k, stride):
+    for sample in range(samples):
+        machine.access("pack", source.cells(i + sample * step, count), target.cells(k + sample * stride, count))
+
+
+STANDINS = {
+    "njit": lambda **_: lambda function: function,
+    "inner": lambda function: function,
+    "pointer": Pointer,
+    "offset": lambda p, n: Pointer(p.array, p.shift + int(n)),
+    "part_of_batch": part_of_batch.py_func,
+    "address_of": lambda p, n: p.address + n * p.item,
+    "nanoseconds": lambda: 0,
+    "send": start,
+} | {
+    function.__name__: function
+    for function in (
+        publish, reached, wait, meet, load_acquire, go_on, start, done, finish, sum_over_ranks, layer_step,
+        start_prediction, activate_rows, activate_layer, move_values, subtract_from, sum_shares, squares, copy_part,
+        fill, gradient, descend, load_rows, _copy_rows,
+    )
+}  # fmt: skip
+PLAIN = {"LayersView", "Library", "PREDICT", "BACKPROJECT", "UPDATE", "ZERO", "ONE"}  # as they are
+
+
+class _Coroutines(ast.NodeTransformer):
+    """Calls of what waits are awaited."""
+
+    def __init__(self, waiting):
+        self.waiting = waiting
+
+    def visit_Call(self, node):
+        self.generic_visit(node)
+        named = isinstance(node.func, ast.Name) and node.func.id in self.waiting
+        return ast.copy_location(ast.YieldFrom(node), node) if named else node
+
+
+def _calls(node):
+    return [n for n in ast.walk(node) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+
+
+def sources():
+    """The text of each module of the loops."""
+    return {module.__name__.rpartition(".")[2]: Path(module.__file__).read_text() for module in MODULES}
+
+
+def waits(texts):
+    """Every call of the loops whose answer somebody waits for: (module, function, callee, line, column)."""
+    found = []
+    for module, text in texts.items():
+        for function in ast.parse(text).body:
+            if isinstance(function, ast.FunctionDef):
+                bare = {id(n.value) for n in ast.walk(function) if isinstance(n, ast.Expr)}  # only moves messages on
+                found += [
+                    (module, function.name, call.func.id, call.lineno, call.col_offset)
+                    for call in _calls(function)
+                    if call.func.id in WAITS and id(call) not in bare
+                ]
+    return found
+
+
+class _Without(ast.NodeTransformer):
+    """One call does not wait."""
+
+    def __init__(self, place):
+        self.place = place
+
+    def visit_Call(self, node):
+        self.generic_visit(node)
+        gone = (node.lineno, node.col_offset) == self.place and getattr(node.func, "id", "") in WAITS
+        return ast.copy_location(ast.Constant(True), node) if gone else node
+
+
+def load(texts=None, without=None):
+    """The loops by name, from these texts; ``without``: one of ``waits`` that does not wait."""
+    trees = {name: ast.parse(text) for name, text in (texts or sources()).items()}
+    if without:
+        trees[without[0]] = _Without(without[3:]).visit(trees[without[0]])
+    functions = [f for tree in trees.values() for f in tree.body if isinstance(f, ast.FunctionDef)]
+    waiting = {name for name, standin in STANDINS.items() if inspect.isgeneratorfunction(standin)} | {"send"}
+    while (
+        more := {f.name for f in functions if any(c.func.id in waiting for c in _calls(f))} - waiting - STANDINS.keys()
+    ):
+        waiting |= more
+    loaded, shared = {}, {}
+    for module in MODULES:
+        short = module.__name__.rpartition(".")[2]
+        tree, names = trees[short], {"__package__": module.__package__, "__name__": module.__name__}
+        for kind in (True, False):  # imports, of which some are replaced, and then what uses them
+            body = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom) == kind]
+            for n in body if kind else ():
+                if isinstance(n, ast.ImportFrom) and "kernels" in (n.module or ""):
+                    unknown = {alias.name for alias in n.names} - STANDINS.keys() - PLAIN
+                    assert not unknown, f"say in tests/replay.py what {unknown} of {n.module} reads and writes"
+            part = ast.fix_missing_locations(_Coroutines(waiting).visit(ast.Module(body, [])))
+            exec(compile(part, module.__file__, "exec"), names)
+            names |= STANDINS | ({name: shared[name] for name in names.keys() & shared.keys()} if kind else {})
+        own = {f.name for f in tree.body if isinstance(f, ast.FunctionDef)} - STANDINS.keys()
+        shared |= {name: names[name] for name in own}
+        loaded[short] = names
+    return loaded
