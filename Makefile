@@ -1,4 +1,4 @@
-# Two commands from a bare clone: `make bench` and `make test`. Both make .venv first, with nothing but Python and pip.
+# From a bare clone: `make quick`, `make bench` and `make test`. All make .venv first, with nothing but Python and pip.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +17,13 @@ PROCESSES ?= 2
 PYTEST_SHARED = $(BIN)/pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 RESULTS ?= results/bench-$(STAMP).jsonl
 
-.PHONY: bench benchmarks test test-quick check notebooks docs release-check clean
+.PHONY: quick bench benchmarks test test-quick check notebooks docs release-check clean
+
+# A first look: four small nets, a table and a figure.
+quick: $(VENV)/installed
+	@mkdir -p $(dir $(RESULTS))
+	$(BIN)/pcsim bench --quick --out $(RESULTS)
+	@$(BIN)/pcsim plot $(RESULTS) --out $(RESULTS:.jsonl=.png)
 
 bench: $(VENV)/installed
 	@mkdir -p $(dir $(RESULTS))
