@@ -111,7 +111,7 @@ def read_text(path: str | os.PathLike[str], made_by: str) -> str:
     if text.endswith(CUT):
         raise InputError(f"{source(path)}: its gzip data end too early; give the whole file")
     try:
-        return text.decode()
+        return text.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(f"{source(path)}: is not text, so not a file that {made_by} wrote") from None
 

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,6 @@ def _rank_counts(arguments: argparse.Namespace, size: int) -> list[int]:
 def _measure(arguments: argparse.Namespace, crew: Any) -> int:
     from ..bench import grid, sweep, traces
     from ..bench.peers import use_python
-    from ..figures.schedules import gantt
-    from ..figures.style import save
     from ..host.context import capture
     from ..host.topology import advised_workers, told_too_many
     from ..report import ranks, ratios
@@ -95,6 +94,8 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
     warn_of_time("bench", plan.seconds())
     if told := told_too_many():
         say(f"pcsim bench: {told}")
+    for name in _left_out(arguments.baselines, plan):
+        say(f"pcsim bench: {name} was asked for, and fits no cell on these workers with these algorithms: not measured")
     if arguments.trace == "" and (not arguments.out or is_stream(arguments.out)):
         raise InputError("--trace requires a folder, or a file as --out to make one beside it")
     if arguments.out:
@@ -123,13 +124,6 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
                 failed = failed or row["error"] is not None
                 if row["error"]:
                     say(f"pcsim bench: {row['algorithm']} {row['execution']} failed: {row['error']}")
-            if folder:
-                for found in traces.traces(plan, display.cell):
-                    for fault in found.faults:
-                        failed = True
-                        say(f"pcsim bench: {found.name}: {fault}")
-                    found.timeline.save_chrome_trace(folder / f"{found.name}.json")
-                    save(gantt(found.timeline.events, found.title), folder / f"{found.name}.png")
     except KeyboardInterrupt:
         say(f"pcsim bench: interrupted; {kept(arguments.out, bool(rows))}")
         if crew:  # the other ranks may be in the middle of a message
@@ -168,6 +162,41 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
             print(f"\n{ranks.ranks(results)}")
         if arguments.out:
             print(f"\nresults file: {target(arguments.out)}")
-        if folder:
+    if folder:  # when all the rest is known and said
+        sys.stdout.flush()
+        try:
+            failed = not _traced(plan, folder) or failed
+        except KeyboardInterrupt:
+            say(f"pcsim bench: interrupted; {kept(arguments.out, True)}")
+            if crew:
+                mpi.abort(INTERRUPTED)
+            return INTERRUPTED
+        with beside(arguments.out):
             print(f"traces: {folder}")
     return CHECK_FAILED if failed else 0
+
+
+def _left_out(names: Sequence[str], plan: Any) -> list[str]:
+    """Baselines that were named one by one, and nobody will run."""
+    groups = [group for case in plan.cases for group in plan.candidates(case)]
+    there = {one.execution for group in groups for brought in group.values() for one in brought}
+    there |= {"unfused"} if any(name.endswith("-unfused") for name in there) else set()
+    return [name for name in names if name not in ("own", "all", "threads") and name not in there]
+
+
+def _traced(plan: Any, folder: Path) -> bool:
+    """Write a trace and a picture of every contender; whether all of them are valid orders."""
+    from ..bench import traces
+    from ..figures.schedules import gantt
+    from ..figures.style import save
+    from .display import Display
+
+    valid = True
+    with Display("bench") as display:
+        for found in traces.traces(plan, display.cell):
+            for fault in found.faults:
+                valid = False
+                say(f"pcsim bench: {found.name}: {fault}")
+            found.timeline.save_chrome_trace(folder / f"{found.name}.json")
+            save(gantt(found.timeline.events, found.title), folder / f"{found.name}.png")
+    return valid

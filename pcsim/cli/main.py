@@ -24,6 +24,7 @@ from .train import run_train
 from .words import (
     BAD_INPUT,
     INTERRUPTED,
+    READABLE,
     Parser,
     add_algorithm_flags,
     add_algorithms,
@@ -273,7 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # what a font lacks is drawn as a box
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that lacks µ or ÷ shows the rest
+            stream.reconfigure(errors=READABLE)  # a terminal that lacks µ or ÷ shows u and /
     together = take_part(sys.argv[1:] if arguments is None else arguments)
     try:
         parsed = _parser().parse_args(arguments)

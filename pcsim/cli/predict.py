@@ -307,6 +307,12 @@ def _write_files(arguments: argparse.Namespace, cases: list[Any], maps: list[Any
     from ..results.files import Writer
 
     said, look, source = [], look_of(arguments), rows.source(shown.machine, shown.card)
+    if arguments.out:  # before anything is drawn
+        workers = [case.workers for case in cases]
+        context = rows.context(shown.machine, shown.card, ["pcsim", *sys.argv[1:]], workers)
+        with Writer(arguments.out, context) as writer:
+            for row in rows.rows(cases):
+                writer.write(row)
     if arguments.figure:
         if maps:
             figure = predicted.map_figure(maps, source, arguments.title, look)
@@ -316,19 +322,14 @@ def _write_files(arguments: argparse.Namespace, cases: list[Any], maps: list[Any
         said.append(f"figure: {target(arguments.figure)}")
     if arguments.gantt or arguments.trace:
         timeline, title = sweep.timeline_of(cases[0], shown.machine, arguments.algorithms == ["bp"], how)
+        if arguments.trace:
+            write(json.dumps(sweep.trace(timeline, title, source)), arguments.trace)
+            said.append(f"trace: {target(arguments.trace)}")
         if arguments.gantt:
             above = title if arguments.title is None else arguments.title
             style.save(schedules.gantt(timeline.events, above, look=look, caption=source), arguments.gantt)
             said.append(f"Gantt chart: {target(arguments.gantt)}")
-        if arguments.trace:
-            write(json.dumps(sweep.trace(timeline, title, source)), arguments.trace)
-            said.append(f"trace: {target(arguments.trace)}")
     if arguments.out:
-        workers = [case.workers for case in cases]
-        context = rows.context(shown.machine, shown.card, ["pcsim", *sys.argv[1:]], workers)
-        with Writer(arguments.out, context) as writer:
-            for row in rows.rows(cases):
-                writer.write(row)
         said.append(f"results file: {target(arguments.out)}")
     comment = "# " if shown.format == "csv" else ""
     if said:

@@ -4,6 +4,7 @@ Nothing slow is imported here, and no verb is known.
 """
 
 import argparse
+import codecs
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
@@ -24,6 +25,25 @@ CHECK_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 TOGETHER = ("doctor", "calibrate")  # verbs that ranks do together without being told
 
 PATIENCE = 300.0  # seconds that nobody needs to be warned of
+
+
+READABLE = "pcsim-readable"  # how a character is written that an encoding lacks
+
+_PLAIN = {
+    "÷": "/", "×": "x", "·": "*", "−": "-", "–": "-", "µ": "u", "→": "->", "…": "...", "≤": "<=", "≥": ">=", "≈": "~",
+    "√": "sqrt ", "⌈": "ceil(", "⌉": ")", "²": "^2", "³": "^3", "½": "1/2", "α": "alpha", "γ": "gamma", "✓": "ok",
+    "„": '"', "“": '"', "”": '"', "‘": "'", "’": "'", "\u00a0": " ", "\u202f": " ", "█": "#", "━": "-", "─": "-",
+}  # fmt: skip
+
+
+def _readable(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(sign, "?") for sign in lacking).encode("ascii", "replace").decode(), error.end
+
+
+codecs.register_error(READABLE, _readable)
 
 
 class Distinct(argparse.Action):

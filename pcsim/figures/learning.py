@@ -10,7 +10,19 @@ import numpy as np
 from ..errors import InputError
 from . import keys
 from .page import Page
-from .style import ALGORITHM_COLOURS, DASHES, GREY, INK, OTHER_COLOURS, PAPER, Look, colour_of, floats, paler
+from .style import (
+    ALGORITHM_COLOURS,
+    DASHES,
+    GREY,
+    INK,
+    OTHER_COLOURS,
+    PAPER,
+    Look,
+    colour_of,
+    floats,
+    paler,
+    with_own_settings,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +33,7 @@ if TYPE_CHECKING:
 _COSTS = {"updates": "weight updates", "smm": "SMMs (counted)", "mm": "MMs (counted)", "seconds": "seconds"}
 
 
+@with_own_settings
 def learning_figure(
     curves: Sequence[Mapping[str, Any]], title: str | None = None, caption: str = "", look: Look = PAPER
 ) -> Figure:

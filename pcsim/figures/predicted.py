@@ -24,6 +24,7 @@ from .style import (
     grouped,
     ink_on,
     text_width,
+    with_own_settings,
     wrapped,
 )
 
@@ -41,6 +42,7 @@ _RATIO = "seconds per weight update, iPC ÷ the fastest BP on no more workers; b
 _OUTSIDE = "outside the calibrated range"
 
 
+@with_own_settings
 def map_figure(maps: Sequence[Any], source: str, title: str | None = None, look: Look = PAPER) -> Figure:
     """A heat map for each of ``maps`` (:class:`pcsim.predict.sweep.Map`): the ratio in every cell, and the best BP, by
     name or, where that has no room, by its marker.
@@ -109,6 +111,7 @@ def _map(page: Page, axes: Axes, found: Any, named: bool, room: float) -> None:
     axes.tick_params(axis="x", labelsize=sizes.small * min(1, room / widest))
 
 
+@with_own_settings
 def curves_figure(
     cases: Sequence[Any], source: str, over: str = "workers", title: str | None = None, look: Look = PAPER
 ) -> Figure:
@@ -156,6 +159,7 @@ def curves_figure(
     return page.finish(title, handles, source, ", ".join(shared))
 
 
+@with_own_settings
 def sensitivity_figure(
     found: Sequence[tuple[str, float]],
     factor: float,

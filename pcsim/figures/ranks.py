@@ -17,7 +17,7 @@ from ..results.ranks import delays, exchanges, rank_scaling, weak_scaling
 from . import keys
 from .page import Page
 from .scales import limits
-from .style import GREY, INK, PAPER, STROKES, Look, axis_seconds, colour_of, grouped
+from .style import GREY, INK, PAPER, STROKES, Look, axis_seconds, colour_of, grouped, with_own_settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,6 +44,7 @@ class _Panel(NamedTuple):
     ideal: Callable[[float, float, float], float] | None  # of seconds at the first place: first, place → seconds
 
 
+@with_own_settings
 def ranks_figure(results: Results, title: str | None = None, look: Look = PAPER) -> Figure:
     """Strong scaling, weak scaling and the effect of added latency, as far as the file has them.
 

@@ -31,6 +31,7 @@ from .style import (
     colour_of,
     grouped,
     title_of,
+    with_own_settings,
 )
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ _GAINS = (  # field of a gain, algorithm, execution, label, whether it is on sev
 )
 
 
+@with_own_settings
 def ratio_figure(pairs: Sequence[_Row], title: str | None = None, machine: str = "", look: Look = PAPER) -> Figure:
     """The ratio over depth, a panel for each width (over width where there is one depth), with intervals.
 
@@ -163,6 +165,7 @@ def _ratio_key(page: Page, pairs: Sequence[_Row], denominator: str) -> list[Any]
     return [*handles, keys.patch(f"{second} faster")]
 
 
+@with_own_settings
 def times_figure(
     results: Results,
     widths: Sequence[int] | None = None,
@@ -274,6 +277,7 @@ def _fastest_rows(rows: Iterable[_Row]) -> list[_Row]:
     return [min(inside, key=lambda row: row["median"]) for _, inside in sorted(depths.items())]
 
 
+@with_own_settings
 def gains_figure(results: Results, batch: int | None = None, title: str | None = None, look: Look = PAPER) -> Figure:
     """iPC unfused and fused, on one worker and on all, beside serial BP: over depth, a panel for each width.
 

@@ -12,7 +12,7 @@ from ..schedule.tasks import Kind, TaskGraph
 from ..schedule.timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE, Event
 from . import keys
 from .page import Page
-from .style import INK, PAPER, UNITS, Look, grouped, ink_on, text_width
+from .style import INK, PAPER, UNITS, Look, grouped, ink_on, text_width, with_own_settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,6 +43,7 @@ _WORK_COLOURS = {
 }
 
 
+@with_own_settings
 def gantt(
     events: Iterable[Event], title: str | None = None, colour: str = "kind", look: Look = PAPER, caption: str = ""
 ) -> Figure:
@@ -105,6 +106,7 @@ def _number(axes: Axes, look: Look, x: float, y: float, number: int, ink: str) -
     axes.text(x, y, str(number), **style)
 
 
+@with_own_settings
 def schedule_figure(
     graph: TaskGraph,
     workers: int,

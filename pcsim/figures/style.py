@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from ..streams import check_place, is_stream, write_out
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+
+_Given = ParamSpec("_Given")
+_Made = TypeVar("_Made")
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -160,6 +164,34 @@ def ink_on(colour: str) -> str:
     return "white" if lightness(colour) < 140 else INK
 
 
+# --- settings ---
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Within, matplotlib has settings of its own, whatever the user's are: a LaTeX that is not there, a font, a grid. A
+    figure is made and saved alike. Text stays text in SVG and PDF, and a dollar is a dollar."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(
+            {"svg.hashsalt": "pcsim", "svg.fonttype": "none", "pdf.fonttype": 42, "text.parse_math": False}
+        )
+        yield
+
+
+def with_own_settings(make: Callable[_Given, _Made]) -> Callable[_Given, _Made]:
+    """What makes a figure, in :func:`own_settings`."""
+
+    @wraps(make)
+    def made(*given: _Given.args, **named: _Given.kwargs) -> _Made:
+        with own_settings():
+            return make(*given, **named)
+
+    return made
+
+
 # --- texts ---
 
 
@@ -169,7 +201,10 @@ def text_width(text: str, size: float, bold: bool = False) -> float:
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
-    font = FontProperties(size=size, weight="bold" if bold else "normal")
+    font = FontProperties(
+        family="DejaVu Sans", style="normal", variant="normal", stretch="normal", size=size,
+        weight="bold" if bold else "normal",
+    )  # fmt: skip
     return 1.03 * text_to_path.get_text_width_height_descent(text.replace("$", "S"), font, ismath=False)[0]
 
 
@@ -235,9 +270,7 @@ def save(figure: Figure, path: str | Path) -> None:
     check_suffix(path)
     suffix, drawn = ".png" if is_stream(path) else Path(path).suffix.lower(), BytesIO()
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(suffix, {})
-    import matplotlib
-
-    with matplotlib.rc_context({"svg.hashsalt": "pcsim", "svg.fonttype": "none", "pdf.fonttype": 42}):
+    with own_settings():
         figure.savefig(drawn, format=suffix[1:], dpi=300, metadata=metadata)
     if is_stream(path):
         write_out(drawn.getvalue())

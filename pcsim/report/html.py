@@ -280,12 +280,11 @@ def _drawn(make: Callable[[], Figure], alt: str) -> str:
     """A figure as an image of SVG, in which nothing can run; nothing where the rows do not give it."""
     import matplotlib
 
+    from ..figures.style import own_settings
+
     drawn = BytesIO()
     try:
-        with (
-            warnings.catch_warnings(),
-            matplotlib.rc_context({"svg.hashsalt": "pcsim", "text.parse_math": False}),
-        ):
+        with warnings.catch_warnings(), own_settings(), matplotlib.rc_context({"svg.fonttype": "path"}):
             warnings.simplefilter("ignore")  # of signs that no font has
             make().savefig(drawn, format="svg", metadata={"Date": None})
     except InputError:
