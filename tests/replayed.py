@@ -101,7 +101,7 @@ def draw(seed, kind, rules=False, stops=False):
         rng.randint(1, batch),
         rng.random() < 0.3,
         rng.choice(((2, 1), (4,), (3, 2), (1, 1, 1))),
-        rng.randint(1, 400) if stops else None,
+        rng.randint(1, 120) if stops else None,
         mpi,
     )
 
