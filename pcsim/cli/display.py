@@ -92,7 +92,7 @@ class Display:
             self._show(text, done, total)
         elif tenth > self.tenths and time.monotonic() - self.began > 1:
             self.tenths = tenth
-            left = (time.monotonic() - self.began) / done * (total - done) if done else 0.0
+            left = (time.monotonic() - self.began) / done * (total - done) if 50 * done >= total else 0.0
             reached = f"{text}: {done} of {total}"
             self.note(reached + (f", {left:.0f} s left" if left >= 1 else ""))
             self.at = reached
