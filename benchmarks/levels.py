@@ -2,6 +2,7 @@
 
     python benchmarks/levels.py [--processes 6] [--builds 3] [--visits 2] [--rounds 5] [--seed 0]
                                 [--pages small | huge] [--out FILE]
+    python benchmarks/levels.py --show FILE
 
 Nine nets of batch 1 (depths 2, 8, 32; widths 48, 192, 768), iPC and BP in five executions. Every process builds all
 engines several times; every build is visited several times, nets in random order, contenders in turns. Standard output
@@ -97,10 +98,16 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pages", choices=("small", "huge"), default="huge")
     parser.add_argument("--out")
+    parser.add_argument("--show", metavar="FILE", help="the table of a file that --out has written")
     parser.add_argument("--child", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child is not None:
         child(options)
+        return
+    if options.show:
+        with open(options.show) as file:
+            rows = json.load(file)["rows"]
+        show(rows, [1 + max(row[place] for row in rows) for place in (0, 3, 4)])
         return
     rows = []
     for process in range(options.processes):
