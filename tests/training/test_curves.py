@@ -160,7 +160,7 @@ def test_workers_are_no_more_than_an_algorithm_can_use(monkeypatch, workers, bac
         return train(*arguments, **{**options, "backend": "numpy"})
 
     monkeypatch.setattr(learning, "train", noted)
-    monkeypatch.setattr("pcsim.engines.limits.usable_cores", lambda: [0, 1])
+    monkeypatch.setattr("pcsim.engines.limits.advised_workers", lambda: 2)
     rows = made([Study(algorithm, SIZES) for algorithm in ALL], workers=workers, updates=1, backend=backend)
     assert taken == [row["workers"] for row in rows] == expected
 

@@ -578,10 +578,10 @@ def test_large_errors_are_the_same_on_every_backend(algorithm, execution, size):
         run = train(net, algorithm, x, size * y, workers=workers, execution=execution, **options)
         assert run.diverged == oracle.diverged
         assert run.recorded == oracle.recorded
-        for mine, its in ((run.energy, oracle.energy), (run.loss, oracle.loss)):
-            assert np.array_equal(np.isfinite(mine), np.isfinite(its))  # in the end one may be infinite, the other NaN
-            finite = np.isfinite(its)
-            np.testing.assert_allclose(np.array(mine)[finite], np.array(its)[finite], rtol=1e-3)
+        # At the last record both have diverged, one perhaps in its energy and one in its loss.
+        before = slice(None) if oracle.diverged is None else slice(-1)
+        np.testing.assert_allclose(run.energy[before], oracle.energy[before], rtol=1e-3)
+        np.testing.assert_allclose(run.loss[before], oracle.loss[before], rtol=1e-3)
     assert math.isfinite(oracle.energy[0])
 
 
