@@ -5,7 +5,9 @@
 (2, 63)
 """
 
+from importlib import import_module as _import
 from pathlib import Path as _Path
+from typing import TYPE_CHECKING, Any
 
 # Run from a source tree, as ``python -m pcsim`` in a clone is, this package finds no kernels inside itself: they stand
 # beside it and become ``pcsim.kernels`` only at installation.
@@ -13,14 +15,16 @@ _root = _Path(__file__).resolve().parents[1]
 if not (_root / "pcsim" / "kernels").exists() and (_root / "kernels" / "layers" / "dense.py").exists():
     __path__.append(str(_root))
 
-from .algorithms import BP, IPC, PC, ZIL, Algorithm, Calendar, PredictiveCoding, Stage, register
-from .errors import InputError
-from .net.network import Network
-from .results.frames import load
-from .schedule.tasks import TaskGraph
-from .schedule.timeline import Event, Timeline
-from .training.train import Interrupted, Run, train
 from .version import __version__
+
+if TYPE_CHECKING:
+    from .algorithms import BP, IPC, PC, ZIL, Algorithm, Calendar, PredictiveCoding, Stage, register
+    from .errors import InputError
+    from .net.network import Network
+    from .results.frames import load
+    from .schedule.tasks import TaskGraph
+    from .schedule.timeline import Event, Timeline
+    from .training.train import Interrupted, Run, train
 
 __all__ = [
     "BP",
@@ -43,3 +47,27 @@ __all__ = [
     "register",
     "train",
 ]
+
+# Looked up when they are asked for: a command line of which Ctrl-C is the first thing that it hears has not to wait for
+# NumPy and Numba.
+_HOMES = {
+    "algorithms": ("BP", "IPC", "PC", "ZIL", "Algorithm", "Calendar", "PredictiveCoding", "Stage", "register"),
+    "errors": ("InputError",),
+    "net.network": ("Network",),
+    "results.frames": ("load",),
+    "schedule.tasks": ("TaskGraph",),
+    "schedule.timeline": ("Event", "Timeline"),
+    "training.train": ("Interrupted", "Run", "train"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            globals()[name] = found = getattr(_import(f"{__name__}.{home}"), name)
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
