@@ -1,6 +1,17 @@
-"""``python -m pcsim``."""
+"""The command ``pcsim``, also as ``python -m pcsim``: an interrupt is one line while the program is being loaded, too."""
 
-from .start import main
+import sys
+
+
+def main() -> int:
+    """Run the command line; returns its exit code."""
+    try:
+        from .cli.main import main as run
+    except KeyboardInterrupt:
+        print("pcsim: interrupted", file=sys.stderr)
+        return 130
+    return run()
+
 
 if __name__ == "__main__":
     raise SystemExit(main())
