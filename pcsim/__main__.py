@@ -1,4 +1,4 @@
-"""The command ``pcsim``, also as ``python -m pcsim``: an interrupt is one line while the program is being loaded, too."""
+"""The command ``pcsim``, also as ``python -m pcsim``: an interrupt is one line while it is being loaded, too."""
 
 import sys
 

@@ -36,9 +36,9 @@ def two_modes(times: ArrayLike) -> Modes | None:
     """The two groups that positive times fall into, or None.
 
     The logarithms are parted at their widest gap that leaves two at least on either side. How far the groups lie apart
-    is Ashman's D, √2 times the distance of their means ÷ √(σ₁² + σ₂²) (Ashman, Bird and Zepf 1994). The best cut through
-    one normal group has a large D as well, the larger the fewer values, so D must exceed what 99 of 100 normal samples
-    of that size reach (seeded draws); and the groups lie 5 % apart at least.
+    is Ashman's D, √2 times the distance of their means ÷ √(σ₁² + σ₂²) (Ashman, Bird and Zepf 1994). The best cut
+    through one normal group has a large D as well, the larger the fewer values, so D must exceed what 99 of 100 normal
+    samples of that size reach (seeded draws); and the groups lie 5 % apart at least.
     """
     logs = np.sort(np.log(np.asarray(times, dtype=np.float64)))
     if logs.size < 4 or np.ptp(logs) == 0:
