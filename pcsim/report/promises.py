@@ -117,7 +117,7 @@ def flat(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def modes_words(modes: Modes) -> str:
-    """How many processes, or builds, are at which time."""
+    """How many processes are at which time."""
     return f"{modes.fast_count} at {scaled(modes.fast)}, {modes.slow_count} at {scaled(modes.slow)}"
 
 

@@ -149,8 +149,7 @@ def _within(new: Row, old: Row) -> Compared:
     after, before = (run["parts"][min(run["parts"])] for run in (new, old))
     if not (np.isfinite(after).any() and np.isfinite(before).any()):
         return Compared(new["median"] / old["median"], None, None, None)
-    builds = (new.get("builds") or 1, old.get("builds") or 1)
-    return Compared(*median_interval(after, before, builds), significant(after, before), basis=WITHIN)
+    return Compared(*median_interval(after, before), significant(after, before), basis=WITHIN)
 
 
 def _judged(found: Compared, kind: str, names: tuple[str, str], difference: float) -> Row:

@@ -128,11 +128,7 @@ def _within(above: Row, below: Row) -> Compared:
     first, second = (row["parts"][min(row["parts"]) if number is None else number] for row in (above, below))
     if not (np.isfinite(first).any() and np.isfinite(second).any()):
         return Compared(above["median"] / below["median"], None, None, None)
-    builds = (above.get("builds") or 1, below.get("builds") or 1)
-    if number is None:
-        found = median_interval(first, second, builds)
-    else:
-        found = ratio_interval(first, second, builds=builds[0] if builds[0] == builds[1] else 1)
+    found = median_interval(first, second) if number is None else ratio_interval(first, second)
     return Compared(*found, significant(first, second), basis=WITHIN)
 
 

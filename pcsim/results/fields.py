@@ -62,7 +62,6 @@ _OPTIONAL: dict[str, Rule] = {
     **dict.fromkeys(("flop_rate", "bandwidth", "roofline", "compile_seconds", "handover_seconds"), _NUMBER),
     **dict.fromkeys(("core_distance", "drift", "gemm_rate", "tile_rate"), _NUMBER),
     **dict.fromkeys(("rounds", "updates_per_sample", "launch"), _INDEX),
-    "builds": _MANY,  # of the engines in this process, whose samples stand in seconds one after the other
     # Of rows whose backend is mpi. Messages, their bytes and collectives are per weight update, over all ranks, as the
     # engine counted them; counted_messages come from the task graph. latency: seconds, one way, of a message of the
     # cell's size between two neighbouring ranks, measured beside it; delay: seconds added to it on purpose.

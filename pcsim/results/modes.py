@@ -1,19 +1,16 @@
-"""Whether the times of one contender fall into two groups: some processes (or builds of an engine) fast, others slow.
+"""Whether the times of one contender fall into two groups: some processes fast, others slow.
 
 A mean of two modes is a time that no run has, and the interval around it is that of a coin; so such a row says it.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .fields import Row
 from .statistics import Floats
 
 LEVEL = 0.01  # how often one mode may look like two
@@ -24,7 +21,7 @@ _DRAWS = 4000
 
 
 class Modes(NamedTuple):
-    """Two groups: geometric means of their times in seconds, and how many processes (or builds) are in each."""
+    """Two groups: geometric means of their times in seconds, and how many processes are in each."""
 
     fast: float
     slow: float
@@ -49,24 +46,6 @@ def two_modes(times: ArrayLike) -> Modes | None:
     if distance[0] <= _usual(logs.size) or slow - fast < np.log1p(APART):
         return None
     return Modes(float(np.exp(fast)), float(np.exp(slow)), at, logs.size - at)
-
-
-def modes_of(parts: Iterable[tuple[Row, Floats]]) -> Modes | None:
-    """Of the processes of a contender, each a row with its samples: of the medians of its builds where every one had
-    several, else of its own."""
-    rows = list(parts)
-    builds = [times for row, seconds in rows for times in _of_builds(row, seconds)]
-    if len(builds) > len(rows) and np.isfinite(builds).all():
-        return two_modes(builds)
-    return two_modes([row["median"] for row, _ in rows])
-
-
-def _of_builds(row: Row, seconds: Floats) -> list[float]:
-    """The median of each build; NaN where the samples do not tell."""
-    count = row.get("builds") or 1
-    if count == 1 or not seconds.size or seconds.size % count:
-        return [math.nan]
-    return list(np.median(seconds.reshape(count, -1), axis=1))
 
 
 def _parted(logs: Floats) -> tuple[Floats, np.ndarray]:

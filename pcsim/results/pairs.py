@@ -16,7 +16,7 @@ from ..errors import InputError
 from .comparison import Compared, compared, interval, opposed, unsteady
 from .fields import Row, names_of
 from .files import Results, configuration, samples
-from .modes import modes_of
+from .modes import two_modes
 from .statistics import Spread, logs_of, resolution
 from .verdicts import DIFFERENCE, WITHIN, verdict_of
 
@@ -114,7 +114,7 @@ def merged(rows: Iterable[Row], algorithm: str, executions: Iterable[str] | None
         whole = launches[0] | {"auto": any(row.get("auto") for row in launches), "launches": len(launches)}
         whole["parts"] = {number: samples(by_launch[number]) for number in sorted(by_launch)}
         whole["medians"] = {number: by_launch[number]["median"] for number in sorted(by_launch)}
-        whole["modes"] = modes_of((by_launch[number], whole["parts"][number]) for number in sorted(by_launch))
+        whole["modes"] = two_modes(list(whole["medians"].values()))
         if len(launches) > 1:
             pooled = np.concatenate(list(whole["parts"].values()))
             whole |= {"seconds": pooled, "median": logs_of(np.log(list(whole["medians"].values()))).ratio}

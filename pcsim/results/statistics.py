@@ -140,7 +140,6 @@ def ratio_interval(
     numerator_samples: ArrayLike,
     denominator_samples: ArrayLike,
     *,
-    builds: int = 1,
     confidence: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
@@ -149,45 +148,37 @@ def ratio_interval(
     process: (ratio, low, high).
 
     Lists of equal length count as interleaved rounds and are resampled in pairs, so that what slows a whole round
-    down cancels; a round that misses a sample (NaN) is left out. ``builds`` > 1 says that the lists are the rounds of
-    that many builds of the engines, one after the other and equally many: then builds are resampled first, rounds
-    within them second, since rounds of one build are alike.
+    down cancels; a round that misses a sample (NaN) is left out.
     """
     above = np.asarray(numerator_samples, dtype=np.float64)
     below = np.asarray(denominator_samples, dtype=np.float64)
     paired = above.size == below.size
     if paired:
         both = np.isfinite(above) & np.isfinite(below)
-        builds = builds if both.all() and above.size % builds == 0 else 1
         above, below = above[both], below[both]
     above, below = _known(above), _known(below)
     if min(above.min(), below.min()) <= 0:
         raise InputError(_NOT_POSITIVE)
     # The same seed and count draw the same rounds: that is what pairs them.
-    over = _resampled(above, np.median, resamples, [seed], builds if paired else 1)
-    under = _resampled(below, np.median, resamples, [seed] if paired else [seed, 1], builds if paired else 1)
+    over = _resampled(above, np.median, resamples, [seed])
+    under = _resampled(below, np.median, resamples, [seed] if paired else [seed, 1])
     return (float(np.median(above) / np.median(below)), *_percentiles(over / under, confidence))
 
 
 def median_interval(
     above: ArrayLike,
     below: ArrayLike,
-    builds: tuple[int, int] = (1, 1),
     confidence: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float, float]:
     """Ratio of the medians of two lists of positive samples that were *not* taken side by side, each of one process,
-    with its bootstrap interval: (ratio, low, high). ``builds`` says of how many each list is; see
-    :func:`ratio_interval`.
+    with its bootstrap interval: (ratio, low, high); see :func:`ratio_interval`.
     """
     sides = [_known(above), _known(below)]
     if min(side.min() for side in sides) <= 0:
         raise InputError(_NOT_POSITIVE)
-    over, under = (
-        _resampled(side, np.median, resamples, [seed, number], count if side.size % count == 0 else 1)
-        for number, (side, count) in enumerate(zip(sides, builds, strict=True))
-    )
+    over, under = (_resampled(side, np.median, resamples, [seed, number]) for number, side in enumerate(sides))
     return (float(np.median(sides[0]) / np.median(sides[1])), *_percentiles(over / under, confidence))
 
 
@@ -209,18 +200,14 @@ def _known(samples: ArrayLike) -> Floats:
     return values
 
 
-def _resampled(
-    values: Floats, statistic: Callable[..., Any], resamples: int, seed: list[int], builds: int = 1
-) -> Floats:
+def _resampled(values: Floats, statistic: Callable[..., Any], resamples: int, seed: list[int]) -> Floats:
     """The statistic of each of ``resamples`` draws with replacement, shape (resamples,)."""
     random = np.random.default_rng(seed)
-    rounds, block = values.size // builds, max(1, _BLOCK // values.size)
+    block = max(1, _BLOCK // values.size)
     parts = []
     for start in range(0, resamples, block):
         rows = min(block, resamples - start)
-        build = random.integers(builds, size=(rows, builds, 1))
-        chosen = build * rounds + random.integers(rounds, size=(rows, builds, rounds))
-        parts.append(statistic(values[chosen.reshape(rows, values.size)], axis=1))
+        parts.append(statistic(values[random.integers(values.size, size=(rows, values.size))], axis=1))
     return np.concatenate(parts)
 
 

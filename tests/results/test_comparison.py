@@ -38,14 +38,6 @@ def test_one_process_has_an_interval_within_itself():
     assert (pair["basis"], pair["processes"], pair["variance"]) == (WITHIN, 1, None)
 
 
-def test_builds_within_one_process_are_resampled_as_what_they_are():
-    times = np.concatenate([some(time, 9, seed=n) for n, time in enumerate((1.0, 1.2, 0.9, 1.1))])
-    ours, theirs = row("ipc", seconds=times, builds=4), row("bp", seconds=some(2, 36, seed=1), builds=4)
-    (built,), (plain,) = pairs(made(ours, theirs)), pairs(made(ours | {"builds": None}, theirs | {"builds": None}))
-    assert built["ratio"] == plain["ratio"]
-    assert built["high"] / built["low"] > 1.1 * plain["high"] / plain["low"]
-
-
 def test_sides_without_a_process_in_common_were_not_side_by_side():
     ours, theirs = launched("ipc", "serial", {0: 1.0}), launched("bp", "serial", {1: 2.0})
     (pair,) = pairs(made(*ours, *theirs))

@@ -5,7 +5,7 @@ import pytest
 from rows import made, row, some
 
 from pcsim.results.modes import two_modes
-from pcsim.results.pairs import merged, pairs
+from pcsim.results.pairs import pairs
 
 
 def test_two_groups_are_found_and_described():
@@ -45,17 +45,3 @@ def test_rows_carry_the_modes_of_their_processes():
     bp = [row("bp", seconds=some(9, seed=n), launch=n) for n in range(5)]
     (pair,) = pairs(made(*slow, *bp))
     assert (pair["modes"].fast_count, pair["modes"].slow_count, pair["other_modes"]) == (3, 2, None)
-
-
-def test_builds_within_a_process_have_modes_of_their_own():
-    def built(*times, builds):
-        seconds = [sample for n, time in enumerate(times) for sample in some(time, 5, seed=n)]
-        return row("ipc", seconds=seconds, builds=builds)
-
-    times = 1.0, 2.5, 1.01, 2.52, 1.0
-    (run,) = merged([built(*times, builds=5)], "ipc")
-    assert (run["modes"].fast_count, run["modes"].slow_count) == (3, 2)
-    (run,) = merged([built(*times, builds=None)], "ipc")
-    assert run["modes"] is None
-    (run,) = merged([built(*times, builds=7)], "ipc")  # samples that do not belong to so many
-    assert run["modes"] is None

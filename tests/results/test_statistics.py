@@ -95,16 +95,6 @@ def test_rounds_are_resampled_in_pairs_if_there_are_equally_many():
     )
 
 
-def test_builds_that_differ_widen_the_interval():
-    random = np.random.default_rng(5)
-    above = np.repeat([1.0, 1.3, 0.8, 1.1, 0.9], 20) * random.normal(1, 0.01, 100)
-    below = random.normal(1, 0.01, 100)
-    _, low, high = ratio_interval(above, below)
-    ratio, lower, higher = ratio_interval(above, below, builds=5)
-    assert lower < low < ratio < high < higher
-    assert higher - lower > 1.5 * (high - low)
-
-
 def test_a_ratio_needs_positive_samples():
     for above, below in (([], [1.0]), ([1.0], []), ([0.0], [1.0]), ([1.0], [-1.0])):
         with pytest.raises(InputError):
@@ -180,9 +170,6 @@ def test_a_ratio_of_medians_of_two_files_is_not_paired():
     ratio, low, high = median_interval(drift, drift)
     assert ratio == 1
     assert low < 0.9 < 1.1 < high
-    apart = np.repeat([1.0, 1.5, 2.0], 15)  # three builds, each of one mind
-    assert median_interval(apart, [1.5])[1:] == pytest.approx((1, 1))
-    assert median_interval(apart, [1.5], (3, 1))[1:] == pytest.approx((1 / 1.5, 2 / 1.5))
 
 
 @pytest.mark.parametrize("function", [median_interval, ratio_interval])
