@@ -48,8 +48,7 @@ __all__ = [
     "train",
 ]
 
-# Looked up when they are asked for: a command line of which Ctrl-C is the first thing that it hears has not to wait for
-# NumPy and Numba.
+# Looked up when they are asked for, so that Ctrl-C at start-up need not wait for NumPy and Numba.
 _HOMES = {
     "algorithms": ("BP", "IPC", "PC", "ZIL", "Algorithm", "Calendar", "PredictiveCoding", "Stage", "register"),
     "errors": ("InputError",),

@@ -21,6 +21,7 @@ from typing import Any
 
 import llvmlite
 import numba
+import numpy as np
 from numba import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.dispatcher import Dispatcher
@@ -95,6 +96,7 @@ class _Locator(_CacheLocator):
         _folders.add(self.folder)
         self.line = function.__code__.co_firstlineno
         self.sources = _sources(function, file)
+        self.numbers = _numbers(function)
 
     def get_cache_path(self) -> str:
         return str(self.folder)
@@ -103,10 +105,22 @@ class _Locator(_CacheLocator):
         found = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
         for folder in self.sources:
             found.update(_digest(folder))
+        for name, value in sorted(self.numbers.items()):
+            found.update(f"\0{name} {value!r}".encode())
         return found.hexdigest()
 
     def get_disambiguator(self) -> str:
         return str(self.line)
+
+
+def _numbers(function: Callable) -> dict[str, Any]:
+    """What a function and those that it calls hold as constants, wherever these were imported from."""
+    called = [each.py_func for each in function.__globals__.values() if isinstance(each, Dispatcher)]
+    found = {}
+    for each in (function, *called):
+        known = {name: each.__globals__.get(name) for name in each.__code__.co_names}
+        found |= {name: value for name, value in known.items() if isinstance(value, int | float | np.number)}
+    return found
 
 
 def _sources(function: Callable, file: str) -> list[Path]:

@@ -41,7 +41,7 @@ class Contender:
     @property
     def name(self) -> str:
         """What tells it apart from the others in a cell."""
-        return f"{self.algorithm.name} {self.execution} {self.workers}"
+        return f"{self.algorithm.name} {getattr(self.algorithm, 'T', 1)} {self.execution} {self.workers}"
 
     @property
     def variant(self) -> str | None:
@@ -182,9 +182,9 @@ def _layered(algorithm: Algorithm, workers: int, auto: bool = False, unfused: bo
 
 def _backprops(case: Case, algorithm: Algorithm, workers: Sequence[int | str], name: str) -> list[Contender]:
     """The forms that BP can take under a baseline's name; none where it does not fit. They depend on the largest of
-    ``workers`` alone, not on which others iPC is measured with: 2, 4, 8 … and that one."""
+    ``workers`` alone, not on which others iPC is measured with: 2, 4, 8 …, a worker a physical core, and that one."""
     most = max(counts_to_try(workers, 1 << 30))
-    counts = [*(2**k for k in range(1, most.bit_length()) if 2**k < most), most]
+    counts = [*(2**k for k in range(1, most.bit_length()) if 2**k < most), min(most, physical_cores()), most]
     if name == "unfused" or (name in PEERS and "bp" not in offers(name)):
         return []
     if name == "serial":

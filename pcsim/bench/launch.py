@@ -8,8 +8,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
 from ..results.fields import Row
 from .case import Case
 from .ceilings import Ceiling, Ceilings
@@ -28,17 +30,20 @@ SAID = "ignore::UserWarning:pcsim.kernels.machine.cache"
 class Launch:
     """The process number ``launch`` of a run, which measures cells until it is closed."""
 
-    def __init__(self, launch: int, dtype: str) -> None:
-        self.launch = launch
+    def __init__(self, launch: int, dtype: str, seed: str = "") -> None:
+        self.launch, self.seed = launch, seed or str(launch)
         command = [sys.executable, "-P", "-W", SAID, "-c", f"from pcsim.bench.launch import serve; serve({dtype!r})"]
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        # The same pcsim, also in a source tree that nobody has installed.
+        folders = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]
+        environment = {**QUICK_TO_SLEEP, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, folders))}
         # A group of its own: Ctrl-C is this process's to act on.
-        self.process = subprocess.Popen(command, process_group=0, env={**QUICK_TO_SLEEP, **os.environ}, **pipes)
+        self.process = subprocess.Popen(command, process_group=0, env=environment, **pipes)
 
     def measure(
         self, case: Case, groups: Sequence[Group], budget: float, pin: bool, ceilings: Ceilings, known: Known | None
     ) -> list[Row]:
-        """The rows of a cell; ChildProcessError where the process fails."""
+        """The rows of a cell; InputError where it cannot be measured, ChildProcessError where the process fails."""
         request = {
             "case": case_to_json(case),
             "groups": [_to_json(group) for group in groups],
@@ -46,7 +51,7 @@ class Launch:
             "pin": pin,
             "ceilings": ceilings.to_json(),
             "known": None if known is None else vars(known),
-            "seed": self.launch,
+            "seed": self.seed,
         }
         assert self.process.stdin is not None and self.process.stdout is not None
         try:
@@ -57,7 +62,10 @@ class Launch:
             answer = self.process.stdout.readline()
         if not answer:
             raise ChildProcessError(f"the process that measured {case} ended with exit code {self.process.wait()}")
-        return [{**row, "launch": self.launch} for row in json.loads(answer)]
+        found = json.loads(answer)
+        if isinstance(found, str):
+            raise InputError(found)
+        return [{**row, "launch": self.launch} for row in found]
 
     def close(self) -> None:
         """It has nothing left to do, and after Ctrl-C it must not outlive this process."""
@@ -71,18 +79,22 @@ def serve(dtype: str) -> None:
     for line in sys.stdin:
         request = json.loads(line)
         case, known = case_from_json(request["case"]), request["known"]
-        rows = measure_cell(
-            case,
-            settled(case, [_from_json(group) for group in request["groups"]], request["pin"]),
-            budget=request["budget"],
-            pin=request["pin"],
-            ceilings=Ceilings([Ceiling(**c) for c in request["ceilings"]]),
-            compile_seconds=compile_seconds,
-            known=None if known is None else Known(**known),
-            rounds=FEW_ROUNDS,
-            seed=request["seed"],
-        )
-        print(json.dumps(rows), flush=True)
+        found: list[Row] | str
+        try:
+            found = measure_cell(
+                case,
+                settled(case, [_from_json(group) for group in request["groups"]], request["pin"]),
+                budget=request["budget"],
+                pin=request["pin"],
+                ceilings=Ceilings([Ceiling(**c) for c in request["ceilings"]]),
+                compile_seconds=compile_seconds,
+                known=None if known is None else Known(**known),
+                rounds=FEW_ROUNDS,
+                seed=request["seed"],
+            )
+        except InputError as failure:  # memory, for example, that was there when the sweep began
+            found = str(failure)
+        print(json.dumps(found), flush=True)
 
 
 def settled(case: Case, groups: Sequence[Group], pin: bool) -> list[Contender]:

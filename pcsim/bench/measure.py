@@ -56,7 +56,8 @@ class Known:
         rates: dict[str, dict[str, float]] = {}
         for row in rows:
             if not row.get("launch"):
-                updates[f"{row['algorithm']} {row['execution']} {row['workers']}"] = row["updates_per_sample"]
+                name = f"{row['algorithm']} {row['steps']} {row['execution']} {row['workers']}"
+                updates[name] = row["updates_per_sample"]
                 there = {name: row[name] for name in ("gemm_rate", "tile_rate") if row.get(name) is not None}
                 rates.setdefault(str(row["workers"]), {}).update(there)
         return cls(updates, rates)
@@ -89,7 +90,7 @@ def measure_cell(
     oracle: bool = True,
     known: Known | None = None,
     rounds: tuple[int, int] = ROUNDS,
-    seed: int = 0,
+    seed: str = "",
 ) -> list[Row]:
     """The rows of a cell: every contender is checked against the oracle, then all are timed in turns for ``budget``
     seconds, within these numbers of ``rounds``. A contender that fails is a row with its error; the others go on.

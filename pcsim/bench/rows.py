@@ -8,6 +8,7 @@ import numpy as np
 
 from ..host.compiled import doubts, too_slow
 from ..host.context import effective_cores, usable_cores
+from ..results.comparison import UNSTEADY
 from ..results.fields import Row
 from ..results.rows import MeasuredRow, RankFields
 from ..results.statistics import bootstrap_interval
@@ -25,9 +26,7 @@ DRIFT = 0.05  # a change of its time above which a cell's rows are marked
 
 MOVED = 1.5  # the same for the distance of two cores
 
-UNSTEADY = 0.15  # half the interval ÷ median: above this a row is marked
-
-SAMPLES = 6  # fewer say nothing about that; what several processes found is held together where they are read
+SAMPLES = 6  # fewer do not say whether a time is steady
 
 
 @dataclass

@@ -24,6 +24,8 @@ from .launch import Launch, settled
 from .measure import Known, measure_cell, warm_up
 from .work import memory_needed
 
+AROUND = 0.5  # seconds that each process takes for a cell beside the timing: a guess, too
+
 SLOW = 5e9  # flop/s of one core where weights come from memory: a guess, for a warning
 
 
@@ -73,6 +75,7 @@ class Sweep:
     ranks: Sequence[int] = ()  # on MPI: numbers of ranks to measure, in place of ``workers``
     threads: int = 1  # of each rank
     grown: Mapping[Case, Sequence[int]] | None = None  # weak scaling: the numbers of ranks of each case
+    seed: int = 0  # of the orders in which processes measure cells, and cells their contenders
     quick: bool = False  # a first look: ceilings from short samples, and every row says so
 
     def check(self, oversubscribe: bool = False) -> None:
@@ -109,7 +112,7 @@ class Sweep:
                 for brought in list(group.values())[:1]
                 for one in brought
             )
-            found += max(self.budget, 5 * self.launches * flop / SLOW)
+            found += max(self.budget + self.launches * AROUND, 5 * self.launches * flop / SLOW)
         return found
 
     def ceilings(self) -> Ceilings:
@@ -126,7 +129,7 @@ class Sweep:
         """The numbers of workers that contenders may have; of ranks their threads in all."""
         if self.ranks:
             return sorted({count * self.threads for count in self.ranks})
-        cores = len(usable_cores())
+        cores = within_quota(len(usable_cores()))
         return sorted({cores if word == "auto" else int(word) for word in self.workers})
 
     def run(
@@ -142,8 +145,10 @@ class Sweep:
                 finished.setdefault(_case(row), []).append(row)
         compile_seconds = warm_up(self.cases[0].dtype, self.algorithms if self.ranks else None)
         if self.launches > 1:
+            # Who failed in the first process was chosen all the same, and the others need not choose again.
+            tried = {case: list(rows) for case, rows in finished.items()}
             for launch in range(self.launches):
-                yield from self._launch(launch, ceilings, finished, on_progress)
+                yield from self._launch(launch, ceilings, finished, tried, on_progress)
             return
         for number, case in enumerate(self.cases, 1):
             delay = crew().delay if self.ranks else None
@@ -160,26 +165,27 @@ class Sweep:
         self,
         launch: int,
         ceilings: Ceilings,
-        finished: dict[Case, list[Row]],
+        finished: Mapping[Case, list[Row]],
+        tried: dict[Case, list[Row]],
         on_progress: Callable[[Progress], None],
     ) -> Iterator[Row]:
         """One process measures all cells, in an order of its own: whatever drifts does not lie along the grid."""
-        order = list(self.cases)
-        random.Random(launch).shuffle(order)
+        order, seed = list(self.cases), f"{self.seed} {launch}"
+        random.Random(seed).shuffle(order)
         process: Launch | None = None
         try:
             for number, case in enumerate(order, 1 + launch * len(order)):
-                rows = finished.setdefault(case, [])
+                rows = tried.setdefault(case, [])
                 groups = self.candidates(case)
-                skipped = complete(groups, rows, launch)
+                skipped = complete(groups, finished.get(case, []), launch)
                 on_progress(Progress(number, self.launches * len(order), case, skipped, launch, self.launches))
                 if skipped:
                     continue
-                process = process or Launch(launch, case.dtype)
+                process = process or Launch(launch, case.dtype, seed)
                 first = chosen(groups, rows) if launch else None
                 known = None if first is None else Known.of(rows)
                 found = process.measure(case, first or groups, self.budget / self.launches, self.pin, ceilings, known)
-                rows += [row for row in found if row["error"] is None]
+                rows += found
                 yield from found
         finally:
             if process:
@@ -209,13 +215,13 @@ def chosen(
 ) -> list[Group] | None:
     """Of each group the alternative that was chosen in a launch, as its ``rows`` say, alone; None where one is not
     there whole."""
-    names = ("algorithm", "execution", "workers", "ranks", "delay")
+    names = ("algorithm", "steps", "execution", "workers", "ranks", "delay")
     rows = [row for row in rows if (row.get("launch") or 0) == launch]
     have = {tuple(row.get(name) for name in names): row for row in rows}
-    marked = {(row["algorithm"], row["execution"], row["workers"]) for row in rows if row.get("auto")}
+    marked = {tuple(row.get(name) for name in names[:4]) for row in rows if row.get("auto")}
 
     def holds(one: Contender, choice: bool) -> bool:
-        key = one.algorithm.name, one.execution, one.workers
+        key = one.algorithm.name, getattr(one.algorithm, "T", 1), one.execution, one.workers
         row = have.get((*key, one.ranks, delay if one.ranks else None))
         if row is None or (choice and one.auto and key not in marked):
             return False

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,6 +48,7 @@ def _rank_counts(arguments: argparse.Namespace, size: int) -> list[int]:
 
 def _measure(arguments: argparse.Namespace, crew: Any) -> int:
     from ..bench import grid, sweep, traces
+    from ..bench.launch import QUICK_TO_SLEEP
     from ..bench.peers import use_python
     from ..host.context import capture
     from ..host.topology import advised_workers, told_too_many
@@ -87,6 +89,7 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
         arguments.seconds or (grid.QUICK_SECONDS if arguments.quick else grid.SECONDS),
         not arguments.no_pin,
         arguments.launches or (1 if crew or arguments.quick else grid.LAUNCHES),
+        seed=secrets.randbelow(1 << 32),
         quick=arguments.quick,
         **on_ranks,
     )
@@ -111,7 +114,9 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
             display.note("measuring the ceilings of this machine")
             ceilings = plan.ceilings()
             ours = {"offered": plan.offered, "ceilings": ceilings.to_json(), "pinned": plan.pin}
-            context = {**capture(["pcsim", *sys.argv[1:]]), **ours}
+            context = {**capture(["pcsim", *sys.argv[1:]]), **ours, "order_seed": plan.seed}
+            if plan.launches > 1:
+                context["environment"] = {**QUICK_TO_SLEEP, **context["environment"]}
             if crew:
                 context["mpi"] = crew.describe()
             if arguments.out:

@@ -2,11 +2,12 @@
 
 import argparse
 import json
+from pathlib import Path
 
 from ..algorithms.registry import find, names
 from ..errors import InputError
 from ..host import mpi
-from ..streams import check_streams, target
+from ..streams import check_place, check_streams, is_stream, target
 from .words import CHECK_FAILED, INTERRUPTED, algorithms_of, beside, look_of, say, speaks, write
 
 
@@ -129,8 +130,10 @@ def _against_itself(arguments: argparse.Namespace) -> int:
 
     if arguments.fix:
         raise InputError("--aa measures and --fix prints commands: give one of them")
-    if mpi.launched():
+    if not mpi.alone():
         raise InputError("--aa measures on threads: start it without an MPI launcher")
+    if arguments.json and not is_stream(arguments.json):
+        check_place(Path(arguments.json))
     try:
         with Display("doctor") as display:
             found = against_itself(arguments.aa, display.share)

@@ -19,9 +19,10 @@ from ..bench.contenders import Contender
 from ..bench.grid import LAUNCHES
 from ..bench.launch import Launch
 from ..bench.measure import ALPHA, GAMMA, Known, warm_up
-from ..host.context import usable_cores
+from ..errors import InputError
+from ..host.topology import usable_cores, within_quota
 from ..results.statistics import change_interval, logs_of, rerun_interval, resolution
-from ..results.verdicts import percent
+from ..results.verdicts import percent, verdict_of
 
 CASES = (Case(4, 64), Case(8, 256), Case(16, 512))
 
@@ -72,7 +73,7 @@ def against_itself(
 ) -> AgainstItself:
     """Runs until ``seconds`` are over, two at least; each is of as many processes as a bench has."""
     begin, runs = time.monotonic(), 0
-    cores = len(usable_cores())
+    cores = within_quota(len(usable_cores()))
     contenders = [Contender(IPC(ALPHA, GAMMA), "serial", 1), Contender(BP(ALPHA), "serial", 1)]
     if cores > 1:
         contenders.append(Contender(IPC(ALPHA, GAMMA), "layer-parallel", min(cores, CASES[0].depth)))
@@ -92,6 +93,8 @@ def against_itself(
                     case = CASES[place]
                     twice = [{who: [who]} for who in contenders for _ in range(2)]
                     rows = process.measure(case, twice, BUDGET, True, Ceilings([]), known.get(case))
+                    if failed := [row["error"] for row in rows if row["error"] is not None]:
+                        raise InputError(f"a contender failed: {failed[0]}")
                     known.setdefault(case, Known.of({**row, "launch": 0} for row in rows))
                     spreads += [float(np.log(row["seconds"]).std(ddof=1)) for row in rows]
                     at = place * len(contenders)
@@ -132,7 +135,9 @@ def _held_together(times: list[np.ndarray], spreads: list[float], seconds: float
 
 
 def _wrong(intervals: list[tuple[float, float]]) -> dict[str, int]:
-    return {"different": sum(not low <= 1 <= high for low, high in intervals), "verdicts": len(intervals)}
+    names = "faster", "slower"
+    different = sum(verdict_of(low, high, names) in names for low, high in intervals)
+    return {"different": different, "verdicts": len(intervals)}
 
 
 def _smallest(intervals: list[tuple[float, float]]) -> tuple[float, float]:

@@ -42,7 +42,14 @@ MACHINE = {
 }
 
 # What else a time depends on, and what an old and a new version of something may rightly differ in.
-SETTINGS = {"system": "system", "huge_pages": "huge pages", "environment": "environment", "blas": "BLAS"}
+SETTINGS = {
+    "placement": "placement of workers",
+    "pinned": "pinning",
+    "system": "system",
+    "huge_pages": "huge pages",
+    "environment": "environment",
+    "blas": "BLAS",
+}
 
 
 @dataclass(frozen=True)

@@ -81,13 +81,14 @@ def read(path: str | os.PathLike[str], *schemas: str) -> Results:
 def latest(rows: list[Row]) -> list[Row]:
     """The rows that count: where a cell was measured again (its first interrupted, or a failure mended), the later.
 
-    Ranks measure their cells apart from threads, and a cell with added latency is another one: none displaces another.
+    Ranks measure their cells apart from threads, a cell with added latency is another one, and each process (launch) of
+    several measures it for itself: none displaces another.
     """
     cells: dict[tuple[Any, ...], dict[tuple[Any, ...], Row]] = {}
     for row in rows:
         cell = tuple(row[name] for name in ("depth", "width", "batch", "dtype", "activation", "kind"))
-        cell += (row["backend"] == "mpi", row.get("delay"))
-        mine = (*configuration(row), row.get("launch"))
+        cell += (row["backend"] == "mpi", row.get("delay"), row.get("launch") or 0)
+        mine = configuration(row)
         if mine in cells.setdefault(cell, {}):
             cells[cell] = {}
         cells[cell][mine] = row

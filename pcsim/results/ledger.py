@@ -28,17 +28,17 @@ def ledger(files: Sequence[Results], of: Results, denominator: str = HEADLINE) -
     files j, with ȳ_j and s_j² mean and variance of the logarithms of n_j processes; their mean over cells, each weighed
     by its files less one, is the pooled σ_d², or 0 where it is negative. Single estimates vary so much that cells are
     pooled, and cut off at 0 only afterwards, as half of them are negative where hours do not matter. The degrees of
-    freedom are the sum of files less one. Ratios to ``denominator`` and times of contenders, which share less, are
-    pooled apart. The cells need not be those of ``of``.
+    freedom are the files of a cell less one, as an hour moves all cells together. Ratios to ``denominator`` and times
+    of contenders, which share less, are pooled apart. The cells need not be those of ``of``.
 
     Raises :class:`InputError` for fewer than five files, files of another machine or given twice, and where no cell is
     in five.
     """
     if len(files) < INVOCATIONS:
-        raise InputError(f"a ledger needs results files of at least {INVOCATIONS} hours, and {len(files)} were given")
-    twice = {one.path for one in files if sum(one.path == other.path for other in files) > 1}
-    if twice:
-        raise InputError(f"{min(twice)}: stands in the ledger twice; give files of {INVOCATIONS} hours or more")
+        raise InputError(f"a ledger needs results files from at least {INVOCATIONS} hours, and {len(files)} were given")
+    for place, one in enumerate(files):
+        if any(one.path == other.path or _same_time(one, other) for other in files[:place]):
+            raise InputError(f"{one.path}: stands in the ledger twice; give files from at least {INVOCATIONS} hours")
     for one in files:
         apart = machine_differences(of, one)
         if apart:
@@ -52,6 +52,12 @@ def ledger(files: Sequence[Results], of: Results, denominator: str = HEADLINE) -
         )
     # Where no cell has a ratio in five files, it varies at most like two times that know nothing of one another.
     return Ledger(len(files), ratios or Spread(2 * times.variance, times.freedom), times)
+
+
+def _same_time(one: Results, other: Results) -> bool:
+    """Whether two files, by whichever names, are of one run."""
+    time = one.context.get("time")
+    return time is not None and time == other.context.get("time")
 
 
 def _ratios(results: Results, denominator: str) -> Mapping[Any, Logs]:
@@ -87,8 +93,9 @@ def pooled(invocations: Iterable[Mapping[Any, Logs]]) -> Spread | None:
     known = [found for found in by_cell.values() if len(found) >= INVOCATIONS]
     if not known:
         return None
-    freedom = sum(len(found) - 1 for found in known)
-    return Spread(max(0.0, sum((len(found) - 1) * _of_hours(found) for found in known) / freedom), freedom)
+    weights = [len(found) - 1 for found in known]
+    variance = sum(weight * _of_hours(found) for weight, found in zip(weights, known, strict=True)) / sum(weights)
+    return Spread(max(0.0, variance), max(weights))
 
 
 def _of_hours(found: Sequence[Logs]) -> float:

@@ -69,10 +69,13 @@ def cells(results: Results) -> dict[Cell, list[Row]]:
 
 
 def failed(results: Results) -> list[Row]:
-    """Rows with an error, without those that another row of the same configuration made good."""
-    good = {(configuration(row), row["kind"]) for row in results.rows if row["error"] is None}
-    broken = [row for row in results.rows if row["error"] is not None]
-    return [row for row in broken if (configuration(row), row["kind"]) not in good]
+    """Rows with an error, without those that another row of the same configuration and process made good."""
+
+    def who(row: Row) -> tuple[Any, ...]:
+        return configuration(row), row["kind"], row.get("launch") or 0
+
+    good = {who(row) for row in results.rows if row["error"] is None}
+    return [row for row in results.rows if row["error"] is not None and who(row) not in good]
 
 
 def subject(results: Results) -> str:
