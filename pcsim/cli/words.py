@@ -130,8 +130,8 @@ def add_ledger(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="FILE.jsonl",
-        help="results files of this machine, from at least five different hours, which say how far hours lie apart; without "
-        "them intervals are for a re-run within the hour",
+        help="results files of this machine, from at least five different hours, which say how far hours lie "
+        "apart; without them intervals are for a re-run within the hour",
     )
 
 

@@ -170,7 +170,8 @@ class Layout:
 
     def allocate(self, adam: bool, drives: int) -> list[Arrays]:
         """The arrays of this process, for each of its workers; room for so many halves of ``drives``. All are
-        zero, and left to their owners to be touched first, so that their memory is near their cores."""
+        zero, and left to their owners to be touched first, so that their memory is near their cores (as far as huge
+        pages go: the workers of a small net share one)."""
         dtype, count, weights = self.dtype, self.value_count, self.parameter_count
         moments, scratch = (weights, self.largest) if adam else (0, 0)
         counts = [weights, *[count] * 4, 2 * count, drives * count, moments, moments, *[scratch] * self.workers]

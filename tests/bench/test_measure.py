@@ -6,7 +6,7 @@ import random
 import pytest
 from contenders import contenders
 
-from pcsim import BP, IPC, PC
+from pcsim import BP, IPC, PC, InputError
 from pcsim.bench import build, check, measure, work
 from pcsim.bench.case import Case
 from pcsim.bench.ceilings import Ceiling, Ceilings
@@ -215,6 +215,8 @@ def test_a_cell_in_a_fresh_process():
     try:
         rows = process.measure(case, groups, 0.01, False, Ceilings([Ceiling("gemm", 1, 0, 7.0)]), None)
         assert [(row["algorithm"], row["launch"], row["error"]) for row in rows] == [("ipc", 3, None), ("bp", 3, None)]
+        with pytest.raises(InputError, match=r"needs .* GiB"):
+            process.measure(Case(2, 10**6), groups, 0.01, False, Ceilings([]), None)
         with pytest.raises(ChildProcessError, match="ended with exit code 1"):
             process.measure(case, groups, "long", False, Ceilings([]), None)
     finally:

@@ -1,10 +1,12 @@
 """Sweeps: which cells, what is done already, traces, and what is refused before they start."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 
-from pcsim import BP, IPC, InputError
+import pcsim
+from pcsim import BP, IPC, PC, InputError
 from pcsim.algorithms import Algorithm
 from pcsim.bench import contenders as who
 from pcsim.bench import grid, launch, measure, sweep, traces
@@ -72,7 +74,7 @@ def test_the_order_of_cells_differs_from_process_to_process():
 
 def test_later_processes_take_over_what_the_first_found_out():
     case, groups = Case(2, 8), [{Contender(BP(1e-7), "serial", 1): [Contender(BP(1e-7), "serial", 1)]}]
-    slow = Known({"bp serial 1": 12345}, {"1": {"tile_rate": 7.0}})
+    slow = Known({groups[0][Contender(BP(1e-7), "serial", 1)][0].name: 12345}, {"1": {"tile_rate": 7.0}})
     process = Launch(3, case.dtype)
     try:
         (row,) = process.measure(case, groups, 0.01, False, Ceilings([]), slow)
@@ -80,6 +82,70 @@ def test_later_processes_take_over_what_the_first_found_out():
         process.close()
     assert (row["updates_per_sample"], row["tile_rate"], row["launch"]) == (12345, 7.0, 3)
     assert row["rounds"] == measure.FEW_ROUNDS[0]
+
+
+def test_steps_tell_contenders_apart():
+    few, many = (Contender(PC(1e-7, 0.5, T=steps), "serial", 1) for steps in (4, 64))
+    assert few.name != many.name
+    rows = rows_of([few])
+    assert sweep.complete([{few: [few]}], rows)
+    assert not sweep.complete([{few: [few]}, {many: [many]}], rows)
+    known = Known.of([{**row, "updates_per_sample": n} for n, row in enumerate(rows_of([few, many]), 1)])
+    assert (known.updates[few.name], known.updates[many.name]) == (1, 2)
+
+
+def test_who_fails_in_the_first_process_is_neither_chosen_anew_nor_dropped(monkeypatch):
+    asked = []
+
+    class Failing:
+        def __init__(self, launch, dtype, seed):
+            self.launch = launch
+
+        def measure(self, case, groups, budget, pin, ceilings, known):
+            asked.append((self.launch, known is not None))
+            brought = [one for group in groups for one in next(iter(group.values()))]
+            errors = [None, "RuntimeError: no"]
+            return [
+                {**row, "launch": self.launch, "error": error, "updates_per_sample": 1}
+                for row, error in zip(rows_of(brought), errors, strict=True)
+            ]
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(sweep, "Launch", Failing)
+    monkeypatch.setattr(sweep, "warm_up", lambda *_: {})
+    rows = list(plan(launches=3).run(Ceilings([])))
+    assert len(rows) == 12
+    assert [known for _, known in asked] == [False, False, True, True, True, True]
+
+
+def test_every_process_has_this_pcsim_and_every_run_its_own_orders():
+    process = Launch(0, "float32", "7 0")
+    try:
+        folders = Path(f"/proc/{process.process.pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        pytest.skip("no /proc")
+    finally:
+        process.close()
+    (path,) = [each for each in folders if each.startswith(b"PYTHONPATH=")]
+    assert str(Path(pcsim.__file__).parents[1]).encode() in path
+    orders = set()
+    for seed in range(4):
+        cells = grid.grid([2, 3, 4, 5], [8], [1])
+        made = sweep.Sweep(cells, [IPC(1e-7)], (1,), ("serial",), 0.01, False, launches=2, seed=seed)
+        seen = []
+        finished = [{**row, "launch": n} for n in range(2) for c in cells for row in whole(made, c)]
+        list(made.run(Ceilings([]), finished, seen.append))
+        orders.add(tuple(one.case.depth for one in seen))
+    assert len(orders) > 2
+
+
+def whole(made, case):
+    """Rows that leave nothing to be measured in a cell."""
+    brought = [one for group in made.candidates(case) for one in next(iter(group.values()))]
+    of_case = {"depth": case.depth, "width": case.width, "batch": case.batch, "dtype": case.dtype}
+    return [{**row, **of_case, "activation": case.activation, "error": None} for row in rows_of(brought)]
 
 
 def test_a_choice_is_found_again_in_the_rows():
@@ -129,6 +195,7 @@ def rows_of(brought, launch=None):
     return [
         {
             "algorithm": c.algorithm.name,
+            "steps": getattr(c.algorithm, "T", 1),
             "execution": c.execution,
             "workers": c.workers,
             "auto": c.auto,

@@ -98,7 +98,7 @@ def test_one_cell_is_one_line(pcsim):
     assert first.startswith("iPC ÷ best BP, measured seconds per weight update: ")
     assert second.startswith("Source: ")
     ratio = first.split(": ")[1].split(" ")[0]
-    assert out.count(f" {ratio} ") == 1
+    assert out.count(f": {ratio} (") == 1
     assert "Best ratio" not in out
 
 

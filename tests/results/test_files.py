@@ -526,6 +526,10 @@ def test_the_latest_rows_of_a_cell_count():
     rows = [ROW | {"median": 1.0}, ROW | {"execution": "serial"}, ROW | {"depth": 16}, ROW | {"median": 2.0}]
     assert latest(rows) == [rows[3], rows[2]]  # the cell was measured anew, its serial row not again
     assert latest([ROW | {"launch": 0}, ROW | {"launch": 1}]) == [ROW | {"launch": 0}, ROW | {"launch": 1}]
+    # Half of a process, and then the whole of it: the other processes' rows stay.
+    halves = [ROW | {"launch": n} for n in range(3)] + [ROW | {"launch": 2, "median": 7.0}]
+    assert [row["launch"] for row in latest(halves)] == [0, 1, 2]
+    assert latest(halves)[-1]["median"] == 7.0
 
 
 def test_ranks_threads_and_delays_do_not_displace_one_another(monkeypatch):
