@@ -38,10 +38,13 @@ def run_report(arguments: argparse.Namespace) -> int:
     from ..report import promises, ranks, ratios
     from ..results.files import latest, read
     from ..results.ledger import ledger
+    from ..results.verdicts import DIFFERENCE
 
     whole = "--html" if arguments.html else "--json" if arguments.json else None
     if whole and (arguments.show, arguments.format) != ("table", "text"):
         raise InputError(f"{whole} shows everything in its own format: leave out --show and --format")
+    if arguments.difference != DIFFERENCE and arguments.show not in ("table", "verdicts"):
+        raise InputError(f"--difference is for verdicts, of which --show {arguments.show} has none")
     check_streams([arguments.results, *arguments.ledger])
     results = read(arguments.results)
     results.rows[:] = latest(results.rows)
@@ -100,6 +103,8 @@ def run_plot(arguments: argparse.Namespace) -> int:
         caption = f"{curves.conditions(rows)}; {origin.machine(results.context)}"
         figure = learning.learning_figure(curves.for_figure(rows), title, caption, look)
     else:
+        if arguments.ledger and (arguments.times or arguments.gains or arguments.ranks):
+            raise InputError("--ledger is for the figure of ratios")
         results.rows[:] = latest(results.rows)
         for warning in results.warnings:
             say(f"pcsim plot: {warning}")

@@ -40,6 +40,8 @@ BAD = {
     "not a results file": ["report", __file__],
     "cut header": ["report", "cut.jsonl"],
     "unknown denominator": ["report", str(FIXTURE), "--denominator", "cuda"],
+    "difference where nothing is judged": ["report", str(FIXTURE), "--show", "ladder", "--difference", "0.1"],
+    "ledger of times": ["plot", str(FIXTURE), "--times", "--ledger", str(FIXTURE), "--out", "x.png"],
     "plot of no type": ["plot", str(FIXTURE), "--out", "x.gif"],
     "gains of curves": ["plot", "curves.jsonl", "--gains", "--out", "x.png"],
     "denominator of curves": ["plot", "curves.jsonl", "--denominator", "numpy", "--out", "x.png"],
