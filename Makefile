@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # uv takes seconds where pip takes a minute; it is used where it is installed.
-PIP := $(BIN)/python -m pip install --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-compile
 INSTALL := $(if $(shell command -v uv),uv pip install --compile-bytecode --python $(BIN)/python,$(PIP))
+# What pip would do on one core, and without a word. Packages hold some files that are not for this Python.
+BYTECODE = $(if $(shell command -v uv),true,echo "compiling bytecode" && $(BIN)/python -m compileall -q -j 0 $(VENV)/lib > /dev/null 2>&1 || true)
 STAMP := $(shell date +%Y%m%d-%H%M%S)
 # What is installed: this folder, so that an edit counts at once, or a wheel: make test WHEEL=dist/pcsim-….whl
 WHEEL ?=
@@ -67,11 +69,13 @@ $(VENV)/made:
 
 $(VENV)/installed: $(VENV)/made setup.cfg pyproject.toml
 	$(INSTALL) $(SOURCE)
+	@$(BYTECODE)
 	@touch $@
 
 # With extras: $(VENV)/with-test,mpi.
 $(VENV)/with-%: $(VENV)/made setup.cfg pyproject.toml
 	$(INSTALL) $(SOURCE)'[$*]'
+	@$(BYTECODE)
 	@touch $@ $(VENV)/installed
 
 clean:
