@@ -190,13 +190,6 @@ def test_one_number_changed_is_told(monkeypatch):
     assert not all(sentence in told(PAGES["README.md"]) for sentence in tables.sentences()["README.md"])
 
 
-def test_with_a_full_batch_ipc_takes_as_long_as_bp():
-    """README says so."""
-    full = [pair["ratio"] for (batch, *_), pair in tables.ratio().items() if batch == 250]
-    assert len(full) == 5
-    assert all(0.9 < ratio < 1.1 for ratio in full)
-
-
 # Reference
 
 

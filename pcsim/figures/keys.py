@@ -42,10 +42,15 @@ def entry(
 
 
 def sign(look: Look, label: str, text: str) -> Any:
-    """What a sign beside points means; ``text`` as in mathematics."""
+    """What a sign beside points means."""
     from matplotlib.lines import Line2D
+    from matplotlib.textpath import TextPath
+    from matplotlib.transforms import Affine2D
 
-    style: dict[str, Any] = {"marker": f"${text}$", "markersize": look.sizes.small, "markeredgewidth": 0.2}
+    path = TextPath((0, 0), text, size=1)  # the sign as a shape, since text between dollars is not read as mathematics
+    middle = path.get_extents().get_points().mean(axis=0)
+    centred = path.transformed(Affine2D().translate(*-middle))
+    style: dict[str, Any] = {"marker": centred, "markersize": look.sizes.small, "markeredgewidth": 0.2}
     return Line2D([], [], color=INK, linestyle="", label=label, **style)
 
 

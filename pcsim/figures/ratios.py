@@ -160,8 +160,8 @@ def _ratio_key(page: Page, pairs: Sequence[_Row], denominator: str) -> list[Any]
     if second == "BP" and any(pair.get("smm_ratio") for pair in pairs):
         handles.append(keys.entry(page.look, "counted, unlimited", PALE, stroke=UNLIMITED))
     measured = [_signs(pair) for pair in pairs if pair["kind"] == "measured"]
-    meanings = (("~", "\\sim", NEITHER), ("!", "!", "unsteady time"), ("‡", "\\ddagger", "two modes"))
-    handles += [keys.sign(page.look, text, tex) for sign, tex, text in meanings if any(one[sign] for one in measured)]
+    meanings = {"~": NEITHER, "!": "unsteady time", "‡": "two modes"}
+    handles += [keys.sign(page.look, text, sign) for sign, text in meanings.items() if any(m[sign] for m in measured)]
     return [*handles, keys.patch(f"{second} faster")]
 
 
