@@ -3,7 +3,7 @@
     .venv/bin/python scripts/run_notebooks.py [NOTEBOOK ...]
 
 Each runs in an empty folder, as from an installed package. What is kept holds no times of execution, no path and no
-name of the machine but its processor's, and less than 350 kB; otherwise nothing is written, and one line says why.
+name of the machine but its processor's, and less than 300 kB; otherwise nothing is written, and one line says why.
 """
 
 import base64
@@ -22,7 +22,7 @@ from traitlets.config import Config
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-LARGEST = 350_000  # bytes of a notebook with its figures
+LARGEST = 300_000  # bytes of a notebook with its figures
 COLOURS = 32  # with their shades, more than a figure has
 SECONDS = 600  # for a cell: the one that measures takes one or two minutes
 # Folders of this machine, and dates with the time of the day. Base 64, in which figures are stored, has slashes too.
