@@ -41,7 +41,7 @@ class Contender:
     @property
     def name(self) -> str:
         """What tells it apart from the others in a cell."""
-        return f"{self.algorithm.name} {getattr(self.algorithm, 'T', 1)} {self.execution} {self.workers}"
+        return name_of(self.algorithm.name, getattr(self.algorithm, "T", 1), self.execution, self.workers)
 
     @property
     def variant(self) -> str | None:
@@ -69,6 +69,11 @@ class Contender:
     def blocks(self) -> int:
         """How many workers have layers of their own."""
         return self.workers if self.execution.startswith("layer-parallel") else 1
+
+
+def name_of(algorithm: str, steps: int, execution: str, workers: int) -> str:
+    """What tells contenders of a cell apart, here and in rows."""
+    return f"{algorithm} {steps} {execution} {workers}"
 
 
 def check_baselines(baselines: Sequence[str], known: Sequence[str] = BASELINES) -> None:

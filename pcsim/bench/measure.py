@@ -23,7 +23,7 @@ from .build import build
 from .case import Case
 from .ceilings import Ceilings
 from .check import References, check
-from .contenders import Contender
+from .contenders import Contender, name_of
 from .peers import PEERS
 from .rows import SAMPLE_SECONDS, Conditions, Entry, arithmetic_rates, row_of
 from .work import memory_needed
@@ -51,13 +51,13 @@ class Known:
 
     @classmethod
     def of(cls, rows: Iterable[Row]) -> "Known":
-        """From a cell's rows, of which those of the first launch count."""
+        """From a cell's rows, of which the good ones of the first launch count."""
         updates: dict[str, int] = {}
         rates: dict[str, dict[str, float]] = {}
         for row in rows:
-            if not row.get("launch"):
-                name = f"{row['algorithm']} {row['steps']} {row['execution']} {row['workers']}"
-                updates[name] = row["updates_per_sample"]
+            if not row.get("launch") and row.get("error") is None:
+                who = name_of(row["algorithm"], row["steps"], row["execution"], row["workers"])
+                updates[who] = row["updates_per_sample"]
                 there = {name: row[name] for name in ("gemm_rate", "tile_rate") if row.get(name) is not None}
                 rates.setdefault(str(row["workers"]), {}).update(there)
         return cls(updates, rates)

@@ -93,6 +93,8 @@ def test_steps_tell_contenders_apart():
     assert not sweep.complete([{few: [few]}, {many: [many]}], rows)
     known = Known.of([{**row, "updates_per_sample": n} for n, row in enumerate(rows_of([few, many]), 1)])
     assert (known.updates[few.name], known.updates[many.name]) == (1, 2)
+    failed = Known.of([{**row, "updates_per_sample": 1, "error": "RuntimeError: no"} for row in rows])
+    assert not failed.updates  # whose samples nobody has counted out: a process in which it runs does so
 
 
 def test_who_fails_in_the_first_process_is_neither_chosen_anew_nor_dropped(monkeypatch):
