@@ -124,12 +124,27 @@ class CompiledEngine:
         self.wave = transport.steps_in_a_wave(self.layout, suits, self.calendar is None or wave is not None)
         self.blas = blas_libraries()
         self.uses_blas = self.batch > 1 or vectors
-        # The owner touches its weights first, so that their memory is near its core.
+        # The owner touches its memory first, so that it is near its core.
+        self._in_threads(self._touch)
         self._in_threads(partial(self._fill, network.weights, network.biases, values))
         transport.connect(self.layout, self.arrays, self.execution)
 
     def _in_threads(self, work: Callable[[int], None]) -> None:
         in_threads(self.transport.workers, work, pin=self.transport.pin, first_core=self.transport.first_core)
+
+    def _touch(self, worker: int) -> None:
+        """Have the system give a worker the pages in which it will work: to find and clear a huge page can take
+        longer than a step, and would count as the first step's time."""
+        arrays, (begin, end) = self.arrays[worker], self.layout.share_of_values(worker)
+        step, count = self.layout.page, self.layout.value_count
+        for flat in (arrays.values, arrays.top, arrays.activated, arrays.slopes, arrays.errors, arrays.drives):
+            for half in range(0, len(flat), count):
+                flat[half + begin : half + end : step] = 0
+        arrays.scratch[::step] = 0
+        for flat in (arrays.mean, arrays.square) if self.options.adam else ():
+            for l in range(*self.layout.blocks[worker]):
+                for part in self.layout.rows_of(flat, worker, l, padding=True):
+                    part[::step] = 0
 
     def _fill(self, weights: Any, biases: Any, values: list[Array] | None, worker: int) -> None:
         """Weights and biases of a worker, and its values if they are given."""

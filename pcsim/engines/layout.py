@@ -139,6 +139,15 @@ class Layout:
         part = flat[self.place_of(l, worker)].reshape(self.batch, self.wide[l])
         return part[:, : self.sizes[l]]
 
+    def share_of_values(self, worker: int) -> tuple[int, int]:
+        """From where to where a worker's values lie in a flat array of them; where rows or samples are split, an even
+        part of all."""
+        if self.split != LAYERS:
+            return self.value_count * worker // self.workers, self.value_count * (worker + 1) // self.workers
+        at, (lo, hi) = self.value_at[self.place + worker], self.blocks[worker]
+        begin = 0 if worker == 0 else int(at[lo])
+        return begin, (self.value_count if worker == self.workers - 1 else int(at[hi]))
+
     def weight_part(self, place: int, l: int) -> tuple | None:
         """Which rows of ``W[l]``, as an index, come from the worker at that place among all; None for none."""
         if self.split == LAYERS:
