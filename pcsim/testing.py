@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .algorithms import Algorithm, PredictiveCoding
+from .algorithms.rates import per_step
 from .algorithms.registry import check_class
 from .checks import whole_number
 from .engines import make_engine
@@ -105,7 +106,7 @@ def _check_long(algorithm: Algorithm, workers: Sequence[int]) -> None:
 
 
 def _gamma(algorithm: Algorithm) -> float:
-    return algorithm.gamma if isinstance(algorithm, PredictiveCoding) else 0.0
+    return max(per_step(algorithm.gamma)) if isinstance(algorithm, PredictiveCoding) else 0.0
 
 
 def _rows(batch: int) -> Callable[[], np.ndarray]:

@@ -148,6 +148,14 @@ def move_values(s, l, x, e, h, slot, gamma, activate):
         activate_layer(s, l)
 
 
+def push_values(s, l, x, e, h, slot, gamma, momentum, v, shift, activate):
+    mine = rows_of(s, v, l, shift)
+    machine.access(("push", l), [*mine, *rows_of(s, e, l, slot), *rows_of(s, h, l, slot)], mine)
+    machine.access(("move", l), [*rows_of(s, x, l), *mine], rows_of(s, x, l))
+    if activate:
+        activate_layer(s, l)
+
+
 def subtract_from(s, l, samples, first, rows, x, at, e, k):
     errors = rows_of(s, e, l, 0, first, rows, samples, k)
     machine.access(("subtract", l), [*errors, *rows_of(s, x, l, 0, first, rows, samples, at)], errors)
@@ -189,6 +197,10 @@ def load_rows(data, rows, batch, first, count, padded, out, at):
         machine.access(("load", data.shape, int(rows[batch, i])), (), out.cells(at + i * padded, padded))
 
 
+def rate_at(rates, count, turn):
+    return 0.1
+
+
 def _copy_rows(samples, count, source, i, step, target, k, stride):
     for sample in range(samples):
         machine.access("pack", source.cells(i + sample * step, count), target.cells(k + sample * stride, count))
@@ -207,8 +219,8 @@ STANDINS = {
     function.__name__: function
     for function in (
         publish, reached, wait, meet, load_acquire, go_on, start, done, finish, sum_over_ranks, layer_step,
-        start_prediction, activate_rows, activate_layer, move_values, subtract_from, sum_shares, squares, copy_part,
-        fill, gradient, descend, load_rows, _copy_rows,
+        start_prediction, activate_rows, activate_layer, move_values, push_values, subtract_from, sum_shares, squares,
+        copy_part, fill, gradient, descend, load_rows, rate_at, _copy_rows,
     )
 }  # fmt: skip
 PLAIN = {"LayersView", "Library", "PREDICT", "BACKPROJECT", "UPDATE", "ZERO", "ONE"}  # as they are

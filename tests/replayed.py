@@ -45,6 +45,7 @@ class Case:
     batch: int = 1
     micro_batches: int = 1
     adam: bool = False
+    momentum: bool = False
     runs: tuple[int, ...] = (2, 1)
     stop_after: int | None = None
     mpi: bool = False
@@ -100,6 +101,7 @@ def draw(seed, kind, rules=False, stops=False):
         batch,
         rng.randint(1, batch),
         rng.random() < 0.3,
+        seed % 3 == 0,
         rng.choice(((2, 1), (4,), (3, 2), (1, 1, 1))),
         rng.randint(1, 120) if stops else None,
         mpi,
@@ -193,7 +195,9 @@ class Replay:
         x, y = np.zeros((2, rows, width))
         algorithm = BP(0.1, "adam" if case.adam else "sgd")
         if case.execution is None:
-            algorithm = type("Drawn", (Drawn,), {"drawn": case.calendar})(0.1, 0.1, "adam" if case.adam else "sgd")
+            algorithm = type("Drawn", (Drawn,), {"drawn": case.calendar})(
+                0.1, (0.1, 0.2), "adam" if case.adam else "sgd", value_momentum=0.5 if case.momentum else 0.0
+            )  # fmt: skip
         values = [np.zeros((case.batch, width))] * (case.depth + 1) if case.given else None
         self.engines = []
         for rank in range(case.ranks):

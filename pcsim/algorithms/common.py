@@ -4,15 +4,17 @@ from abc import ABC, abstractmethod
 from dataclasses import fields
 from typing import Any, ClassVar
 
-from ..checks import positive_number, shown, whole_number
+from ..checks import is_number, shown, whole_number
 from ..errors import InputError
 from ..schedule.builders import check_memory, task_graph
 from ..schedule.calendar import Calendar
 from ..schedule.tasks import TaskGraph
+from .rates import Rate, checked_rate
 
 OPTIMIZERS = ("sgd", "adam")
 
 RATES = ("alpha", "gamma", "precision")  # fields that are numbers above 0, of whichever algorithm has them
+PER_STEP = ("gamma", "precision")  # of these, those that may have a number for each step of a batch
 
 
 class Algorithm(ABC):
@@ -84,7 +86,10 @@ class Algorithm(ABC):
         for name in (field.name for field in fields(self)):
             value = getattr(self, name)
             if name in RATES:
-                positive_number(name, value)
+                checked_rate(name, value, name in PER_STEP)
+            elif name == "value_momentum":
+                if not is_number(value) or not 0 <= value < 1:
+                    raise InputError(f"value_momentum must be a number from 0 up to, but not, 1, not {shown(value)}")
             elif not (value is None or isinstance(value, bool | int | float | str)):
                 raise InputError(
                     f"{self.title}: {name} must be a number, a text, a truth value or None, not {shown(value)}"
@@ -93,20 +98,30 @@ class Algorithm(ABC):
             raise InputError(f"optimizer {self.optimizer!r} is unknown: choose from {', '.join(OPTIMIZERS)}")
 
     def __post_init__(self) -> None:
-        for name in (field.name for field in fields(self) if field.name in RATES):
-            object.__setattr__(self, name, positive_number(name, getattr(self, name)))  # NumPy's become Python's
+        for name in (field.name for field in fields(self) if field.name in RATES):  # NumPy's numbers become Python's
+            object.__setattr__(self, name, checked_rate(name, getattr(self, name), name in PER_STEP))
         self._check_fields()
 
 
 class PredictiveCoding(Algorithm):
-    """PC in one of its calendars: ``gamma`` is the rate of value updates, ``precision`` weighs the output's error."""
+    """PC in one of its calendars: ``gamma`` is the rate of value updates, ``precision`` weighs the output's error.
+
+    Either may be a tuple: a number for each step of a batch, from its start on, the last for all further steps
+    (``rates.at_step``). ``value_momentum`` keeps a share of each value update for the next on the same batch.
+    """
 
     @property
     @abstractmethod
-    def gamma(self) -> float:
+    def gamma(self) -> Rate:
         """Rate of the value updates."""
 
     @property
     @abstractmethod
-    def precision(self) -> float:
+    def precision(self) -> Rate:
         """Weight of the output layer's error; the hidden layers' is 1."""
+
+    @property
+    def value_momentum(self) -> float:
+        """m in ``v[l] = m v[l] + (force on x[l])``, ``x[l] += gamma v[l]`` (Polyak 1964); v is 0 when a batch begins.
+        The force is what gamma is multiplied with in Eq. 6. 0: the plain value update."""
+        return 0.0

@@ -19,6 +19,7 @@ from ..checks import whole_number
 from ..errors import InputError
 from ..schedule.calendar import Calendar, Stage
 from .common import PredictiveCoding
+from .rates import Rate
 
 MOST_STEPS = 1_000_000  # of a PC's weight update
 
@@ -27,15 +28,18 @@ MOST_STEPS = 1_000_000  # of a PC's weight update
 class IPC(PredictiveCoding):
     """Incremental predictive coding: all values and all weights at every step (Algorithm 1 of the paper).
 
-    alpha, gamma: rates of the weight and of the value updates; precision: weight of the output layer's error.
+    alpha, gamma: rates of the weight and of the value updates; precision: weight of the output layer's error;
+    value_momentum: share of a value update that is kept for the next. gamma and precision may be a tuple, a number for
+    each step of a batch, the last for all further ones.
     """
 
     name: ClassVar[str] = "ipc"
     title: ClassVar[str] = "iPC"
     alpha: float = 1e-4
-    gamma: float = 0.5
+    gamma: Rate = 0.5
     optimizer: str = "sgd"
-    precision: float = 1.0
+    precision: Rate = 1.0
+    value_momentum: float = 0.0
 
     def calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
         """The calendar of a net of that depth."""
@@ -49,10 +53,11 @@ class PC(PredictiveCoding):
     name: ClassVar[str] = "pc"
     title: ClassVar[str] = "PC"
     alpha: float = 1e-4
-    gamma: float = 0.5
+    gamma: Rate = 0.5
     T: int = 8
     optimizer: str = "sgd"
-    precision: float = 1.0
+    precision: Rate = 1.0
+    value_momentum: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "T", whole_number("T", self.T))

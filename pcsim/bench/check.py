@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..algorithms import Algorithm, PredictiveCoding
+from ..algorithms.rates import per_step
 from ..engines.numpy import NumpyEngine
 from ..schedule.waves import LONGEST_WAVE
 from .build import build
@@ -58,7 +59,7 @@ def check(case: Case, contender: Contender, known: References) -> None:
 def _rounding_grows(algorithm: Algorithm, depth: int) -> bool:
     """Whether rounding grows from layer to layer, as in Z-IL with its gamma of 1: such values must start from a forward
     pass, where there is no error to be rounded. Endless ones are held against the oracle after two updates."""
-    rate = algorithm.gamma if isinstance(algorithm, PredictiveCoding) else 0.0
+    rate = max(per_step(algorithm.gamma)) if isinstance(algorithm, PredictiveCoding) else 0.0
     return rate >= 1 and not algorithm.calendar(depth).endless
 
 

@@ -74,7 +74,7 @@ class Ring:
             for array in (x, a, d, e, h):
                 parts = array.reshape(depth + 1, -1)[:, : batch * wide].reshape(depth + 1, batch, wide)
                 parts[:, :, :columns] = rng.normal(0, 0.3, (batch, columns))
-            self.arrays[worker] = Arrays(weights, x, a, d, scratch, nothing, nothing, e, h, nothing)
+            self.arrays[worker] = Arrays(weights, x, a, d, scratch, nothing, nothing, e, h, nothing, nothing)
 
         in_threads(workers, fill, pin=pin)
 

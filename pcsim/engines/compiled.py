@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..algorithms import BP, Algorithm, PredictiveCoding
+from ..algorithms.rates import Rate, Schedule, per_step
 from ..checks import whole_number
 from ..host.blas import blas_libraries, blas_threads, limit_worker
 from ..host.threads import in_threads
@@ -73,7 +74,8 @@ class CompiledEngine:
     bits, and what fusion is measured against.
 
     ``execution`` says how BP shares its work (``BP_EXECUTIONS``; default: serial): see ``loops/backprop.py``.
-    ``micro_batches`` is the number of parts that a pipeline makes of a batch (at most B).
+    ``micro_batches`` is the number of parts that a pipeline makes of a batch (at most B). ``schedule``: how alpha
+    changes from update to update (None: it does not).
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class CompiledEngine:
         fused: bool,
         execution: str | None,
         micro_batches: int,
+        schedule: Schedule | None = None,
         blas_threads: int = 1,
     ) -> None:
         self.original, self.algorithm, self.batches, self.transport = network, algorithm, batches, transport
@@ -112,7 +115,10 @@ class CompiledEngine:
             transport.copies,
         )  # fmt: skip
         adam = algorithm.optimizer == "adam"
-        self.arrays = self.layout.allocate(adam, transport.all_workers if split == ROWS else 2)
+        self.schedule = schedule or Schedule()
+        self.momentum = algorithm.value_momentum if isinstance(algorithm, PredictiveCoding) else 0.0
+        drives = transport.all_workers if split == ROWS else 2
+        self.arrays = self.layout.allocate(adam, drives, velocities=self.momentum > 0)
         vectors = self.execution == "blas" and self.batch == 1
         self.options = options_of(dtype, self.batch, network.biases is not None, adam, vectors)
         self.calendar: Calendar | None = None
@@ -227,15 +233,27 @@ class CompiledEngine:
     def state(self) -> dict[str, Any]:
         """All that a training needs to go on from here, on any engine: ``weights``, ``biases``, ``values``; Adam's
         ``mean`` and ``square``, of weights and then biases (else empty); ``step`` of the cycle, ``updates`` made,
-        ``batches`` begun; and whether the values are ``given``."""
+        ``batches`` begun; whether the values are ``given``; and the ``velocity`` of values with momentum."""
         net, adam, both = self.network, self.options.adam, (self.arrays[0].mean, self.arrays[0].square)
         moments = [self._gathered(flat) if adam else ([], []) for flat in both]
         return {
             "weights": list(net.weights), "biases": None if net.biases is None else list(net.biases),
             "values": self.values, "mean": [*(moments[0][0] or ()), *moments[0][1]],
             "square": [*(moments[1][0] or ()), *moments[1][1]], "step": self.t, "updates": self.number,
-            "batches": self.begun, "given": self.given,
+            "batches": self.begun, "given": self.given, "velocity": self._velocities(),
         }  # fmt: skip
+
+    def _velocities(self) -> list[Array]:
+        """Of values with momentum, (B, n[l]) for l = 1 … L - 1; else none."""
+        layout, found = self.layout, []
+        for l in range(1, self.original.depth) if self.momentum else ():
+            shape = (self.batch, self.original.sizes[l])
+
+            def mine(worker: int, l: int = l) -> Array:
+                return layout.values_of(self.arrays[worker].velocity, l, worker)
+
+            found.append(self._assembled(shape, partial(layout.value_part, l=l), mine, True))
+        return [part for part in found if part is not None]
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a ``state`` of any engine with the same net, algorithm, data and options; this one must be fresh,
@@ -253,6 +271,11 @@ class CompiledEngine:
             for l in {0, layout.depth} & {*range(lo, hi + 1)} if state["values"] else ():
                 layout.values_of(arrays.values, l, worker)[...] = state["values"][l]
             layout.values_of(arrays.errors, layout.depth, worker)[...] = 0
+            for l in range(1, layout.depth) if state["velocity"] else ():
+                if lo <= l < hi:
+                    layout.values_of(arrays.velocity, l, worker)[...] = state["velocity"][l - 1]
+                elif l == hi:  # the copy at the upper edge
+                    layout.values_of(arrays.velocity[layout.value_count :], l, worker)[...] = state["velocity"][l - 1]
             for flat, parts in ((arrays.mean, state["mean"]), (arrays.square, state["square"])):
                 for l in range(lo, hi) if self.options.adam else ():
                     first, rows = layout.owned(worker, l)
@@ -314,7 +337,7 @@ class CompiledEngine:
         room = steps * (4 * (L + 1) if self.calendar else 3 * L) if trace else 0
         notes = [Notes(energy, np.zeros((room, TRACE_COLUMNS), np.int64), times) for _ in range(transport.workers)]
         counts = [0] * transport.workers
-        loop = self._backprop(updates) if self.calendar is None else self._relaxation(steps)
+        loop = self._backprop(updates) if self.calendar is None else self._relaxation(updates, steps)
         ranks = transport.neighbours(self.layout, batches, first_start, spent)
 
         def guarded(worker: int) -> None:
@@ -341,22 +364,25 @@ class CompiledEngine:
         """The arguments that all loops have in common."""
         return self._who(worker), self.arrays[worker], self.layout.offsets[worker], self.options
 
-    def _rates(self, gamma: float = 0.0, precision: float = 1.0) -> Rates:
-        kind = self.original.dtype.type
-        return Rates(kind(self.algorithm.alpha), kind(gamma), kind(precision), self.number)
+    def _rates(self, updates: int, gamma: Rate = 0.0, precision: Rate = 1.0) -> Rates:
+        """The rates of a run of so many weight updates."""
+        alpha = self.algorithm.alpha * self.schedule.factors(self.number, updates)
+        dtype = self.original.dtype
+        alphas, gammas, precisions = (np.array(r, dtype) for r in (alpha, per_step(gamma), per_step(precision)))
+        return Rates(alphas, gammas, precisions, dtype.type(self.momentum), self.number)
 
-    def _relaxation(self, steps: int) -> Callable[..., int]:
-        """The loop of predictive coding, for so many steps."""
+    def _relaxation(self, updates: int, steps: int) -> Callable[..., int]:
+        """The loop of predictive coding, for so many updates, which take so many steps."""
         algorithm, calendar = self.algorithm, self.calendar
         assert isinstance(algorithm, PredictiveCoding) and calendar is not None
-        rates = self._rates(algorithm.gamma, algorithm.precision)
-        updates, S = calendar.updates(self.original.depth), len(calendar.stages)
+        rates = self._rates(updates, algorithm.gamma, algorithm.precision)
+        updated, S = calendar.updates(self.original.depth), len(calendar.stages)
         predicts = np.array([stage.predict for stage in calendar.stages])
         moves = calendar.moves
-        products = PREDICT * predicts[:, None] + UPDATE * updates + BACKPROJECT * moves[:, None]
+        products = PREDICT * predicts[:, None] + UPDATE * updated + BACKPROJECT * moves[:, None]
         products[:, 0] -= BACKPROJECT * moves  # the input is clamped
         stage = self.t % S
-        due = np.roll(updates.any(1), -stage)
+        due = np.roll(updated.any(1), -stage)
         calendar_of_run = Steps(
             products.astype(np.int64).ravel(), moves.astype(np.int64), calendar.completed.astype(np.int64), S,
             calendar.cycle, self.t, self.given and self.t == 0, steps, int(due.argmax()), self.wave, self.fused,
@@ -369,7 +395,7 @@ class CompiledEngine:
 
     def _backprop(self, updates: int) -> Callable[..., int]:
         """The loop of BP's execution, for so many updates."""
-        rates = self._rates()
+        rates = self._rates(updates)
         compiled, messages = self.transport.backprop(self.execution or "serial")
 
         def loop(worker: int, data: Data, signals: Signals, notes: Notes, ranks: Ranks) -> int:

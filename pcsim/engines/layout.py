@@ -177,15 +177,20 @@ class Layout:
         begin = int(self.value_at[self.place + worker, l])
         return slice(begin, begin + self.batch * int(self.wide[l]))
 
-    def allocate(self, adam: bool, drives: int) -> list[Arrays]:
+    def allocate(self, adam: bool, drives: int, velocities: bool = False) -> list[Arrays]:
         """The arrays of this process, for each of its workers; room for so many halves of ``drives``. All are
         zero, and left to their owners to be touched first, so that their memory is near their cores (as far as huge
         pages go: the workers of a small net share one)."""
         dtype, count, weights = self.dtype, self.value_count, self.parameter_count
         moments, scratch = (weights, self.largest) if adam else (0, 0)
-        counts = [weights, *[count] * 4, 2 * count, drives * count, moments, moments, *[scratch] * self.workers]
-        parameters, values, top, activated, slopes, errors, both, mean, square, *own = side_by_side(counts, dtype)
-        return [Arrays(parameters, values, activated, slopes, mine, mean, square, errors, both, top) for mine in own]
+        moving = 2 * count if velocities else 0
+        counts = [weights, *[count] * 4, 2 * count, drives * count, moments, moments, moving, *[scratch] * self.workers]
+        parameters, values, top, activated, slopes, errors, both, mean, square, speed, *own = side_by_side(
+            counts, dtype
+        )
+        return [
+            Arrays(parameters, values, activated, slopes, mine, mean, square, errors, both, top, speed) for mine in own
+        ]
 
     def bytes_of_layers(self) -> Array:
         """Of each layer's weights; for a batch also of its values: there are x, a, d, its copy at an edge, and two each

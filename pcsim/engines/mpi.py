@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..algorithms import BP, Algorithm
+from ..algorithms.rates import Schedule
 from ..host.context import version
 from ..host.mpi import agree, all_to_all, from_root, vendor, world
 from ..net.network import Network
@@ -54,6 +55,7 @@ class MpiEngine(CompiledEngine):
         fused: bool = True,
         execution: str | None = None,
         micro_batches: int = MICRO_BATCHES,
+        schedule: Schedule | None = None,
     ) -> None:
         comm = world().COMM_WORLD if comm is None else comm
         first = batches()
@@ -72,6 +74,7 @@ class MpiEngine(CompiledEngine):
                 "execution": [execution, micro_batches, fused, wave],
                 "threads of a rank": workers,
                 "steps_per_batch": steps_per_batch,
+                "schedule": asdict(schedule or Schedule()),
                 "values": values is not None,
                 "batches": [len(first), zlib.crc32(np.ascontiguousarray(first).tobytes())],
             },
@@ -95,6 +98,7 @@ class MpiEngine(CompiledEngine):
             fused=fused,
             execution=execution,
             micro_batches=micro_batches,
+            schedule=schedule,
         )
         self.comm, self.rank = comm, comm.rank
         self.sent_before, self.updates_sent = 0, 0

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..algorithms import BP, Algorithm, PredictiveCoding
+from ..algorithms.rates import Schedule, at_step
 from ..checks import whole_number
 from ..net.losses import Squared
 from ..net.network import Network, with_arrays
@@ -24,7 +25,8 @@ class NumpyEngine:
     """Trains a copy of ``network`` on ``x``, (N, n[0]), and ``y``, (N, n[L]).
 
     ``batches`` gives the rows of the next batch each time a cycle begins; ``values``, L + 1 arrays (B, n[l]), take
-    the place of the first cycle's forward pass (PC, Z-IL and iPC).
+    the place of the first cycle's forward pass (PC, Z-IL and iPC); ``schedule`` says how alpha changes from update to
+    update.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class NumpyEngine:
         workers: int = 1,
         steps_per_batch: int | None = None,
         values: list[Array] | None = None,
+        schedule: Schedule | None = None,
     ) -> None:
         self.net = _copy(network)
         self.algorithm, self.x, self.y, self.batches = algorithm, x, y, batches
@@ -46,6 +49,8 @@ class NumpyEngine:
         self.given = values is not None
         self.t = self.number = self.begun = 0  # step of the cycle; weight updates made; batches begun
         self.adam = [_Adam(p) for p in self._parameters()] if algorithm.optimizer == "adam" else None
+        self.schedule = schedule or Schedule()
+        self.velocity: list[Array] = []  # of values with momentum: v[1] … v[L-1]
         if isinstance(algorithm, PredictiveCoding):
             self.calendar = algorithm.calendar(network.depth, steps_per_batch)
 
@@ -61,6 +66,11 @@ class NumpyEngine:
     def values(self) -> list[Array]:
         """Values of all layers, a copy: L + 1 arrays (B, n[l]); for BP the last forward pass."""
         return [x.copy() for x in self.x_t]
+
+    @property
+    def _alpha(self) -> float:
+        """The rate of the weight update that is being made."""
+        return self.algorithm.alpha * float(self.schedule.factors(self.number, 1)[0])
 
     def _next_rows(self) -> Array:
         self.begun += 1
@@ -79,6 +89,7 @@ class NumpyEngine:
             "updates": self.number,
             "batches": self.begun,
             "given": self.given,
+            "velocity": [v.copy() for v in self.velocity],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -91,6 +102,7 @@ class NumpyEngine:
         self.x_t = [x.copy() for x in state["values"]]
         for part, mean, square in zip(self.adam or [], state["mean"], state["square"], strict=True):
             part.mean, part.square = mean.copy(), square.copy()
+        self.velocity = [v.copy() for v in state["velocity"]]
         while self.begun < state["batches"]:
             self._next_rows()
         self.t, self.number, self.given = state["step"], state["updates"], state["given"]
@@ -108,7 +120,7 @@ class NumpyEngine:
 
     def _backprop(self) -> float:
         net, rows = self.net, self._next_rows()
-        L, alpha = net.depth, self.algorithm.alpha
+        L, alpha = net.depth, self._alpha
         x = net.forward(self.x[rows])  # Eq. 12
         errors = [net.loss.error(x[L], self.y[rows])]  # minus the gradients of the loss by x[L], x[L-1], …, x[1]
         for l in reversed(range(1, L)):  # Eq. 13
@@ -132,15 +144,16 @@ class NumpyEngine:
     def _step(self, energy: float | None) -> tuple[float | None, bool]:
         net, algorithm, calendar, t = self.net, self.algorithm, self.calendar, self.t
         assert isinstance(algorithm, PredictiveCoding)
-        L, gamma, stage = net.depth, algorithm.gamma, calendar.stages[t % len(calendar.stages)]
+        L, gamma, stage = net.depth, at_step(algorithm.gamma, t), calendar.stages[t % len(calendar.stages)]
         if t == 0:
             rows = self._next_rows()
             if not self.given:
                 self.x_t = net.forward(self.x[rows])
             self.x_t = [self.x[rows], *(v.astype(net.dtype) for v in self.x_t[1:L]), self.y[rows]]
             self.given = False
+            self.velocity = [np.zeros_like(v) for v in self.x_t[1:L]] if algorithm.value_momentum else []
         x = self.x_t
-        pi = [1.0] * L + [algorithm.precision]
+        pi = [1.0] * L + [at_step(algorithm.precision, t)]
 
         # The joint schedule: everything below is computed from (x_t, W_t), and only then put in place.
         mu = {l + 1: net.layers[l].predict(x[l]) for l in range(L)}
@@ -149,12 +162,15 @@ class NumpyEngine:
         if stage.move:
             for l in range(1, L):  # Eq. 6
                 back = net.layers[l].pull_back(x[l], pi[l + 1] * e[l + 1])
-                new[l] = (x[l] + gamma * (back - pi[l] * e[l])).astype(net.dtype, copy=False)
+                force = back - pi[l] * e[l]
+                if self.velocity:
+                    force = self.velocity[l - 1] = algorithm.value_momentum * self.velocity[l - 1] + force
+                new[l] = (x[l] + gamma * force).astype(net.dtype, copy=False)
 
         if stage.update and energy is None:
             energy = sum(Squared().energy(e[l], pi[l]) for l in range(1, L)) + net.loss.energy(e[L], pi[L])
         for l in stage.update:  # Eq. 7
-            self._update(l, x[l], pi[l + 1] * e[l + 1], algorithm.alpha, self.number + 1)
+            self._update(l, x[l], pi[l + 1] * e[l + 1], self._alpha, self.number + 1)
         self.x_t = new
         self.t = 0 if t + 1 == calendar.cycle else t + 1
         return energy, stage.completes

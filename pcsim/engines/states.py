@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms import Algorithm
+from ..algorithms import Algorithm, PredictiveCoding
 from ..checks import is_whole, shown
 from ..errors import InputError
 from ..net.network import Network
 from ..schedule.calendar import Calendar
 
-FIELDS = ("weights", "biases", "values", "mean", "square", "step", "updates", "batches", "given")
+FIELDS = ("weights", "biases", "values", "mean", "square", "step", "updates", "batches", "given", "velocity")
 
 MOST = 10**15  # steps, updates or batches: more than anybody waits for, and a number that compiled code can hold
 
@@ -50,6 +50,9 @@ def check_state(
     if len(_listed("values", state["values"])) or state["step"] or state["given"]:
         rows = batch if batch is not None else len(_array("values[0]", state["values"][0])) if state["values"] else 0
         _check_arrays("values", state["values"], [(rows, units) for units in sizes])
+        momentum = isinstance(algorithm, PredictiveCoding) and algorithm.value_momentum > 0
+        if len(_listed("velocity", state["velocity"])) or (momentum and state["step"]):
+            _check_arrays("velocity", state["velocity"], [(rows, units) for units in sizes[1:-1] if momentum])
 
 
 def _listed(name: str, value: Any) -> list[Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..algorithms import Algorithm
+from ..algorithms.rates import Schedule
 from ..host.threads import in_threads
 from ..net.network import Network
 from .compiled import MICRO_BATCHES, CompiledEngine
@@ -103,6 +104,7 @@ class ThreadsEngine(CompiledEngine):
         fused: bool = True,
         execution: str | None = None,
         micro_batches: int = MICRO_BATCHES,
+        schedule: Schedule | None = None,
     ) -> None:
         first = batches()
         check_threads(algorithm, execution, workers, network.depth, len(first))
@@ -122,5 +124,6 @@ class ThreadsEngine(CompiledEngine):
             fused=fused,
             execution=execution,
             micro_batches=micro_batches,
+            schedule=schedule,
             blas_threads=blas_threads,
         )

@@ -12,7 +12,8 @@ Who = namedtuple("Who", "worker workers below above place lo hi")
 
 # Flat arrays, shared by all workers of a process but for ``scratch``. errors and drives hold two steps, odd and even
 # (of row-split BP, drives holds each worker's shares of the errors); top: values of the layer above each block.
-Arrays = namedtuple("Arrays", "parameters values activated slopes scratch mean square errors drives top")
+# velocity: of values with momentum, and in a second half of ``top``; else empty.
+Arrays = namedtuple("Arrays", "parameters values activated slopes scratch mean square errors drives top velocity")
 
 # For each layer: units, units with padding, where its weights, biases and values begin; scale, skip, code of its
 # activation. value_count: elements of one half of errors and drives.
@@ -24,8 +25,10 @@ Options = namedtuple("Options", "batch has_bias adam gemm gemv ger one")
 # rows: the rows of x and y that make each batch, (batches, B); the last serves all further ones.
 Data = namedtuple("Data", "x y rows")
 
-# Rates in the net's dtype; number: weight updates made before this run (Adam counts them).
-Rates = namedtuple("Rates", "alpha gamma precision number")
+# Rates in the net's dtype, arrays of which the last entry serves all further turns (read them with ``steps.rate_at``):
+# alpha of each weight update of this run; gamma and precision of each step of a batch. value_momentum: a number.
+# number: weight updates made before this run (Adam counts them).
+Rates = namedtuple("Rates", "alpha gamma precision value_momentum number")
 
 # The calendar of predictive coding. products: for each stage and layer, bits of ``kernels.layers.dense``; moves: for
 # each stage, whether values move; completed: weight updates complete before it, and after the last. cycle: steps from

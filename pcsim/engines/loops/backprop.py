@@ -17,7 +17,7 @@ from ...kernels.machine.clock import nanoseconds
 from ...kernels.machine.compiling import ZERO, inner, njit
 from ...kernels.machine.simd import offset, pointer
 from ...kernels.machine.sync import load_acquire, meet, publish, wait
-from .steps import layers, load_rows, note, step_layer
+from .steps import layers, load_rows, note, rate_at, step_layer
 
 
 @inner
@@ -46,13 +46,15 @@ def serial(who, arrays, offsets, options, data, rates, updates, shares, signals,
     """``updates`` weight updates by one worker; energy[0] receives the loss before the first of them. Returns the
     number of events noted in ``trace``."""
     s = layers(arrays, offsets, options)
-    padded, value_at, depth, alpha, number = s.padded, s.value_at, len(offsets.sizes) - 1, rates.alpha, rates.number
+    padded, value_at, depth, alphas = s.padded, s.value_at, len(offsets.sizes) - 1, pointer(rates.alpha)
+    number = rates.number
     errors, stop, room, trace = pointer(arrays.errors), pointer(signals.stop), len(notes.trace), pointer(notes.trace)
     notes.times[0, 0] = nanoseconds()
     count = ZERO
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
+        alpha = rate_at(alphas, len(rates.alpha), update)
         load_rows(data.x, data.rows, update, ZERO, s.batch, padded[0], s.x, value_at[0])
         load_rows(data.y, data.rows, update, ZERO, s.batch, padded[depth], s.x, value_at[depth])
         for l in range(depth):
@@ -88,7 +90,8 @@ def intra_layer(who, arrays, offsets, options, data, rates, updates, shares, sig
     each for its own rows."""
     s = layers(arrays, offsets, options)
     worker, workers, firsts, counts = who.worker, who.workers, shares.first_row[who.worker], shares.rows[who.worker]
-    padded, value_at, depth, alpha, number = s.padded, s.value_at, len(offsets.sizes) - 1, rates.alpha, rates.number
+    padded, value_at, depth, alphas = s.padded, s.value_at, len(offsets.sizes) - 1, pointer(rates.alpha)
+    number = rates.number
     errors, turns, stop = pointer(arrays.errors), pointer(signals.progress), pointer(signals.stop)
     share_size = offsets.value_count
     share = offset(pointer(arrays.drives), worker * share_size)
@@ -99,6 +102,7 @@ def intra_layer(who, arrays, offsets, options, data, rates, updates, shares, sig
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
+        alpha = rate_at(alphas, len(rates.alpha), update)
         load_rows(data.x, data.rows, update, ZERO, s.batch, padded[0], s.x, value_at[0])
         load_rows(data.y, data.rows, update, ZERO, s.batch, padded[depth], s.x, value_at[depth])
         activate_layer(s, ZERO)
@@ -131,7 +135,7 @@ def data_parallel(who, arrays, offsets, options, data, rates, updates, shares, s
     """Each worker has some samples of the batch, and makes some rows of each gradient."""
     s = layers(arrays, offsets, options)
     worker, workers, firsts, counts = who.worker, who.workers, shares.first_row[who.worker], shares.rows[who.worker]
-    padded, depth, alpha, number = s.padded, len(offsets.sizes) - 1, rates.alpha, rates.number
+    padded, depth, alphas, number = s.padded, len(offsets.sizes) - 1, pointer(rates.alpha), rates.number
     errors, turns, stop = pointer(arrays.errors), pointer(signals.progress), pointer(signals.stop)
     begin, samples = shares.first[worker], shares.samples[worker]
     mine = part_of_batch(s, samples, offset(pointer(shares.at), worker * (depth + 1)))
@@ -142,6 +146,7 @@ def data_parallel(who, arrays, offsets, options, data, rates, updates, shares, s
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
+        alpha = rate_at(alphas, len(rates.alpha), update)
         forward(s, mine, depth, data, update, begin, samples, errors)
         if update == 0:
             notes.energy[worker] = 0.5 * squares(mine, depth, ZERO, padded[depth], errors, ZERO)
@@ -180,7 +185,8 @@ def pipeline(who, arrays, offsets, options, data, rates, updates, shares, signal
     between, and a worker that has none to wait for goes on with the next batch)."""
     s = layers(arrays, offsets, options)
     worker, workers, lo, hi, parts = who.worker, who.workers, who.lo, who.hi, len(shares.first)
-    padded, value_at, depth, alpha, number = s.padded, s.value_at, len(offsets.sizes) - 1, rates.alpha, rates.number
+    padded, value_at, depth, alphas = s.padded, s.value_at, len(offsets.sizes) - 1, pointer(rates.alpha)
+    number = rates.number
     errors, progress, stop = pointer(arrays.errors), pointer(signals.progress), pointer(signals.stop)
     begins = pointer(shares.at)
     if not meet(worker, workers, pointer(signals.ready), stop):
@@ -189,6 +195,7 @@ def pipeline(who, arrays, offsets, options, data, rates, updates, shares, signal
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
+        alpha = rate_at(alphas, len(rates.alpha), update)
         if lo == 0:
             load_rows(data.x, data.rows, update, ZERO, s.batch, padded[0], s.x, value_at[0])
         if hi == depth:

@@ -17,7 +17,7 @@ from ...kernels.machine.messages import Library, address_of, done, finish, send,
 from ...kernels.machine.simd import offset, pointer
 from ...kernels.machine.sync import load_acquire
 from .backprop import forward, predict
-from .steps import layers, load_rows
+from .steps import layers, load_rows, rate_at
 
 
 @njit(nogil=True, cache=True)
@@ -57,7 +57,8 @@ def intra_layer(who, arrays, offsets, options, data, rates, updates, shares, sig
     own way with scattered data took 100 µs for 64 rows of 32."""
     s = layers(arrays, offsets, options)
     rank, ranks, all_firsts, all_counts = who.place, len(shares.rows), shares.first_row, shares.rows
-    padded, value_at, depth, alpha, number = s.padded, s.value_at, len(offsets.sizes) - 1, rates.alpha, rates.number
+    padded, value_at, depth, alphas = s.padded, s.value_at, len(offsets.sizes) - 1, pointer(rates.alpha)
+    number = rates.number
     firsts, counts, share_size, part = all_firsts[rank], all_counts[rank], offsets.value_count, messages.part
     errors, stop = pointer(arrays.errors), pointer(signals.stop)
     library = Library(*messages.functions, pointer(messages.scratch))
@@ -69,6 +70,7 @@ def intra_layer(who, arrays, offsets, options, data, rates, updates, shares, sig
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
+        alpha = rate_at(alphas, len(rates.alpha), update)
         load_rows(data.x, data.rows, update, ZERO, s.batch, padded[0], s.x, value_at[0])
         load_rows(data.y, data.rows, update, ZERO, s.batch, padded[depth], s.x, value_at[depth])
         activate_layer(s, ZERO)
@@ -127,7 +129,7 @@ def data_parallel(who, arrays, offsets, options, data, rates, updates, shares, s
     its sum over the ranks takes its place."""
     s = layers(arrays, offsets, options)
     rank, gradient_at = who.place, messages.gradient_at
-    padded, depth, alpha, number = s.padded, len(offsets.sizes) - 1, rates.alpha, rates.number
+    padded, depth, alphas, number = s.padded, len(offsets.sizes) - 1, pointer(rates.alpha), rates.number
     errors, stop = pointer(arrays.errors), pointer(signals.stop)
     library = Library(*messages.functions, pointer(messages.scratch))
     in_place, kind, operation = messages.in_place, messages.kind, messages.operation
@@ -139,6 +141,7 @@ def data_parallel(who, arrays, offsets, options, data, rates, updates, shares, s
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
+        alpha = rate_at(alphas, len(rates.alpha), update)
         forward(s, mine, depth, data, update, begin, samples, errors)
         if update == 0:
             notes.energy[rank] = 0.5 * squares(mine, depth, ZERO, padded[depth], errors, ZERO)
@@ -180,7 +183,8 @@ def pipeline(who, arrays, offsets, options, data, rates, updates, shares, signal
     them above, to receive errors from above, to send them below (0: no such rank)."""
     s = layers(arrays, offsets, options)
     lo, hi, parts = who.lo, who.hi, len(shares.first)
-    padded, value_at, depth, alpha, number = s.padded, s.value_at, len(offsets.sizes) - 1, rates.alpha, rates.number
+    padded, value_at, depth, alphas = s.padded, s.value_at, len(offsets.sizes) - 1, pointer(rates.alpha)
+    number = rates.number
     errors, stop = pointer(arrays.errors), pointer(signals.stop)
     library = Library(*messages.functions, pointer(messages.scratch))
     begins, requests = pointer(shares.at), pointer(messages.requests)
@@ -188,6 +192,7 @@ def pipeline(who, arrays, offsets, options, data, rates, updates, shares, signal
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
+        alpha = rate_at(alphas, len(rates.alpha), update)
         # Values from below and errors from above have been used when the weights were updated.
         for m in range(parts):
             for i in (4 * m, 4 * m + 2):

@@ -21,7 +21,7 @@ import numpy as np
 
 from ...kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
 from ...kernels.layers.step import activate_layer, start_prediction
-from ...kernels.layers.values import move_values
+from ...kernels.layers.values import move_values, push_values
 from ...kernels.layers.vectors import copy_part, fill, squares, subtract_from
 from ...kernels.machine.clock import nanoseconds
 from ...kernels.machine.compiling import ZERO, inner, njit
@@ -29,15 +29,17 @@ from ...kernels.machine.simd import pointer
 from ...kernels.machine.sync import load_acquire, meet, publish, wait
 from ...schedule.timeline import START, VALUE
 from .edges import edges_of, poll_once, poll_until, settle_edges
-from .steps import layers, load_rows, note, step_layer
+from .steps import layers, load_rows, note, rate_at, step_layer
 
 # One worker's view of a run: the groups of ``arguments`` with pointers in place of arrays. progress: two flags of
 # ``sync`` per worker, the steps in which its lowest layer's drive and its highest layer's error are done; started: one,
 # its forward starts; stop: raised to end the run. talks: whether this worker exchanges messages with other ranks, by
-# way of the ``edges``.
+# way of the ``edges``. alphas, gammas, precisions: how many there are; before: weight updates made before this run;
+# first, cycle: the step of the cycle with which it begins, and its steps.
 Block = namedtuple(
     "Block",
-    "worker workers below above lo hi depth e h top value_count products moves completed stages gamma alpha precision "
+    "worker workers below above lo hi depth e h top velocity value_count products moves completed stages "
+    "gamma gammas alpha alphas precision precisions momentum before first cycle "
     "progress started stop energy energy_step trace room talks edges",
 )
 
@@ -65,13 +67,25 @@ def _updates_until(b, stage, k):
 
 
 @inner
+def _of_step(b, rates, count, step):
+    """The rate at a step of this run, out of ``count`` for the steps of a batch."""
+    if count == 1:
+        return rate_at(rates, count, ZERO)
+    t = b.first + step
+    if b.cycle > 0:
+        t %= b.cycle
+    return rate_at(rates, count, t)
+
+
+@inner
 def _work(b, s, l, work, step, number, count):
     """Products of ``W[l]`` in a step."""
     if work != 0:
         target = s.x if l + 1 < b.hi or b.hi == b.depth else b.top
-        weight = b.precision if l + 1 == b.depth else s.one
+        weight = _of_step(b, b.precision, b.precisions, step) if l + 1 == b.depth else s.one
+        alpha = rate_at(b.alpha, b.alphas, number - 1 - b.before)
         slot = (step & 1) * b.value_count
-        count = step_layer(s, l, work, target, b.e, b.h, slot, weight, b.alpha, number, step, b.trace, b.room, count)
+        count = step_layer(s, l, work, target, b.e, b.h, slot, weight, alpha, number, step, b.trace, b.room, count)
     return count
 
 
@@ -88,7 +102,7 @@ def _note_energy(b, s, l, step):
     """Layer l's part of F, at the step that is asked for."""
     if step == b.energy_step:
         slot = (step & 1) * b.value_count
-        weight = b.precision if l + 1 == b.depth else s.one
+        weight = _of_step(b, b.precision, b.precisions, step) if l + 1 == b.depth else s.one
         b.energy[l] = 0.5 * weight * squares(s, l + 1, ZERO, s.padded[l + 1], b.e, slot)
 
 
@@ -110,7 +124,11 @@ def _products(b, s, l, step, stage, forward, number, count):
 def _move(b, s, l, step, count):
     """New values of a layer inside the block, from both sides of which errors and drives are there."""
     begin = nanoseconds() if b.room > 0 else 0
-    move_values(s, l, s.x, b.e, b.h, (step & 1) * b.value_count, b.gamma, True)
+    gamma, slot = _of_step(b, b.gamma, b.gammas, step), (step & 1) * b.value_count
+    if b.momentum > 0:
+        push_values(s, l, s.x, b.e, b.h, slot, gamma, b.momentum, b.velocity, ZERO, True)
+    else:
+        move_values(s, l, s.x, b.e, b.h, slot, gamma, True)
     return note(b.trace, b.room, count, VALUE, l, step, begin)
 
 
@@ -128,7 +146,11 @@ def _end_top(b, s, step, moving, count):
     if b.above < 0 or not _await(b, b.progress, 2 * b.above, step + 1, step) or not moving:
         return count
     begin = nanoseconds() if b.room > 0 else 0
-    move_values(s, b.hi, b.top, b.e, b.h, (step & 1) * b.value_count, b.gamma, False)
+    gamma, slot = _of_step(b, b.gamma, b.gammas, step), (step & 1) * b.value_count
+    if b.momentum > 0:
+        push_values(s, b.hi, b.top, b.e, b.h, slot, gamma, b.momentum, b.velocity, b.value_count, False)
+    else:
+        move_values(s, b.hi, b.top, b.e, b.h, slot, gamma, False)
     return note(b.trace, b.room, count, VALUE, b.hi, step, begin)
 
 
@@ -211,6 +233,10 @@ def _forward_start(b, s, data, batch, step, forward, count):
         if not _await(b, b.started, b.below, batch + 1, step):
             return count
         copy_part(b.top, s.value_at[b.lo], s.batch * s.padded[b.lo], s.x)
+    if b.momentum > 0:
+        for l in range(max(b.lo, 1), b.hi):
+            fill(b.velocity, s.value_at[l], s.batch * s.padded[l], s.zero)
+        fill(b.velocity, b.value_count + s.value_at[b.hi], s.batch * s.padded[b.hi], s.zero)
     slot = (step & 1) * b.value_count
     if b.below == b.workers and forward:  # the layer below is on another rank, which sends no zeros
         fill(b.e, slot + s.value_at[b.lo], s.batch * s.padded[b.lo], s.zero)
@@ -241,10 +267,12 @@ def predictive_coding(who, arrays, offsets, options, data, rates, calendar, sign
     talks = worker == 0 and (ranks.below or ranks.above)
     b = Block(
         worker, workers, below, above, who.lo, who.hi, len(offsets.sizes) - 1, pointer(arrays.errors),
-        pointer(arrays.drives), pointer(arrays.top), offsets.value_count, pointer(calendar.products),
-        pointer(calendar.moves), pointer(calendar.completed), calendar.stages, rates.gamma, rates.alpha,
-        rates.precision, progress, started, stop, pointer(notes.energy), calendar.energy_step,
-        pointer(notes.trace), len(notes.trace), talks, edges_of(ranks, calendar),
+        pointer(arrays.drives), pointer(arrays.top), pointer(arrays.velocity), offsets.value_count,
+        pointer(calendar.products), pointer(calendar.moves), pointer(calendar.completed), calendar.stages,
+        pointer(rates.gamma), len(rates.gamma), pointer(rates.alpha), len(rates.alpha), pointer(rates.precision),
+        len(rates.precision), rates.value_momentum, rates.number, calendar.first, calendar.cycle, progress, started,
+        stop, pointer(notes.energy), calendar.energy_step, pointer(notes.trace), len(notes.trace), talks,
+        edges_of(ranks, calendar),
     )  # fmt: skip
     if not meet(worker, workers, pointer(signals.ready), stop):
         return 0

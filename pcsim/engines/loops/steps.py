@@ -12,6 +12,12 @@ TRACE_COLUMNS = 5
 
 
 @inner
+def rate_at(rates, count, turn):
+    """The rate of a turn, out of ``count``: the last serves all further turns."""
+    return rates[min(turn, count - 1)]
+
+
+@inner
 def note(trace, room, count, work, l, step, begin):
     """Write down one event, if there is room for it (none: no trace); the number of events so far."""
     if count < room:
