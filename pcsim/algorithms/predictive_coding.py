@@ -12,7 +12,7 @@ Z-IL     L                           t < L - 1                t = L - 1 - l
 =======  =========================  =======================  ==========================
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ..checks import whole_number
@@ -39,7 +39,7 @@ class IPC(PredictiveCoding):
     gamma: Rate = 0.5
     optimizer: str = "sgd"
     precision: Rate = 1.0
-    value_momentum: float = 0.0
+    value_momentum: float = field(default=0.0, kw_only=True)
 
     def calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
         """The calendar of a net of that depth."""
@@ -57,7 +57,7 @@ class PC(PredictiveCoding):
     T: int = 8
     optimizer: str = "sgd"
     precision: Rate = 1.0
-    value_momentum: float = 0.0
+    value_momentum: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "T", whole_number("T", self.T))
