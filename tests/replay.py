@@ -11,6 +11,7 @@ from pathlib import Path
 from clocks import CELL, Pointer
 from pcsim.kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
 from pcsim.kernels.layers.view import part_of_batch
+from pcsim.kernels.layers.weights import ADAM, MOMENTUM
 
 from pcsim.engines.loops import backprop, backprop_ranks, edges, predictive_coding, steps
 
@@ -123,7 +124,8 @@ def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, nu
     if work & BACKPROJECT:
         machine.access(("project", l), [*errors, *mine, *rows_of(s, s.d, l)], rows_of(s, h, l, slot))
     if work & UPDATE:
-        moments = [*weights_of(s, s.mean, l, first, rows), *weights_of(s, s.square, l, first, rows)] if s.adam else []
+        kept = [s.mean] * bool(s.rule >= MOMENTUM) + [s.square] * bool(s.rule >= ADAM)
+        moments = [cell for flat in kept for cell in weights_of(s, flat, l, first, rows)]
         machine.access(("update", l, int(number)), [*errors, *below, *mine, *moments], [*mine, *moments])
 
 

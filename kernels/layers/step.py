@@ -11,7 +11,7 @@ from ..machine.simd import lanes, load, multiply_add, splat, store
 from .activations import activate as activate_part
 from .dense import BACKPROJECT, FORWARD, OFFSET, PREDICT, UPDATE, layer_pass
 from .vectors import add_rows, subtract_from
-from .weights import descend, gradient
+from .weights import PLAIN, descend, gradient
 
 # OpenBLAS multiplies without packing what takes at most so many multiplications (interface/gemm.c, SMALL_MATRIX_OPT):
 # at width 64, 265 against 140 to 207 GFLOP/s. So larger batches of narrow layers go in parts, if these are not too few.
@@ -93,7 +93,7 @@ def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, nu
 
     PREDICT:      ``e[l+1] = target[l+1] - mu[l+1]`` (else ``e[l+1]`` is read as it stands);
     BACKPROJECT:  ``h[l]`` as defined above;
-    UPDATE:       ``W[l]`` and its biases, by gradient descent at rate ``alpha`` or by Adam's ``number``-th update.
+    UPDATE:       ``W[l]`` and its biases, by the optimiser's ``number``-th update at rate ``alpha``.
 
     Of W[l] only ``rows`` rows from ``first`` on take part, so many elements of ``e[l+1]``, and h is their share of the
     sum. ``slot`` is the offset of the step's half of e and h. The update comes last: the others must not see it.
@@ -103,7 +103,7 @@ def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, nu
     m = min(rows, s.sizes[l + 1] - first)
     w, k, g = s.weight_at[l] + first * columns, slot + above + first, slot + below
     rate = alpha * precision
-    plain = work & UPDATE and not s.adam
+    plain = work & UPDATE and s.rule == PLAIN
     offset = _offsets(s, l, first, rows, e, slot + above) if work & PREDICT else False
     if s.batch == 1 and s.gemv == 0:
         products = (work if plain else work & ~UPDATE) | (OFFSET if offset else ZERO)
@@ -135,7 +135,7 @@ def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, nu
                 h[g + j] += precision * e[slot + above + j]
     if plain and s.has_bias:
         add_rows(s.batch, wide, rows, rate, e, k, s.W, s.bias_at[l] + first)
-    if work & UPDATE and s.adam:
+    if work & UPDATE and not plain:
         gradient(s, l, first, rows, e, k, precision, ZERO)
         descend(s, l, first, rows, ZERO, alpha, number)
 

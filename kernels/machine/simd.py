@@ -157,6 +157,48 @@ def multiply_add(typing_context, x, y, z):
 
 
 @intrinsic
+def multiply(typing_context, x, y):
+    """``x * y``, lane by lane."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.fmul(*arguments)
+
+    return x(x, y), generate
+
+
+@intrinsic
+def add(typing_context, x, y):
+    """``x + y``, lane by lane."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.fadd(*arguments)
+
+    return x(x, y), generate
+
+
+@intrinsic
+def divide(typing_context, x, y):
+    """``x / y``, lane by lane, rounded as IEEE 754 says."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.fdiv(*arguments)
+
+    return x(x, y), generate
+
+
+@intrinsic
+def square_root(typing_context, x):
+    """The square root of each lane, rounded as IEEE 754 says."""
+
+    def generate(context, builder, signature, arguments):
+        kind = arguments[0].type
+        name = f"llvm.sqrt.v{signature.return_type.lanes}f{signature.return_type.dtype.bitwidth}"
+        return builder.call(_external(builder, name, kind, [kind]), arguments)
+
+    return x(x), generate
+
+
+@intrinsic
 def four_sums(typing_context, x0, x1, x2, x3):
     """The sums over the lanes of four vectors, as a Quad, each added in the same order (a tree)."""
 

@@ -1,6 +1,6 @@
 """Backprop, the algorithm that predictive coding is measured against."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 from ..schedule.calendar import Calendar, Stage
@@ -17,6 +17,9 @@ class BP(Algorithm):
     title: ClassVar[str] = "BP"
     alpha: float = 1e-4
     optimizer: str = "sgd"
+    _: KW_ONLY
+    momentum: float = 0.9
+    weight_decay: float = 0.0
 
     def calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
         """The calendar of a net of that depth."""

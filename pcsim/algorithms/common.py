@@ -1,5 +1,6 @@
 """What every algorithm has: a learning rate, an optimiser, a calendar, and the checks of its arguments."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import fields
 from typing import Any, ClassVar
@@ -11,20 +12,38 @@ from ..schedule.calendar import Calendar
 from ..schedule.tasks import TaskGraph
 from .rates import Rate, checked_rate
 
-OPTIMIZERS = ("sgd", "adam")
+MOMENTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2}  # numbers kept of each weight
+OPTIMIZERS = tuple(MOMENTS)
 
-RATES = ("alpha", "gamma", "precision")  # fields that are numbers above 0, of whichever algorithm has them
-PER_STEP = ("gamma", "precision")  # of these, those that may have a number for each step of a batch
+# Fields that are numbers above 0, or of at least 0, of whichever algorithm has them; per step, those that may have a
+# number for each step of a batch.
+RATES, FROM_ZERO = ("alpha", "gamma", "precision"), ("momentum", "weight_decay", "value_momentum")
+PER_STEP = ("gamma", "precision")
 
 
 class Algorithm(ABC):
-    """What every algorithm has: ``alpha``, the rate of weight updates, and ``optimizer``, ``"sgd"`` or ``"adam"``
-    (Kingma and Ba, arXiv:1412.6980). ``name`` is for files and commands, ``title`` for people."""
+    """What every algorithm has: ``alpha``, the rate of weight updates, and an ``optimizer``. ``name`` is for files and
+    commands, ``title`` for people.
+
+    With g the step of steepest descent (CONTRACT's, without alpha), m and v 0 at first, the optimisers are
+
+    - ``sgd``: ``W += alpha * g``;
+    - ``momentum``: ``m = momentum * m + g; W += alpha * m`` (Sutskever et al. 2013, as ``torch.optim.SGD`` has it);
+    - ``nesterov``: the same m, ``W += alpha * (g + momentum * m)``;
+    - ``adam``: Kingma and Ba, arXiv:1412.6980, Algorithm 1, with beta_1 = ``momentum``, beta_2 = 0.999, epsilon = 1e-8;
+    - ``adamw``: the same, and ``W -= alpha * weight_decay * W`` apart from it (Loshchilov and Hutter, arXiv:1711.05101,
+      Algorithm 2).
+
+    ``weight_decay`` of all others is the L2 penalty ``weight_decay / 2 * W**2``: ``g -= weight_decay * W`` before
+    anything else, as in PyTorch; weights and biases alike. A class of another package need not have these two fields.
+    """
 
     name: ClassVar[str]
     title: ClassVar[str]
     alpha: float
     optimizer: str
+    momentum: float = 0.9
+    weight_decay: float = 0.0
     __dataclass_fields__: ClassVar[dict[str, Any]]  # every algorithm is a frozen dataclass
 
     @abstractmethod
@@ -87,20 +106,33 @@ class Algorithm(ABC):
             value = getattr(self, name)
             if name in RATES:
                 checked_rate(name, value, name in PER_STEP)
-            elif name == "value_momentum":
-                if not is_number(value) or not 0 <= value < 1:
-                    raise InputError(f"value_momentum must be a number from 0 up to, but not, 1, not {shown(value)}")
+            elif name in FROM_ZERO:
+                _fraction(name, value)
             elif not (value is None or isinstance(value, bool | int | float | str)):
                 raise InputError(
                     f"{self.title}: {name} must be a number, a text, a truth value or None, not {shown(value)}"
                 )
         if self.optimizer not in OPTIMIZERS:
             raise InputError(f"optimizer {self.optimizer!r} is unknown: choose from {', '.join(OPTIMIZERS)}")
+        if self.optimizer == "sgd" and self.momentum != Algorithm.momentum:
+            raise InputError("optimizer 'sgd' has no momentum: choose momentum or nesterov")
 
     def __post_init__(self) -> None:
-        for name in (field.name for field in fields(self) if field.name in RATES):  # NumPy's numbers become Python's
-            object.__setattr__(self, name, checked_rate(name, getattr(self, name), name in PER_STEP))
+        for field in fields(self):  # NumPy's numbers become Python's
+            name = field.name
+            if name in RATES:
+                object.__setattr__(self, name, checked_rate(name, getattr(self, name), name in PER_STEP))
+            elif name in FROM_ZERO:
+                object.__setattr__(self, name, _fraction(name, getattr(self, name)))
         self._check_fields()
+
+
+def _fraction(name: str, value: Any) -> float:
+    """``value`` as Python's number if it is one of at least 0, momentum below 1; else InputError."""
+    most, rule = (1.0, " and below 1") if name.endswith("momentum") else (math.inf, "")
+    if not is_number(value) or not 0 <= float(value) < most:
+        raise InputError(f"{name} must be a finite number of at least 0{rule}, not {shown(value)}")
+    return value if isinstance(value, int) else float(value)
 
 
 class PredictiveCoding(Algorithm):

@@ -12,7 +12,7 @@ Z-IL     L                           t < L - 1                t = L - 1 - l
 =======  =========================  =======================  ==========================
 """
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 from ..checks import whole_number
@@ -39,7 +39,10 @@ class IPC(PredictiveCoding):
     gamma: Rate = 0.5
     optimizer: str = "sgd"
     precision: Rate = 1.0
-    value_momentum: float = field(default=0.0, kw_only=True)
+    _: KW_ONLY
+    value_momentum: float = 0.0
+    momentum: float = 0.9
+    weight_decay: float = 0.0
 
     def calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
         """The calendar of a net of that depth."""
@@ -57,7 +60,10 @@ class PC(PredictiveCoding):
     T: int = 8
     optimizer: str = "sgd"
     precision: Rate = 1.0
-    value_momentum: float = field(default=0.0, kw_only=True)
+    _: KW_ONLY
+    value_momentum: float = 0.0
+    momentum: float = 0.9
+    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "T", whole_number("T", self.T))
@@ -82,6 +88,9 @@ class ZIL(PredictiveCoding):
     title: ClassVar[str] = "Z-IL"
     alpha: float = 1e-4
     optimizer: str = "sgd"
+    _: KW_ONLY
+    momentum: float = 0.9
+    weight_decay: float = 0.0
 
     @property
     def gamma(self) -> float:

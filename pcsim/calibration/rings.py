@@ -58,7 +58,7 @@ class Ring:
         self.workers, self.rows, self.depth, self.pin = workers, rows, depth, pin
         self.one = dtype.type(1)
         self.offsets = ring(columns, rows, depth, batch, dtype)
-        self.options = options_of(dtype, batch, has_bias=False, adam=False, vectors=False)
+        self.options = options_of(dtype, batch, has_bias=False, vectors=False)
         wide, count = int(self.offsets.padded[0]), int(self.offsets.value_count)
         # With three vectors to each layer of a batch, as ``simulate`` counts.
         self.bytes = depth * (rows + (3 * batch if batch > 1 else 0)) * wide * dtype.itemsize

@@ -231,7 +231,7 @@ def add_algorithms(parser: argparse.ArgumentParser, *default: str) -> None:
 def add_algorithm_flags(parser: argparse.ArgumentParser, alpha: bool) -> None:
     if alpha:
         parser.add_argument("--alpha", type=positive_number, default=1e-4, help="rate of weight updates (default 1e-4)")
-        parser.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd", help="default sgd")
+        add_optimizer_flags(parser)
         parser.add_argument(
             "--precision",
             type=positive_number,
@@ -242,6 +242,16 @@ def add_algorithm_flags(parser: argparse.ArgumentParser, alpha: bool) -> None:
     parser.add_argument("--steps", type=whole_number, nargs="+", default=[8], help="T of PC, one or more (default 8)")
     parser.add_argument("--activation", choices=list(ACTIVATIONS), default="tanh", help="default tanh")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, data and batches (default 0)")
+
+
+def add_optimizer_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd", help="default sgd")
+    parser.add_argument(
+        "--momentum", type=float, default=0.9, help="of momentum and nesterov; beta_1 of adam and adamw (default 0.9)"
+    )
+    parser.add_argument(
+        "--weight-decay", type=float, default=0.0, help="decoupled in adamw, an L2 penalty in all others (default 0)"
+    )
 
 
 def add_look(parser: argparse.ArgumentParser) -> None:
@@ -281,7 +291,7 @@ def algorithm_name(text: str) -> str:
 def algorithms_of(arguments: argparse.Namespace, names: Sequence[str] | None = None) -> list[Algorithm]:
     """The algorithms asked for (or ``names``), with the fields that have flags; those with a T once for each of
     ``--steps``."""
-    flags = ("alpha", "gamma", "optimizer", "precision")
+    flags = ("alpha", "gamma", "optimizer", "momentum", "weight_decay", "precision")
     given = {name: getattr(arguments, name) for name in flags if hasattr(arguments, name)}
     made: list[Algorithm] = []
     for name in dict.fromkeys(arguments.algorithms if names is None else names):

@@ -22,7 +22,7 @@ from ..net.network import Network, with_arrays
 from ..schedule.calendar import Calendar
 from ..schedule.timeline import Event, Timeline
 from ..schedule.waves import wave_length
-from .layout import LAYERS, ROWS, SAMPLES, Layout, options_of
+from .layout import LAYERS, ROWS, SAMPLES, Layout, options_of, rule_of
 from .loops.arguments import Arrays, Data, Notes, Ranks, Rates, Signals, Steps, Who
 from .loops.predictive_coding import predictive_coding
 from .loops.steps import TRACE_COLUMNS, activate_block
@@ -114,13 +114,15 @@ class CompiledEngine:
             network, self.batch, split, transport.workers, transport.all_workers, transport.place, parts,
             transport.copies,
         )  # fmt: skip
-        adam = algorithm.optimizer == "adam"
+        rule = rule_of(algorithm)
         self.schedule = schedule or Schedule()
         self.momentum = algorithm.value_momentum if isinstance(algorithm, PredictiveCoding) else 0.0
         drives = transport.all_workers if split == ROWS else 2
-        self.arrays = self.layout.allocate(adam, drives, velocities=self.momentum > 0)
+        self.arrays = self.layout.allocate(rule, drives, velocities=self.momentum > 0)
         vectors = self.execution == "blas" and self.batch == 1
-        self.options = options_of(dtype, self.batch, network.biases is not None, adam, vectors)
+        self.options = options_of(
+            dtype, self.batch, network.biases is not None, vectors, rule, algorithm.momentum, algorithm.weight_decay
+        )
         self.calendar: Calendar | None = None
         if isinstance(algorithm, PredictiveCoding):
             self.calendar = algorithm.calendar(network.depth, steps_per_batch)
@@ -147,8 +149,8 @@ class CompiledEngine:
             for half in range(0, len(flat), count):
                 flat[half + begin : half + end : step] = 0
         arrays.scratch[::step] = 0
-        for flat in (arrays.mean, arrays.square) if self.options.adam else ():
-            for l in range(*self.layout.blocks[worker]):
+        for flat in (arrays.mean, arrays.square):
+            for l in range(*self.layout.blocks[worker]) if len(flat) else ():
                 for part in self.layout.rows_of(flat, worker, l, padding=True):
                     part[::step] = 0
 
@@ -231,11 +233,12 @@ class CompiledEngine:
         return self.transport.assemble(shape, self.original.dtype, index, mine, everywhere)
 
     def state(self) -> dict[str, Any]:
-        """All that a training needs to go on from here, on any engine: ``weights``, ``biases``, ``values``; Adam's
-        ``mean`` and ``square``, of weights and then biases (else empty); ``step`` of the cycle, ``updates`` made,
-        ``batches`` begun; whether the values are ``given``; and the ``velocity`` of values with momentum."""
-        net, adam, both = self.network, self.options.adam, (self.arrays[0].mean, self.arrays[0].square)
-        moments = [self._gathered(flat) if adam else ([], []) for flat in both]
+        """All that a training needs to go on from here, on any engine: ``weights``, ``biases``, ``values``; the
+        optimiser's ``mean`` and ``square``, of weights and then biases (empty where it has none); ``step`` of the
+        cycle, ``updates`` made, ``batches`` begun; whether the values are ``given``; and the ``velocity`` of values
+        with momentum."""
+        net, both = self.network, (self.arrays[0].mean, self.arrays[0].square)
+        moments = [self._gathered(flat) if len(flat) else ([], []) for flat in both]
         return {
             "weights": list(net.weights), "biases": None if net.biases is None else list(net.biases),
             "values": self.values, "mean": [*(moments[0][0] or ()), *moments[0][1]],
@@ -277,7 +280,7 @@ class CompiledEngine:
                 elif l == hi:  # the copy at the upper edge
                     layout.values_of(arrays.velocity[layout.value_count :], l, worker)[...] = state["velocity"][l - 1]
             for flat, parts in ((arrays.mean, state["mean"]), (arrays.square, state["square"])):
-                for l in range(lo, hi) if self.options.adam else ():
+                for l in range(lo, hi) if len(flat) else ():
                     first, rows = layout.owned(worker, l)
                     for place, part in zip(layout.rows_of(flat, worker, l), parts[l :: layout.depth], strict=False):
                         place[...] = part[first : first + rows]

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..algorithms import Algorithm
 from ..kernels.layers.activations import CODES
 from ..kernels.layers.dense import padded
+from ..kernels.layers.weights import ADAM, ADAMW, DECAYED, MOMENTUM, NESTEROV, PLAIN
 from ..kernels.machine import blas
 from ..kernels.machine.memory import PAGE_BYTES, side_by_side
 from ..kernels.machine.simd import VECTOR_BYTES
@@ -19,6 +21,8 @@ from .loops.arguments import Arrays, Offsets, Options, Shares
 Array = np.ndarray
 
 APART = 16 << 10  # bytes between what two workers write, at least
+
+RULES = {"sgd": PLAIN, "momentum": MOMENTUM, "nesterov": NESTEROV, "adam": ADAM, "adamw": ADAMW}
 
 LAYERS, ROWS, SAMPLES = "layers", "rows", "samples"  # what workers have of their own
 
@@ -177,19 +181,20 @@ class Layout:
         begin = int(self.value_at[self.place + worker, l])
         return slice(begin, begin + self.batch * int(self.wide[l]))
 
-    def allocate(self, adam: bool, drives: int, velocities: bool = False) -> list[Arrays]:
-        """The arrays of this process, for each of its workers; room for so many halves of ``drives``. All are
-        zero, and left to their owners to be touched first, so that their memory is near their cores (as far as huge
-        pages go: the workers of a small net share one)."""
+    def allocate(self, rule: int, drives: int, velocities: bool = False) -> list[Arrays]:
+        """The arrays of this process, for each of its workers, with the moments that the optimiser's ``rule`` has; room
+        for so many halves of ``drives``. All are zero, and left to their owners to be touched first, so that their
+        memory is near their cores (as far as huge pages go: the workers of a small net share one)."""
         dtype, count, weights = self.dtype, self.value_count, self.parameter_count
-        moments, scratch = (weights, self.largest) if adam else (0, 0)
-        moving = 2 * count if velocities else 0
-        counts = [weights, *[count] * 4, 2 * count, drives * count, moments, moments, moving, *[scratch] * self.workers]
-        parameters, values, top, activated, slopes, errors, both, mean, square, speed, *own = side_by_side(
+        mean, square = weights * (rule >= MOMENTUM), weights * (rule >= ADAM)
+        scratch, moving = self.largest * (rule != PLAIN), 2 * count if velocities else 0
+        counts = [weights, *[count] * 4, 2 * count, drives * count, mean, square, moving, *[scratch] * self.workers]
+        parameters, values, top, activated, slopes, errors, both, means, squares, speed, *own = side_by_side(
             counts, dtype
         )
         return [
-            Arrays(parameters, values, activated, slopes, mine, mean, square, errors, both, top, speed) for mine in own
+            Arrays(parameters, values, activated, slopes, mine, means, squares, errors, both, top, speed)
+            for mine in own
         ]
 
     def bytes_of_layers(self) -> Array:
@@ -199,11 +204,25 @@ class Layout:
         return (self.wide[1:] * self.wide[:-1] + values) * self.dtype.itemsize
 
 
-def options_of(dtype: np.dtype, batch: int, has_bias: bool, adam: bool, vectors: bool) -> Options:
+def rule_of(algorithm: Algorithm) -> int:
+    """What becomes of the gradients of an algorithm: see ``kernels.layers.weights``."""
+    rule = RULES[algorithm.optimizer]
+    return DECAYED if rule == PLAIN and algorithm.weight_decay else rule
+
+
+def options_of(
+    dtype: np.dtype,
+    batch: int,
+    has_bias: bool,
+    vectors: bool,
+    rule: int = PLAIN,
+    momentum: float = 0.0,
+    decay: float = 0.0,
+) -> Options:
     """The options of the kernels; ``vectors``: BLAS also for a batch of one."""
     return Options(
-        batch, has_bias, adam, blas.address("gemm", dtype), blas.address("gemv", dtype) if vectors else 0,
-        blas.address("ger", dtype) if vectors else 0, dtype.type(1),
+        batch, has_bias, rule, float(momentum), float(decay), blas.address("gemm", dtype),
+        blas.address("gemv", dtype) if vectors else 0, blas.address("ger", dtype) if vectors else 0, dtype.type(1),
     )  # fmt: skip
 
 

@@ -80,11 +80,12 @@ def resolve_workers(
     return int(workers)
 
 
-def memory_of_engine(sizes: Sequence[int], batch: int, item: int, adam: bool = False) -> int:
-    """Bytes of an engine for a net of such sizes, with ``item`` bytes for each number: weights, of Adam with their two
-    moments; values, activations, slopes, a copy at the edges, and errors and drives of two steps."""
+def memory_of_engine(sizes: Sequence[int], batch: int, item: int, moments: int = 0) -> int:
+    """Bytes of an engine for a net of such sizes, with ``item`` bytes for each number: weights, with
+    as many ``moments`` as the optimiser keeps of each; values, activations, slopes, a copy at the edges, and errors and
+    drives of two steps."""
     weights = sum(above * (below + 1) for below, above in itertools.pairwise(sizes))
-    return item * (weights * (3 if adam else 1) + 8 * batch * sum(sizes))
+    return item * (weights * (1 + moments) + 8 * batch * sum(sizes))
 
 
 def flop_needed(algorithm: Algorithm, sizes: Sequence[int], batch: int) -> float:

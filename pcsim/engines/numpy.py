@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from ..algorithms import BP, Algorithm, PredictiveCoding
+from ..algorithms.common import MOMENTS
 from ..algorithms.rates import Schedule, at_step
 from ..checks import whole_number
 from ..net.losses import Squared
 from ..net.network import Network, with_arrays
 from ..schedule.timeline import Timeline
+from .optimizers import OPTIMIZERS
 from .states import check_state
 
 Array = np.ndarray
@@ -48,7 +50,7 @@ class NumpyEngine:
         self.x_t: list[Array] = values or []
         self.given = values is not None
         self.t = self.number = self.begun = 0  # step of the cycle; weight updates made; batches begun
-        self.adam = [_Adam(p) for p in self._parameters()] if algorithm.optimizer == "adam" else None
+        self.optimizers = [OPTIMIZERS[algorithm.optimizer](p, algorithm) for p in self._parameters()]
         self.schedule = schedule or Schedule()
         self.velocity: list[Array] = []  # of values with momentum: v[1] … v[L-1]
         if isinstance(algorithm, PredictiveCoding):
@@ -78,13 +80,13 @@ class NumpyEngine:
 
     def state(self) -> dict[str, Any]:
         """All that a training needs to go on from here, on any engine (see ``CompiledEngine.state``); copies."""
-        net, adam = self.net, self.adam or []
+        net, moments = self.net, MOMENTS[self.algorithm.optimizer]
         return {
             "weights": [w.copy() for w in net.weights],
             "biases": net.biases and [b.copy() for b in net.biases],
             "values": self.values,
-            "mean": [part.mean.copy() for part in adam],
-            "square": [part.square.copy() for part in adam],
+            "mean": [part.mean.copy() for part in self.optimizers if moments > 0],
+            "square": [part.square.copy() for part in self.optimizers if moments > 1],
             "step": self.t,
             "updates": self.number,
             "batches": self.begun,
@@ -100,8 +102,9 @@ class NumpyEngine:
         for mine, its in zip(self._parameters(), [*state["weights"], *(state["biases"] or [])], strict=True):
             mine[...] = its
         self.x_t = [x.copy() for x in state["values"]]
-        for part, mean, square in zip(self.adam or [], state["mean"], state["square"], strict=True):
-            part.mean, part.square = mean.copy(), square.copy()
+        for field in ("mean", "square"):
+            for part, moment in zip(self.optimizers, state[field], strict=False):
+                setattr(part, field, moment.copy())
         self.velocity = [v.copy() for v in state["velocity"]]
         while self.begun < state["batches"]:
             self._next_rows()
@@ -176,25 +179,13 @@ class NumpyEngine:
         return energy, stage.completes
 
     def _update(self, l: int, x: Array, e: Array, alpha: float, number: int) -> None:
-        """``W[l]`` and ``b[l]`` by ``alpha`` times their gradients, or by Adam's step along them."""
+        """``W[l]`` and ``b[l]`` by the optimiser's step along their gradients."""
         for position, ascent in zip((l, self.net.depth + l), self.net.layers[l].gradient(x, e), strict=True):
             if ascent is not None:
-                step = self.adam[position].step(ascent, alpha, number) if self.adam else alpha * ascent
-                self._parameters()[position] += step.astype(self.net.dtype, copy=False)
+                parameter = self._parameters()[position]
+                step = self.optimizers[position].step(parameter, ascent, alpha, number)
+                parameter += step.astype(self.net.dtype, copy=False)
 
 
 def _copy(net: Network) -> Network:
     return with_arrays(net, [w.copy() for w in net.weights], net.biases and [b.copy() for b in net.biases])
-
-
-class _Adam:
-    """Kingma and Ba, arXiv:1412.6980, Algorithm 1, for one array."""
-
-    def __init__(self, parameter: Array) -> None:
-        self.mean, self.square = np.zeros_like(parameter), np.zeros_like(parameter)
-
-    def step(self, gradient: Array, alpha: float, number: int) -> Array:
-        self.mean = 0.9 * self.mean + 0.1 * gradient
-        self.square = 0.999 * self.square + 0.001 * gradient**2
-        mean, square = self.mean / (1 - 0.9**number), self.square / (1 - 0.999**number)
-        return alpha * mean / (np.sqrt(square) + 1e-8)

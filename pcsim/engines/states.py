@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..algorithms import Algorithm, PredictiveCoding
+from ..algorithms.common import MOMENTS
 from ..checks import is_whole, shown
 from ..errors import InputError
 from ..net.network import Network
@@ -34,11 +35,11 @@ def check_state(
     if (state["biases"] is None) != (network.biases is None):
         raise InputError("the state and the engine's net differ in whether there are biases")
     biases = [] if network.biases is None else biases
-    moments = weights + biases if algorithm.optimizer == "adam" else []
+    kept, moments = MOMENTS[algorithm.optimizer], weights + biases
     _check_arrays("weights", state["weights"], weights)
     _check_arrays("biases", state["biases"] or [], biases)
-    _check_arrays("mean", state["mean"], moments)
-    _check_arrays("square", state["square"], moments)
+    _check_arrays("mean", state["mean"], moments if kept > 0 else [])
+    _check_arrays("square", state["square"], moments if kept > 1 else [])
     for key in ("step", "updates", "batches"):
         if not is_whole(state[key], 0) or state[key] > MOST:
             raise InputError(f"{key} of a state must be a whole number from 0 to {MOST:,}, not {shown(state[key])}")

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..algorithms import Algorithm
+from ..algorithms.common import MOMENTS
 from ..engines.limits import flop_needed, memory_of_engine, resolve_workers
 from ..errors import InputError
 from ..host.memory import require
@@ -162,7 +163,7 @@ def check_studies(
             )
         batch = check_batches(plan.algorithm, len(plan.sizes) - 1, len(data.x), batch_size, steps_per_batch)
         require_weights(plan.sizes)
-        needed = memory_of_engine(plan.sizes, batch, 4, plan.algorithm.optimizer == "adam")
+        needed = memory_of_engine(plan.sizes, batch, 4, MOMENTS[plan.algorithm.optimizer])
         require(needed, f"{plan.label} with {len(plan.sizes) - 1:,} layers and {batch:,} samples")
         flop += flop_needed(plan.algorithm, plan.sizes, batch)
     return flop

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 from nets import refusal
 
@@ -67,7 +68,21 @@ def test_rates_must_be_finite_and_positive(kind, bad):
 @pytest.mark.parametrize("kind", ALGORITHMS.values())
 def test_optimizers_are_known_by_name(kind):
     assert kind(optimizer="adam").optimizer == "adam"
-    assert refusal(lambda: kind(optimizer="lion")) == "optimizer 'lion' is unknown: choose from sgd, adam"
+    known = "choose from sgd, momentum, nesterov, adam, adamw"
+    assert refusal(lambda: kind(optimizer="lion")) == f"optimizer 'lion' is unknown: {known}"
+
+
+@pytest.mark.parametrize("kind", ALGORITHMS.values())
+def test_momentum_and_weight_decay_are_checked(kind):
+    assert (kind().momentum, kind().weight_decay) == (0.9, 0.0)
+    assert type(kind(optimizer="nesterov", momentum=np.float32(0.5)).momentum) is float
+    for bad in (1.0, -0.1, math.nan, "0.9", True):
+        said = f"momentum must be a finite number of at least 0 and below 1, not {bad!r}"
+        assert refusal(lambda bad=bad: kind(optimizer="nesterov", momentum=bad)) == said
+    for bad in (math.inf, -0.1, None):
+        said = f"weight_decay must be a finite number of at least 0, not {bad!r}"
+        assert refusal(lambda bad=bad: kind(weight_decay=bad)) == said
+    assert refusal(lambda: kind(momentum=0.99)) == "optimizer 'sgd' has no momentum: choose momentum or nesterov"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +109,7 @@ class Silent(Mine):
 @pytest.mark.parametrize(
     ("knobs", "said"),
     [
-        ({"optimizer": "Adam"}, "optimizer 'Adam' is unknown: choose from sgd, adam"),
+        ({"optimizer": "Adam"}, "optimizer 'Adam' is unknown: choose from sgd, momentum, nesterov, adam, adamw"),
         ({"alpha": -1.0}, "alpha must be a finite number above 0, not -1.0"),
         ({"gamma": math.nan}, "gamma must be a finite number above 0, not nan"),
         ({"order": (2, 1)}, "Mine: order must be a number, a text, a truth value or None, not (2, 1)"),

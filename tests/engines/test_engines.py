@@ -352,20 +352,26 @@ def test_unfused_steps_have_the_same_bits(problem, algorithm, workers):
 
 
 @some
-@given(problems(plain=True), st.sampled_from(BP_EXECUTIONS), st.integers(1, 3))
-def test_adam_equals_the_oracle_in_every_execution_of_bp(problem, execution, workers):
+@given(
+    problems(plain=True), st.sampled_from(BP_EXECUTIONS), st.integers(1, 3), st.sampled_from(OPTIMIZERS),
+    st.sampled_from((0.0, 0.3)),
+)  # fmt: skip
+def test_optimisers_equal_the_oracle_in_every_execution_of_bp(problem, execution, workers, optimizer, decay):
     workers = possible(execution, workers, problem[0], len(problem[1]))
     if workers is None:
         return
-    algorithm = BP(alpha=0.01, optimizer="adam")
+    algorithm = BP(alpha=0.01, optimizer=optimizer, weight_decay=decay)
     mine = run(ThreadsEngine, problem, algorithm, updates=1, workers=workers, execution=execution)
     assert distance(mine[0], run(NumpyEngine, problem, algorithm, updates=1)[0]) < 1e-9
 
 
 @some
-@given(problems(plain=True), st.sampled_from([IPC, PC, ZIL, BP]), st.integers(1, 3))
-def test_adam_equals_the_oracle(problem, kind, workers):
-    algorithm = kind(alpha=0.01, optimizer="adam")
+@given(
+    problems(plain=True), st.sampled_from([IPC, PC, ZIL, BP]), st.integers(1, 3), st.sampled_from(OPTIMIZERS),
+    st.sampled_from((0.0, 0.3)),
+)  # fmt: skip
+def test_optimisers_equal_the_oracle(problem, kind, workers, optimizer, decay):
+    algorithm = kind(alpha=0.01, optimizer=optimizer, weight_decay=decay)
     workers = 1 if kind is BP else min(workers, problem[0].depth)
     mine, oracle = (
         run(engine, problem, algorithm, updates=1, workers=w)

@@ -145,7 +145,7 @@ WRONG = {
     "gamma must be a number above 0, or one for each": lambda: IPC(gamma=()),
     r"precision\[1\] must be a finite number above 0": lambda: PC(precision=(1, 0)),
     "alpha must be a finite number above 0": lambda: BP(alpha=(1, 2)),
-    "value_momentum must be a number from 0 up to": lambda: IPC(value_momentum=1),
+    "value_momentum must be a finite number of at least 0 and below 1": lambda: IPC(value_momentum=1),
 }
 
 

@@ -17,6 +17,8 @@ CASES = {
     "bp": (BP(1e-2), {}),
     "bp adam, rows": (BP(1e-2, optimizer="adam"), {"execution": "intra-layer", "workers": 2}),
     "bp adam, samples": (BP(1e-2, optimizer="adam"), {"execution": "data-parallel", "workers": 2}),
+    "bp nesterov, rows": (BP(1e-2, "nesterov", momentum=0.8), {"execution": "intra-layer", "workers": 2}),
+    "zil adamw, batches": (ZIL(1e-2, "adamw", momentum=0.8, weight_decay=0.1), {"workers": 2}),
     "bp, pipeline": (BP(1e-2), {"execution": "pipeline", "workers": 3}),
 }
 

@@ -1,0 +1,68 @@
+"""The oracle's optimisers, each line an equation: what ``kernels/layers/weights.py`` is held against.
+
+``ascent`` is the step of steepest descent of one array of weights or biases, and what comes back is added to it.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..algorithms import Algorithm
+
+Array = np.ndarray
+
+
+class Sgd:
+    """Gradient descent; ``weight_decay`` is the L2 penalty ``weight_decay / 2 * W**2``."""
+
+    def __init__(self, parameter: Array, algorithm: Algorithm) -> None:
+        self.momentum, self.decay = algorithm.momentum, algorithm.weight_decay
+        self.mean, self.square = np.zeros_like(parameter), np.zeros_like(parameter)
+
+    def step(self, W: Array, ascent: Array, alpha: float, number: int) -> Array:
+        """What update ``number`` (1 for the first) adds to W."""
+        return alpha * (ascent - self.decay * W)
+
+
+class Momentum(Sgd):
+    """``torch.optim.SGD(momentum=…)``: Sutskever et al. 2013 with the rate outside the mean."""
+
+    def step(self, W: Array, ascent: Array, alpha: float, number: int) -> Array:
+        """What update ``number`` adds to W."""
+        self.mean = self.momentum * self.mean + (ascent - self.decay * W)
+        return alpha * self.mean
+
+
+class Nesterov(Sgd):
+    """``torch.optim.SGD(momentum=…, nesterov=True)``."""
+
+    def step(self, W: Array, ascent: Array, alpha: float, number: int) -> Array:
+        """What update ``number`` adds to W."""
+        g = ascent - self.decay * W
+        self.mean = self.momentum * self.mean + g
+        return alpha * (g + self.momentum * self.mean)
+
+
+class Adam(Sgd):
+    """Kingma and Ba, arXiv:1412.6980, Algorithm 1, with beta_1 = ``momentum``."""
+
+    def step(self, W: Array, ascent: Array, alpha: float, number: int) -> Array:
+        """What update ``number`` adds to W."""
+        return self._step(ascent - self.decay * W, alpha, number)
+
+    def _step(self, g: Array, alpha: float, number: int) -> Array:
+        self.mean = self.momentum * self.mean + (1 - self.momentum) * g
+        self.square = 0.999 * self.square + 0.001 * g**2
+        mean, square = self.mean / (1 - self.momentum**number), self.square / (1 - 0.999**number)
+        return alpha * mean / (np.sqrt(square) + 1e-8)
+
+
+class AdamW(Adam):
+    """Loshchilov and Hutter, arXiv:1711.05101, Algorithm 2 with eta = 1: the decay takes no part in the moments."""
+
+    def step(self, W: Array, ascent: Array, alpha: float, number: int) -> Array:
+        """What update ``number`` adds to W."""
+        return self._step(ascent, alpha, number) - alpha * self.decay * W
+
+
+OPTIMIZERS: dict[str, Any] = {"sgd": Sgd, "momentum": Momentum, "nesterov": Nesterov, "adam": Adam, "adamw": AdamW}
