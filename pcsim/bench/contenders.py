@@ -124,7 +124,13 @@ def candidates(
             peers = [name for name in baselines if name in PEERS and "ipc" in offers(name)]
             found += _each([Contender(algorithm, name, cores) for name in peers])
     if not found:
-        raise InputError("nothing to measure: name at least one algorithm")
+        if not algorithms:
+            raise InputError("nothing to measure: name at least one algorithm")
+        names = ", ".join(name for name in baselines if name != "unfused") or "no baseline"
+        raise InputError(
+            f"nothing to measure at depth {case.depth} and batch {case.batch}: BP runs as {names}, but not on"
+            f" {max(counts_to_try(workers, 1 << 30))} workers at most: name more workers, baselines or algorithms"
+        )
     return found
 
 

@@ -23,6 +23,11 @@ def test_workers_are_at_most_the_depth_and_auto_is_marked(monkeypatch):
         contenders(Case(2, 8), [1], [], [BP()])
 
 
+def test_what_leaves_nothing_to_measure_is_named():
+    with pytest.raises(InputError, match="intra-layer, but not on 1 workers at most"):
+        who.candidates(Case(2, 32), [BP()], [1], ["intra-layer", "unfused"])
+
+
 def test_auto_picks_the_faster(monkeypatch):
     def seconds(self, updates, trace=False):
         return updates * (1e-3 if self.transport.workers == 1 else 4e-4), 0.0
