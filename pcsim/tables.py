@@ -53,8 +53,18 @@ def records(found: Sequence[Mapping[str, Any]]) -> str:
 
 
 def case(row: Mapping[str, Any]) -> list[Any]:
-    """The cell of a row, as :func:`listing` wants it."""
-    return [row["kind"], f"{row['dtype']} {row['activation']}", row["batch"], row["depth"], row["width"]]
+    """The cell of a row, as :func:`listing` wants it; an unequal net stands in place of its width."""
+    type_ = f"{row['dtype']} {row['activation']}{conditions(row)}"
+    return [row["kind"], type_, row["batch"], row["depth"], row.get("net") or row["width"]]
+
+
+def conditions(row: Mapping[str, Any]) -> str:
+    """What of a cell is not usual, in words, a comma before each: optimiser, batches that change, their start."""
+    words = [row.get("optimizer") or "sgd"] if row.get("optimizer") not in (None, "sgd") else []
+    if row.get("steps_per_batch"):
+        words.append(f"a new batch every {row['steps_per_batch']} steps")
+        words += ["pipelined start"] if row.get("start") == "pipelined" else []
+    return "".join(f", {word}" for word in words)
 
 
 def listing(header: Sequence[str], body: Sequence[Sequence[Any]], format: str) -> str:
@@ -87,4 +97,5 @@ def between(low: float | None, high: float | None) -> str:
 
 def place(row: Mapping[str, Any]) -> str:
     """The cell of a row in words."""
-    return f"depth {row['depth']} × width {row['width']}, batch {row['batch']}"
+    net = row.get("net") or f"depth {row['depth']} × width {row['width']}"
+    return f"{net}, batch {row['batch']}{conditions(row)}"

@@ -83,9 +83,10 @@ class Algorithm(ABC):
         check_memory(2 * depth * steps, steps)  # at least, as below
         return task_graph(self.name, self.checked_calendar(depth, steps_per_batch), depth, steps)
 
-    def steady_tasks(self, depth: int) -> TaskGraph:
+    def steady_tasks(self, depth: int, steps_per_batch: int | None = None) -> TaskGraph:
         """A task graph long enough for the counts of the steady state: one period in the middle, updates around it."""
-        return self.tasks(depth, 2 * self.checked_calendar(depth).period_updates + 1)
+        updates = 2 * self.checked_calendar(depth, steps_per_batch).period_updates + 1
+        return self.tasks(depth, updates, steps_per_batch)
 
     def _given_calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
         """What ``calendar``, perhaps somebody else's, gives; InputError unless that is a Calendar."""

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-
 from ..engines import make_engine
 from ..host.topology import placement
 from .case import Case
@@ -15,8 +13,8 @@ def build(
     case: Case, contender: Contender, pin: bool = False, values: list | None = None, wave: int | None = None
 ) -> Any:
     """The engine of a contender: a process of its own for a peer."""
-    rows = np.arange(case.batch)
     options: dict[str, Any] = {"workers": contender.workers, "values": values}
+    changing = batches_of(case, contender)
     if contender.backend in PEERS:
         from .peers.process import PeerEngine
 
@@ -24,7 +22,7 @@ def build(
     if contender.ranks:
         from .crew import crew
 
-        options = {"values": values, "pin": pin, "wave": wave, "fused": contender.fused}
+        options = {"values": values, "pin": pin, "wave": wave, "fused": contender.fused, **changing}
         if contender.algorithm.chained:
             options |= {"execution": contender.execution}
         if contender.micro_batches:
@@ -38,4 +36,9 @@ def build(
         if contender.micro_batches:
             options |= {"micro_batches": contender.micro_batches}
     net, x, y = case.problem()
-    return make_engine(contender.backend, net, contender.algorithm, x, y, lambda: rows, **options)
+    return make_engine(contender.backend, net, contender.algorithm, x, y, case.batches(), **options, **changing)
+
+
+def batches_of(case: Case, contender: Contender) -> dict[str, Any]:
+    """How long an engine stays on a batch, as its options; BP, whose batches are those of its updates, takes none."""
+    return {} if case.steps_per_batch is None else {"steps_per_batch": case.steps_per_batch}

@@ -1,16 +1,32 @@
 """One cell of a comparison: the net and the data that every contender gets, on whichever engine or library."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
+from ..errors import InputError
 from ..net.network import Network
+from ..schedule.waves import read_caches
+
+STARTS = ("forward", "pipelined")  # where the values of a new batch come from
+
+CACHES = 4  # times the last cache: a data set of which no more than a quarter can be at hand
+
+_BLOCK = 1 << 20  # random numbers that differ; more of them would be as far from the caches
 
 
 @dataclass(frozen=True)
 class Case:
-    """A net of ``depth`` weight matrices, all ``width`` wide, and a batch of random data."""
+    """A net of ``depth`` weight matrices, all ``width`` wide unless ``net`` names its sizes (``"784-64-64-10"``; width
+    is then the widest), and batches of random data.
+
+    ``steps_per_batch``: None where the batch never changes, else how many updates iPC stays on each, which begin with a
+    ``start``; PC, Z-IL and BP then take a new batch for every update. Changing batches are drawn, in an order of rows
+    shuffled anew each time they run out, from data of four times the last cache.
+    """
 
     depth: int
     width: int
@@ -18,13 +34,88 @@ class Case:
     dtype: str = "float32"
     activation: str = "tanh"
     seed: int = 0
+    net: str | None = None
+    steps_per_batch: int | None = None
+    start: str = "forward"
+
+    @classmethod
+    def of_net(cls, name: str, batch: int = 1, **common: Any) -> "Case":
+        """The cell of a net of these sizes, which is one of a depth and width where all layers are alike."""
+        sizes = sizes_of(name)
+        alike = len(set(sizes)) == 1
+        return cls(len(sizes) - 1, max(sizes), batch, net=None if alike else "-".join(map(str, sizes)), **common)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Units of all layers, input and output included: n[0] … n[L]."""
+        return sizes_of(self.net) if self.net else (self.width,) * (self.depth + 1)
+
+    @property
+    def weights(self) -> int:
+        """How many weights the net has."""
+        return sum(below * above for below, above in zip(self.sizes, self.sizes[1:], strict=False))
+
+    @property
+    def name(self) -> str:
+        """The cell in words."""
+        net = self.net or f"depth {self.depth}, width {self.width}"
+        words = [net, f"batch {self.batch}"]
+        if self.steps_per_batch:
+            words.append(f"a new one every {self.steps_per_batch} steps")
+        return ", ".join([*words, *(["pipelined start"] if self.start == "pipelined" else [])])
+
+    @property
+    def data_rows(self) -> int:
+        """Rows of the data: a batch if it never changes."""
+        if self.steps_per_batch is None:
+            return self.batch
+        row = (self.sizes[0] + self.sizes[-1]) * np.dtype(self.dtype).itemsize
+        return self.batch * max(2, -(-CACHES * read_caches().last // (row * self.batch)))
+
+    @property
+    def data_bytes(self) -> int:
+        """Bytes of the data."""
+        return self.data_rows * (self.sizes[0] + self.sizes[-1]) * np.dtype(self.dtype).itemsize
 
     @lru_cache(maxsize=1)  # noqa: B019 - a cell's engines are built one after another, and cells are small
     def problem(self, lazy: bool = False) -> tuple[Network, np.ndarray, np.ndarray]:
-        """The net, and ``x`` and ``y``, both (batch, width): the same in every process, and if the net is ``lazy``. The
-        last ones are kept; nobody may write to them."""
-        sizes = [self.width] * (self.depth + 1)
-        net = Network.mlp(sizes, self.activation, seed=self.seed, dtype=self.dtype, lazy=lazy)
-        rng = np.random.default_rng(self.seed + 1)
-        x, y = (rng.normal(size=(self.batch, self.width)).astype(self.dtype) for _ in range(2))
-        return net, x, y
+        """The net, and ``x`` and ``y``, (rows, n[0]) and (rows, n[L]): the same in every process, and if the net is
+        ``lazy``. The last ones are kept; nobody may write to them."""
+        net = Network.mlp(list(self.sizes), self.activation, seed=self.seed, dtype=self.dtype, lazy=lazy)
+        return net, *_data(self.sizes[0], self.sizes[-1], self.data_rows, self.batch, self.dtype, self.seed + 1)
+
+    def batches(self) -> Callable[[], np.ndarray]:
+        """What gives the rows of the next batch, from the first on."""
+        rows, batch = self.data_rows, self.batch
+        if rows == batch:
+            every = np.arange(batch)
+            return lambda: every
+        rng = np.random.default_rng(self.seed + 3)
+        left: list[np.ndarray] = []
+
+        def following() -> np.ndarray:
+            if not left:
+                left.extend(rng.permutation(rows).reshape(-1, batch))
+            return left.pop()
+
+        return following
+
+
+def sizes_of(name: str) -> tuple[int, ...]:
+    """The sizes that the name of a net says; InputError where it does not."""
+    words = name.split("-")
+    if len(words) < 2 or not all(word.isascii() and word.isdecimal() and 0 < int(word) < 1 << 31 for word in words):
+        raise InputError(f"a net is named by the units of its layers, as in 784-64-64-10, not {name!r}")
+    return tuple(map(int, words))
+
+
+@lru_cache(maxsize=1)  # cells of one width share it
+def _data(below: int, above: int, rows: int, batch: int, dtype: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random x and y, (rows, below) and (rows, above)."""
+    rng = np.random.default_rng(seed)
+    if rows == batch:
+        x, y = (rng.normal(size=(rows, n)).astype(dtype) for n in (below, above))
+        return x, y
+    block = rng.normal(size=_BLOCK).astype(dtype)
+    x, y = (np.resize(block, (rows, n)) for n in (below, above))
+    return x, y

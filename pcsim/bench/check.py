@@ -10,10 +10,12 @@ from ..algorithms import Algorithm, PredictiveCoding
 from ..algorithms.rates import per_step
 from ..engines.numpy import NumpyEngine
 from ..schedule.waves import LONGEST_WAVE
-from .build import build
+from .build import batches_of, build
 from .case import Case
 from .contenders import Contender
 from .oracle import hold_values, hold_weights
+
+MOST_CHECKED = 17  # updates: more take too long, and rounding too far
 
 ALPHA = 1e-3  # divided by the batch: a rate at which two updates show
 
@@ -22,38 +24,42 @@ References = dict[tuple[Algorithm, bool], tuple[list[np.ndarray], list[np.ndarra
 
 
 def check(case: Case, contender: Contender, known: References) -> None:
-    """ArithmeticError unless two updates leave the oracle's weights and values, but for rounding, and further ones the
-    very bits of one worker that takes steps one by one.
+    """ArithmeticError unless two updates, or those on a batch and one more, leave the oracle's weights and values, but
+    for rounding, and further ones the very bits of one worker that takes steps one by one.
 
     They begin with random values, so that every layer has an error. ``known`` keeps what this cell's contenders are
     held against.
     """
     algorithm = replace(contender.algorithm, alpha=ALPHA / case.batch)
     net, x, y = case.problem()
-    values = None
+    values, changing, several = None, batches_of(case, contender), updates_checked(case)
     grows = _rounding_grows(algorithm, case.depth)
     if not (algorithm.chained or grows):
         rng = np.random.default_rng(case.seed + 2)
         values = [rng.normal(size=(case.batch, n)).astype(case.dtype) for n in net.sizes]
     if (algorithm, False) not in known:
-        rows = np.arange(case.batch)
-        oracle = NumpyEngine(net, algorithm, x, y, lambda: rows, values=values)
-        oracle.run(2)
+        oracle = NumpyEngine(net, algorithm, x, y, case.batches(), values=values, **changing)
+        oracle.run(several)
         known[algorithm, False] = list(oracle.network.weights), oracle.values
     if contender.backend == "numpy":
         return
     engine = build(case, replace(contender, algorithm=algorithm), values=values)
     try:
-        engine.run(2)
+        engine.run(several)
         weights, last = known[algorithm, False]
-        hold_weights(engine.network.weights, weights, net.weights, "two")
+        hold_weights(engine.network.weights, weights, net.weights, str(several))
         if not grows:  # else the last values hold grown rounding, too; nothing is made of them
-            hold_values(engine.values, last, "two")
+            hold_values(engine.values, last, str(several))
         if not algorithm.chained:
-            _hold_one_by_one(engine, case, algorithm, known, values)
+            _hold_one_by_one(engine, case, algorithm, known, values, several)
     finally:
         if contender.ranks:
             engine.close()
+
+
+def updates_checked(case: Case) -> int:
+    """How many updates are held against the oracle: two, or as many as reach a second batch, if these are few."""
+    return case.steps_per_batch + 1 if case.steps_per_batch and case.steps_per_batch < MOST_CHECKED else 2
 
 
 def _rounding_grows(algorithm: Algorithm, depth: int) -> bool:
@@ -64,14 +70,14 @@ def _rounding_grows(algorithm: Algorithm, depth: int) -> bool:
 
 
 def _hold_one_by_one(
-    engine: Any, case: Case, algorithm: Algorithm, known: References, values: list[np.ndarray] | None
+    engine: Any, case: Case, algorithm: Algorithm, known: References, values: list[np.ndarray] | None, several: int
 ) -> None:
-    """After two updates: as many steps as fill two waves and more."""
+    """After so many updates: as many steps as fill two waves and more."""
     further = math.ceil((2 * LONGEST_WAVE + 1) / algorithm.calendar(case.depth).steps_per_update)
     plain = algorithm, True
     if plain not in known:
         alone = build(case, Contender(algorithm, "serial", 1), values=values, wave=1)
-        alone.run(2)
+        alone.run(several)
         alone.run(further)
         known[plain] = list(alone.network.weights), alone.values
     engine.run(further)

@@ -12,7 +12,7 @@ from ..algorithms.backprop import BP_EXECUTIONS
 from ..errors import InputError
 from ..host.topology import physical_cores, usable_cores, within_quota
 from .case import Case
-from .peers import PEERS, available, offers
+from .peers import PEERS, available, offers, takes
 
 OWN_BASELINES = (*BP_EXECUTIONS, "numpy", "unfused")
 
@@ -121,7 +121,7 @@ def candidates(
             found += _each(_counts(algorithm, named, unfused))
         if algorithm.name == "ipc":
             cores = max(counts_to_try(workers, within_quota(len(usable_cores()))))
-            peers = [name for name in baselines if name in PEERS and "ipc" in offers(name)]
+            peers = [name for name in baselines if name in PEERS and _runs(name, case, algorithm)]
             found += _each([Contender(algorithm, name, cores) for name in peers])
     if not found:
         if not algorithms:
@@ -170,6 +170,11 @@ def candidates_on_ranks(
     return found
 
 
+def _runs(peer: str, case: Case, algorithm: Algorithm) -> bool:
+    """Whether a peer runs this algorithm in such a cell."""
+    return algorithm.name in offers(peer) and takes(peer, algorithm.optimizer, case.steps_per_batch is not None)
+
+
 def _alone(alternatives: Sequence[Contender]) -> Group:
     """The group in which the fastest alternative is measured, and nobody beside it."""
     return {contender: [contender] for contender in alternatives}
@@ -196,7 +201,7 @@ def _backprops(case: Case, algorithm: Algorithm, workers: Sequence[int | str], n
     ``workers`` alone, not on which others iPC is measured with: 2, 4, 8 …, a worker a physical core, and that one."""
     most = max(counts_to_try(workers, 1 << 30))
     counts = [*(2**k for k in range(1, most.bit_length()) if 2**k < most), min(most, physical_cores()), most]
-    if name == "unfused" or (name in PEERS and "bp" not in offers(name)):
+    if name == "unfused" or (name in PEERS and not _runs(name, case, algorithm)):
         return []
     if name == "serial":
         return [Contender(algorithm, name, 1)]

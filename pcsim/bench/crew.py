@@ -170,16 +170,15 @@ class Crew:
         self, number: int, case: dict, algorithm: dict, ranks: int, values: Any = None, **options: Any
     ) -> MpiEngine:
         made, comm = case_from_json(case), self.group(ranks)
-        net, x, y = made.problem(lazy=True)
+        net, x, y = made.problem(lazy=True)  # of which ranks above 0 are given theirs
         given = None
         if values:
             shapes = [(made.batch, n) for n in net.sizes]
             given = values if self.rank == 0 else [np.empty(shape, net.dtype) for shape in shapes]
             for array in given:
                 comm.Bcast(array)
-        rows = np.arange(made.batch)
         self.engines[number] = MpiEngine(
-            net, algorithm_from_json(algorithm), x, y, lambda: rows, comm=comm, values=given, **options
+            net, algorithm_from_json(algorithm), x, y, made.batches(), comm=comm, values=given, **options
         )
         return self.engines[number]
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..checks import whole_number
+from ..errors import InputError
 from .case import Case
 from .contenders import OWN_BASELINES, RANK_BASELINES, check_baselines
 from .peers import PEERS, available
@@ -25,17 +26,38 @@ QUICK_DEPTHS, QUICK_WIDTHS, QUICK_BATCHES, QUICK_SECONDS = (4, 16), (64, 256), (
 
 
 def grid(
-    depths: Sequence[int] | None, widths: Sequence[int] | None, batches: Sequence[int] | None, **common: object
+    depths: Sequence[int] | None,
+    widths: Sequence[int] | None,
+    batches: Sequence[int] | None,
+    nets: Sequence[str] = (),
+    steps_per_batch: Sequence[int] = (),
+    starts: Sequence[str] = ("forward",),
+    **common: object,
 ) -> list[Case]:
-    """Cells of a sweep, small nets first. Without ``batches``: batch 1, and one row of full-batch cells of width 64."""
+    """Cells of a sweep, small nets first. Without ``batches``: batch 1, and one row of full-batch cells of width 64.
+
+    ``nets``: by their sizes, beside the ``depths`` and ``widths``, or in place of them where these are not given. Each
+    of ``steps_per_batch`` has cells of its own, and so has each of ``starts``, where batches change.
+    """
     for name, numbers in (("depths", depths), ("widths", widths), ("batches", batches)):
         for number in numbers or ():
             whole_number(f"--{name}", number)
+    given = bool(depths or widths)
     depths, widths = sorted(set(depths or DEPTHS)), sorted(set(widths or WIDTHS))
     cells = list(itertools.product(sorted(set(batches or (1,))), depths, widths))
     if batches is None and FULL_BATCH_WIDTH in widths:
         cells += [(FULL_BATCH, depth, FULL_BATCH_WIDTH) for depth in depths]
-    return [Case(depth, width, batch, **common) for batch, depth, width in cells]  # type: ignore[arg-type]
+    found = [Case(depth, width, batch, **common) for batch, depth, width in cells]  # type: ignore[arg-type]
+    if nets:
+        sizes = [Case.of_net(name, batch, **common) for batch in sorted(set(batches or (1,))) for name in nets]
+        found = [*(found if given else []), *sizes]
+    found = list(dict.fromkeys(found))
+    if steps_per_batch:
+        changes = [(T, start) for T in sorted(set(steps_per_batch)) for start in dict.fromkeys(starts)]
+        return [replace(case, steps_per_batch=T, start=start) for T, start in changes for case in found]
+    if any(start != "forward" for start in starts):
+        raise InputError("--start is about batches that change: add --steps-per-batch")
+    return found
 
 
 def weak_grid(cases: Sequence[Case], counts: Sequence[int]) -> dict[Case, list[int]]:

@@ -98,7 +98,7 @@ def measure_cell(
 
     ``known`` is what an earlier process has found; then nothing is checked again. ``seed`` draws the order of turns.
     """
-    require(memory_needed(case, len(contenders)), f"a cell of {case.depth} x {case.width}, batch {case.batch}")
+    require(memory_needed(case, len(contenders)), f"the cell {case.name}")
     entries = [Entry(contender) for contender in contenders]
     try:
         _prepare(case, entries, pin, oracle and known is None)
@@ -134,7 +134,7 @@ def measure_cell(
 
 def fastest(case: Case, candidates: Sequence[Contender], pin: bool = True) -> Contender:
     """The one of ``candidates`` with the shortest of five samples (disturbance only lengthens)."""
-    require(memory_needed(case, len(candidates)), f"a cell of {case.depth} x {case.width}, batch {case.batch}")
+    require(memory_needed(case, len(candidates)), f"the cell {case.name}")
     entries = [Entry(candidate) for candidate in candidates]
     try:
         for entry in entries:
@@ -180,6 +180,8 @@ def _calibrate(case: Case, entry: Entry) -> None:
     if entry.contender.backend in ("threads", "mpi"):
         several = math.ceil(SAMPLE_STEPS / entry.steps_per_update(case))
         entry.updates = max(entry.updates, min(several, math.ceil(LONG_SAMPLE_SECONDS / each)))
+    if case.steps_per_batch:  # as many batches begin in one sample as in another
+        entry.updates = -(-entry.updates // case.steps_per_batch) * case.steps_per_batch
 
 
 def _take_turns(entries: Sequence[Entry], budget: float, rounds: tuple[int, int], order: random.Random) -> None:
@@ -212,7 +214,7 @@ def _handover(case: Case, entry: Entry) -> float:
     if (entry.contender.ranks or 1) > 1:
         entry.engine.run(entry.updates, clock=True)
         return float(entry.engine.exchange_seconds)
-    steps = 200 if case.depth * case.width**2 * case.batch < 1 << 22 else 20
+    steps = 200 if case.weights * case.batch < 1 << 22 else 20
     entry.engine.run(max(1, int(steps / entry.steps_per_update(case))), trace=True)
     pauses = entry.engine.timeline.pauses
     return float(np.median(np.minimum(pauses[:-1], pauses[1:])))

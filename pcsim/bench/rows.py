@@ -42,7 +42,7 @@ class Entry:
 
     def steps_per_update(self, case: Case) -> float:
         """Inference steps of a weight update in this cell."""
-        return self.contender.algorithm.calendar(case.depth).steps_per_update
+        return self.contender.algorithm.calendar(case.depth, case.steps_per_batch).steps_per_update
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ def arithmetic_rates(case: Case, workers: Collection[int], pin: bool) -> dict[in
     """Flop per second that each number of workers does at most of this cell's arithmetic: products of its shapes, or,
     for a batch of one, the fused pass on a tile of W that stays in the first-level cache. Measures."""
     width, dtype = case.width, np.dtype(case.dtype)
+    if case.net:  # its layers have rates of their own
+        return {}
     if case.batch == 1:
         return {count: {"tile_rate": tile_rate(count, width, dtype, pin)} for count in workers}
     return {count: {"gemm_rate": gemm_rate(count, (case.batch, width), dtype, pin)} for count in workers}
@@ -71,7 +73,7 @@ def row_of(entry: Entry, case: Case, conditions: Conditions) -> Row:
     """The row of a contender that was measured, or that failed."""
     contender = entry.contender
     algorithm = contender.algorithm
-    graph = algorithm.steady_tasks(case.depth)
+    graph = algorithm.steady_tasks(case.depth, case.steps_per_batch)
     row = MeasuredRow(
         algorithm=algorithm.name,
         execution=contender.execution,
@@ -84,6 +86,10 @@ def row_of(entry: Entry, case: Case, conditions: Conditions) -> Row:
         inference_steps=entry.steps_per_update(case),
         dtype=case.dtype,
         activation=case.activation,
+        net=case.net,
+        steps_per_batch=case.steps_per_batch,
+        start=case.start,
+        optimizer=algorithm.optimizer,
         seconds=entry.seconds,
         median=None,
         ci95=None,
@@ -92,6 +98,8 @@ def row_of(entry: Entry, case: Case, conditions: Conditions) -> Row:
         mm_full=graph.mm_full,
         smm_full=graph.smm_full,
         smm_workers=graph.makespan(contender.blocks),
+        mm_starts=graph.mm_starts,
+        smm_starts=graph.smm_starts,
         flops=None,
         bytes=None,
         flop_rate=None,
@@ -129,7 +137,9 @@ def _of_ranks(entry: Entry, case: Case, graph: TaskGraph) -> RankFields:
     }
     if entry.error is None:
         if ranks > 1:
-            found["latency"] = crew().latency(case.batch * case.width * np.dtype(case.dtype).itemsize)
+            found["latency"] = crew().latency(
+                case.batch * max(case.sizes[1:-1] or case.sizes) * np.dtype(case.dtype).itemsize
+            )
         entry.engine.run(2)  # of all runs the count is the same, whatever their length
         found |= entry.engine.messages
     return found
@@ -203,7 +213,7 @@ def _roofline(
     work: Mapping[str, float], case: Case, workers: int, median: float, gemm_rate: float | None, ceilings: Ceilings
 ) -> float | None:
     """The least time that the measured ceilings allow for this work ÷ the time taken."""
-    held = case.depth * case.width**2 * np.dtype(case.dtype).itemsize
+    held = case.weights * np.dtype(case.dtype).itemsize
     read, read_write, gemm = (ceilings.rate(kind, workers, held) for kind in ("read", "read-write", "gemm"))
     if read is None or read_write is None or gemm is None:
         return None

@@ -15,7 +15,7 @@ from ..engines.limits import flop_needed
 from ..errors import InputError
 from ..host.memory import require
 from ..host.topology import effective_cores, usable_cores, within_quota
-from ..results.fields import Row
+from ..results.fields import Row, value_of
 from .case import Case
 from .ceilings import Ceilings, measure_ceilings
 from .contenders import OWN_BASELINES, Contender, Group, candidates, candidates_on_ranks
@@ -58,7 +58,7 @@ class Progress:
     def name(self) -> str:
         """The cell in words."""
         process = f"process {self.launch + 1} of {self.launches}, " if self.launches > 1 else ""
-        return f"{process}depth {self.case.depth}, width {self.case.width}, batch {self.case.batch}"
+        return process + self.case.name
 
 
 @dataclass(frozen=True)
@@ -97,17 +97,18 @@ class Sweep:
                 raise InputError(f"{crowded}: {crew().room(ranks, self.threads)}")
         for case in self.cases:
             count = len(self.algorithms) * len(self.ranks or self.workers) + len(self.baselines)
-            require(memory_needed(case, count), f"the cell depth {case.depth}, width {case.width}, batch {case.batch}")
-        for algorithm, depth in product(self.algorithms, sorted({case.depth for case in self.cases})):
-            algorithm.checked_calendar(depth)
+            adam = any(algorithm.optimizer != "sgd" for algorithm in self.algorithms)
+            require(memory_needed(case, count, adam), f"the cell {case.name}")
+        changes = dict.fromkeys((case.depth, case.steps_per_batch) for case in self.cases)
+        for algorithm, (depth, steps) in product(self.algorithms, changes):
+            algorithm.checked_calendar(depth, steps)
 
     def seconds(self) -> float:
         """How long it may take, roughly: each cell its budget, or five updates of each contender on a slow core."""
         found = 0.0
         for case in self.cases:
-            sizes = (case.width,) * (case.depth + 1)
             flop = sum(
-                flop_needed(one.algorithm, sizes, case.batch)
+                flop_needed(one.algorithm, case.sizes, case.batch)
                 for group in self.candidates(case)
                 for brought in list(group.values())[:1]
                 for one in brought
@@ -140,8 +141,9 @@ class Sweep:
     ) -> Iterator[Row]:
         """Measure every cell that ``done`` does not hold whole; yields the rows of a cell when it is finished."""
         finished: dict[Case, list[Row]] = {}
+        optimizers = {algorithm.optimizer for algorithm in self.algorithms}
         for row in done:
-            if row.get("error") is None:
+            if row.get("error") is None and value_of(row, "optimizer") in optimizers:
                 finished.setdefault(_case(row), []).append(row)
         compile_seconds = warm_up(self.cases[0].dtype, self.algorithms if self.ranks else None)
         if self.launches > 1:
@@ -215,13 +217,13 @@ def chosen(
 ) -> list[Group] | None:
     """Of each group the alternative that was chosen in a launch, as its ``rows`` say, alone; None where one is not
     there whole."""
-    names = ("algorithm", "steps", "execution", "workers", "ranks", "delay")
+    names = ("algorithm", "steps", "execution", "workers", "optimizer", "ranks", "delay")
     rows = [row for row in rows if (row.get("launch") or 0) == launch]
-    have = {tuple(row.get(name) for name in names): row for row in rows}
-    marked = {tuple(row.get(name) for name in names[:4]) for row in rows if row.get("auto")}
+    have = {tuple(value_of(row, name) for name in names): row for row in rows}
+    marked = {tuple(value_of(row, name) for name in names[:5]) for row in rows if row.get("auto")}
 
     def holds(one: Contender, choice: bool) -> bool:
-        key = one.algorithm.name, getattr(one.algorithm, "T", 1), one.execution, one.workers
+        key = one.algorithm.name, getattr(one.algorithm, "T", 1), one.execution, one.workers, one.algorithm.optimizer
         row = have.get((*key, one.ranks, delay if one.ranks else None))
         if row is None or (choice and one.auto and key not in marked):
             return False
@@ -237,4 +239,5 @@ def chosen(
 
 
 def _case(row: Row) -> Case:
-    return Case(row["depth"], row["width"], row["batch"], row["dtype"], row["activation"])
+    changing = {name: value_of(row, name) for name in ("net", "steps_per_batch", "start")}
+    return Case(row["depth"], row["width"], row["batch"], row["dtype"], row["activation"], **changing)

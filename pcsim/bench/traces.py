@@ -44,7 +44,7 @@ def trace(case: Case, contender: Contender, updates: int, pin: bool = True) -> t
     build(case, contender, pin).run(2)
     engine = build(case, contender, pin)
     engine.run(updates, trace=True)
-    return engine.timeline, contender.algorithm.tasks(case.depth, updates)
+    return engine.timeline, contender.algorithm.tasks(case.depth, updates, case.steps_per_batch)
 
 
 def traces(sweep: Sweep, on_progress: Callable[[Progress], None] = lambda progress: None) -> Iterator[Trace]:
@@ -60,6 +60,9 @@ def traces(sweep: Sweep, on_progress: Callable[[Progress], None] = lambda progre
             a = contender.algorithm
             unfused = "" if contender.fused else "-unfused"
             kind = "r" if contender.ranks else "w"
-            name = f"{a.name}{unfused}-{contender.workers}{kind}-{case.depth}x{case.width}-b{case.batch}"
-            title = f"{a.title}, {case.depth} layers of {case.width}, batch {case.batch}: {TRACED_UPDATES} updates"
+            changing = f"-t{case.steps_per_batch}-{case.start}" if case.steps_per_batch else ""
+            net = case.net or f"{case.depth}x{case.width}"
+            words = case.net or f"{case.depth} layers of {case.width}"
+            name = f"{a.name}{unfused}-{contender.workers}{kind}-{net}-b{case.batch}{changing}"
+            title = f"{a.title}, {words}, batch {case.batch}: {TRACED_UPDATES} updates"
             yield Trace(name, title, timeline, timeline.violations(graph))

@@ -1,5 +1,7 @@
 """What one weight update costs by count: flop, bytes, messages, memory. Nothing here is measured."""
 
+import itertools
+
 import numpy as np
 
 from ..engines.limits import memory_of_engine
@@ -12,40 +14,47 @@ from .contenders import Contender
 def work_per_update(contender: Contender, case: Case) -> dict[str, float]:
     """Flop and bytes of one complete weight update, as the kernels do it; counted, not measured.
 
-    A product of a layer is ``2 * batch * width**2`` flop. A batch of one reads (and writes) the weights once per
+    A product of a layer is 2 flop for each sample and weight. A batch of one reads (and writes) the weights once per
     pass: fused passes for PC, Z-IL and iPC; one for the predictions and one for the rest in BP. Larger batches, BLAS
     and unfused steps make one pass for each product, of which the weight update reads and writes. Vectors are left
     out. Of NumPy and the peers, which may do more, it is what they need to do at least.
     """
-    graph = contender.algorithm.steady_tasks(case.depth)
-    matrix = case.width**2
-    flops = 2.0 * case.batch * matrix * graph.mm_full
-    size = matrix * np.dtype(case.dtype).itemsize
+    graph = contender.algorithm.steady_tasks(case.depth, case.steps_per_batch)
+    weights = np.array([below * above for below, above in itertools.pairwise(case.sizes)])
+    products = np.bincount(graph.layers[_products(graph)], minlength=case.depth) @ weights / graph.period_updates
+    item = np.dtype(case.dtype).itemsize
     one_pass = case.batch == 1 and contender.fused and contender.execution != "blas"
     reads, writes = _passes(graph, one_pass, contender.algorithm.chained)
-    return {"flops": flops, "read": float(reads * size), "read-write": float(2 * writes * size)}
+    moved = {"read": float(reads @ weights * item), "read-write": float(2 * writes @ weights * item)}
+    return {"flops": 2.0 * case.batch * float(products), **moved}
 
 
-def _passes(graph: TaskGraph, one_pass: bool, chained: bool) -> tuple[float, float]:
-    """Passes over one layer's weights per weight update that read them, and those that write them too.
+def _products(graph: TaskGraph) -> np.ndarray:
+    """Which tasks of a period are products."""
+    return graph.in_period() & (graph.kinds != Kind.VALUE)
+
+
+def _passes(graph: TaskGraph, one_pass: bool, chained: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Passes over each layer's weights per weight update that read them, and those that write them too.
 
     ``one_pass``: all products of a layer in a step share one, except that a forward start goes first, as do the
     predictions of layers that are ``chained``; else each product has its own.
     """
-    product = graph.in_period() & (graph.kinds != Kind.VALUE)
+    product = _products(graph)
     kinds, layers, steps = (array[product].astype(np.int64) for array in (graph.kinds, graph.layers, graph.steps))
     group = kinds
     if one_pass:
         group = ((kinds != Kind.START) & ~(chained & (kinds == Kind.PREDICT))).astype(np.int64)
-    passes = np.unique((steps * len(Kind) + group) * graph.depth + layers).size
-    writes = int(np.sum(kinds == Kind.UPDATE))
+    distinct = np.unique((steps * len(Kind) + group) * graph.depth + layers)
+    passes = np.bincount(distinct % graph.depth, minlength=graph.depth)
+    writes = np.bincount(layers[kinds == Kind.UPDATE], minlength=graph.depth)
     return (passes - writes) / graph.period_updates, writes / graph.period_updates
 
 
-def memory_needed(case: Case, contenders: int) -> int:
+def memory_needed(case: Case, contenders: int, adam: bool = False) -> int:
     """Bytes of ``contenders`` engines, and of the oracle with what it is compared with: as much as three."""
-    sizes = (case.width,) * (case.depth + 1)
-    return (contenders + 3) * memory_of_engine(sizes, case.batch, np.dtype(case.dtype).itemsize)
+    each = memory_of_engine(case.sizes, case.batch, np.dtype(case.dtype).itemsize, adam)
+    return (contenders + 3) * each + case.data_bytes
 
 
 def messages_counted(contender: Contender, case: Case, graph: TaskGraph) -> int | float | None:
@@ -54,16 +63,19 @@ def messages_counted(contender: Contender, case: Case, graph: TaskGraph) -> int 
     Layers on ranks: what one rank's task makes and another's needs, for each micro-batch. Rows of layers on ranks:
     whatever one product hands to the next goes from every rank to every other.
     """
+    from ..kernels.layers.dense import padded
+    from ..kernels.machine.simd import VECTOR_BYTES
+
     ranks = contender.ranks or 1
     if contender.execution == "data-parallel":
         return None
     if contender.execution == "intra-layer":
         # A rank whose part of a narrow layer is empty has no rows to send, and wants none of its errors' shares.
-        from ..kernels.machine.simd import VECTOR_BYTES
-
-        vectors = -(-case.width * np.dtype(case.dtype).itemsize // VECTOR_BYTES)
-        return int(graph.mm - 1) * min(ranks, vectors) * (ranks - 1)
+        vectors = [-(-n * np.dtype(case.dtype).itemsize // VECTOR_BYTES) for n in case.sizes[1:-1]]
+        return 2 * sum(min(ranks, count) for count in vectors) * (ranks - 1)
     threads = contender.workers // ranks
-    blocks = balanced_blocks([1] * case.depth, contender.workers)
+    wide = [padded(n, np.dtype(case.dtype)) for n in case.sizes]
+    costs = [above * (below + 1) for below, above in itertools.pairwise(wide)]  # as engines share them out
+    blocks = balanced_blocks(costs, contender.workers)
     owner = [place // threads for place, (lo, hi) in enumerate(blocks) for _ in range(lo, hi)]
     return graph.messages(owner) * (contender.micro_batches or 1)

@@ -84,7 +84,7 @@ def contenders(case: Case, workers: int, ranks: int | None) -> list[Contender]:
 
 def predict(machine: Machine, case: Case, contender: Contender) -> Prediction:
     """What the simulator says of a contender."""
-    net = Net((case.width,) * (case.depth + 1), case.batch, np.dtype(case.dtype).itemsize)
+    net = Net(case.sizes, case.batch, np.dtype(case.dtype).itemsize)
     several = contender.ranks if contender.ranks and contender.ranks > 1 else None
     return simulate(contender.algorithm, net, machine, contender.execution, contender.workers, ranks=several)
 

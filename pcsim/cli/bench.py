@@ -47,7 +47,7 @@ def _rank_counts(arguments: argparse.Namespace, size: int) -> list[int]:
 
 
 def _measure(arguments: argparse.Namespace, crew: Any) -> int:
-    from ..bench import grid, sweep, traces
+    from ..bench import grid, measure, sweep, traces
     from ..bench.launch import QUICK_TO_SLEEP
     from ..bench.peers import use_python
     from ..host.context import capture
@@ -68,17 +68,31 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
         use_python(name, python)
     quick: dict[str, Any] = {}
     if arguments.quick:
-        quick = {"depths": grid.QUICK_DEPTHS, "widths": grid.QUICK_WIDTHS, "batches": grid.QUICK_BATCHES}
+        quick = (
+            {}
+            if arguments.nets
+            else {"depths": grid.QUICK_DEPTHS, "widths": grid.QUICK_WIDTHS, "batches": grid.QUICK_BATCHES}
+        )
+    depths, widths, batches = (getattr(arguments, name) or quick.get(name) for name in ("depths", "widths", "batches"))
     cells = grid.grid(
-        *(getattr(arguments, name) or quick.get(name) for name in ("depths", "widths", "batches")),
+        depths,
+        widths,
+        batches,
+        nets=arguments.nets,
+        steps_per_batch=arguments.steps_per_batch,
+        starts=arguments.start,
         dtype=arguments.dtype,
         activation=arguments.activation,
     )
+    if arguments.optimizer != "sgd" or arguments.steps_per_batch:
+        arguments.alpha = measure.ALPHA  # Adam's steps are as long as that whatever the gradients are
     on_ranks: dict[str, Any] = {}
     if crew:
         counts = _rank_counts(arguments, crew.size)
         on_ranks = {"ranks": counts, "threads": arguments.threads}
         if arguments.scaling == "weak":
+            if arguments.nets:
+                raise InputError("--scaling weak grows nets by their depth: give --depths in place of --nets")
             on_ranks["grown"] = grid.weak_grid(cells, counts)
             cells = list(on_ranks["grown"])
     plan = sweep.Sweep(

@@ -28,10 +28,13 @@ from .words import (
     Parser,
     add_algorithm_flags,
     add_algorithms,
+    add_changing,
     add_cores,
     add_judgement,
     add_ledger,
     add_look,
+    add_nets,
+    add_optimizer,
     file_name,
     in_a_line,
     number_of_workers,
@@ -66,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="B",
         help="default 1, and 250 (full batch) at width 64",
     )
+    add_nets(bench)
+    add_changing(bench)
     add_algorithms(bench, "ipc", "bp")
     bench.add_argument(
         "--workers",
@@ -119,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
         "(default 8; with --quick and on ranks 1, which says nothing about a re-run)",
     )
     add_algorithm_flags(bench, alpha=False)
+    add_optimizer(bench)
     bench.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="default float32")
     bench.add_argument(
         "--seconds",

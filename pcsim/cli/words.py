@@ -254,6 +254,40 @@ def add_optimizer_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_nets(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--nets",
+        type=file_name,
+        nargs="+",
+        default=[],
+        metavar="SIZES",
+        help="nets by the units of their layers, as in 784-64-64-10, in place of --depths and --widths or beside them",
+    )
+
+
+def add_changing(parser: argparse.ArgumentParser) -> None:
+    """How batches change, and with what values a new one begins."""
+    parser.add_argument(
+        "--steps-per-batch",
+        type=whole_number,
+        nargs="+",
+        default=[],
+        metavar="T",
+        help="a new batch for every T updates of iPC, and for every update of BP, PC and Z-IL (default: one batch)",
+    )
+    parser.add_argument(
+        "--start",
+        choices=["forward"],
+        nargs="+",
+        default=["forward"],
+        help="where a new batch's values come from: a forward pass (default)",
+    )
+
+
+def add_optimizer(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd", help="of the weights (default sgd)")
+
+
 def add_look(parser: argparse.ArgumentParser) -> None:
     """The flags of every verb that draws."""
     parser.add_argument(

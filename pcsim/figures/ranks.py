@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import InputError
+from ..results.fields import USUAL
 from ..results.files import Results
 from ..results.origin import intervals, machine_and_versions
 from ..results.pairs import HEADLINE
 from ..results.ranks import delays, exchanges, rank_scaling, weak_scaling
+from ..tables import conditions
 from . import keys
 from .page import Page
 from .scales import limits
@@ -32,7 +34,7 @@ _IDEAL: Any = (0, (1, 2.5))
 
 _BEYOND = 4.0  # at most this factor further than points on cores of their own an axis goes for those that share a core
 
-_NET = ("kind", "dtype", "activation", "batch", "width")
+_NET = ("kind", "dtype", "activation", "batch", "width", *USUAL)
 
 
 class _Panel(NamedTuple):
@@ -114,9 +116,8 @@ def _net(point: _Point) -> tuple[Any, ...]:
 
 def _size(depth: Any, point: _Point) -> str:
     """The net in words, which are broken after a comma only."""
-    return f"{depth} × {point['width']}, batch {point['batch']}".replace(" ", "\N{NO-BREAK SPACE}").replace(
-        ",\xa0", ", "
-    )
+    net = point["net"] or f"{depth} × {point['width']}"
+    return f"{net}, batch {point['batch']}{conditions(point)}".replace(" ", "\N{NO-BREAK SPACE}").replace(",\xa0", ", ")
 
 
 def _strong(results: Results) -> list[_Panel]:

@@ -18,6 +18,7 @@ from ..results.gains import gains
 from ..results.origin import intervals, machine_and_versions
 from ..results.pairs import FUSED, UNFUSED, best_bp, bp_executions, cells, merged, sides
 from ..results.verdicts import NEITHER, WITHIN, undecided
+from ..tables import conditions
 from . import keys
 from .page import Page
 from .style import (
@@ -70,18 +71,25 @@ def ratio_figure(pairs: Sequence[_Row], title: str | None = None, machine: str =
     over, line = ("width", "depth") if len({pair["depth"] for pair in pairs}) == 1 else ("depth", "width")
     groups = grouped(
         sorted(pairs, key=lambda pair: (pair["batch"], pair[line])),
-        lambda pair: (pair["batch"], pair["dtype"], pair["activation"], pair.get("delay"), pair[line]),
+        lambda pair: (
+            pair["batch"],
+            pair["dtype"],
+            pair["activation"],
+            pair.get("delay"),
+            conditions(pair),
+            pair.get("net") or f"{line} {pair[line]}",
+        ),
     )
     page = Page(look, len(groups))
     shared = [pair[name] for pair in pairs for name in ("ratio", "low", "high", "counted") if pair.get(name)]
     shared += [ratio for pair in pairs for ratio in pair.get("each") or ()]
-    varied = [len({group[place] for group in groups}) > 1 for place in range(4)]
+    varied = [len({group[place] for group in groups}) > 1 for place in range(5)]
     for number, (group, inside) in enumerate(groups.items()):
         (axes,) = page.panels[number]
         page.log_x(axes, sorted({pair[over] for pair in pairs}))
         page.log_y(axes, [1, *shared])
         page.ratio(axes)
-        page.title(axes, ", ".join([f"{line} {group[4]}", *_group_words(group, varied)]))
+        page.title(axes, ", ".join([group[5], *_group_words(group, varied)]))
         page.name(axes, over if page.lowest(number) else "", f"{first} ÷ {second}" if page.leftmost(number) else "")
         axes.tick_params(labelbottom=page.lowest(number), labelleft=page.leftmost(number))
         _ratio_lines(page, axes, sorted(inside, key=lambda pair: pair[over]), over)
@@ -104,8 +112,9 @@ def _bars(pairs: Sequence[_Row]) -> str:
 
 
 def _group_words(group: Sequence[Any], wanted: Sequence[bool]) -> list[str]:
-    batch, dtype, activation, delay, *_ = group
-    words = [f"batch {batch}", dtype, activation, "" if delay is None else f"{axis_seconds(delay)} latency added"]
+    batch, dtype, activation, delay, more, *_ = group
+    latency = "" if delay is None else f"{axis_seconds(delay)} latency added"
+    words = [f"batch {batch}", dtype, activation, latency, more.removeprefix(", ")]
     return [word for word, one in zip(words, wanted, strict=True) if one and word]
 
 
@@ -177,38 +186,41 @@ def times_figure(
 
     The broad lines are the fastest iPC and the fastest BP (``best-bp``) of each cell; every execution has a thin one.
     Drawn are rows of the smallest batch unless ``batch`` says otherwise, measured ones if there are any, else
-    predicted ones, marked; without added latency, if there are any. Raises :class:`InputError` where no row fits.
+    predicted ones, marked; without added latency, if there are any, and of those with one optimiser and way in which
+    batches change. An unequal net has a panel of its own. Raises :class:`InputError` where no row fits.
     """
     known = cells(results)
     delay = min(((cell.delay is not None, cell.delay) for cell in known), default=(False, None))[1]
-    known = {cell: rows for cell, rows in known.items() if cell.delay == delay}
+    more = min(conditions(cell._asdict()) for cell in known)
+    known = {cell: rows for cell, rows in known.items() if (cell.delay, conditions(cell._asdict())) == (delay, more)}
     good = [run for rows in known.values() for name in names_of(rows) for run in merged(rows, name)]
     kind = "measured" if any(row["kind"] == "measured" for row in good) else "predicted"
     batch = min((row["batch"] for row in good), default=1) if batch is None else batch
     good = [row for row in good if (row["kind"], row["batch"]) == (kind, batch)]
     there = sorted({row["width"] for row in good})
-    widths = there if widths is None else sorted(set(widths))
-    good = [row for row in good if row["width"] in widths]
-    if not good or not set(widths) <= set(there):
-        raise InputError(f"{results.path}: no times of batch {batch} and widths {widths}; there are widths {there}")
+    chosen = there if widths is None else sorted(set(widths))
+    good = [row for row in good if row["width"] in chosen]
+    if not good or not set(chosen) <= set(there):
+        raise InputError(f"{results.path}: no times of batch {batch} and widths {chosen}; there are widths {there}")
+    nets = list(dict.fromkeys(_net(row) for row in sorted(good, key=lambda row: (row["width"], row.get("net") or ""))))
     types = sorted({f"{row['dtype']}, {row['activation']}" for row in good})
     if len(types) > 1:
         raise InputError(f"{results.path}: times of several types of net ({'; '.join(types)}) need a figure each")
     best = [run for cell, rows in known.items() if (run := best_bp(results, cell.kind, rows))]
     best = [row for row in best if (row["kind"], row["batch"]) == (kind, batch)]
-    page = Page(look, len(widths) + 1)
+    page = Page(look, len(nets) + 1)
     lines = _lines(results, good)
     depths = sorted({row["depth"] for row in good})
-    for number, width in enumerate(widths):
+    for number, net in enumerate(nets):
         (axes,) = page.panels[number]
-        inside = [row for row in good if row["width"] == width]
+        inside = [row for row in good if _net(row) == net]
         page.log_x(axes, depths)
         page.log_y(axes, [end for row in inside for end in (row["median"], *(interval(row) or ()))], axis_seconds)
-        page.title(axes, f"width {width}")
+        page.title(axes, net)
         name = "seconds per update" if kind == "measured" else f"seconds per update, {kind}"
         page.name(axes, "depth" if page.lowest(number) else "", name if page.leftmost(number) else "")
         fused = [row for row in inside if row["algorithm"] == "ipc" and row["execution"] in FUSED]
-        fastest_bp = [row for row in best if row["width"] == width]
+        fastest_bp = [row for row in best if _net(row) == net]
         for rows, colour in ((fastest_bp, _BP), (fused, _IPC)):
             ends = _fastest(rows)
             page.broad(axes, [end[0] for end in ends], [end[1] for end in ends], colour)
@@ -241,11 +253,15 @@ def times_figure(
     handles.append(keys.entry(page.look, "counted (SMMs)", GREY, stroke=STROKES["counted"]))
     bars = f"; bars: intervals {intervals(results.rows)}" if any(row["ci95"] for row in good) else ""
     bars += "; ticks: processes" if any(row["launches"] > 1 for row in good) else ""
-    meaning = (
-        f"{kind}, batch {batch}, {types[0]}; medians{bars}; SMMs: the longest chain of products that wait in a row"
-    )
+    meaning = f"{kind}, batch {batch}, {types[0]}{more}; medians{bars}; "
+    meaning += "SMMs: the longest chain of products that wait in a row"
     title = "Seconds and SMMs per weight update" if title is None else title
     return page.finish(title, handles, machine_and_versions(results.context), meaning)
+
+
+def _net(row: _Row) -> str:
+    """What a panel is of."""
+    return row.get("net") or f"width {row['width']}"
 
 
 def _lines(results: Results, rows: Sequence[_Row]) -> list[tuple[str, list[str], str, str]]:
@@ -290,22 +306,22 @@ def gains_figure(results: Results, batch: int | None = None, title: str | None =
     kind = "measured" if any(gain["kind"] == "measured" for gain in found) else "predicted"
     batch = min((gain["batch"] for gain in found), default=1) if batch is None else batch
     found = [gain for gain in found if (gain["kind"], gain["batch"]) == (kind, batch)]
-    types = sorted({f"{gain['dtype']}, {gain['activation']}" for gain in found})
+    types = sorted({f"{gain['dtype']}, {gain['activation']}{conditions(gain)}" for gain in found})
     if len(types) != 1:
         why = f"several types of net ({'; '.join(types)}) need a figure each" if types else "none has a BP beside it"
         raise InputError(f"{results.path}: gains of batch {batch}: {why}")
     counts = {gain["workers"] for gain in found if gain["workers"]}
     many = f"{counts.pop()} workers" if len(counts) == 1 else "all workers"
     lines = [line for line in _GAINS if any(gain[line[0]] for gain in found)]
-    panels = grouped(sorted(found, key=lambda gain: (gain["width"], gain["depth"])), lambda gain: gain["width"])
+    panels = grouped(sorted(found, key=lambda gain: (gain["width"], gain["depth"])), _net)
     page = Page(look, len(panels))
     everything = [1, *(gain[name] / gain["best_bp"] for gain in found for name, *_ in lines if gain[name])]
-    for number, (width, inside) in enumerate(panels.items()):
+    for number, (net, inside) in enumerate(panels.items()):
         (axes,) = page.panels[number]
         page.log_x(axes, sorted({gain["depth"] for gain in found}))
         page.log_y(axes, everything)
         page.ratio(axes)
-        page.title(axes, f"width {width}")
+        page.title(axes, net)
         page.name(axes, "depth" if page.lowest(number) else "", "÷ fastest BP" if page.leftmost(number) else "")
         axes.tick_params(labelbottom=page.lowest(number), labelleft=page.leftmost(number))
         at = [gain["depth"] for gain in inside]

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..results.changes import FASTER, SLOWER, Changes, setting_differences
+from ..results.fields import USUAL
 from ..results.files import Results
 from ..results.verdicts import UNRESOLVED, WITHIN, alike, verdict_words
-from ..tables import between, layout, listing, scaled, short
+from ..tables import between, conditions, layout, listing, scaled, short
 from .promises import resolves
 from .words import by_whom, case_cells, definition, first_few, latency_words, machine, team
 
@@ -129,7 +130,19 @@ def _missing(found: Changes) -> list[str]:
 
 def _csv(found: Changes) -> str:
     groups = (("contender", found.contenders), ("ratio", found.ratios), ("missing", found.missing))
-    names = ["kind", "dtype", "activation", "batch", "depth", "width", "delay", "algorithm", "execution", "backend"]
+    names = [
+        "kind",
+        "dtype",
+        "activation",
+        "batch",
+        "depth",
+        "width",
+        "delay",
+        *USUAL,
+        "algorithm",
+        "execution",
+        "backend",
+    ]
     names += [
         "workers",
         "ranks",
@@ -163,4 +176,5 @@ def _who(row: Mapping[str, Any]) -> str:
 
 def _cell(row: Mapping[str, Any]) -> str:
     kind = "" if row["kind"] == "measured" else f"{row['kind']} "
-    return f"{kind}{row['depth']} × {row['width']}, batch {row['batch']}{latency_words(row.get('delay'))}"
+    net = row.get("net") or f"{row['depth']} × {row['width']}"
+    return f"{kind}{net}, batch {row['batch']}{conditions(row)}{latency_words(row.get('delay'))}"

@@ -26,7 +26,7 @@ from ..tables import between, scaled, short
 from ..version import __version__
 from .promises import basis_words, chosen_words, interval_columns, modes_words, seconds_between, signs
 from .ratios import summary
-from .words import by_whom, case_cells, definition, latency_words, notes_of, team
+from .words import by_whom, case_cells, definition, grid_of, notes_of, table_words, team
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -144,22 +144,21 @@ def _head(results: Results, said: Sequence[str]) -> list[str]:
 def _grids(
     found: Sequence[Mapping[str, Any]], results: Results, known: Mapping[Cell, Any], difference: float
 ) -> Iterable[str]:
-    """Depth down, width across, a table for each kind, net type, batch and delay."""
+    """Depth down, width across, a table for each kind, net type, batch, way in which batches change and delay;
+    unequal nets have a line each."""
     by_cell = {cell_of(pair): pair for pair in found}
     broken = {cell_of(row) for row in failed(results)}
-    for group in dict.fromkeys((*cell[:4], cell.delay) for cell in known):
-        inside = [cell for cell in known if (*cell[:4], cell.delay) == group and (cell in by_cell or cell in broken)]
-        widths = sorted({cell.width for cell in inside})
+    for group in dict.fromkeys(cell.table for cell in known):
+        inside = [cell for cell in known if cell.table == group and (cell in by_cell or cell in broken)]
+        if not inside:
+            continue
+        corner, columns, grid = grid_of(inside)
         lines = []
-        for depth in sorted({cell.depth for cell in inside}):
-            row = [inside[0]._replace(depth=depth, width=width) for width in widths]
+        for first, row in grid:
             counted = next((by_cell[cell]["smm_ratio"] for cell in row if cell in by_cell), None)
             shown = (_ratio(by_cell.get(cell), cell in broken) for cell in row)
-            lines.append(f"<tr><td>{depth}</td>{''.join(shown)}<td>{short(counted)}</td></tr>")
-        if lines:
-            kind, dtype, activation, batch, delay = group
-            caption = f"{kind}, batch {batch}, {dtype}, {activation}{latency_words(delay)}"
-            yield _table(["depth", *(f"width {width}" for width in widths), "SMMs (counted)"], lines, caption)
+            lines.append(f"<tr><td>{escape(str(first))}</td>{''.join(shown)}<td>{short(counted)}</td></tr>")
+        yield _table([corner, *columns, "SMMs (counted)"], lines, table_words(group))
     said = f"~ {alike(difference)}, or {UNRESOLVED}; ! one of the two times is unsteady; ‡ it has two modes"
     yield f"<p>{escape(said)}. Blue: iPC faster; orange: BP faster.</p>"
 

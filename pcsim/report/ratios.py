@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..results.comparison import unsteady
-from ..results.fields import names_of
+from ..results.fields import USUAL, names_of
 from ..results.files import KEY, Results
 from ..results.gains import gains, steps
 from ..results.pairs import (
@@ -40,10 +40,11 @@ from .words import (
     definition,
     factor,
     first_few,
-    latency_words,
+    grid_of,
     machine,
     notes_of,
     place_words,
+    table_words,
     team,
     who,
 )
@@ -56,7 +57,8 @@ def table(
     difference: float = DIFFERENCE,
     ledger: Ledger | None = None,
 ) -> str:
-    """Ratios over depth (rows) and width (columns), a table for each kind, net type, batch and delay that has any.
+    """Ratios over depth (rows) and width (columns), a table for each kind, net type, batch, way in which batches change
+    and delay that has any; unequal nets have one of their own, a line each.
 
     The definition stands first. Where the denominator is the fastest of several, a second table says which it was
     and on how many workers. ``~`` marks a ratio of which no side is called faster, ``!`` one with an unsteady time,
@@ -68,28 +70,27 @@ def table(
     known = cells(results)
     texts, lines = [], []
     every = sorted({cell.width for cell in known})
-    delayed = any(cell.delay is not None for cell in known)
-    for group in dict.fromkeys((*cell[:4], cell.delay) for cell in known):
-        inside = [cell for cell in known if (*cell[:4], cell.delay) == group]
-        kind, dtype, activation, batch, delay = group
-        widths = every if format == "csv" else sorted({cell.width for cell in inside})
+    more = [name for name in (*USUAL, "delay") if any(getattr(cell, name) != USUAL.get(name) for cell in known)]
+    for group in dict.fromkeys(cell.table for cell in known):
+        inside = [cell for cell in known if cell.table == group]
+        corner, columns, grid = grid_of(inside, every if format == "csv" else None)
         body, others = [], []
-        for depth in sorted({cell.depth for cell in inside}):
-            row = [Cell(kind, dtype, activation, batch, depth, width, delay) for width in widths]
+        for first, row in grid:
             counted = next((found[cell]["smm_ratio"] for cell in row if cell in found), None)
-            body.append([depth, *(_shown(found.get(cell), cell in broken) for cell in row), short(counted)])
-            others.append([depth, *(_fastest_of(found.get(cell)) for cell in row)])
-        lines += [[*group[: 4 + delayed], *row] for row in body]
+            body.append([first, *(_shown(found.get(cell), cell in broken) for cell in row), short(counted)])
+            others.append([first, *(_fastest_of(found.get(cell)) for cell in row)])
+        for (_, row), line in zip(grid, body, strict=True):
+            lines.append([*group[:4], *(getattr(row[0], name) for name in more), row[0].depth, *line[1:]])
         if not any(cell in found or cell in broken for cell in inside):
             continue
-        header = ["depth", *(f"width {width}" for width in widths)]
-        texts.append(f"{kind}, batch {batch}, {dtype}, {activation}{latency_words(delay)}")
+        header = [corner, *columns]
+        texts.append(table_words(group))
         texts.append(layout([*header, "SMMs (counted)"], body, format))
         if denominator in ("best-bp", "peer-ipc"):
             name = "BP" if denominator == "best-bp" else "peer's iPC"
             texts += [f"the fastest {name}, and on how many workers", layout(header, others, format)]
     if format == "csv":
-        header = [*Cell._fields[:4], *(["delay"] if delayed else []), "depth"]
+        header = [*Cell._fields[:4], *more, "depth"]
         header += [*(f"width {width}" for width in every), "SMMs (counted)"]
         return f"# {definition(denominator, results)}\n{layout(header, lines, format)}"
     marked = any(undecided(pair["verdict"]) for pair in found.values())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..results import origin
 from ..results.files import Results
-from ..results.pairs import HEADLINE, RANKS, peers, sides, subject
-from ..tables import between, scaled, short
+from ..results.pairs import HEADLINE, RANKS, Cell, peers, sides, subject
+from ..tables import between, conditions, scaled, short
 from ..tables import case as plain_case
 from ..tables import place as plain_place
 
@@ -47,6 +47,27 @@ def case_cells(row: Mapping[str, Any]) -> list[Any]:
 
 def place_words(row: Mapping[str, Any]) -> str:
     return plain_place(row) + latency_words(row.get("delay"))
+
+
+def table_words(cell: Cell) -> str:
+    """What the cells of a table share."""
+    more = conditions(cell._asdict()) + latency_words(cell.delay)
+    return f"{cell.kind}, batch {cell.batch}, {cell.dtype}, {cell.activation}{more}"
+
+
+def grid_of(
+    inside: Sequence[Cell], widths: Sequence[int] | None = None
+) -> tuple[str, list[str], list[tuple[Any, list[Cell]]]]:
+    """How the cells of a table are laid out: what its first column is, the others, and for each line what stands first
+    and its cells. Depth goes down and width across; unequal nets have a line each. ``widths``: columns for all."""
+    if inside[0].net is None or widths is not None:
+        across = widths or sorted({cell.width for cell in inside})
+        down = dict.fromkeys((cell.depth, cell.net) for cell in sorted(inside, key=lambda cell: cell.place))
+        lines = [
+            (depth, [inside[0]._replace(depth=depth, width=width, net=net) for width in across]) for depth, net in down
+        ]
+        return "depth", [f"width {width}" for width in across], lines
+    return "net", ["ratio"], [(cell.net, [cell]) for cell in inside]
 
 
 def latency_words(delay: float | None) -> str:

@@ -21,6 +21,16 @@ KINDS = ("measured", "predicted", "counted")
 
 Row = dict[str, Any]
 
+# What tells cells apart that older files do not say, and what they then were: layers all ``width`` wide, one batch for
+# ever, forward starts, plain gradient descent.
+USUAL: dict[str, Any] = {"net": None, "steps_per_batch": None, "start": "forward", "optimizer": "sgd"}
+
+
+def value_of(row: Mapping[str, Any], name: str) -> Any:
+    """A field of a row; where it is absent or null, what is usual."""
+    value = row.get(name)
+    return USUAL.get(name) if value is None else value
+
 
 def names_of(rows: Iterable[Mapping[str, Any]], known: Sequence[str] = ALGORITHMS) -> list[str]:
     """The algorithms that rows are of: those ``known`` in that order, whether there are rows of them or not; then the
@@ -67,6 +77,9 @@ _OPTIONAL: dict[str, Rule] = {
     # cell's size between two neighbouring ranks, measured beside it; delay: seconds added to it on purpose.
     **dict.fromkeys(("ranks", "hosts"), _MANY),
     **dict.fromkeys(("messages", "counted_messages", "message_bytes", "collectives", "latency", "delay"), _AMOUNT),
+    **dict.fromkeys(("net", "start", "optimizer"), or_null(_TEXT, ", or null")),
+    "steps_per_batch": _MANY,  # updates on one batch, null where it never changes
+    **dict.fromkeys(("mm_starts", "smm_starts"), _NUMBER),  # as mm and smm, with forward starts
     "variant": ("a text or null", lambda v: v is None or isinstance(v, str)),
     **dict.fromkeys(("auto", "checked"), FLAG),
     "inference_steps": ("a number above 0 or null", lambda v: v is None or (is_number(v) and v > 0)),  # of an update

@@ -23,10 +23,13 @@ import numpy as np
 
 from ..errors import InputError
 from ..streams import CUT, check_place, is_packed, is_stream, packed, read_bytes, source, target, why, write_out
-from .fields import SCHEMA, Row, all_finite, check_row
+from .fields import SCHEMA, USUAL, Row, all_finite, check_row, value_of
 from .statistics import Floats, bootstrap_interval
 
-KEY = ("algorithm", "execution", "backend", "workers", "depth", "width", "batch", "steps", "dtype", "activation")
+KEY: tuple[str, ...] = ("algorithm", "execution", "backend", "workers", "depth", "width", "batch", "steps", "dtype")
+KEY += ("activation", *USUAL)
+
+ABSENT = ("steps", *USUAL)
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,9 @@ class Results:
 
 
 def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The cell and configuration of a row: its values of ``KEY``, in that order. ``steps`` may be absent."""
-    return tuple(row.get(name) if name == "steps" else row[name] for name in KEY)
+    """The cell and configuration of a row: its values of ``KEY``, in that order. ``steps`` may be absent, and what
+    ``USUAL`` names."""
+    return tuple(value_of(row, name) if name in ABSENT else row[name] for name in KEY)
 
 
 def configuration(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -87,6 +91,7 @@ def latest(rows: list[Row]) -> list[Row]:
     cells: dict[tuple[Any, ...], dict[tuple[Any, ...], Row]] = {}
     for row in rows:
         cell = tuple(row[name] for name in ("depth", "width", "batch", "dtype", "activation", "kind"))
+        cell += tuple(value_of(row, name) for name in USUAL)
         cell += (row["backend"] == "mpi", row.get("delay"), row.get("launch") or 0)
         mine = configuration(row)
         if mine in cells.setdefault(cell, {}):

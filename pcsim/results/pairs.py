@@ -14,7 +14,7 @@ import numpy as np
 from ..checks import is_whole
 from ..errors import InputError
 from .comparison import Compared, compared, interval, opposed, unsteady
-from .fields import Row, names_of
+from .fields import USUAL, Row, names_of, value_of
 from .files import Results, configuration, samples
 from .modes import two_modes
 from .statistics import Spread, logs_of, resolution
@@ -38,7 +38,9 @@ _RATES = ("flop_rate", "bandwidth", "roofline", "tile_rate", "gemm_rate", "drift
 class Cell(NamedTuple):
     """What two rows must share to be compared.
 
-    ``delay`` is the latency, in seconds, that was added to every message on purpose: None where nothing was.
+    ``delay`` is the latency, in seconds, that was added to every message on purpose: None where nothing was. ``net``
+    names the sizes of a net whose layers are not all ``width`` wide; ``steps_per_batch`` is for how many updates iPC
+    stays on a batch (None: it never changes), each of which begins with a ``start``.
     """
 
     kind: str
@@ -48,15 +50,32 @@ class Cell(NamedTuple):
     depth: int
     width: int
     delay: float | None = None
+    net: str | None = None
+    steps_per_batch: int | None = None
+    start: str = "forward"
+    optimizer: str = "sgd"
+
+    @property
+    def table(self) -> Cell:
+        """What the cells of one table share: all but depth and width, or all but which unequal net it is."""
+        return self._replace(depth=0, width=0, net=self.net and "-")
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """Where it stands among others; None comes first."""
+        changing = self.optimizer != "sgd", self.optimizer, self.steps_per_batch or 0, self.start
+        return (*self[:6], self.net or "", *changing, self.delay is not None, self.delay or 0.0)
 
 
 def cell_of(row: Mapping[str, Any]) -> Cell:
     """The cell of a row or of a pair."""
-    return Cell(**{name: row[name] for name in Cell._fields[:-1]}, delay=row.get("delay"))
+    known = {name: row[name] for name in Cell._fields[:6]} | {name: value_of(row, name) for name in USUAL}
+    return Cell(**known, delay=row.get("delay"))
 
 
 def cells(results: Results) -> dict[Cell, list[Row]]:
-    """The rows of each cell, as in the file; cells sorted by kind, net type, batch, depth, width, delay (None first).
+    """The rows of each cell, as in the file; sorted by kind, net type, batch, depth, width, net, how batches change,
+    and delay.
 
     Raises :class:`InputError` where there are none.
     """
@@ -65,7 +84,7 @@ def cells(results: Results) -> dict[Cell, list[Row]]:
         found.setdefault(cell_of(row), []).append(row)
     if not found:
         raise InputError(f"{results.path}: holds no rows; measure something first")
-    return dict(sorted(found.items(), key=lambda item: (*item[0][:-1], _added(item[0]))))
+    return dict(sorted(found.items(), key=lambda item: item[0].place))
 
 
 def failed(results: Results) -> list[Row]:
@@ -291,11 +310,6 @@ def within(rows: Iterable[Row], offered: float) -> list[Row]:
 
 def fastest(rows: Iterable[Row]) -> Row | None:
     return min(rows, key=lambda row: row["median"], default=None)
-
-
-def _added(cell: Cell) -> tuple[bool, float]:
-    """Delays in order, None before 0."""
-    return cell.delay is not None, cell.delay or 0.0
 
 
 def ranks_of(run: Mapping[str, Any]) -> int:

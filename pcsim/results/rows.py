@@ -36,6 +36,10 @@ class _Common:
     inference_steps: float
     dtype: str
     activation: str
+    net: str | None
+    steps_per_batch: int | None
+    start: str
+    optimizer: str
     kind: str
     seconds: Sequence[float]
     median: float | None
@@ -45,6 +49,8 @@ class _Common:
     mm_full: float
     smm_full: float
     smm_workers: float
+    mm_starts: float
+    smm_starts: float
     flops: float | None
     bytes: float | None
     flop_rate: float | None

@@ -36,6 +36,8 @@ class Kind(IntEnum):
 
 PAPER_COSTS: Mapping[Kind, int] = {Kind.PREDICT: 1, Kind.BACKPROJECT: 1}
 
+STARTS_COSTS: Mapping[Kind, int] = {**PAPER_COSTS, Kind.START: 1}
+
 FULL_COSTS: Mapping[Kind, int] = {**PAPER_COSTS, Kind.START: 1, Kind.UPDATE: 1}
 
 # Ids take 32 bits: on millions of tasks every pass is memory traffic.
@@ -189,6 +191,16 @@ class TaskGraph:
     def smm(self) -> int | float:
         """Longest chain of MMs that wait for one another per weight update (Table 4, Theorem 3.1)."""
         return self._growth(PAPER_COSTS)
+
+    @cached_property
+    def mm_starts(self) -> int | float:
+        """``mm`` with forward starts counted too."""
+        return self._products(STARTS_COSTS)
+
+    @cached_property
+    def smm_starts(self) -> int | float:
+        """``smm`` with forward starts counted too."""
+        return self._growth(STARTS_COSTS)
 
     @cached_property
     def mm_full(self) -> int | float:

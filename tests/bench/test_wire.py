@@ -11,7 +11,9 @@ from pcsim.bench.contenders import Contender
 from pcsim.bench.wire import case_from_json, case_to_json, contender_from_json, contender_to_json
 
 
-@pytest.mark.parametrize("case", [Case(3, 8), Case(2, 16, 4, "float64", "relu", 7)])
+@pytest.mark.parametrize(
+    "case", [Case(3, 8), Case(2, 16, 4, "float64", "relu", 7), Case.of_net("7-5-2", 3, steps_per_batch=4)]
+)
 def test_a_cell_comes_back_as_it_was(case):
     assert case_from_json(json.loads(json.dumps(case_to_json(case)))) == case
     assert case_from_json(case_to_json(replace(case, seed=99))) != case

@@ -495,7 +495,23 @@ def test_what_is_written_is_read(tmp_path_factory, seconds, extra, notes, sizes)
 
 
 def test_the_key_is_the_cell_and_configuration():
-    assert key(ROW) == ("ipc", "layer-parallel", "threads", 2, 8, 64, 1, 1, "float32", "tanh")
+    assert key(ROW) == (
+        "ipc",
+        "layer-parallel",
+        "threads",
+        2,
+        8,
+        64,
+        1,
+        1,
+        "float32",
+        "tanh",
+        None,
+        None,
+        "forward",
+        "sgd",
+    )
+    assert key(ROW | {"start": "forward", "optimizer": None, "net": None}) == key(ROW)
     assert key(ROW | {"seconds": [], "auto": True, "launch": 3, "kind": "predicted"}) == key(ROW)
     assert key({name: value for name, value in ROW.items() if name != "steps"}) == key(ROW | {"steps": None})
     for name in files.KEY:

@@ -11,11 +11,12 @@ from pcsim.errors import InputError
 from pcsim.report.ratios import gains_table, summary, table, verdicts
 from pcsim.report.words import definition
 from pcsim.results.comparison import interval, unsteady
-from pcsim.results.files import read
+from pcsim.results.files import Results, latest, read
 from pcsim.results.gains import gains, steps
 from pcsim.results.pairs import (
     LADDER,
     cell_of,
+    cells,
     failed,
     ladder,
     merged,
@@ -394,3 +395,20 @@ def test_an_algorithm_from_outside_alone_beside_bp_has_ratios_of_its_own():
     assert (pair["algorithm"], pair["ratio"]) == ("ipc", pytest.approx(0.25, rel=0.02))
     with pytest.raises(InputError, match="no cell has times of both iPC and BP"):
         pairs(made(*rows, row("third", seconds=some(0.25))))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("net", "64-8-64"), ("steps_per_batch", 8), ("start", "pipelined"), ("optimizer", "adam")]
+)
+def test_what_tells_cells_apart_is_never_put_together(field, value, tmp_path):
+    plain = [synthetic.row("ipc", "serial", 1.0, 2, 64), synthetic.row("bp", "serial", 2.0, 2, 64)]
+    other = [synthetic.row(name, "serial", 3.0, 2, 64, **{field: value}) for name in ("ipc", "bp")]
+    usual = [one | {"net": None, "steps_per_batch": None, "start": "forward", "optimizer": "sgd"} for one in plain]
+    known = Results(tmp_path / "r.jsonl", {}, latest([*plain, *other]))
+    assert [round(pair["ratio"], 6) for pair in pairs(known)] == [0.5, 1.0]
+    assert [getattr(cell, field) for cell in cells(known)] == [cell_of(plain[0])._asdict()[field], value]
+    # A file that says what is usual is of the same cells as an older one that says nothing.
+    assert [cell_of(one) for one in usual] == [cell_of(one) for one in plain]
+    assert len(latest([*plain, *usual])) == 2
+    with pytest.raises(InputError, match="no cell has times of both"):  # the twin: a side is missing in either cell
+        pairs(Results(tmp_path / "r.jsonl", {}, [plain[0], other[1]]))

@@ -44,6 +44,11 @@ def available(name: str) -> bool:
     return name in PEERS and (name in _PYTHONS or find_spec(name) is not None)
 
 
+def takes(name: str, optimizer: str, changing: bool) -> bool:
+    """Whether this peer runs with an optimiser, and with batches that change if they do; any takes any net."""
+    return optimizer == "sgd" and not changing
+
+
 def offers(name: str) -> tuple[str, ...]:
     """The algorithms that this peer runs."""
     return PEERS[name]
