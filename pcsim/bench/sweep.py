@@ -97,8 +97,8 @@ class Sweep:
                 raise InputError(f"{crowded}: {crew().room(ranks, self.threads)}")
         for case in self.cases:
             count = len(self.algorithms) * len(self.ranks or self.workers) + len(self.baselines)
-            adam = any(algorithm.optimizer != "sgd" for algorithm in self.algorithms)
-            require(memory_needed(case, count, adam), f"the cell {case.name}")
+            moments = 2 * any(algorithm.optimizer != "sgd" for algorithm in self.algorithms)
+            require(memory_needed(case, count, moments), f"the cell {case.name}")
         changes = dict.fromkeys((case.depth, case.steps_per_batch) for case in self.cases)
         for algorithm, (depth, steps) in product(self.algorithms, changes):
             algorithm.checked_calendar(depth, steps)

@@ -51,9 +51,9 @@ def _passes(graph: TaskGraph, one_pass: bool, chained: bool) -> tuple[np.ndarray
     return (passes - writes) / graph.period_updates, writes / graph.period_updates
 
 
-def memory_needed(case: Case, contenders: int, adam: bool = False) -> int:
+def memory_needed(case: Case, contenders: int, moments: int = 0) -> int:
     """Bytes of ``contenders`` engines, and of the oracle with what it is compared with: as much as three."""
-    each = memory_of_engine(case.sizes, case.batch, np.dtype(case.dtype).itemsize, adam)
+    each = memory_of_engine(case.sizes, case.batch, np.dtype(case.dtype).itemsize, moments)
     return (contenders + 3) * each + case.data_bytes
 
 
