@@ -47,7 +47,9 @@ def add_verbs(verbs: Any) -> None:
         metavar="N",
         help="widths of layers (default: 16 of them from 16 to 2048)",
     )
-    calibrate.add_argument("--batches", type=whole_number, nargs="+", metavar="B", help="default 1 8 32 64")
+    calibrate.add_argument(
+        "--batches", type=whole_number, nargs="+", metavar="B", help="default 1 4 6 8 12 16 24 32 64 128"
+    )
     calibrate.add_argument(
         "--workers", type=whole_number, nargs="+", metavar="P", help="default 1, 2, 4 … and all cores"
     )

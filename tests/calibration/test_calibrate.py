@@ -1,5 +1,6 @@
 """A calibration of a tiny grid: it loads, it predicts, and it says what it does not know."""
 
+import itertools
 import json
 import math
 
@@ -8,7 +9,7 @@ from programs.small_caches import SMALL
 
 from pcsim.algorithms import BP, IPC
 from pcsim.calibration import calibrate as calibrate_module
-from pcsim.calibration.calibrate import calibrate, machine_of, rings, write
+from pcsim.calibration.calibrate import BATCHES, WIDTHS, calibrate, machine_of, rings, write
 from pcsim.errors import InputError
 from pcsim.predict.machine import COLUMNS
 from pcsim.predict.machine_files import load
@@ -77,6 +78,16 @@ def test_rings_go_from_the_nearest_cache_to_memory():
 
 
 @pytest.mark.parametrize("wrong", [{"widths": (0,)}, {"widths": ()}, {"batches": (-1,)}, {"workers": [0]}])
+def test_every_batch_has_widths_from_end_to_end():
+    found = [(w.batch, w.columns) for w in rings(WIDTHS, BATCHES, (1,), 4, 512 << 10, 32 << 20)]
+    assert {width for batch, width in found if batch == 1} == set(WIDTHS)
+    for batch in BATCHES[1:]:
+        widths = sorted({width for its, width in found if its == batch})
+        assert widths[0] == WIDTHS[0]
+        assert widths[-1] >= 0.8 * WIDTHS[-1]
+        assert max(b / a for a, b in itertools.pairwise(widths)) <= 4
+
+
 def test_numbers_below_one_are_refused(wrong):
     with pytest.raises(InputError, match=r"at least (1|one)"):
         calibrate(**wrong)
