@@ -31,8 +31,8 @@ from ..streams import write_whole
 # Two or three widths to the octave, multiples of a vector of 16 float32.
 WIDTHS = (16, 32, 64, 80, 112, 160, 208, 256, 320, 416, 640, 832, 1024, 1280, 1664, 2048)
 
-# Small ones too, as micro-batches are: what a product takes does not fall evenly with its samples (6 take nearly as long
-# as 8). With 8, 32 and 64 alone a pipeline of parts of 6 samples came out 17 to 25 % too fast.
+# Small ones too, as micro-batches are: the time of a product does not fall evenly with its samples (6 take nearly as
+# long as 8). With 8, 32 and 64 alone a pipeline of parts of 6 samples came out 17 to 25 % too fast.
 BATCHES = (1, 4, 6, 8, 12, 16, 24, 32, 64, 128)
 
 SECONDS = 0.004  # of a sample of bandwidth

@@ -77,7 +77,6 @@ def test_rings_go_from_the_nearest_cache_to_memory():
     assert all(w.depth >= 2 for w in rings((16, 64), (8,), (1,), 4, own, last))
 
 
-@pytest.mark.parametrize("wrong", [{"widths": (0,)}, {"widths": ()}, {"batches": (-1,)}, {"workers": [0]}])
 def test_every_batch_has_widths_from_end_to_end():
     found = [(w.batch, w.columns) for w in rings(WIDTHS, BATCHES, (1,), 4, 512 << 10, 32 << 20)]
     assert {width for batch, width in found if batch == 1} == set(WIDTHS)
@@ -88,6 +87,7 @@ def test_every_batch_has_widths_from_end_to_end():
         assert max(b / a for a, b in itertools.pairwise(widths)) <= 4
 
 
+@pytest.mark.parametrize("wrong", [{"widths": (0,)}, {"widths": ()}, {"batches": (-1,)}, {"workers": [0]}])
 def test_numbers_below_one_are_refused(wrong):
     with pytest.raises(InputError, match=r"at least (1|one)"):
         calibrate(**wrong)
