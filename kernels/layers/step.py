@@ -1,6 +1,7 @@
 """What one worker does with one layer, for any batch: the products, the elementwise rest, and the weight update.
 
-A batch of one takes the fused pass of ``dense.py``, larger ones the matrix products of ``blas.py``. The letters are
+A batch of one takes the fused pass of ``dense.py``, larger ones the matrix products of ``products.py``, or of
+``blas.py`` where that is what is to be measured. The letters are
 CONTRACT's: ``x`` values, ``e`` errors, ``a = scale * f(x)``, ``d = scale * f'(x)``, ``W`` weights. In addition
 ``h[l] = d[l] * (pi[l+1] e[l+1] @ W[l])``, plus ``pi[l+1] e[l+1]`` through a skip: all that drives ``x[l]`` from above.
 """
@@ -10,8 +11,9 @@ from ..machine.compiling import ZERO, inner, njit
 from ..machine.simd import lanes, load, multiply_add, splat, store
 from .activations import activate as activate_part
 from .dense import BACKPROJECT, FORWARD, OFFSET, PREDICT, UPDATE, layer_pass
-from .vectors import add_rows, subtract_from
-from .weights import PLAIN, descend, gradient
+from .products import ADD, STORE, TIMES, times, times_transposed
+from .vectors import add_rows, fill, subtract_from
+from .weights import PLAIN, descend, gradient, update
 
 # OpenBLAS multiplies without packing what takes at most so many multiplications (interface/gemm.c, SMALL_MATRIX_OPT):
 # at width 64, 265 against 140 to 207 GFLOP/s. So larger batches of narrow layers go in parts, if these are not too few.
@@ -65,6 +67,18 @@ def _product(s, l, first, rows, offset, out, at, subtract, target):
     """``out = a[l] @ W[l].T``, or added to ``out``; then, if ``subtract``, ``out = target[l+1] - out``."""
     below, above, columns, n = s.value_at[l], s.padded[l + 1], s.padded[l], s.sizes[l]
     w, m = s.weight_at[l] + first * columns, min(rows, s.sizes[l + 1] - first)
+    if s.own and s.batch > 1:
+        k, to = at + first, s.value_at[l + 1] + first
+        if subtract and not offset:
+            times_transposed(
+                s.batch, rows, columns, s.a, below, s.W, w, s.panel, -s.one, out, k, above, ADD, target, to
+            )  # fmt: skip
+            return
+        mode = ADD if offset else STORE
+        times_transposed(s.batch, rows, columns, s.a, below, s.W, w, s.panel, s.one, out, k, above, mode, out, k)
+        if subtract:
+            subtract_from(s, l + 1, s.batch, first, rows, target, s.value_at[l + 1], out, at)
+        return
     beta = s.one if offset else s.zero
     part = _samples_at_once(s.batch, m, n)
     for i in range(0, s.batch, part):
@@ -112,6 +126,13 @@ def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, nu
         )  # fmt: skip
         if work & BACKPROJECT:
             _times_slope(s, s.batch, below, columns, h, g)
+    elif s.own and s.batch > 1:
+        if work & PREDICT:
+            _product(s, l, first, rows, offset, e, slot + above, True, target)
+        if work & BACKPROJECT and m > 0:
+            times(s.batch, m, columns, e, k, wide, s.W, w, s.panel, precision, h, g, TIMES, s.d, below)
+        elif work & BACKPROJECT:
+            fill(h, g, s.batch * columns, s.zero)
     else:
         if work & PREDICT:
             _product(s, l, first, rows, offset, e, slot + above, True, target)
@@ -133,9 +154,11 @@ def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, nu
         for row in range(s.batch):
             for j in range(row * columns + first, row * columns + first + rows):
                 h[g + j] += precision * e[slot + above + j]
-    if plain and s.has_bias:
+    if work & UPDATE and ((s.own and s.batch > 1) or (s.gemv == 0 and s.batch == 1 and not plain)):
+        update(s, l, first, rows, e, k, precision, alpha, number)
+    elif plain and s.has_bias:
         add_rows(s.batch, wide, rows, rate, e, k, s.W, s.bias_at[l] + first)
-    if work & UPDATE and not plain:
+    elif work & UPDATE and not plain:
         gradient(s, l, first, rows, e, k, precision, ZERO)
         descend(s, l, first, rows, ZERO, alpha, number)
 

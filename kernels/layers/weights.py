@@ -3,14 +3,20 @@
 The letters are those of PyTorch's documented algorithms, but for the sign: ``g`` is the ascent direction, alpha's
 factor in CONTRACT's weight update, so ``W += alpha * …``. ``decay`` is the weight decay. All act on biases as well, as
 PyTorch's do.
+
+An update goes through the weights once: some rows of the gradient are made, in cache, and the optimiser takes them from
+there (a batch of one: from a and e themselves, as its gradient is their outer product).
 """
+
+from collections import namedtuple
 
 import numpy as np
 
 from ..machine.blas import add_at_b
-from ..machine.compiling import inner
+from ..machine.compiling import ONE, ZERO, inner, njit
 from ..machine.simd import add, divide, lanes, load, multiply, multiply_add, splat, square_root, store
 from .dense import UPDATE, layer_pass
+from .products import ADD, STORE, columns_at_once, gradient_rows, pack_columns, tiles_of, transposed_times
 from .vectors import add_rows, fill
 
 # What becomes of a gradient. PLAIN is gradient descent without weight decay, which the products themselves can do. From
@@ -19,83 +25,164 @@ PLAIN, DECAYED, MOMENTUM, NESTEROV, ADAM, ADAMW = map(np.int64, range(6))
 
 BETA_2, EPSILON = 0.999, 1e-8  # Kingma and Ba, arXiv:1412.6980, Algorithm 1
 
+# The numbers of one update, in the net's dtype: see ``_numbers``.
+_Step = namedtuple("_Step", "rule shrink kept rate ahead of_mean to_mean of_square to_square spread epsilon")
+
 
 @inner
 def gradient(s, l, first, rows, e, k, precision, at):
     """The step of steepest descent for rows of a layer's weights, then for their biases, into ``scratch`` from ``at``
     on; the errors begin at ``k`` of e."""
-    below, columns, n = s.value_at[l], s.padded[l], s.sizes[l]
+    below, columns, n, wide = s.value_at[l], s.padded[l], s.sizes[l], s.padded[l + 1]
     count, m = rows * columns, min(rows, s.sizes[l + 1] - first)
     fill(s.scratch, at, count + rows, s.zero)
     if s.batch == 1:
         layer_pass(UPDATE, s.scratch, at, rows, columns, s.a, below, e, k, e, k, e, k, precision, precision)
+    elif m > 0 and s.own:
+        transposed_times(
+            m, s.batch, columns, e, k, wide, s.a, below, s.panel, precision, s.scratch, at, STORE
+        )  # fmt: skip
     elif m > 0:
-        wide = s.padded[l + 1]
         add_at_b(s.gemm, m, n, s.batch, precision, e, k, wide, s.a, below, columns, s.zero, s.scratch, at, columns)
     if s.has_bias:
-        add_rows(s.batch, s.padded[l + 1], rows, precision, e, k, s.scratch, at + count)
+        add_rows(s.batch, wide, rows, precision, e, k, s.scratch, at + count)
 
 
 @inner
 def descend(s, l, first, rows, at, alpha, number):
     """Move rows of a layer's weights, and their biases, along what ``gradient`` has left at ``at`` of ``scratch``."""
-    count = rows * s.padded[l]
-    w = s.weight_at[l] + first * s.padded[l]
-    _descend(s, w, at, count, alpha, number)
+    count, w = rows * s.padded[l], s.weight_at[l] + first * s.padded[l]
+    step = _numbers(s.rule, s.momentum, s.decay, alpha, number, s.one)
+    _move(s, step, ONE, count, count, w, s.scratch, at, ZERO, False, s.scratch, ZERO, s.one)
     if s.has_bias:
-        _descend(s, s.bias_at[l] + first, at + count, rows, alpha, number)
+        w = s.bias_at[l] + first
+        _move(s, step, ONE, rows, rows, w, s.scratch, at + count, ZERO, False, s.scratch, ZERO, s.one)
 
 
 @inner
-def _descend(s, w, at, count, alpha, number):
-    """``count`` parameters from ``w`` on, by their gradients from ``at`` of the scratch on; both whole vectors."""
-    if s.rule >= ADAM:
-        _adam_part(s, w, at, count, alpha, number)
-    elif s.rule >= MOMENTUM:
-        _momentum_part(s, w, at, count, alpha)
+def update(s, l, first, rows, e, k, precision, alpha, number):
+    """``gradient`` and ``descend`` in one pass over the weights, by own kernels; of a batch of one any rule but PLAIN,
+    which the fused pass does."""
+    below, columns, wide = s.value_at[l], s.padded[l], s.padded[l + 1]
+    w, m = s.weight_at[l] + first * columns, min(rows, s.sizes[l + 1] - first)
+    step = _numbers(s.rule, s.momentum, s.decay, alpha, number, s.one)
+    if m > 0 and s.batch == 1:
+        _move(s, step, m, columns, columns, w, s.a, below, ZERO, True, e, k, precision)
+    elif m > 0 and s.rule == PLAIN:
+        transposed_times(m, s.batch, columns, e, k, wide, s.a, below, s.panel, alpha * precision, s.W, w, ADD)
+    elif m > 0:
+        _update_tiles(s, step, m, w, e, k, wide, below, columns, precision)
+    if s.has_bias and s.rule == PLAIN:
+        add_rows(s.batch, wide, rows, alpha * precision, e, k, s.W, s.bias_at[l] + first)
+    elif s.has_bias:
+        fill(s.panel, ZERO, rows, s.zero)
+        add_rows(s.batch, wide, rows, precision, e, k, s.panel, ZERO)
+        _move(s, step, ONE, rows, rows, s.bias_at[l] + first, s.panel, ZERO, ZERO, False, e, k, s.one)
+
+
+@inner
+def _update_tiles(s, step, m, w, e, k, wide, below, columns, precision):
+    """Some rows of the gradient after the other, and at once the optimiser for these."""
+    part = columns_at_once(s.batch, columns, s.W)
+    for left in range(0, columns, part):
+        width = min(part, columns - left)
+        for block in range(0, m, lanes(s.W)):
+            height = min(lanes(s.W), m - block)
+            pack_columns(s.batch, e, k + block, wide, s.panel)
+            tiles, row = tiles_of(height), ZERO
+            for tile in range(tiles):
+                high = (height - row) // (tiles - tile)
+                gradient_rows(
+                    high, s.batch, width, s.panel, row, s.a, below + left, columns, precision, s.scratch, ZERO, width,
+                    STORE,
+                )  # fmt: skip
+                to = w + (block + row) * columns + left
+                if width == columns:
+                    count = high * columns
+                    _move(s, step, ONE, count, count, to, s.scratch, ZERO, ZERO, False, e, k, s.one)
+                else:
+                    _move(s, step, high, width, columns, to, s.scratch, ZERO, width, False, e, k, s.one)
+                row += high
+
+
+@njit(nogil=True, cache=True)
+def _numbers(rule, momentum, decay, alpha, number, one):
+    """The numbers of update ``number``.
+
+    MOMENTUM, NESTEROV (Sutskever et al. 2013, as ``torch.optim.SGD`` has it): ``g -= decay * W``,
+    ``mean = momentum * mean + g``, then ``W += alpha * mean``, or ``W += alpha * (g + momentum * mean)``.
+    ADAM: Kingma and Ba, arXiv:1412.6980, Algorithm 1, with ``g -= decay * W`` first. ADAMW takes ``alpha * decay * W``
+    from the weights instead (Loshchilov and Hutter, arXiv:1711.05101, Algorithm 2, its eta being 1).
+    """
+    kind = type(one)
+    rate = ahead = of_mean = of_square = to_square = spread = one - one
+    to_mean = one
+    if rule >= ADAM:
+        of_mean, of_square = kind(momentum), kind(BETA_2)
+        to_mean, to_square = kind(1.0 - momentum), kind(1.0 - BETA_2)
+        rate, spread = kind(alpha / (1.0 - momentum**number)), kind(1.0 / (1.0 - BETA_2**number))
+    elif rule >= MOMENTUM:
+        of_mean = kind(momentum)
+        rate = alpha * of_mean if rule == NESTEROV else alpha
+        ahead = alpha if rule == NESTEROV else one - one
     else:
-        kind = type(s.one)
-        rate, shrink = splat(alpha), splat(kind(-s.decay))
-        for j in range(0, count, lanes(s.W)):
-            old = load(s.W, w + j)
-            g = multiply_add(shrink, old, load(s.scratch, at + j))
-            store(s.W, w + j, multiply_add(rate, g, old))
+        ahead = alpha
+    shrink = one - one if rule == ADAMW else kind(-decay)
+    kept = kind(1.0 - alpha * decay) if rule == ADAMW else one
+    return _Step(rule, shrink, kept, rate, ahead, of_mean, to_mean, of_square, to_square, spread, kind(EPSILON))
 
 
 @inner
-def _momentum_part(s, w, at, count, alpha):
-    """Sutskever et al. 2013, as ``torch.optim.SGD`` has it: ``g -= decay * W; mean = momentum * mean + g``, then
-    ``W += alpha * mean``; Nesterov's has ``g + momentum * mean`` in place of ``mean``."""
-    kind = type(s.one)
-    momentum, shrink = splat(kind(s.momentum)), splat(kind(-s.decay))
-    ahead = s.rule == NESTEROV
-    of_gradient = splat(alpha if ahead else s.zero)
-    of_mean = splat(alpha * kind(s.momentum) if ahead else alpha)
-    for j in range(0, count, lanes(s.W)):
-        old = load(s.W, w + j)
-        g = multiply_add(shrink, old, load(s.scratch, at + j))
-        mean = multiply_add(momentum, load(s.mean, w + j), g)
-        store(s.mean, w + j, mean)
-        store(s.W, w + j, add(old, multiply_add(of_gradient, g, multiply(of_mean, mean))))
+def _move(s, step, rows, count, apart, w, source, at, along, outer, e, k, scale):
+    """Move ``rows`` rows of ``count`` parameters, which begin ``apart`` from one another, along their gradients: those
+    in ``source``, ``along`` from one another; if ``outer``, times ``e[k]`` of its row. ``scale`` goes to all."""
+    for row in range(rows):
+        by = scale * e[k + row] if outer else scale
+        q, p = w + row * apart, at + row * along
+        if step.rule >= ADAM:
+            _adam(step, count, s.W, s.mean, s.square, q, source, p, by)
+        elif step.rule >= MOMENTUM:
+            _momentum(step, count, s.W, s.mean, q, source, p, by)
+        else:
+            _plain(step, count, s.W, q, source, p, by)
 
 
 @inner
-def _adam_part(s, w, at, count, alpha, number):
-    """Kingma and Ba, arXiv:1412.6980, Algorithm 1, with ``g -= decay * W`` first; AdamW instead takes
-    ``alpha * decay * W`` from the weights (Loshchilov and Hutter, arXiv:1711.05101, Algorithm 2, its eta being 1)."""
-    kind = type(s.one)
-    of_mean, of_square = splat(kind(s.momentum)), splat(kind(BETA_2))
-    to_mean, to_square = splat(kind(1.0 - s.momentum)), splat(kind(1.0 - BETA_2))
-    rate = splat(kind(alpha / (1.0 - s.momentum**number)))
-    spread, epsilon = splat(kind(1.0 / (1.0 - BETA_2**number))), splat(kind(EPSILON))
-    apart = s.rule == ADAMW
-    shrink, kept = splat(s.zero if apart else kind(-s.decay)), splat(kind(1.0 - alpha * s.decay) if apart else s.one)
-    for j in range(0, count, lanes(s.W)):
-        old = load(s.W, w + j)
-        g = multiply_add(shrink, old, load(s.scratch, at + j))
-        mean = multiply_add(of_mean, load(s.mean, w + j), multiply(to_mean, g))
-        square = multiply_add(of_square, load(s.square, w + j), multiply(multiply(to_square, g), g))
-        store(s.mean, w + j, mean)
-        store(s.square, w + j, square)
-        step = divide(multiply(rate, mean), add(square_root(multiply(square, spread)), epsilon))
-        store(s.W, w + j, multiply_add(kept, old, step))
+def _plain(step, count, W, w, source, at, by):
+    by, shrink, rate = splat(by), splat(step.shrink), splat(step.ahead)
+    for j in range(0, count, lanes(W)):
+        old = load(W, w + j)
+        store(W, w + j, multiply_add(rate, multiply_add(shrink, old, multiply(by, load(source, at + j))), old))
+
+
+@inner
+def _momentum(step, count, W, mean, w, source, at, by):
+    by, shrink, rate, ahead, of_mean = (
+        splat(by),
+        splat(step.shrink),
+        splat(step.rate),
+        splat(step.ahead),
+        splat(step.of_mean),
+    )
+    for j in range(0, count, lanes(W)):
+        old = load(W, w + j)
+        g = multiply_add(shrink, old, multiply(by, load(source, at + j)))
+        moved = multiply_add(of_mean, load(mean, w + j), g)
+        store(mean, w + j, moved)
+        store(W, w + j, add(old, multiply_add(ahead, g, multiply(rate, moved))))
+
+
+@inner
+def _adam(step, count, W, mean, square, w, source, at, by):
+    by, shrink, kept, rate = splat(by), splat(step.shrink), splat(step.kept), splat(step.rate)
+    of_mean, to_mean, of_square = splat(step.of_mean), splat(step.to_mean), splat(step.of_square)
+    to_square, spread, epsilon = splat(step.to_square), splat(step.spread), splat(step.epsilon)
+    for j in range(0, count, lanes(W)):
+        old = load(W, w + j)
+        g = multiply_add(shrink, old, multiply(by, load(source, at + j)))
+        first = multiply_add(of_mean, load(mean, w + j), multiply(to_mean, g))
+        second = multiply_add(of_square, load(square, w + j), multiply(multiply(to_square, g), g))
+        store(mean, w + j, first)
+        store(square, w + j, second)
+        change = divide(multiply(rate, first), add(square_root(multiply(second, spread)), epsilon))
+        store(W, w + j, multiply_add(kept, old, change))

@@ -10,6 +10,7 @@ from ..engines.layout import options_of, ring
 from ..engines.loops.arguments import Arrays
 from ..engines.loops.steps import layers
 from ..host.threads import in_threads
+from ..kernels.layers.products import panel_size
 from ..kernels.layers.step import activate_rows, layer_step, start_prediction
 from ..kernels.layers.values import move_values
 from ..kernels.layers.weights import descend, gradient
@@ -66,15 +67,15 @@ class Ring:
 
         def fill(worker: int) -> None:
             rng = np.random.default_rng(worker)
-            counts = depth * rows * wide, *[count] * 5, (rows + 1) * wide, 0
-            weights, x, a, d, e, h, scratch, nothing = side_by_side(counts, dtype)  # as an engine's memory is
+            counts = depth * rows * wide, *[count] * 5, (rows + 1) * wide, panel_size(wide, batch), 0
+            weights, x, a, d, e, h, scratch, panel, nothing = side_by_side(counts, dtype)  # as an engine's memory is
             row = rng.normal(0, columns**-0.5, wide).astype(dtype)
             row[columns:] = 0
             weights.reshape(-1, wide)[:] = row  # the same everywhere: drawing millions would take longer than timing
             for array in (x, a, d, e, h):
                 parts = array.reshape(depth + 1, -1)[:, : batch * wide].reshape(depth + 1, batch, wide)
                 parts[:, :, :columns] = rng.normal(0, 0.3, (batch, columns))
-            self.arrays[worker] = Arrays(weights, x, a, d, scratch, nothing, nothing, e, h, nothing, nothing)
+            self.arrays[worker] = Arrays(weights, x, a, d, scratch, nothing, nothing, e, h, nothing, nothing, panel)
 
         in_threads(workers, fill, pin=pin)
 

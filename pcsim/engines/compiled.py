@@ -121,7 +121,14 @@ class CompiledEngine:
         self.arrays = self.layout.allocate(rule, drives, velocities=self.momentum > 0)
         vectors = self.execution == "blas" and self.batch == 1
         self.options = options_of(
-            dtype, self.batch, network.biases is not None, vectors, rule, algorithm.momentum, algorithm.weight_decay
+            dtype,
+            self.batch,
+            network.biases is not None,
+            vectors,
+            rule,
+            algorithm.momentum,
+            algorithm.weight_decay,
+            own=self.execution != "blas",
         )
         self.calendar: Calendar | None = None
         if isinstance(algorithm, PredictiveCoding):
@@ -148,7 +155,8 @@ class CompiledEngine:
         for flat in (arrays.values, arrays.top, arrays.activated, arrays.slopes, arrays.errors, arrays.drives):
             for half in range(0, len(flat), count):
                 flat[half + begin : half + end : step] = 0
-        arrays.scratch[::step] = 0
+        for flat in (arrays.scratch, arrays.panel):
+            flat[::step] = 0
         for flat in (arrays.mean, arrays.square):
             for l in range(*self.layout.blocks[worker]) if len(flat) else ():
                 for part in self.layout.rows_of(flat, worker, l, padding=True):

@@ -10,6 +10,7 @@ import numpy as np
 from ..algorithms import Algorithm
 from ..kernels.layers.activations import CODES
 from ..kernels.layers.dense import padded
+from ..kernels.layers.products import panel_size
 from ..kernels.layers.weights import ADAM, ADAMW, DECAYED, MOMENTUM, NESTEROV, PLAIN
 from ..kernels.machine import blas
 from ..kernels.machine.memory import PAGE_BYTES, side_by_side
@@ -188,13 +189,14 @@ class Layout:
         dtype, count, weights = self.dtype, self.value_count, self.parameter_count
         mean, square = weights * (rule >= MOMENTUM), weights * (rule >= ADAM)
         scratch, moving = self.largest * (rule != PLAIN), 2 * count if velocities else 0
-        counts = [weights, *[count] * 4, 2 * count, drives * count, mean, square, moving, *[scratch] * self.workers]
-        parameters, values, top, activated, slopes, errors, both, means, squares, speed, *own = side_by_side(
+        own = [scratch] * self.workers + [panel_size(int(self.wide.max()), self.batch)] * self.workers
+        counts = [weights, *[count] * 4, 2 * count, drives * count, mean, square, moving, *own]
+        parameters, values, top, activated, slopes, errors, both, means, squares, speed, *mine = side_by_side(
             counts, dtype
         )
         return [
-            Arrays(parameters, values, activated, slopes, mine, means, squares, errors, both, top, speed)
-            for mine in own
+            Arrays(parameters, values, activated, slopes, one, means, squares, errors, both, top, speed, panel)
+            for one, panel in zip(mine[: self.workers], mine[self.workers :], strict=True)
         ]
 
     def bytes_of_layers(self) -> Array:
@@ -218,10 +220,11 @@ def options_of(
     rule: int = PLAIN,
     momentum: float = 0.0,
     decay: float = 0.0,
+    own: bool = True,
 ) -> Options:
-    """The options of the kernels; ``vectors``: BLAS also for a batch of one."""
+    """The options of the kernels; ``vectors``: BLAS also for a batch of one; ``own``: not BLAS for larger ones."""
     return Options(
-        batch, has_bias, rule, float(momentum), float(decay), blas.address("gemm", dtype),
+        batch, has_bias, rule, float(momentum), float(decay), own, blas.address("gemm", dtype),
         blas.address("gemv", dtype) if vectors else 0, blas.address("ger", dtype) if vectors else 0, dtype.type(1),
     )  # fmt: skip
 

@@ -10,18 +10,19 @@ from collections import namedtuple
 # place: its place among the workers of all ranks; lo, hi: its layers ``W[lo] … W[hi-1]``.
 Who = namedtuple("Who", "worker workers below above place lo hi")
 
-# Flat arrays, shared by all workers of a process but for ``scratch``. errors and drives hold two steps, odd and even
-# (of row-split BP, drives holds each worker's shares of the errors); top: values of the layer above each block.
-# velocity: of values with momentum, and in a second half of ``top``; else empty.
-Arrays = namedtuple("Arrays", "parameters values activated slopes scratch mean square errors drives top velocity")
+# Flat arrays, shared by all workers of a process but for ``scratch`` and ``panel``. errors and drives hold two steps,
+# odd and even (of row-split BP, drives holds each worker's shares of the errors); top: values of the layer above each
+# block. velocity: of values with momentum, and in a second half of ``top``; else empty.
+Arrays = namedtuple("Arrays", "parameters values activated slopes scratch mean square errors drives top velocity panel")
 
 # For each layer: units, units with padding, where its weights, biases and values begin; scale, skip, code of its
 # activation. value_count: elements of one half of errors and drives.
 Offsets = namedtuple("Offsets", "sizes padded weight_at bias_at value_at scale skip activations value_count")
 
 # rule: of the weight updates, see ``kernels.layers.weights``; momentum, decay: its numbers, in float64 for any net.
-# gemm, gemv, ger: addresses of BLAS functions, 0 where a batch of one takes the fused pass; one: 1 in the net's dtype.
-Options = namedtuple("Options", "batch has_bias rule momentum decay gemm gemv ger one")
+# own: whether products of a batch are own kernels, or those of BLAS. gemm, gemv, ger: addresses of BLAS functions, 0
+# where a batch of one takes the fused pass; one: 1 in the net's dtype.
+Options = namedtuple("Options", "batch has_bias rule momentum decay own gemm gemv ger one")
 
 # rows: the rows of x and y that make each batch, (batches, B); the last serves all further ones.
 Data = namedtuple("Data", "x y rows")
