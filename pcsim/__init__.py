@@ -18,7 +18,7 @@ if not (_root / "pcsim" / "kernels").exists() and (_root / "kernels" / "layers" 
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .algorithms import BP, IPC, PC, ZIL, Algorithm, Calendar, PredictiveCoding, Stage, register
+    from .algorithms import BP, IPC, PC, ZIL, Algorithm, AsyncBP, Calendar, PredictiveCoding, Stage, register
     from .errors import InputError
     from .net.network import Network
     from .results.frames import load
@@ -32,6 +32,7 @@ __all__ = [
     "PC",
     "ZIL",
     "Algorithm",
+    "AsyncBP",
     "Calendar",
     "Event",
     "InputError",
@@ -50,7 +51,18 @@ __all__ = [
 
 # Looked up when they are asked for, so that Ctrl-C at start-up need not wait for NumPy and Numba.
 _HOMES = {
-    "algorithms": ("BP", "IPC", "PC", "ZIL", "Algorithm", "Calendar", "PredictiveCoding", "Stage", "register"),
+    "algorithms": (
+        "BP",
+        "IPC",
+        "PC",
+        "ZIL",
+        "Algorithm",
+        "AsyncBP",
+        "Calendar",
+        "PredictiveCoding",
+        "Stage",
+        "register",
+    ),
     "errors": ("InputError",),
     "net.network": ("Network",),
     "results.frames": ("load",),

@@ -1,6 +1,7 @@
 """What is executed: backprop and the calendars of predictive coding, pcsim's own and others'."""
 
 from ..schedule.calendar import Calendar, Stage
+from .asynchronous import PIPELINE_ASYNC, AsyncBP, asynchronous
 from .backprop import BP
 from .common import OPTIMIZERS, Algorithm, PredictiveCoding
 from .predictive_coding import IPC, PC, ZIL
@@ -12,12 +13,15 @@ __all__ = [
     "IPC",
     "OPTIMIZERS",
     "PC",
+    "PIPELINE_ASYNC",
     "ZIL",
     "Algorithm",
+    "AsyncBP",
     "Calendar",
     "PredictiveCoding",
     "Stage",
     "algorithm_from_json",
     "algorithm_to_json",
+    "asynchronous",
     "register",
 ]

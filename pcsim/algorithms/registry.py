@@ -11,13 +11,14 @@ from inspect import isabstract
 from typing import Any, TypeVar
 
 from ..errors import InputError
+from .asynchronous import AsyncBP
 from .backprop import BP
 from .common import Algorithm
 from .predictive_coding import IPC, PC, ZIL
 
 GROUP = "pcsim.algorithms"
 
-ALGORITHMS: dict[str, type[Algorithm]] = {algorithm.name: algorithm for algorithm in (BP, PC, ZIL, IPC)}  # pcsim's own
+ALGORITHMS: dict[str, type[Algorithm]] = {cls.name: cls for cls in (BP, PC, ZIL, IPC, AsyncBP)}  # pcsim's own
 
 _registered: dict[str, type[Algorithm]] = {}
 

@@ -19,16 +19,21 @@ def run_count(arguments: argparse.Namespace) -> int:
     if arguments.json:
         write(json.dumps(rows, indent=2), arguments.json)
         return 0
-    heads = ["algorithm", "depth", "T", "MM", "SMM", "MM full", "SMM full"]
+    counts = {"mm": "MM", "smm": "SMM", "mm_full": "MM full", "smm_full": "SMM full"}
+    filling = any(algorithm.calendar(max(arguments.depths)).overlapped for algorithm in wanted)
+    if filling:
+        counts["first"] = "first SMM"
+    heads = ["algorithm", "depth", "T", *counts.values()]
     heads += [f"{P} worker{'s' if P > 1 else ''}" for P in arguments.workers]
     lines = []
     for row in rows:
         cells = [find(row["algorithm"]).title, row["depth"], row["steps"] or ""]
-        cells += [row[name] for name in ("mm", "smm", "mm_full", "smm_full")] + list(row["smm_workers"].values())
+        cells += [row[name] for name in counts] + list(row["smm_workers"].values())
         lines.append([f"{cell:g}" if isinstance(cell, float) else str(cell) for cell in cells])
     widths = [max(len(line[i]) for line in [heads, *lines]) for i in range(len(heads))]
     print("Matrix products per complete weight update, counted on the task graphs (paper convention: Table 4;")
-    print("full: with weight gradients and forward start). Right: makespan in products on that many workers.\n")
+    print("full: with weight gradients and forward start). Right: makespan in products on that many workers.")
+    print("first SMM: of the first update, for which a pipeline has to fill.\n" if filling else "")
     for line in [heads, *lines]:
         print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
     return 0

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..algorithms import BP, Algorithm, PredictiveCoding
+from ..algorithms import BP, PIPELINE_ASYNC, Algorithm, PredictiveCoding, asynchronous
 from ..errors import InputError
 from ..host.blas import blas_threads
 from ..net.network import Network
@@ -51,6 +51,11 @@ def make_engine(
     """An engine of that ``backend``; options as in ``ThreadsEngine``. InputError if there is no such backend."""
     if not isinstance(algorithm, BP | PredictiveCoding):
         raise InputError(f"engines execute what derives from pcsim.BP or pcsim.PredictiveCoding, not {algorithm!r}")
+    algorithm, execution = asynchronous(algorithm, options.get("execution"))
+    if execution == PIPELINE_ASYNC and backend != "numpy":
+        options["execution"] = execution
+    elif execution == PIPELINE_ASYNC:  # the oracle has one way, which the algorithm says
+        options.pop("execution", None)
     if backend == "numpy":
         from .numpy import NumpyEngine
 

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 
-from ..algorithms import BP, Algorithm
+from ..algorithms import BP, PIPELINE_ASYNC, Algorithm
 from ..algorithms.backprop import BP_EXECUTIONS
 from ..checks import is_whole, shown
 from ..errors import InputError
@@ -12,13 +12,18 @@ from ..host.topology import advised_workers
 
 def check_execution(execution: str, workers: int, depth: int, batch: int) -> None:
     """InputError where BP cannot share the work of such a net and batch in that way among so many workers."""
-    if execution not in BP_EXECUTIONS:
-        raise InputError(f"BP's execution {execution!r} is unknown: choose from {', '.join(BP_EXECUTIONS)}")
+    if execution not in (*BP_EXECUTIONS, PIPELINE_ASYNC):
+        known = ", ".join((*BP_EXECUTIONS, PIPELINE_ASYNC))
+        raise InputError(f"BP's execution {execution!r} is unknown: choose from {known}")
     if execution == "serial" and workers > 1:
         raise InputError("BP's layers wait for one another: execution 'serial' runs with workers=1")
     if execution == "pipeline" and batch == 1:
         raise InputError("a pipeline needs a batch above 1, of which it makes micro-batches")
-    limits = {"pipeline": (depth, "layers of the net"), "data-parallel": (batch, "samples of a batch")}
+    limits = {
+        "pipeline": (depth, "layers of the net"),
+        PIPELINE_ASYNC: (depth, "layers of the net"),
+        "data-parallel": (batch, "samples of a batch"),
+    }
     limit, what = limits.get(execution, (workers, ""))
     if workers > limit:
         raise InputError(f"{workers} workers are more than the {limit} {what}: use at most {limit}")

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms import BP, Algorithm, PredictiveCoding
+from ..algorithms import BP, Algorithm, AsyncBP, PredictiveCoding
 from ..algorithms.common import MOMENTS
 from ..algorithms.rates import Schedule, at_step
 from ..checks import whole_number
 from ..net.losses import Squared
 from ..net.network import Network, with_arrays
 from ..schedule.timeline import Timeline
+from .numpy_async import Flight
 from .optimizers import OPTIMIZERS
 from .states import check_state
 
@@ -55,6 +56,9 @@ class NumpyEngine:
         self.velocity: list[Array] = []  # of values with momentum: v[1] … v[L-1]
         if isinstance(algorithm, PredictiveCoding):
             self.calendar = algorithm.calendar(network.depth, steps_per_batch)
+        self.flight: Flight | None = None
+        if isinstance(algorithm, AsyncBP):
+            self.flight = Flight(self.net, algorithm, (x, y), self._next_rows, self._update, self._alpha_of)
 
     def _parameters(self) -> list[Array]:
         return [*self.net.weights, *(self.net.biases or [])]
@@ -72,7 +76,10 @@ class NumpyEngine:
     @property
     def _alpha(self) -> float:
         """The rate of the weight update that is being made."""
-        return self.algorithm.alpha * float(self.schedule.factors(self.number, 1)[0])
+        return self._alpha_of(self.number)
+
+    def _alpha_of(self, number: int) -> float:
+        return self.algorithm.alpha * float(self.schedule.factors(number, 1)[0])
 
     def _next_rows(self) -> Array:
         self.begun += 1
@@ -122,6 +129,10 @@ class NumpyEngine:
         return time.perf_counter() - begin, energies[0]
 
     def _backprop(self) -> float:
+        if self.flight:
+            energy = self.flight.steps()
+            self.number, self.x_t = self.number + 1, self.flight.values
+            return energy
         net, rows = self.net, self._next_rows()
         L, alpha = net.depth, self._alpha
         x = net.forward(self.x[rows])  # Eq. 12

@@ -11,6 +11,7 @@ from ..checks import whole_number
 from ..errors import InputError
 from ..host.memory import available
 from .calendar import Calendar
+from .overlapped import overlapped_graph
 from .tasks import MOST, Ids, Kind, Lookup, Predecessors, TaskGraph
 
 # Measured peaks of building a graph and asking it everything: 50 to 89 bytes a task in deep graphs, and up to
@@ -39,6 +40,9 @@ def task_graph(algorithm: str, calendar: Calendar, depth: int, updates: int) -> 
     too large for the memory at hand. No loop over tasks.
     """
     depth, updates = whole_number("depth", depth), whole_number("updates", updates)
+    if calendar.overlapped:
+        check_memory(3 * depth * (calendar.steps(updates) + 2 * depth), calendar.steps(updates) + 2 * depth)
+        return overlapped_graph(algorithm, calendar, depth, updates)
     steps = calendar.steps(updates)
     rounds, rest = divmod(steps, len(calendar.stages))
     products = 2 * depth - 1 if calendar.chained else depth

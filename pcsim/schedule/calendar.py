@@ -36,12 +36,15 @@ class Calendar:
 
     stages: in this order; repeats: how many rounds of them are made on a batch, each from the values that the one
     before has left (None: for ever); chained: within a stage the layers wait for one another, upwards for the
-    predictions and downwards for the errors, as in backprop (values do not move then, and there is no other start).
+    predictions and downwards for the errors, as in backprop (values do not move then, and there is no other start);
+    overlapped: chained, with a batch for each stage, of which each layer works on its own: in slot s layer l predicts
+    for batch s - l and makes the rest for batch s - (2(L-1) - l), and a stage is one slot of all layers.
     """
 
     stages: tuple[Stage, ...]
     repeats: int | None = 1
     chained: bool = False
+    overlapped: bool = False
 
     @property
     def endless(self) -> bool:
@@ -95,15 +98,18 @@ class Calendar:
     def check(self, depth: int) -> None:
         """InputError, in one line, for a calendar that breaks a rule in a net of that depth."""
         _check_stages(self.stages, depth)
-        if not isinstance(self.chained, bool):
-            raise InputError(f"chained is True or False, not {shown(self.chained)}")
+        for name in ("chained", "overlapped"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} is True or False, not {shown(getattr(self, name))}")
         if self.repeats is not None and not is_whole(self.repeats):
             raise InputError(f"a calendar repeats 1 time or more, or for ever (None), not {self.repeats!r}")
         moving = any(stage.move for stage in self.stages)
         if self.chained:
-            if moving or len(self.stages) > 1 or self.repeats != 1:
+            if moving or (len(self.stages) > 1 and not self.overlapped) or self.repeats != 1:
                 raise InputError("a chained calendar has one stage, which moves no values, and a batch for each round")
             return
+        if self.overlapped:
+            raise InputError("only a chained calendar is overlapped")
         if depth > 1 and not moving:
             raise InputError("no stage moves values, so no error ever reaches W[0]")
         if self.repeats is not None:

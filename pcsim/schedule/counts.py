@@ -43,10 +43,10 @@ def table4(depths: Iterable[int], algorithms: Iterable[Counted], workers: Iterab
 
     Rows hold ``algorithm``, ``depth``, ``steps`` (T of PC and of others that have one; else None) and, per weight
     update in the steady state, ``mm``, ``smm``, ``mm_full``, ``smm_full`` and ``smm_workers`` (a value per number of
-    workers).
+    workers); and ``first``, the SMMs of the first update, which of a pipeline are more as it has to fill.
     """
     algorithms, workers = list(algorithms), list(workers)
-    counts = ("algorithm", "depth", "mm", "smm", "mm_full", "smm_full")
+    counts = ("algorithm", "depth", "mm", "smm", "mm_full", "smm_full", "first")
 
     def row(graph: TaskGraph, T: int | None) -> dict[str, Any]:
         makespans = {P: graph.makespan(P) for P in workers}

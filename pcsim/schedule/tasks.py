@@ -212,6 +212,12 @@ class TaskGraph:
         """``smm`` with forward starts and weight-gradient products counted too."""
         return self._growth(FULL_COSTS)
 
+    @property
+    def first(self) -> int:
+        """Longest chain of MMs up to the first complete weight update (paper convention): with ``smm`` it says what an
+        empty pipeline costs."""
+        return int(self._completion(self._finish_times(PAPER_COSTS))[0])
+
     def makespan(self, workers: int) -> float:
         """MMs' time per weight update, steady state, of ``schedule(workers)`` continued without end.
 
@@ -237,7 +243,7 @@ class TaskGraph:
         rate = np.zeros(2, np.int64)
         # In-order packing comes back after at most `workers` periods, and Brent's search sees it within three
         # times as many; the rest is for graphs changed by hand.
-        limit = 1000 + 4 * min(workers, 1_000_000)
+        limit = 1000 + 100 * min(workers, 1_000_000)
         paths.steady_state(indptr, indices, lag, self._costs(PAPER_COSTS)[first:], workers, limit, rate)
         if rate[1] == 0:
             raise InputError(f"no steady state within {limit} periods: use fewer workers or a graph of the builders")

@@ -8,7 +8,7 @@ from numbers import Real
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..algorithms import Algorithm
+from ..algorithms import PIPELINE_ASYNC, Algorithm, asynchronous
 from ..checks import scalar, shown, whole_number
 from ..engines import Engine, blas_threads, make_engine
 from ..engines.limits import resolve_workers
@@ -98,7 +98,8 @@ def train(
     - ``trace``: keep a timeline of the updates since the last record, so of the whole run with ``record_every=0``
       (every event of every step: short runs)
     - ``execution``: how BP shares its work among threads or ranks: "serial" (default), "intra-layer", "blas" (threads
-      alone), "pipeline" or "data-parallel"
+      alone), "pipeline" or "data-parallel"; "pipeline-async" is asynchronous BP, which learns from late gradients (see
+      ``pcsim.AsyncBP``)
 
     Threads of one process may train at once. BLAS has one thread meanwhile, for the whole process, and then as many as
     before; what needs another number (execution "blas"; "numpy" on several) is refused beside another call.
@@ -137,7 +138,8 @@ def train(
     if on_record is not None and not callable(on_record):
         raise InputError(f"on_record must be a function of a run, not {shown(on_record)}")
     given = None if values is None else given_values(values, network, batch, algorithm)
-    if execution is not None and (backend == "numpy" or not algorithm.chained):
+    algorithm, execution = asynchronous(algorithm, execution)
+    if execution not in (None, PIPELINE_ASYNC) and (backend == "numpy" or not algorithm.chained):
         raise InputError("execution says how BP shares its work among threads or ranks; nothing else takes one")
     workers = resolve_workers(workers, algorithm, network.depth, backend, execution)
     if backend == "mpi":

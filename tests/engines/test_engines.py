@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from problems import EXACT, distance, problems
 from programs.cases import PLANS, Planned
 
 from pcsim import BP, IPC, PC, ZIL, InputError, Network, train
@@ -19,42 +20,10 @@ from pcsim.algorithms.common import OPTIMIZERS
 from pcsim.engines.layout import Layout
 from pcsim.engines.numpy import NumpyEngine
 from pcsim.engines.threads import ThreadsEngine
-from pcsim.net.activations import ACTIVATIONS
 from pcsim.training.train import forward_loss
 
-EXACT = 1e-12
 some = settings(max_examples=40, deadline=None, derandomize=True)
 # Compilation happens once per signature; the first example of the session pays for it.
-
-
-@st.composite
-def problems(draw, max_depth=8, max_width=37, max_batch=17, plain=False):
-    """A random float64 net with data: unequal widths, any activation, with and without bias, scale and skips."""
-    depth = draw(st.integers(1, max_depth))
-    widths = draw(st.lists(st.integers(1, max_width), min_size=depth + 1, max_size=depth + 1))
-    if draw(st.booleans()) and depth > 2:
-        widths[1 : depth // 2 + 2] = [widths[1]] * (depth // 2 + 1)  # somewhere for skips to be
-    seed = draw(st.integers(0, 2**16))
-    rng = np.random.default_rng(seed)
-    net = Network.mlp(
-        widths,
-        draw(st.sampled_from(list(ACTIVATIONS))),
-        bias=draw(st.booleans()),
-        seed=seed,
-        dtype=np.float64,
-        scale=() if plain else list(rng.uniform(0.5, 1.5, depth)),
-        skip=() if plain else [a == b and draw(st.booleans()) for a, b in itertools.pairwise(widths)],
-    )
-    batch = draw(st.integers(1, max_batch))
-    x, y = rng.normal(size=(batch, widths[0])), rng.normal(size=(batch, widths[-1]))
-    return net, x, y
-
-
-def distance(a, b):
-    """Largest difference of two nets or lists, relative to the largest number of each array (at least 1e-3)."""
-    if isinstance(a, Network):
-        a, b = [*a.weights, *(a.biases or [])], [*b.weights, *(b.biases or [])]
-    return max(float(np.max(np.abs(p - q))) / max(1e-3, float(np.max(np.abs(q)))) for p, q in zip(a, b, strict=True))
 
 
 def run(engine_class, problem, algorithm, updates=3, workers=1, **options):
