@@ -80,7 +80,7 @@ class AsyncBP(BP):
 
 
 def asynchronous(algorithm: Algorithm, execution: str | None) -> tuple[Algorithm, str | None]:
-    """Algorithm and execution, where either says that BP is asynchronous: then both do. InputError where they differ."""
+    """Algorithm and execution, and if either says that BP is asynchronous, both do. InputError where they differ."""
     if isinstance(algorithm, AsyncBP):
         if execution not in (None, PIPELINE_ASYNC):
             raise InputError(f"{algorithm.title} has one execution, {PIPELINE_ASYNC}, not {shown(execution)}")

@@ -12,9 +12,10 @@ from ..host.topology import advised_workers
 
 def check_execution(execution: str, workers: int, depth: int, batch: int) -> None:
     """InputError where BP cannot share the work of such a net and batch in that way among so many workers."""
-    if execution not in (*BP_EXECUTIONS, PIPELINE_ASYNC):
-        known = ", ".join((*BP_EXECUTIONS, PIPELINE_ASYNC))
-        raise InputError(f"BP's execution {execution!r} is unknown: choose from {known}")
+    if execution == PIPELINE_ASYNC:
+        raise InputError(f"{PIPELINE_ASYNC} runs on the backend numpy")
+    if execution not in BP_EXECUTIONS:
+        raise InputError(f"BP's execution {execution!r} is unknown: choose from {', '.join(BP_EXECUTIONS)}")
     if execution == "serial" and workers > 1:
         raise InputError("BP's layers wait for one another: execution 'serial' runs with workers=1")
     if execution == "pipeline" and batch == 1:

@@ -36,9 +36,9 @@ def overlapped_graph(algorithm: str, calendar: Calendar, depth: int, updates: in
 
 
 def _waits(find: Lookup, kinds: Ids, s: Ids, layer: Ids, depth: int) -> tuple[Ids, Ids, Ids]:
-    """Three columns of predecessors, -1 for none. Whatever a layer does in a slot it does with the weights of that slot:
-    it begins the next one when both update and back-projection are done. (The values from which a layer updates have
-    come before its error has, so they need no edge.)"""
+    """Three columns of predecessors, -1 for none. What a layer does in a slot it does with the weights of that slot: it
+    begins the next one when both update and back-projection are done. (The values from which a layer updates have come
+    before its error has, so they need no edge.)"""
     predicts = kinds == Kind.PREDICT
     value = find(Kind.PREDICT, s - 1, layer - 1)
     output = find(Kind.PREDICT, s, layer)

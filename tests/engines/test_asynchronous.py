@@ -118,7 +118,7 @@ def test_frozen_weights_give_the_gradient_of_bp(problem, kind):
 
     scale = max(float(np.abs(c).max()) for c in exact(batches[:m]))
     assert all(np.abs(c - e).max() <= 1e-5 * scale for c, e in zip(change, exact(batches[:m]), strict=True))
-    if scale > 1e-9 and any((a != b).any() for a, b in zip(batches[:m], batches[1 : m + 1], strict=True)):
+    if scale > 1e-9 and (np.sort(np.concatenate(batches[:m])) != np.sort(np.concatenate(batches[1 : m + 1]))).any():
         others = exact(batches[1 : m + 1])
         assert any(np.abs(c - e).max() > 1e-5 * scale for c, e in zip(change, others, strict=True))
 
