@@ -10,12 +10,12 @@ from pathlib import Path
 
 from clocks import CELL, Pointer
 from pcsim.kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
-from pcsim.kernels.layers.view import part_of_batch
+from pcsim.kernels.layers.view import part_of_batch, with_weights
 from pcsim.kernels.layers.weights import ADAM, MOMENTUM
 
-from pcsim.engines.loops import backprop, backprop_ranks, edges, predictive_coding, steps
+from pcsim.engines.loops import asynchronous, backprop, backprop_ranks, edges, predictive_coding, steps
 
-MODULES = [steps, edges, predictive_coding, backprop, backprop_ranks]
+MODULES = [steps, edges, predictive_coding, backprop, backprop_ranks, asynchronous]
 WAITS = {"wait", "meet", "finish", "done", "_finish_all", "_all_here", "_await", "poll_until"}
 
 machine = None  # that of the case that is run
@@ -47,7 +47,7 @@ def reached(flags, worker):
 
 def wait(flags, worker, value, stop):
     yield
-    while True:
+    while value > 0:  # what flags are at first
         for told, clock in machine.flags.get((flags.address, worker), ()):
             if told >= value:  # no more is known than that it has come so far
                 machine.join(clock)
@@ -55,6 +55,7 @@ def wait(flags, worker, value, stop):
         if machine.stops.get(stop.address) and machine.random.random() < 0.5:
             return False
         yield "spin"
+    return True
 
 
 def meet(worker, workers, ready, stop):
@@ -127,6 +128,19 @@ def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, nu
         kept = [s.mean] * bool(s.rule >= MOMENTUM) + [s.square] * bool(s.rule >= ADAM)
         moments = [cell for flat in kept for cell in weights_of(s, flat, l, first, rows)]
         machine.access(("update", l, int(number)), [*errors, *below, *mine, *moments], [*mine, *moments])
+
+
+def stream_step(new, old, l, e, k, h, rate):
+    mine, errors = weights_of(new, new.W, l, 0, new.padded[l + 1]), list(e.cells(k, new.padded[l + 1]))
+    machine.access(("predict", l), [*rows_of(new, new.a, l), *mine], rows_of(new, new.x, l + 1))
+    if l > 0:
+        machine.access(("project", l), [*errors, *mine, *rows_of(old, old.d, l)], e.cells(h, old.padded[l]))
+    machine.access(("update", l), [*errors, *rows_of(old, old.a, l), *mine], mine)
+
+
+def step_ahead(p, before, at, count, delay, out):
+    for cell, its, to in zip(p.cells(at, count), before.cells(at, count), out.cells(at, count), strict=True):
+        machine.access("ahead", [cell, its], [to])
 
 
 def start_prediction(s, l, first, rows, out, at):
@@ -214,6 +228,7 @@ STANDINS = {
     "pointer": Pointer,
     "offset": lambda p, n: Pointer(p.array, p.shift + int(n)),
     "part_of_batch": part_of_batch.py_func,
+    "with_weights": with_weights.py_func,
     "address_of": lambda p, n: p.address + n * p.item,
     "nanoseconds": lambda: 0,
     "send": start,
@@ -222,10 +237,10 @@ STANDINS = {
     for function in (
         publish, reached, wait, meet, load_acquire, go_on, start, done, finish, sum_over_ranks, layer_step,
         start_prediction, activate_rows, activate_layer, move_values, push_values, subtract_from, sum_shares, squares,
-        copy_part, fill, gradient, descend, load_rows, rate_at, _copy_rows,
+        copy_part, fill, gradient, descend, load_rows, rate_at, _copy_rows, stream_step, step_ahead,
     )
 }  # fmt: skip
-PLAIN = {"LayersView", "Library", "PREDICT", "BACKPROJECT", "UPDATE", "ZERO", "ONE"}  # as they are
+AS_THEY_ARE = {"LayersView", "Library", "PREDICT", "BACKPROJECT", "UPDATE", "PLAIN", "ZERO", "ONE"}
 
 
 class _Coroutines(ast.NodeTransformer):
@@ -295,7 +310,7 @@ def load(texts=None, without=None):
             body = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom) == kind]
             for n in body if kind else ():
                 if isinstance(n, ast.ImportFrom) and "kernels" in (n.module or ""):
-                    unknown = {alias.name for alias in n.names} - STANDINS.keys() - PLAIN
+                    unknown = {alias.name for alias in n.names} - STANDINS.keys() - AS_THEY_ARE
                     assert not unknown, f"say in tests/replay.py what {unknown} of {n.module} reads and writes"
             part = ast.fix_missing_locations(_Coroutines(waiting).visit(ast.Module(body, [])))
             exec(compile(part, module.__file__, "exec"), names)

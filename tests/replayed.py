@@ -10,7 +10,8 @@ import clocks
 import numpy as np
 import replay
 
-from pcsim import BP, IPC, Calendar, Network, Stage
+from pcsim import BP, IPC, AsyncBP, Calendar, Network, Stage
+from pcsim.algorithms.asynchronous import WEIGHTS
 from pcsim.engines import compiled, messages
 from pcsim.engines.loops.arguments import Notes, Signals
 from pcsim.engines.ranks import RankTransport
@@ -49,6 +50,16 @@ class Case:
     runs: tuple[int, ...] = (2, 1)
     stop_after: int | None = None
     mpi: bool = False
+    late: AsyncBP | None = None
+
+
+def _late(rng, depth, optimizer):
+    """Asynchronous BP with any options."""
+    weights = rng.choice(WEIGHTS)
+    least = 2 * (depth - 1) if weights == "two-versions" else 1
+    accumulate = max(1, least) + rng.choice((0, 0, 1, 2))
+    ahead = weights != "two-versions" and rng.random() < 0.3
+    return AsyncBP(0.1, optimizer, weights=weights, accumulate=accumulate, weight_prediction=ahead)
 
 
 def _calendar(rng, depth):
@@ -81,12 +92,14 @@ def draw(seed, kind, rules=False, stops=False):
         depth = max(depth, ranks * threads) if execution in ("layers", "pipeline") else min(depth, 4)
     else:
         ranks, threads = 1, most if execution != "serial" else 1
-        threads = min(threads, depth) if execution in ("layers", "pipeline") else threads
+        threads = min(threads, depth) if execution in ("layers", "pipeline", "pipeline-async") else threads
         depth = depth if layered else min(depth, 5)
     workers = ranks * threads
     batch = {"pipeline": rng.randint(2, 5), "data-parallel": workers + rng.randint(0, 2)}.get(
         execution, rng.choice((1, 1, 2))
     )
+    adam = rng.random() < 0.3
+    late = _late(random.Random(seed), depth, "adam" if adam else "sgd") if execution == "pipeline-async" else None
     return Case(
         seed,
         None if layered else execution,
@@ -100,11 +113,12 @@ def draw(seed, kind, rules=False, stops=False):
         layered and rng.random() < 0.2,
         batch,
         rng.randint(1, batch),
-        rng.random() < 0.3,
+        adam,
         seed % 3 == 0,
         rng.choice(((2, 1), (4,), (3, 2), (1, 1, 1))),
         rng.randint(1, 120) if stops else None,
         mpi,
+        late,
     )
 
 
@@ -193,7 +207,7 @@ class Replay:
         net = Network.mlp([width] * (case.depth + 1), seed=0, dtype=np.float64, bias=True)
         rows = case.batch * (1 if case.seed % 2 else 2)
         x, y = np.zeros((2, rows, width))
-        algorithm = BP(0.1, "adam" if case.adam else "sgd")
+        algorithm = case.late or BP(0.1, "adam" if case.adam else "sgd")
         if case.execution is None:
             algorithm = type("Drawn", (Drawn,), {"drawn": case.calendar})(
                 0.1, (0.1, 0.2), "adam" if case.adam else "sgd", value_momentum=0.5 if case.momentum else 0.0

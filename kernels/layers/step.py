@@ -38,7 +38,7 @@ def activate_layer(s, l):
 
 
 @inner
-def _offsets(s, l, first, rows, out, at):
+def start_offsets(s, l, first, rows, out, at):
     """``out = bias + skip``: the part of ``mu[l+1]`` that is not a product; False where there is none."""
     if not s.has_bias and not s.skip[l]:
         return False
@@ -54,7 +54,7 @@ def _offsets(s, l, first, rows, out, at):
 def start_prediction(s, l, first, rows, out, at):
     """``out = mu[l+1]`` in so many rows, one layer of a forward pass; ``a[l]`` must be ready."""
     below, columns, w, k = s.value_at[l], s.padded[l], s.weight_at[l] + first * s.padded[l], at + first
-    offset = _offsets(s, l, first, rows, out, at)
+    offset = start_offsets(s, l, first, rows, out, at)
     if s.batch == 1 and s.gemv == 0:
         work = PREDICT | FORWARD | (OFFSET if offset else ZERO)
         layer_pass(work, s.W, w, rows, columns, s.a, below, out, k, out, k, out, k, s.one, s.one)
@@ -118,14 +118,14 @@ def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, nu
     w, k, g = s.weight_at[l] + first * columns, slot + above + first, slot + below
     rate = alpha * precision
     plain = work & UPDATE and s.rule == PLAIN
-    offset = _offsets(s, l, first, rows, e, slot + above) if work & PREDICT else False
+    offset = start_offsets(s, l, first, rows, e, slot + above) if work & PREDICT else False
     if s.batch == 1 and s.gemv == 0:
         products = (work if plain else work & ~UPDATE) | (OFFSET if offset else ZERO)
         layer_pass(
             products, s.W, w, rows, columns, s.a, below, target, above + first, e, k, h, g, precision, rate
         )  # fmt: skip
         if work & BACKPROJECT:
-            _times_slope(s, s.batch, below, columns, h, g)
+            times_slope(s, s.batch, below, columns, h, g)
     elif s.own and s.batch > 1:
         if work & PREDICT:
             _product(s, l, first, rows, offset, e, slot + above, True, target)
@@ -143,7 +143,7 @@ def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, nu
                 matrix_vector(s.gemv, True, m, n, precision, s.W, w, columns, e, b, s.zero, h, c)
             else:
                 add_a_b(s.gemm, count, n, max(m, 0), precision, e, b, wide, s.W, w, columns, s.zero, h, c, columns)
-            _times_slope(s, count, below + i * columns, columns, h, c)
+            times_slope(s, count, below + i * columns, columns, h, c)
         for i in range(0, s.batch if plain and m > 0 else 0, part):
             count, b, c = min(part, s.batch - i), k + i * wide, below + i * columns
             if s.batch == 1:
@@ -164,7 +164,7 @@ def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, nu
 
 
 @inner
-def _times_slope(s, samples, at, columns, h, g):
+def times_slope(s, samples, at, columns, h, g):
     """``h *= d`` for so many samples, whose slopes begin at ``at`` and drives at ``g``."""
     nothing = splat(s.zero)
     for j in range(0, samples * columns, lanes(h)):

@@ -21,6 +21,13 @@ def copy_part(p, at, count, out):
 
 
 @njit(nogil=True, cache=True)
+def step_ahead(p, before, at, count, delay, out):
+    """``out = p + delay * (p - before)`` from ``at`` on: where p goes on as it has."""
+    for j in range(at, at + count):
+        out[j] = p[j] + delay * (p[j] - before[j])
+
+
+@njit(nogil=True, cache=True)
 def squares(s, l, first, rows, e, slot):
     """The sum of ``e[l]**2`` over the batch and units ``first … first + rows - 1``, in one fixed order and in float64,
     as squares of float32 overflow from 2e19 on."""

@@ -1,6 +1,6 @@
 """Backprop in a pipeline that never waits: every layer works on a batch of its own, with gradients that come late."""
 
-from dataclasses import dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import ClassVar
 
 from ..checks import is_whole, shown
@@ -35,6 +35,7 @@ class AsyncBP(BP):
 
     name: ClassVar[str] = "bp-async"
     title: ClassVar[str] = "async BP"
+    _: KW_ONLY
     weights: str = "current"
     accumulate: int = 1
     weight_prediction: bool = False

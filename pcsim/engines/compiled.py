@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..algorithms import BP, Algorithm, PredictiveCoding
+from ..algorithms import BP, Algorithm, AsyncBP, PredictiveCoding
 from ..algorithms.rates import Rate, Schedule, per_step
 from ..checks import whole_number
 from ..host.blas import blas_libraries, blas_threads, limit_worker
@@ -26,6 +26,7 @@ from .layout import LAYERS, ROWS, SAMPLES, Layout, options_of, rule_of
 from .loops.arguments import Arrays, Data, Notes, Ranks, Rates, Signals, Steps, Who
 from .loops.predictive_coding import predictive_coding
 from .loops.steps import TRACE_COLUMNS, activate_block
+from .rings import Flights, RingLayout
 from .states import check_state
 
 Array = np.ndarray
@@ -110,10 +111,13 @@ class CompiledEngine:
 
         split = _SPLITS.get(self.execution or "", LAYERS)
         parts = transport.all_workers if split == SAMPLES else min(micro_batches, self.batch)
-        self.layout = Layout(
-            network, self.batch, split, transport.workers, transport.all_workers, transport.place, parts,
-            transport.copies,
-        )  # fmt: skip
+        where = transport.workers, transport.all_workers, transport.place
+        streams = isinstance(algorithm, AsyncBP)
+        self.layout = (
+            RingLayout(network, self.batch, *where)
+            if streams
+            else Layout(network, self.batch, split, *where, parts, transport.copies)
+        )
         rule = rule_of(algorithm)
         self.schedule = schedule or Schedule()
         self.momentum = algorithm.value_momentum if isinstance(algorithm, PredictiveCoding) else 0.0
@@ -137,6 +141,9 @@ class CompiledEngine:
         here = int(lengths[self.layout.lo : self.layout.hi].sum())
         suits = wave or wave_length(here, int(lengths.max()), transport.workers)
         self.wave = transport.steps_in_a_wave(self.layout, suits, self.calendar is None or wave is not None)
+        self.flights: Flights | None = None
+        if isinstance(algorithm, AsyncBP) and isinstance(self.layout, RingLayout):
+            self.flights = Flights(self.layout, algorithm, self._next_rows, self.wave)
         self.blas = blas_libraries()
         self.uses_blas = self.batch > 1 or vectors
         # The owner touches its memory first, so that it is near its core.
@@ -175,6 +182,8 @@ class CompiledEngine:
             mine[...] = given[first : first + rows]
             if biases is not None:
                 bias[...] = biases[l][first : first + rows]
+        if self.flights:
+            self.flights.fill(arrays.parameters, worker)
         if values is not None:  # with the copies at both edges of the block, of which a neighbour may be elsewhere
             for l in range(max(lo, 1), hi):
                 layout.values_of(arrays.values, l)[...] = values[l]
@@ -214,7 +223,7 @@ class CompiledEngine:
             def mine(worker: int, l: int = l) -> Array:
                 values = layout.values_of(self.arrays[worker].values, l, worker)
                 if self.calendar is None and l == last:  # it holds the target, as the error is taken against it
-                    values = values - layout.values_of(self.arrays[worker].errors, l, worker)
+                    values = values - layout.errors_of(self.arrays[worker].errors, l, worker)
                 return values[layout.value_part(layout.place + worker, l)]
 
             shape = (self.batch, self.original.sizes[l])
@@ -281,7 +290,7 @@ class CompiledEngine:
             self._fill(state["weights"], state["biases"], state["values"] or None, worker)
             for l in {0, layout.depth} & {*range(lo, hi + 1)} if state["values"] else ():
                 layout.values_of(arrays.values, l, worker)[...] = state["values"][l]
-            layout.values_of(arrays.errors, layout.depth, worker)[...] = 0
+            layout.errors_of(arrays.errors, layout.depth, worker)[...] = 0
             for l in range(1, layout.depth) if state["velocity"] else ():
                 if lo <= l < hi:
                     layout.values_of(arrays.velocity, l, worker)[...] = state["velocity"][l - 1]
@@ -329,7 +338,9 @@ class CompiledEngine:
         if not self.full_batch:
             batches = max(1, MOST_ROWS // self.batch)
             calendar = self.calendar
-            if calendar is None:
+            if self.flights:
+                most = max(1, batches // self.flights.algorithm.accumulate)
+            elif calendar is None:
                 most = batches
             elif calendar.repeats is not None:
                 most = batches * int(calendar.completed[-1]) * calendar.repeats
@@ -338,8 +349,9 @@ class CompiledEngine:
     def _run_part(self, updates: int, trace: bool, spent: Array) -> tuple[float, float, list[Array]]:
         L, transport, steps = self.original.depth, self.transport, self._steps(updates)
         first_start = int(self.given and self.t == 0)
-        data = Data(self.x, self.y, self._rows(steps))
-        batches = self._batches(steps)
+        rows = self.flights.rows_of_run if self.flights and not self.full_batch else None
+        data = Data(self.x, self.y, rows(self.number, updates) if rows else self._rows(steps))
+        batches = self.flights.batches(self.number, updates) if self.flights else self._batches(steps)
         stop, ready = make_flags(1), make_flags(transport.workers)
         # Two more than there are workers: for the neighbours on other ranks.
         signals = Signals(make_flags(2 * transport.workers + 4), make_flags(transport.workers + 2), ready, stop)
@@ -408,9 +420,9 @@ class CompiledEngine:
         """The loop of BP's execution, for so many updates."""
         rates = self._rates(updates)
         compiled, messages = self.transport.backprop(self.execution or "serial")
+        shares = self.flights.of_run(self.number, updates) if self.flights else self.layout.shares
 
         def loop(worker: int, data: Data, signals: Signals, notes: Notes, ranks: Ranks) -> int:
-            shares = self.layout.shares
             return compiled(*self._groups(worker), data, rates, updates, shares, signals, notes, *messages)
 
         return loop

@@ -89,7 +89,7 @@ class Layout:
         here = np.arange(self.depth + 1)
         heights = np.where((self.lo <= here) & (here <= self.hi), self.batch * self.wide, 0)
         edges = [] if self.by_rows else [hi for _, hi in self.blocks[:-1]]
-        at = _begins(heights, [*edges, *(edge + 1 for edge in edges)], self.page, self.gap)
+        at = begins(heights, [*edges, *(edge + 1 for edge in edges)], self.page, self.gap)
         self.value_at = np.tile(at[:-1], (self.all_workers, 1))
         self.value_count = self._pages(int(at[-1]))
         if self.split == ROWS:
@@ -113,7 +113,7 @@ class Layout:
         else:
             here = np.arange(L)
             edges = [] if self.by_rows else [hi for _, hi in self.blocks[:-1]]
-            at = _begins(np.where((self.lo <= here) & (here < self.hi), lengths, 0), edges, self.page, self.gap)
+            at = begins(np.where((self.lo <= here) & (here < self.hi), lengths, 0), edges, self.page, self.gap)
             end = int(at[-1])
             weights = np.tile(at[:-1], (P, 1))
             biases = weights + wide[1:] * wide[:-1]
@@ -143,6 +143,10 @@ class Layout:
         """Layer l's values, (B, n[l]), in a flat array: a view without the padding."""
         part = flat[self.place_of(l, worker)].reshape(self.batch, self.wide[l])
         return part[:, : self.sizes[l]]
+
+    def errors_of(self, flat: Array, l: int, worker: int = 0) -> Array:
+        """The errors of layer l, the same way."""
+        return self.values_of(flat, l, worker)
 
     def share_of_values(self, worker: int) -> tuple[int, int]:
         """From where to where a worker's values lie in a flat array of them; where rows or samples are split, an even
@@ -241,7 +245,7 @@ def ring(columns: int, rows: int, depth: int, batch: int, dtype: np.dtype) -> Of
     return Offsets(sizes, np.full(depth + 1, wide), at, at, values, scale, skip, codes, (depth + 1) * heights)
 
 
-def _begins(lengths: Array, cuts: Sequence[int], page: int, gap: int) -> Array:
+def begins(lengths: Array, cuts: Sequence[int], page: int, gap: int) -> Array:
     """Where each layer's part begins in a flat array, and where the last ends; a part in ``cuts`` on a page of its
     own, ``gap`` elements or more behind the one before."""
     found = np.zeros(len(lengths) + 1, np.int64)

@@ -12,10 +12,9 @@ from ..host.topology import advised_workers
 
 def check_execution(execution: str, workers: int, depth: int, batch: int) -> None:
     """InputError where BP cannot share the work of such a net and batch in that way among so many workers."""
-    if execution == PIPELINE_ASYNC:
-        raise InputError(f"{PIPELINE_ASYNC} runs on the backend numpy")
-    if execution not in BP_EXECUTIONS:
-        raise InputError(f"BP's execution {execution!r} is unknown: choose from {', '.join(BP_EXECUTIONS)}")
+    if execution not in (*BP_EXECUTIONS, PIPELINE_ASYNC):
+        known = ", ".join((*BP_EXECUTIONS, PIPELINE_ASYNC))
+        raise InputError(f"BP's execution {execution!r} is unknown: choose from {known}")
     if execution == "serial" and workers > 1:
         raise InputError("BP's layers wait for one another: execution 'serial' runs with workers=1")
     if execution == "pipeline" and batch == 1:
@@ -48,6 +47,8 @@ def check_ranks(algorithm: Algorithm, execution: str | None, ranks: int, workers
         check_threads(algorithm, execution, ranks * workers, depth, batch)
         return
     execution = execution or "serial"
+    if execution == PIPELINE_ASYNC:
+        raise InputError(f"{PIPELINE_ASYNC} runs on threads, not on ranks: choose the backend threads")
     if workers > 1:
         raise InputError("BP over ranks runs one thread on each: start a rank for every core instead")
     if execution == "blas" or (execution == "serial" and ranks > 1):

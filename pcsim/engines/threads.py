@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms import Algorithm
+from ..algorithms import PIPELINE_ASYNC, Algorithm
 from ..algorithms.rates import Schedule
 from ..host.threads import in_threads
 from ..net.network import Network
 from .compiled import MICRO_BATCHES, CompiledEngine
 from .layout import Layout
 from .limits import check_threads
-from .loops import backprop
+from .loops import asynchronous, backprop
 from .loops.arguments import Arrays, Ranks
 
 Array = np.ndarray
@@ -47,6 +47,7 @@ class ThreadTransport:
             "intra-layer": backprop.intra_layer,
             "data-parallel": backprop.data_parallel,
             "pipeline": backprop.pipeline,
+            PIPELINE_ASYNC: asynchronous.pipeline_async,
         }
         return loops.get(execution, backprop.serial), ()
 

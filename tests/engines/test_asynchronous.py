@@ -195,3 +195,42 @@ def test_bp_with_that_execution_is_the_class_with_its_defaults():
     ]
     assert distance(runs[0].network, runs[1].network) == 0
     assert distance(runs[0].network, runs[2].network) > 1e-6
+
+
+@settings(some, max_examples=20)
+@given(
+    problems(max_depth=6, max_width=19, max_batch=5),
+    kinds,
+    st.integers(1, 3),
+    st.sampled_from([1, 2, 4, 7]),
+    st.integers(1, 4),
+    st.integers(1, 3),
+)
+def test_threads_are_the_oracle(problem, kind, size, wave, workers, updates):
+    kind = replace(kind, alpha=0.01)
+    batches = drawn(problem, (2 * updates + 1) * kind.accumulate + 2 * problem[0].depth, size)
+    runs = (updates, updates + 1)
+    oracle, its = made(problem, kind, runs, batches)
+    workers = min(workers, problem[0].depth)
+    several, mine = made(problem, kind, runs, batches, "threads", workers=workers, wave=wave)
+    alone, _ = made(problem, kind, runs, batches, "threads", workers=1, wave=1)
+    assert distance(several.network, oracle.network) < EXACT
+    assert distance(several.values, oracle.values) < EXACT
+    assert mine == pytest.approx(its, rel=1e-10)
+    assert all((a == b).all() for a, b in zip(several.network.weights, alone.network.weights, strict=True))
+
+
+def test_twin_whose_gradients_are_a_batch_less_late_is_found():
+    """Threads with the delays of a net that is one layer less deep."""
+
+    class Sooner(AsyncBP):
+        def lag(self, l, depth):
+            return max(0, super().lag(l, depth) - 1)
+
+    net = Network.mlp([3, 5, 4, 2], seed=2, dtype=np.float64)
+    rng = np.random.default_rng(1)
+    problem = net, rng.normal(size=(12, 3)), rng.normal(size=(12, 2))
+    batches = drawn(problem, 30, 1)
+    right = made(problem, AsyncBP(0.05), (8,), batches, "threads")[0].network
+    assert distance(right, made(problem, AsyncBP(0.05), (8,), batches)[0].network) < EXACT
+    assert distance(right, made(problem, Sooner(0.05), (8,), batches)[0].network) > 1e-6

@@ -12,10 +12,15 @@ import replayed
 
 from pcsim.schedule.calendar import Calendar, Stage
 
-THREADS = ("layers", "serial", "intra-layer", "data-parallel", "pipeline")
+THREADS = ("layers", "serial", "intra-layer", "data-parallel", "pipeline", "pipeline-async")
 RANKS = ("layers-ranks", "intra-layer-ranks", "data-parallel-ranks", "pipeline-ranks")
 KINDS = (*THREADS, *RANKS)
-SAME_BITS = (None, "pipeline", "serial")  # whatever the number of workers: of the others the sums depend on it
+SAME_BITS = (
+    None,
+    "pipeline",
+    "pipeline-async",
+    "serial",
+)  # whatever the number of workers: of the others the sums depend on it
 
 
 @pytest.fixture(scope="module")
@@ -114,14 +119,13 @@ def test_no_receive_is_started_across_a_forward_start():
 def kinds_of(module):
     """Which cases run the loops of a module."""
     layers = ("layers-ranks", "layers")
-    return {"edges": layers[:1], "predictive_coding": layers, "backprop": THREADS[2:], "backprop_ranks": RANKS[1:]}[
-        module
-    ]
+    bp = {"backprop": THREADS[2:5], "asynchronous": THREADS[5:], "backprop_ranks": RANKS[1:]}
+    return {"edges": layers[:1], "predictive_coding": layers, **bp}[module]
 
 
 def fault_of(module, loops, count=12):
     """The first fault that cases of this module find, in any of the ways to look."""
-    options = [{}] if module == "backprop" else [{}, {"rules": True}, {"rules": True, "stops": True}]
+    options = [{}] if module in ("backprop", "asynchronous") else [{}, {"rules": True}, {"rules": True, "stops": True}]
     return next(filter(None, (first_fault(kinds_of(module), loops, count, **each) for each in options)), None)
 
 
@@ -130,6 +134,7 @@ NEEDLESS = {  # (module, function, what is called): why nothing is amiss without
     ("backprop", "intra_layer", "meet"): "a common start, for the clocks",
     ("backprop", "data_parallel", "meet"): "a common start, for the clocks",
     ("backprop", "pipeline", "meet"): "a common start, for the clocks",
+    ("asynchronous", "pipeline_async", "meet"): "a common start, for the clocks",
     ("backprop_ranks", "data_parallel", "done"): "moves messages on; each sum is waited for below",
 }
 WAITS = replay.waits(replay.sources())
@@ -168,6 +173,9 @@ TWINS = [  # module, what stands there, what the twin has
     ("backprop", "    publish(turns, worker, turn)\n", "    publish(turns, worker, turn + 1)\n"),
     ("backprop", "if l > 0 or depth == 1:", "if l > 0:"),
     ("backprop_ranks", "for i in (4 * m, 4 * m + 2):", "for i in (4 * m,):"),
+    ("asynchronous", "done - 2, stop)", "done - 3, stop)"),
+    ("asynchronous", "(t & 1) * r.error_count\n    below", "ZERO\n    below"),
+    ("asynchronous", "batch % r.places[m]", "batch % max(1, r.places[m] - 2)"),
 ]  # fmt: skip
 
 
