@@ -158,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
 
     count = verbs.add_parser("count", help="MMs and SMMs per weight update, from the task graphs (Table 4)")
     count.add_argument("--depths", type=whole_number, nargs="+", metavar="L", default=[2, 4, 8, 16, 32])
-    add_algorithms(count, *ALGORITHMS)
+    add_algorithms(count, *(name for name in ALGORITHMS if name != "bp-async"))
     count.add_argument("--steps", type=whole_number, nargs="+", metavar="T", default=[8], help="T of PC (default 8)")
     count.add_argument(
         "--workers",

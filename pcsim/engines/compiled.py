@@ -27,7 +27,7 @@ from .loops.arguments import Arrays, Data, Notes, Ranks, Rates, Signals, Steps, 
 from .loops.predictive_coding import predictive_coding
 from .loops.steps import TRACE_COLUMNS, activate_block
 from .rings import Flights, RingLayout
-from .states import check_state
+from .states import check_state, refuse_flights
 
 Array = np.ndarray
 
@@ -254,6 +254,7 @@ class CompiledEngine:
         optimiser's ``mean`` and ``square``, of weights and then biases (empty where it has none); ``step`` of the
         cycle, ``updates`` made, ``batches`` begun; whether the values are ``given``; and the ``velocity`` of values
         with momentum."""
+        refuse_flights(self.algorithm)
         net, both = self.network, (self.arrays[0].mean, self.arrays[0].square)
         moments = [self._gathered(flat) if len(flat) else ([], []) for flat in both]
         return {

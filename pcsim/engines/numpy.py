@@ -19,7 +19,7 @@ from ..net.network import Network, with_arrays
 from ..schedule.timeline import Timeline
 from .numpy_async import Flight
 from .optimizers import OPTIMIZERS
-from .states import check_state
+from .states import check_state, refuse_flights
 
 Array = np.ndarray
 
@@ -87,6 +87,7 @@ class NumpyEngine:
 
     def state(self) -> dict[str, Any]:
         """All that a training needs to go on from here, on any engine (see ``CompiledEngine.state``); copies."""
+        refuse_flights(self.algorithm)
         net, moments = self.net, MOMENTS[self.algorithm.optimizer]
         return {
             "weights": [w.copy() for w in net.weights],

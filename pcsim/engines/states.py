@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms import Algorithm, PredictiveCoding
+from ..algorithms import Algorithm, AsyncBP, PredictiveCoding
 from ..algorithms.common import MOMENTS
 from ..checks import is_whole, shown
 from ..errors import InputError
@@ -18,6 +18,12 @@ FIELDS = ("weights", "biases", "values", "mean", "square", "step", "updates", "b
 MOST = 10**15  # steps, updates or batches: more than anybody waits for, and a number that compiled code can hold
 
 
+def refuse_flights(algorithm: Algorithm) -> None:
+    """InputError where batches are under way between updates, which a state does not hold."""
+    if isinstance(algorithm, AsyncBP):
+        raise InputError("asynchronous BP has batches under way, so its state cannot be kept: train it in one go")
+
+
 def check_state(
     state: Any, network: Network, algorithm: Algorithm, calendar: Calendar | None, batch: int | None, begun: int
 ) -> None:
@@ -25,6 +31,7 @@ def check_state(
 
     ``calendar``: None for BP. ``batch``: rows of a batch, None if the engine does not know them yet.
     """
+    refuse_flights(algorithm)
     if begun:
         raise InputError("restore needs a fresh engine, as batches cannot be taken back: this one has run already")
     if not isinstance(state, Mapping) or not all(key in state for key in FIELDS):

@@ -185,6 +185,15 @@ def test_what_is_refused(call, message):
         call()
 
 
+@pytest.mark.parametrize("backend", ["numpy", "threads"])
+def test_a_state_without_the_batches_under_way_is_refused(backend):
+    net = Network.mlp([3, 4, 2], seed=2, dtype=np.float64)
+    engine, _ = made((net, np.ones((2, 3)), np.ones((2, 2))), AsyncBP(), (1,), backend=backend)
+    for call in (engine.state, lambda: engine.restore({})):
+        with pytest.raises(InputError, match="batches under way"):
+            call()
+
+
 def test_bp_with_that_execution_is_the_class_with_its_defaults():
     net = Network.mlp([3, 4, 2], seed=2, dtype=np.float64)
     rng = np.random.default_rng(1)
