@@ -30,6 +30,6 @@ def with_weights(s, W, rule, scratch):
     """The same layers with other weights, what becomes of their gradients, and where these lie."""
     return LayersView(
         s.batch, s.sizes, s.padded, s.weight_at, s.bias_at, s.value_at, s.scale, s.skip, s.activations, s.has_bias,
-        rule, s.momentum, s.decay, s.gemm, s.gemv, s.ger, s.one, s.zero, W, s.x, s.a, s.d, scratch, s.mean,
-        s.square,
+        rule, s.momentum, s.decay, s.own, s.gemm, s.gemv, s.ger, s.one, s.zero, W, s.x, s.a, s.d, scratch, s.mean,
+        s.square, s.panel,
     )  # fmt: skip
