@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -294,6 +295,24 @@ def test_library_agrees_with_the_oracle(name, algorithm, case):
         assert engine.variant in engine.variants
         assert engine.run(10)[0] > 0
         assert engine.versions[name]
+
+
+@pytest.mark.parametrize(("name", "algorithm"), LIBRARIES)
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("steps_per_batch", [None, 3])
+def test_unequal_nets_changing_batches_and_adam_agree_with_the_oracle(name, algorithm, optimizer, steps_per_batch):
+    case = Case.of_net("20-16-6", 4, dtype="float64", steps_per_batch=steps_per_batch)
+    chosen = replace(ALGORITHMS[algorithm], optimizer=optimizer)
+    if not peers.takes(name, optimizer, steps_per_batch is not None):
+        with pytest.raises(ValueError, match="plain gradient descent and one batch"):
+            PeerEngine(name, case, chosen, 1)
+        return
+    if not peers.available(name):
+        pytest.skip(f"{name} is not installed")
+    with PeerEngine(name, case, chosen, 1) as engine:
+        engine.check(every=True)
+        assert not any("Error" in note for note in engine.notes)
+        assert engine.run(12)[0] > 0
 
 
 @pytest.mark.skipif(not peers.available("torch"), reason="torch is not installed")

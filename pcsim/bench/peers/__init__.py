@@ -46,7 +46,7 @@ def available(name: str) -> bool:
 
 def takes(name: str, optimizer: str, changing: bool) -> bool:
     """Whether this peer runs with an optimiser, and with batches that change if they do; any takes any net."""
-    return optimizer == "sgd" and not changing
+    return optimizer == "sgd" and not changing if name == "pcx" else optimizer in ("sgd", "adam")
 
 
 def offers(name: str) -> tuple[str, ...]:

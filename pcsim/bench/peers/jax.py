@@ -15,7 +15,7 @@ import numpy as np
 
 from ...algorithms import Algorithm
 from ..case import Case
-from .process import Array, Variant
+from .process import Array, Variant, batches_in_turn
 
 ACTIVATIONS: dict[str, Callable] = {  # their slopes are JAX's own
     "identity": lambda x: x,
@@ -30,7 +30,10 @@ OUT_IN, IN_OUT = "h @ W.T", "h @ W"  # how the weights lie: W[l] as in pcsim, or
 
 LONGEST_COMPILATION = 20.0  # seconds: what is expected to take longer is left out
 
-State = tuple[list, list]  # weights, and for iPC the values of the hidden layers
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8  # of Adam
+
+# Weights, and for iPC the values of the hidden layers; Adam's two moments, updates made, and batches begun.
+State = tuple[list, list, list, list, Any, Any]
 
 
 class Peer:
@@ -40,10 +43,15 @@ class Peer:
         jax.config.update("jax_enable_x64", case.dtype == "float64")
         self.notes: list[str] = []
         self.versions = {"jax": jax.__version__}
-        self.algorithm = algorithm.name
+        self.algorithm, self.adam = algorithm.name, algorithm.optimizer == "adam"
         self.f = ACTIVATIONS[case.activation]
         _, x, y = case.problem()
-        self.x, self.y = jax.numpy.asarray(x), jax.numpy.asarray(y)
+        rows = batches_in_turn(case)
+        self.changing = rows is not None
+        # Updates on a batch, which are a turn of the loop.
+        self.steps = (case.steps_per_batch or 1) if self.algorithm == "ipc" else 1
+        self.data = [jax.numpy.asarray(part) for part in (x, y, np.zeros((1, 1), np.int32) if rows is None else rows)]
+        self.dtype = self.data[0].dtype
         self.states: dict[str, State] = {}
         self.seconds = 0.0  # that one update took to compile
 
@@ -51,13 +59,23 @@ class Peer:
         """Start again from ``weights`` and ``values``."""
         self.states.clear()
         self.start = weights, values[1:-1] if self.algorithm == "ipc" else []
-        self.rates = [np.asarray(rate, self.x.dtype) for rate in (algorithm.alpha, getattr(algorithm, "gamma", 0.0))]
+        self.rates = [np.asarray(rate, self.dtype) for rate in (algorithm.alpha, getattr(algorithm, "gamma", 0.0))]
 
     def arrays(self) -> tuple[list[Array], list[Array]]:
         """The weights, (n[l+1], n[l]), and the values, (B, n[l])."""
-        ((layout, (weights, hidden)),) = self.states.items()
-        values = [self.x, *hidden, self.y] if self.algorithm == "ipc" else []
-        return [np.asarray(w.T if layout == IN_OUT else w) for w in weights], [np.asarray(v) for v in values]
+        ((layout, (weights, hidden, _, _, _, begun)),) = self.states.items()
+        weights = [np.asarray(w.T if layout == IN_OUT else w) for w in weights]
+        if self.algorithm != "ipc":
+            return weights, []
+        x, y = self._batch(begun - 1, *self.data)
+        return weights, [np.asarray(v) for v in (x, *hidden, y)]
+
+    def _batch(self, begun: Any, x: Any, y: Any, rows: Any) -> tuple[Any, Any]:
+        """x and y after so many batches."""
+        if not self.changing:
+            return x, y
+        mine = rows[begun % rows.shape[0]]
+        return x[mine], y[mine]
 
     def variants(self, best: str | None) -> dict[str, Callable[[], Variant]]:
         """Both layouts, and for BP both derivatives; then the ways to repeat what was best among them."""
@@ -71,60 +89,95 @@ class Peer:
             return {name: partial(self._loop, *step, 1) for name, step in steps.items()}
         if best not in steps:
             return {}
-        more: dict[str, Callable[[], Variant]] = {f"{best}, an update a call": partial(self._calls, *steps[best])}
+        one, many = ("a batch", "batches") if self.steps > 1 else ("an update", "updates")
+        more: dict[str, Callable[[], Variant]] = {f"{best}, {one} a call": partial(self._calls, *steps[best])}
         for several in (2, 8):
             if several * self.seconds <= LONGEST_COMPILATION:
-                more[f"{best}, {several} updates a turn"] = partial(self._loop, *steps[best], several)
+                more[f"{best}, {several} {many} a turn"] = partial(self._loop, *steps[best], several)
             else:
-                self.notes.append(f"{best}, {several} updates a turn: would compile for too long")
+                self.notes.append(f"{best}, {several} {many} a turn: would compile for too long")
         return more
 
     def _state(self, layout: str) -> State:
         if layout not in self.states:
             weights, hidden = self.start
-            self.states[layout] = (
-                # A copy in any case: it is donated, and must not be pcsim's own memory.
-                [jax.numpy.array(np.array(w.T if layout == IN_OUT else w, order="C")) for w in weights],
-                [jax.numpy.array(v) for v in hidden],
-            )
+            # A copy in any case: it is donated, and must not be pcsim's own memory.
+            copies = [jax.numpy.array(np.array(w.T if layout == IN_OUT else w, order="C")) for w in weights]
+            moments = [[jax.numpy.zeros_like(w) for w in copies] if self.adam else [] for _ in range(2)]
+            counts = [jax.numpy.zeros((), np.int32) for _ in range(2)]
+            self.states[layout] = (copies, [jax.numpy.array(v) for v in hidden], *moments, *counts)
         return self.states[layout]
 
-    def _loop(self, layout: str, step: Callable, several: int) -> Variant:
-        step = partial(step, self.f, layout == IN_OUT)
+    def _turn(self, layout: str, step: Callable) -> Callable:
+        """As many updates as are made on a batch, at least one; from a state to the next."""
+        turned = layout == IN_OUT
+        step = partial(step, self.f, turned)
 
-        def turn(state: State, *data: Any) -> State:
+        def turn(state: State, x: Any, y: Any, rows: Any, alpha: Any, gamma: Any) -> State:
+            W, hidden, means, squares, made, begun = state
+            x, y = self._batch(begun, x, y, rows)
+            if self.changing and self.algorithm == "ipc":
+                hidden, h = [], x
+                for l, w in enumerate(W[:-1]):
+                    hidden.append(forth(turned, self.f(h) if l else h, w))
+                    h = hidden[-1]
+            for _ in range(self.steps):
+                rate = np.ones((), self.dtype) if self.adam else alpha
+                ascents, hidden = step(W, hidden, x, y, rate, gamma)
+                made = made + 1
+                if self.adam:
+                    ascents, means, squares = adam(ascents, means, squares, made, alpha)
+                W = [w + ascent for w, ascent in zip(W, ascents, strict=True)]
+            return W, hidden, means, squares, made, begun + 1
+
+        return turn
+
+    def _loop(self, layout: str, step: Callable, several: int) -> Variant:
+        turn = self._turn(layout, step)
+
+        def turns_of(state: State, *data: Any) -> State:
             for _ in range(several):
-                state = step(state, *data)
+                state = turn(state, *data)
             return state
 
         def loop(state: State, turns: Any, *data: Any) -> State:
-            return jax.lax.fori_loop(0, turns, lambda _, state: turn(state, *data), state)
+            return jax.lax.fori_loop(0, turns, lambda _, state: turns_of(state, *data), state)
 
-        compiled = self._compile(loop, layout, 1)
+        compiled, chunk = self._compile(loop, layout, 1), several * self.steps
 
         def run(updates: int) -> None:
-            state = compiled(self._state(layout), updates // several, self.x, self.y, *self.rates)
+            state = compiled(self._state(layout), updates // chunk, *self.data, *self.rates)
             self.states[layout] = jax.block_until_ready(state)
 
-        return Variant(run, several)
+        return Variant(run, chunk)
 
     def _calls(self, layout: str, step: Callable) -> Variant:
-        compiled = self._compile(partial(step, self.f, layout == IN_OUT), layout)
+        compiled = self._compile(self._turn(layout, step), layout)
 
         def run(updates: int) -> None:
             state = self._state(layout)
-            for _ in range(updates):
-                state = compiled(state, self.x, self.y, *self.rates)
+            for _ in range(updates // self.steps):
+                state = compiled(state, *self.data, *self.rates)
             self.states[layout] = jax.block_until_ready(state)
 
-        return Variant(run)
+        return Variant(run, self.steps)
 
     def _compile(self, function: Callable, layout: str, *arguments: int) -> Callable:
         begin = time.perf_counter()
         jitted = jax.jit(function, donate_argnums=0)
-        compiled = jitted.lower(self._state(layout), *arguments, self.x, self.y, *self.rates).compile()
+        compiled = jitted.lower(self._state(layout), *arguments, *self.data, *self.rates).compile()
         self.seconds = self.seconds or time.perf_counter() - begin
         return compiled
+
+
+def adam(ascents: list, means: list, squares: list, number: Any, alpha: Any) -> tuple[list, list, list]:
+    """The ``number``-th step of Adam along these ascents (Kingma and Ba, arXiv:1412.6980), and its moments."""
+    one, exact = np.ones((), alpha.dtype), jax.numpy.asarray(number, alpha.dtype)
+    rate, spread = alpha / (one - BETA_1**exact), one / (one - BETA_2**exact)
+    means = [BETA_1 * m + (1 - BETA_1) * g for m, g in zip(means, ascents, strict=True)]
+    squares = [BETA_2 * s + (1 - BETA_2) * g * g for s, g in zip(squares, ascents, strict=True)]
+    steps = [rate * m / (jax.numpy.sqrt(s * spread) + EPSILON) for m, s in zip(means, squares, strict=True)]
+    return steps, means, squares
 
 
 def dot(a: Any, b: Any, i: int, j: int) -> Any:
@@ -147,9 +200,8 @@ def outer(turned: bool, e: Any, h: Any) -> Any:
     return dot(h, e, 0, 0) if turned else dot(e, h, 0, 0)
 
 
-def bp(f: Callable, turned: bool, state: State, x: Any, y: Any, alpha: Any, gamma: Any) -> State:
-    """One update of backprop, its backward pass by hand."""
-    W, _ = state
+def bp(f: Callable, turned: bool, W: list, hidden: list, x: Any, y: Any, alpha: Any, gamma: Any) -> tuple[list, list]:
+    """The weights' steps of one update of backprop, its backward pass by hand."""
     L = len(W)
     h, slopes = [x], [lambda e: (e,)]
     for l in range(L - 1):
@@ -157,16 +209,18 @@ def bp(f: Callable, turned: bool, state: State, x: Any, y: Any, alpha: Any, gamm
         h.append(activity)
         slopes.append(slope)
     e = y - forth(turned, h[L - 1], W[L - 1])
-    new = list(W)
+    ascents = list(W)
     for l in reversed(range(L)):
-        new[l] = W[l] + outer(turned, alpha * e, h[l])
+        ascents[l] = outer(turned, alpha * e, h[l])
         if l:
             (e,) = slopes[l](back(turned, e, W[l]))
-    return new, []
+    return ascents, []
 
 
-def bp_by_grad(f: Callable, turned: bool, state: State, x: Any, y: Any, alpha: Any, gamma: Any) -> State:
-    """One update of backprop, its backward pass by ``jax.grad``."""
+def bp_by_grad(
+    f: Callable, turned: bool, W: list, hidden: list, x: Any, y: Any, alpha: Any, gamma: Any
+) -> tuple[list, list]:
+    """The weights' steps of one update of backprop, its backward pass by ``jax.grad``."""
 
     def loss(W: list) -> Any:
         mu = x
@@ -174,13 +228,12 @@ def bp_by_grad(f: Callable, turned: bool, state: State, x: Any, y: Any, alpha: A
             mu = forth(turned, f(mu) if l else mu, w)
         return 0.5 * ((mu - y) ** 2).sum()
 
-    W, _ = state
-    return [w - alpha * gradient for w, gradient in zip(W, jax.grad(loss)(W), strict=True)], []
+    return [-alpha * gradient for gradient in jax.grad(loss)(W)], []
 
 
-def ipc(f: Callable, turned: bool, state: State, x: Any, y: Any, alpha: Any, gamma: Any) -> State:
-    """One step of iPC, the joint schedule: new values and new weights from the values, weights and errors before."""
-    W, hidden = state
+def ipc(f: Callable, turned: bool, W: list, hidden: list, x: Any, y: Any, alpha: Any, gamma: Any) -> tuple[list, list]:
+    """The weights' steps and the new values of one step of iPC, the joint schedule: from the values, weights and errors
+    before."""
     L = len(W)
     values = [x, *hidden, y]
     h, slopes = [x], [lambda e: (e,)]
@@ -190,4 +243,4 @@ def ipc(f: Callable, turned: bool, state: State, x: Any, y: Any, alpha: Any, gam
         slopes.append(slope)
     e = [values[l + 1] - forth(turned, h[l], W[l]) for l in range(L)]  # e[l] here is the error of layer l + 1
     new = [values[l] + gamma * (slopes[l](back(turned, e[l], W[l]))[0] - e[l - 1]) for l in range(1, L)]
-    return [W[l] + outer(turned, alpha * e[l], h[l]) for l in range(L)], new
+    return [outer(turned, alpha * e[l], h[l]) for l in range(L)], new

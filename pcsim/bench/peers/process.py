@@ -30,7 +30,7 @@ from ...algorithms.registry import algorithm_from_json, algorithm_to_json
 from ..case import Case
 from ..oracle import hold_values, hold_weights
 from ..wire import case_from_json, case_to_json
-from . import PEERS, python_of
+from . import PEERS, python_of, takes
 
 LONGEST_REQUEST = 600.0  # seconds until a silent child is ended
 
@@ -91,8 +91,12 @@ class PeerEngine:
         module: str | None = None,
         timeout: float = LONGEST_REQUEST,
     ) -> None:
-        if algorithm.name not in PEERS[name] or algorithm.optimizer != "sgd" or getattr(algorithm, "precision", 1) != 1:
-            raise ValueError(f"{name} runs {', '.join(PEERS[name])} here, with plain gradient descent and precision 1")
+        fits = takes(name, algorithm.optimizer, case.steps_per_batch is not None)
+        if algorithm.name not in PEERS[name] or not fits or getattr(algorithm, "precision", 1) != 1:
+            raise ValueError(
+                f"{name} runs {', '.join(PEERS[name])} here, with precision 1"
+                + (", plain gradient descent and one batch" if name == "pcx" else " and the optimizer sgd or adam")
+            )
         self.name, self.timeout = name, timeout
         self.variant = ""  # the fastest one, and the one that is run
         self.variants: dict[str, float] = {}  # seconds per update of every one tried
@@ -226,6 +230,15 @@ def _end(child: subprocess.Popen, errors: IO[bytes]) -> None:
                 pipe.close()
 
 
+def batches_in_turn(case: Case) -> Array | None:
+    """The rows of the batches of a pass over the data, (batches, B), which peers take again and again; None where the
+    batch never changes."""
+    if case.steps_per_batch is None:
+        return None
+    following = case.batches()
+    return np.stack([following() for _ in range(case.data_rows // case.batch)])
+
+
 # The child -----------------------------------------------------------------------------------------------------------
 
 
@@ -280,7 +293,8 @@ class _Server:
 
     def _fresh(self) -> None:
         net, x, y = self.case.problem()
-        self.peer.load(list(net.weights), [*net.forward(x)[:-1], y], self.algorithm)
+        first = slice(self.case.batch)  # where batches change, the first is given its forward pass by the peer
+        self.peer.load(list(net.weights), [*net.forward(x[first])[:-1], y[first]], self.algorithm)
 
     def prepare(self) -> dict:
         self.times: dict[str, float] = {}
@@ -361,14 +375,16 @@ class _Server:
         net, x, y = self.case.problem()
         rng = np.random.default_rng(self.case.seed + 2)
         values = [x, *(rng.normal(size=(self.case.batch, n)).astype(x.dtype) for n in net.sizes[1:-1]), y]
-        updates = 2 if 2 % variant.chunk == 0 else variant.chunk
+        changing = self.case.steps_per_batch
+        updates = -(-(changing + 1 if changing else 2) // variant.chunk) * variant.chunk
         oracle = NumpyEngine(
             net,
             algorithm,
             x,
             y,
-            lambda: np.arange(self.case.batch),
-            values=None if algorithm.chained else values,
+            self.case.batches(),
+            values=None if algorithm.chained or changing else values,
+            steps_per_batch=changing,
         )
         oracle.run(updates)
         self.peer.load(list(net.weights), values, algorithm)

@@ -6,7 +6,7 @@ against 15.4 at 32 x 1024.)
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 
 from ...algorithms import Algorithm
 from ..case import Case
-from .process import Array, Variant
+from .process import Array, Variant, batches_in_turn
 
 F = torch.nn.functional
 
@@ -45,16 +45,37 @@ class Peer:
         self.depth, self.batch = case.depth, case.batch
         _, x, y = case.problem()
         self.x, self.y = torch.from_numpy(x), torch.from_numpy(y)
+        rows = batches_in_turn(case)
+        self.rows = None if rows is None else list(torch.from_numpy(rows))
+        self.adam = algorithm.optimizer == "adam"
         self.W: list[torch.Tensor] = []
 
     def load(self, weights: list[Array], values: list[Array], algorithm: Algorithm) -> None:
         """Start again from ``weights``."""
-        self.rate = algorithm.alpha
+        self.rate, self.begun = algorithm.alpha, 0
         self.alpha = torch.tensor(algorithm.alpha, dtype=self.x.dtype)
         if not self.W:
             self.W = [torch.from_numpy(w.copy()) for w in weights]
         for mine, its in zip(self.W, weights, strict=True):
             mine.detach().copy_(torch.from_numpy(its))
+        self.optimizer = torch.optim.Adam(self.W, lr=algorithm.alpha, fused=True) if self.adam else None
+
+    def _next(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """x and y of the next update."""
+        if self.rows is None:
+            return self.x, self.y
+        rows = self.rows[self.begun % len(self.rows)]
+        self.begun += 1
+        return self.x.index_select(0, rows), self.y.index_select(0, rows)
+
+    def _descend(self, gradients: Sequence[torch.Tensor]) -> None:
+        """Weights by their gradients: PyTorch's own Adam, or what SGD(foreach=True) does, without its checks."""
+        if self.optimizer is None:
+            torch._foreach_add_(self.W, gradients, alpha=-self.rate)
+            return
+        for w, gradient in zip(self.W, gradients, strict=True):
+            w.grad = gradient
+        self.optimizer.step()
 
     def arrays(self) -> tuple[list[Array], list[Array]]:
         """The weights, (n[l+1], n[l]); BP has no values to keep."""
@@ -87,33 +108,38 @@ class Peer:
     def _autograd(self) -> None:
         for w in self.W:
             w.requires_grad_()
-        mu = self.x
+        mu, y = self._next()
         for l, w in enumerate(self.W):
             mu = (self.f(mu) if l else mu) @ w.t()
-        gradients = torch.autograd.grad(0.5 * ((mu - self.y) ** 2).sum(), self.W)
+        gradients = torch.autograd.grad(0.5 * ((mu - y) ** 2).sum(), self.W)
         with torch.no_grad():
-            torch._foreach_add_(self.W, gradients, alpha=-self.rate)  # what SGD(foreach=True) does, without its checks
+            self._descend(gradients)
 
     @torch.no_grad()
     def _by_hand(self) -> None:
         W, L = self.W, self.depth
-        x, h = [self.x], [self.x]
+        input, y = self._next()
+        x, h, gradients = [input], [input], []
         for l in range(L - 1):
             x.append(h[l] @ W[l].t())
             h.append(self.f(x[-1]))
-        e = self.y - h[-1] @ W[-1].t()
+        e = y - h[-1] @ W[-1].t()
         for l in reversed(range(L)):
-            back = e @ W[l] if l else e
-            if self.batch == 1:
+            back = (e @ W[l]) * self.slope(x[l], h[l]) if l else e
+            if self.adam:
+                gradients.append(-e.t() @ h[l])
+            elif self.batch == 1:
                 W[l].addr_(e[0], h[l][0], alpha=self.rate)
             else:
                 W[l].addmm_(e.t(), h[l], alpha=self.rate)
-            e = back * self.slope(x[l], h[l])
+            e = back
+        if self.adam:
+            self._descend(gradients[::-1])
 
     def _compiled(self, sums: bool) -> Variant:
-        f, slope, L, batch = self.f, self.slope, self.depth, self.batch
+        f, slope, L, batch, adam = self.f, self.slope, self.depth, self.batch, self.adam
 
-        def update(W: list[Any], input: Any, y: Any, alpha: Any) -> None:
+        def update(W: list[Any], input: Any, y: Any, alpha: Any) -> list[Any]:
             def forth(h: Any, w: Any) -> Any:
                 return (w * h).sum(1)[None] if sums else h @ w.t()
 
@@ -124,12 +150,17 @@ class Peer:
             for l in range(L - 1):
                 x.append(forth(h[l], W[l]))
                 h.append(f(x[-1]))
-            e = y - forth(h[-1], W[-1])
+            e, gradients = y - forth(h[-1], W[-1]), []
             for l in reversed(range(L)):
                 below = back(e, W[l]) * slope(x[l], h[l]) if l else e
-                scaled = (alpha * e).t()
-                W[l].add_(scaled * h[l] if batch == 1 else scaled @ h[l])
+                scaled = (-e if adam else alpha * e).t()
+                ascent = scaled * h[l] if batch == 1 else scaled @ h[l]
+                if adam:
+                    gradients.append(ascent)
+                else:
+                    W[l].add_(ascent)
                 e = below
+            return gradients[::-1]
 
         for w in self.W:
             w.requires_grad_(False)
@@ -139,6 +170,8 @@ class Peer:
         def step() -> None:
             for w in self.W:
                 w.requires_grad_(False)
-            compiled(self.W, self.x, self.y, self.alpha)
+            gradients = compiled(self.W, *self._next(), self.alpha)
+            if adam:
+                self._descend(gradients)
 
         return self._repeat(step)
