@@ -11,7 +11,7 @@ import numpy as np
 
 from ..machine.compiling import inner
 from ..machine.simd import VECTOR_BYTES, lanes, load, store
-from ..machine.tiles import MOST_ROWS, multiply_tile, transpose_four
+from ..machine.tiles import MOST_ROWS, VECTORS, multiply_tile, transpose_four
 
 STORE, ADD, TIMES = np.int64(0), np.int64(1), np.int64(2)  # of ``tiles``
 
@@ -20,23 +20,55 @@ KEPT_BYTES = 200 << 10  # of activations, in a second-level cache of 512 KB thro
 
 def panel_size(widest: int, batch: int) -> int:
     """Elements of ``panel`` that the products of a net need (a vector has at most 16)."""
-    return 16 * max(widest, batch)
+    return 16 * VECTORS * max(widest, batch)
 
 
 @inner
-def _tile(rows, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart):
+def _narrow(rows, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart):
     if rows == 6:
-        multiply_tile(6, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart)
+        multiply_tile(6, 1, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart)
     elif rows == 5:
-        multiply_tile(5, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart)
+        multiply_tile(5, 1, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart)
     elif rows == 4:
-        multiply_tile(4, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart)
+        multiply_tile(4, 1, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart)
     elif rows == 3:
-        multiply_tile(3, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart)
+        multiply_tile(3, 1, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart)
     elif rows == 2:
-        multiply_tile(2, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart)
+        multiply_tile(2, 1, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart)
     else:
-        multiply_tile(1, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart)
+        multiply_tile(1, 1, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart)
+
+
+@inner
+def _wide(rows, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart):
+    if rows == 6:
+        multiply_tile(6, 2, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart)
+    elif rows == 5:
+        multiply_tile(5, 2, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart)
+    elif rows == 4:
+        multiply_tile(4, 2, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart)
+    elif rows == 3:
+        multiply_tile(3, 2, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart)
+    elif rows == 2:
+        multiply_tile(2, 2, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart)
+    else:
+        multiply_tile(1, 2, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart)
+
+
+if VECTORS > 1:
+
+    @inner
+    def _tile(vectors, rows, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart):
+        if vectors > 1:
+            _wide(rows, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart)
+        else:
+            _narrow(rows, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart)
+
+else:
+
+    @inner
+    def _tile(vectors, rows, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart):
+        _narrow(rows, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart)
 
 
 @inner
@@ -46,14 +78,14 @@ def tiles_of(rows):
 
 
 @inner
-def _column(rows, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart):
-    """One vector of columns of C, ``rows`` rows in tiles as even as they can be."""
+def _column(vectors, rows, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart):
+    """So many vectors of columns of C, ``rows`` rows in tiles as even as they can be."""
     tiles, first = tiles_of(rows), 0
     for tile in range(tiles):
         height = (rows - first) // (tiles - tile)
         _tile(
-            height, count, a, i + first * across, across, along, b, j, step, factor, c, k + first * beside, beside,
-            mode, base, at + first * apart, apart,
+            vectors, height, count, a, i + first * across, across, along, b, j, step, factor, c, k + first * beside,
+            beside, mode, base, at + first * apart, apart,
         )  # fmt: skip
         first += height
 
@@ -62,13 +94,16 @@ def _column(rows, count, a, i, across, along, b, j, step, factor, c, k, beside, 
 def times_transposed(samples, rows, columns, a, i, W, w, panel, factor, c, k, beside, mode, base, at):
     """``C = factor * A @ W.T``: A (samples, columns), W (rows, columns), C and base (samples, …), whose samples are
     ``beside`` apart. ``columns`` is padded, ``rows`` a number of whole vectors."""
-    step = lanes(W)
-    for row in range(0, rows, step):
+    for row in range(0, rows, VECTORS * lanes(W)):
+        vectors = min(VECTORS, (rows - row) // lanes(W))
+        step = vectors * lanes(W)
         for j in range(0, columns, 4):
             for r in range(0, step, 4):
                 transpose_four(W, w + (row + r) * columns + j, columns, panel, j * step + r, step)
+        k_row, at_row = k + row, at + row
         _column(
-            samples, columns, a, i, columns, 1, panel, 0, step, factor, c, k + row, beside, mode, base, at + row, beside
+            vectors, samples, columns, a, i, columns, 1, panel, 0, step, factor, c, k_row, beside, mode, base, at_row,
+            beside,
         )  # fmt: skip
 
 
@@ -76,12 +111,15 @@ def times_transposed(samples, rows, columns, a, i, W, w, panel, factor, c, k, be
 def times(samples, rows, columns, e, k, wide, W, w, panel, factor, h, g, mode, base, at):
     """``H = factor * E @ W``: E (samples, rows), whose samples are ``wide`` apart, W (rows, columns), H and base
     (samples, columns)."""
-    step = lanes(W)
-    for j in range(0, columns, step):
+    for j in range(0, columns, VECTORS * lanes(W)):
+        vectors = min(VECTORS, (columns - j) // lanes(W))
+        step = vectors * lanes(W)
         for row in range(rows):
-            store(panel, row * step, load(W, w + row * columns + j))
+            for side in range(0, step, lanes(W)):
+                store(panel, row * step + side, load(W, w + row * columns + j + side))
         _column(
-            samples, rows, e, k, wide, 1, panel, 0, step, factor, h, g + j, columns, mode, base, at + j, columns
+            vectors, samples, rows, e, k, wide, 1, panel, 0, step, factor, h, g + j, columns, mode, base, at + j,
+            columns,
         )  # fmt: skip
 
 
@@ -104,10 +142,12 @@ def pack_columns(samples, e, k, wide, panel):
 @inner
 def gradient_rows(rows, samples, width, panel, row, a, i, columns, factor, c, at, beside, mode):
     """``C = factor * E.T @ A`` for ``rows`` rows, columns of E from ``row`` on in ``panel``, and ``width`` columns."""
-    step = lanes(a)
-    for j in range(0, width, step):
-        to = at + j
-        _tile(rows, samples, panel, row, 1, step, a, i + j, columns, factor, c, to, beside, mode, c, to, beside)
+    for j in range(0, width, VECTORS * lanes(a)):
+        vectors, to = min(VECTORS, (width - j) // lanes(a)), at + j
+        _tile(
+            vectors, rows, samples, panel, row, 1, lanes(a), a, i + j, columns, factor, c, to, beside, mode, c, to,
+            beside,
+        )  # fmt: skip
 
 
 @inner

@@ -8,7 +8,8 @@ CONTRACT's: ``x`` values, ``e`` errors, ``a = scale * f(x)``, ``d = scale * f'(x
 
 from ..machine.blas import add_a_b, add_a_bt, add_at_b, add_outer, matrix_vector
 from ..machine.compiling import ZERO, inner, njit
-from ..machine.simd import lanes, load, multiply_add, splat, store
+from ..machine.simd import lanes, load, multiply, multiply_add, splat, store
+from .activations import IDENTITY
 from .activations import activate as activate_part
 from .dense import BACKPROJECT, FORWARD, OFFSET, PREDICT, UPDATE, layer_pass
 from .products import ADD, STORE, TIMES, times, times_transposed
@@ -23,8 +24,16 @@ SMALL_PRODUCT, FEWEST_SAMPLES = 1_000_000, 64
 @inner
 def activate_rows(s, l, first, rows):
     """Of ``a[l]`` and ``d[l]`` the elements ``first … first + rows - 1`` of each sample, from ``x[l]``; the function
-    of the input layer is the identity. Padding is left as it is."""
+    of the input layer is the identity, and nothing is projected back to it, so it has no ``d``. Padding is left as it
+    is."""
     code = s.activations[l]
+    if l == 0 and code == IDENTITY:
+        by = splat(s.scale[l])
+        for row in range(s.batch):
+            at = s.value_at[l] + row * s.padded[l] + first
+            for j in range(at, at + rows, lanes(s.a)):
+                store(s.a, j, multiply(by, load(s.x, j)))
+        return
     count = min(rows, s.sizes[l] - first)
     for row in range(s.batch):
         at = s.value_at[l] + row * s.padded[l] + first

@@ -1,7 +1,8 @@
-"""The heart of a matrix product: some rows of one vector each, in registers while the sum over the inner index runs.
+"""The heart of a matrix product: some rows of a few vectors, in registers while the sum over the inner index runs.
 
 Six rows of a 64-byte vector are twelve registers of 32 bytes, beside two for the vector that is loaded and one for the
-number that is spread: all sixteen that AVX2 has, and as many sums as two units with a latency of four need.
+number that is spread: nearly all of the sixteen that AVX2 has, and more sums than the eight that two units with a
+latency of four cycles need. Where registers have 64 bytes, two vectors side by side make as many sums.
 """
 
 from llvmlite import ir
@@ -9,10 +10,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .settings import fuses
+from .settings import fuses, has, target
 from .simd import Vector
 
 MOST_ROWS = 6
+VECTORS = 2 if has("avx512f", target()[2]) else 1  # side by side in a tile
 
 # What becomes of the sums: ``factor * sum``, that plus or times what stands at another place.
 STORE, ADD, TIMES = range(3)
@@ -30,22 +32,22 @@ def _multiply_add(context, builder, x, y, z):
 
 @intrinsic(prefer_literal=True)
 def multiply_tile(
-    typing_context, rows, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart
+    typing_context, rows, vectors, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart
 ):
-    """``C[r] = factor * sum over t < count of a[i + r * across + t * along] * B[t]`` for ``rows`` (a constant) rows r
-    of one vector each; ``B[t] = b[j + t * step : … + lanes]``, ``C[r] = c[k + r * beside : …]``.
+    """``C[r] = factor * sum over t < count of a[i + r * across + t * along] * B[t]`` for ``rows`` rows r of
+    ``vectors`` vectors (both constants); ``B[t] = b[j + t * step : …]``, ``C[r] = c[k + r * beside : …]``.
 
     mode: STORE, or ADD or TIMES what stands in ``base[at + r * apart : …]``. ``count`` is 1 or more.
     """
     vector, integer = Vector(a.dtype), types.intp
     signature = types.void(
-        rows, integer, a, integer, integer, integer, b, integer, integer, a.dtype, c, integer, integer, integer, base,
-        integer, integer,
+        rows, vectors, integer, a, integer, integer, integer, b, integer, integer, a.dtype, c, integer, integer,
+        integer, base, integer, integer,
     )  # fmt: skip
 
     def generate(context, builder, signature, arguments):
-        _, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart = arguments
-        kind, height = context.get_value_type(vector), rows.literal_value
+        _, _, count, a, i, across, along, b, j, step, factor, c, k, beside, mode, base, at, apart = arguments
+        kind, height, wide = context.get_value_type(vector), rows.literal_value, vectors.literal_value
         whole, lane = ir.IntType(64), ir.IntType(32)
         bytes_of = vector.dtype.bitwidth // 8
         undefined = ir.Constant(kind, ir.Undefined)
@@ -55,8 +57,9 @@ def multiply_tile(
             first = builder.insert_element(undefined, scalar, ir.Constant(lane, 0))
             return builder.shuffle_vector(first, undefined, zeros)
 
-        def place(pointer, index, row, distance):
+        def place(pointer, index, row, distance, side=0):
             index = builder.add(index, builder.mul(distance, ir.Constant(whole, row)))
+            index = builder.add(index, ir.Constant(whole, side * vector.lanes))
             return builder.bitcast(builder.gep(pointer, [index]), kind.as_pointer())
 
         def read(address):
@@ -71,17 +74,20 @@ def multiply_tile(
         builder.branch(loop)
         builder.position_at_end(loop)
         t = builder.phi(whole)
-        sums = [builder.phi(kind) for _ in range(height)]
+        sums = [builder.phi(kind) for _ in range(height * wide)]
         t.add_incoming(ir.Constant(whole, 0), before)
         for phi in sums:
             phi.add_incoming(ir.Constant(kind, [0.0] * vector.lanes), before)
-        values = read(builder.bitcast(builder.gep(first, [builder.mul(t, step)]), kind.as_pointer()))
+        at_t = builder.mul(t, step)
+        values = [read(place(first, at_t, 0, step, side)) for side in range(wide)]
         offset = builder.mul(t, along)
         new = []
-        for start, phi in zip(starts, sums, strict=True):
+        for row, start in enumerate(starts):
             scalar = builder.load(builder.gep(start, [offset]))
             scalar.align = bytes_of
-            new.append(_multiply_add(context, builder, spread(scalar), values, phi))
+            scalar = spread(scalar)
+            for side, value in enumerate(values):
+                new.append(_multiply_add(context, builder, scalar, value, sums[row * wide + side]))
         following = builder.add(t, ir.Constant(whole, 1))
         t.add_incoming(following, loop)
         for phi, value in zip(sums, new, strict=True):
@@ -91,20 +97,22 @@ def multiply_tile(
         by = spread(factor)
 
         def finish(result):
-            for row, total in enumerate(new):
-                builder.store(result(row, total), place(c, k, row, beside), align=64)
+            for number, total in enumerate(new):
+                row, side = divmod(number, wide)
+                builder.store(result(number, total), place(c, k, row, beside, side), align=64)
 
-        def other(row):
-            return read(place(base, at, row, apart))
+        def other(number):
+            row, side = divmod(number, wide)
+            return read(place(base, at, row, apart, side))
 
         with builder.if_else(builder.icmp_signed("==", mode, ir.Constant(whole, ADD))) as (then, otherwise):
             with then:
-                finish(lambda row, total: _multiply_add(context, builder, by, total, other(row)))
+                finish(lambda number, total: _multiply_add(context, builder, by, total, other(number)))
             with otherwise, builder.if_else(builder.icmp_signed("==", mode, ir.Constant(whole, TIMES))) as (yes, no):
                 with yes:
-                    finish(lambda row, total: builder.fmul(builder.fmul(by, total), other(row)))
+                    finish(lambda number, total: builder.fmul(builder.fmul(by, total), other(number)))
                 with no:
-                    finish(lambda row, total: builder.fmul(by, total))
+                    finish(lambda number, total: builder.fmul(by, total))
         return context.get_dummy_value()
 
     return signature, generate

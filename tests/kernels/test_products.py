@@ -9,6 +9,7 @@ from pcsim.kernels.layers.dense import padded
 from pcsim.kernels.machine.compiling import njit
 from pcsim.kernels.machine.memory import aligned_empty
 from pcsim.kernels.machine.simd import pointer
+from pcsim.kernels.machine.tiles import multiply_tile
 
 ALLOWED = {"float64": 1e-13, "float32": 1e-5}
 
@@ -142,3 +143,22 @@ def test_activations_beyond_the_cache_go_in_parts():
     G = p.like(p.m, p.n)
     outer(p.rows, p.samples, p.n, p.E.ravel(), 0, p.m, p.A.ravel(), p.panel, one, G.ravel(), 0, products.STORE)
     assert near(G[: p.rows], (p.E.T @ p.A)[: p.rows], "float64")
+
+
+@njit(nogil=True)
+def wide_tile(count, a, b, factor, c, mode, base):
+    multiply_tile(
+        3, 2, count, pointer(a), 0, count, 1, pointer(b), 0, 16, factor, pointer(c), 0, 32, mode, pointer(base), 0, 16
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", [products.STORE, products.ADD, products.TIMES])
+def test_tiles_of_two_vectors(mode):
+    """What processors with 64-byte registers take; it runs on all."""
+    p = Problem(0, 3, 16, 11, "float64")
+    a, b, c, base = p.like(3, 7), p.like(7, 16), p.like(3, 32), p.like(3, 16)
+    before = c.copy()
+    wide_tile(7, a.ravel(), b.ravel(), p.factor, c.ravel(), mode, base.ravel())
+    assert near(c[:, :16], p.expected(a @ b, mode, base), "float64")
+    assert np.array_equal(c[:, 16:], before[:, 16:])
+    assert not near(c[:, :16], p.expected(a[:, :6] @ b[:6], mode, base), "float64")
