@@ -24,17 +24,19 @@ _KINDS = {"c": "complex numbers", "U": "text", "S": "bytes", "T": "text", "M": "
 def as_array(name: str, value: ArrayLike) -> Array:
     """``value`` as an array of real numbers in the byte order of this machine. InputError, in one line that begins with
     ``name``, where NumPy cannot make one of it, for anything but real numbers, and where a mask would be dropped."""
-    if _hides(value):
-        raise InputError(f"{name} is a masked array: fill or leave out what is masked")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of ragged lists, for example, which are refused below
-            array = np.asarray(value)
+            given = np.asanyarray(value)
+            hides = _hides(value) or _hides(given)  # or what another library's type gives
+            array = np.asarray(given)
     except MemoryError:
         raise
     except Exception as error:  # other libraries' arrays raise what they like
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{name} is not an array of numbers: {reason}") from None
+    if hides:
+        raise InputError(f"{name} is a masked array: fill or leave out what is masked")
     kind = array.dtype.kind
     if kind == "O":
         array = _of_objects(name, array)
@@ -49,9 +51,10 @@ def as_array(name: str, value: ArrayLike) -> Array:
 
 
 def _hides(value: Any) -> bool:
-    """Whether something is masked in an array, or in one that a list holds, of which NumPy would take the numbers."""
-    if isinstance(value, list | tuple):
-        return any(_hides(item) for item in value if isinstance(item, list | tuple | np.ma.MaskedArray))
+    """Whether something is masked in an array, or in one that a list or another sequence holds, of which NumPy would
+    take the numbers."""
+    if isinstance(value, Sequence):
+        return any(_hides(item) for item in value if not isinstance(item, float | int | str | bytes | np.generic))
     return bool(np.ma.is_masked(value))
 
 

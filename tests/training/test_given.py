@@ -1,12 +1,14 @@
 """Whatever takes arrays, numbers and names for nets and trainings: what it takes, refuses and copies."""
 
+import re
 import warnings
+from collections import UserList, deque
 
 import numpy as np
 import pytest
 from nets import refusal
 
-from pcsim import BP, IPC, PC, ZIL, Network, train
+from pcsim import BP, IPC, PC, ZIL, InputError, Network, train
 from pcsim.net.lazy import LazyArrays
 
 A = np.array([[0.25, -1 / 3], [1.5, 1e-3]])  # of float64, and not all of it in float32
@@ -101,6 +103,16 @@ def test_what_is_not_rounded_is_not_warned_of(kind):
 # Masks
 
 
+class Giving:
+    """As a library's own type, which gives NumPy a masked array."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, *_, **__):
+        return self.array
+
+
 @everywhere
 def test_hidden_numbers_are_refused(place):
     name = place.split()[0]
@@ -112,6 +124,10 @@ def test_hidden_numbers_are_refused(place):
         assert refusal(lambda given=given: PLACES[place](given)) == (
             f"{name} is a masked array: fill or leave out what is masked"
         )
+    if "biases" not in place:
+        for given in (Giving(masked), UserList(masked), deque(masked), [UserList(masked[1]), [1, 2]]):
+            with pytest.raises(InputError, match=f"^{re.escape(name)} is a masked array"):
+                PLACES[place](given)
     shown = np.ma.masked_greater(A, 100)
     assert bits(PLACES[place](shown)) == bits(PLACES[place](A))  # nothing is hidden
 
