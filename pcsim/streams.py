@@ -11,6 +11,7 @@ import os
 import stat
 import sys
 import zlib
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_BE, BOM_UTF32_LE
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,9 @@ CUT = b"\0" + os.urandom(8).hex().encode()  # what is missing of a packed file t
 _PIECE = 2**16
 
 _MAGIC = b"\x1f\x8b"
+
+# Marks of byte order of what Windows calls Unicode, the longer first, as they begin alike.
+_OTHERS = {BOM_UTF32_LE: "UTF-32", BOM_UTF32_BE: "UTF-32", BOM_UTF16_LE: "UTF-16", BOM_UTF16_BE: "UTF-16"}
 
 
 class Unpacked(NamedTuple):
@@ -99,6 +103,9 @@ def read_bytes(path: str | os.PathLike[str], made_by: str = "bench") -> Unpacked
             return Unpacked(b"", None)
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: cannot be read ({why(error)})") from None
+    for mark, encoding in _OTHERS.items():
+        if data.startswith(mark):
+            raise InputError(f"{source(path)}: is text in {encoding}: convert it to UTF-8")
     return unpack(data, source(path)) if data[:2] in (_MAGIC, _MAGIC[:1]) else Unpacked(data, None)
 
 

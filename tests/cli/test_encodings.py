@@ -9,7 +9,9 @@ import pytest
 
 from pcsim.calibration import validate
 from pcsim.cli.words import READABLE
+from pcsim.errors import InputError
 from pcsim.predict.machine_files import load
+from pcsim.results import files
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
@@ -50,6 +52,18 @@ def test_files_may_begin_with_a_byte_order_mark(tmp_path):
     for name, read in (("machine-2-cores.json", load), ("validation-2-cores.json", validate.read)):
         (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + (RESULTS / name).read_bytes())
         assert read(tmp_path / name) == read(RESULTS / name)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_wider_encodings_are_named(encoding, tmp_path):
+    for name, read in (
+        ("machine-2-cores.json", load),
+        ("validation-2-cores.json", validate.read),
+        ("bench-2-cores.jsonl", files.read),
+    ):
+        (tmp_path / name).write_bytes((RESULTS / name).read_text(encoding="utf-8").encode(encoding))
+        with pytest.raises(InputError, match=rf"{name}: is text in {encoding.upper()}: convert it to UTF-8$"):
+            read(tmp_path / name)
 
 
 @pytest.mark.parametrize("baseline", ["intra-layer", "data-parallel", "pipeline"])
