@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, ClassVar
 
 from ..checks import is_number, shown, whole_number
@@ -59,12 +59,14 @@ class Algorithm(ABC):
         """Whether within a step the layers wait for one another, as in backprop: there are no values that relax."""
         return self._given_calendar(1).chained
 
-    def checked_calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
-        """The calendar, if it keeps all rules; InputError, in one line, if it breaks one."""
+    def checked_calendar(self, depth: int, steps_per_batch: int | None = None, start: str = "forward") -> Calendar:
+        """The calendar, if it keeps all rules; InputError, in one line, if it breaks one. ``start``: where the values
+        of a new batch come from, of whatever stays on a batch for ``steps_per_batch`` updates (others leave it alone).
+        """
         depth = whole_number("depth", depth)
         check_memory(2 * depth, 1)  # of one update at least: a calendar of a depth beyond all bounds is never asked for
         self._check_fields()
-        calendar = self._given_calendar(depth, steps_per_batch)
+        calendar = self.calendar_from(depth, steps_per_batch, start)
         try:
             calendar.check(depth)
         except InputError as error:
@@ -74,19 +76,29 @@ class Algorithm(ABC):
             raise InputError(f"calendar of {self.title}: {why}")
         return calendar
 
-    def tasks(self, depth: int, steps: int = 8, steps_per_batch: int | None = None) -> TaskGraph:
+    def calendar_from(self, depth: int, steps_per_batch: int | None = None, start: str = "forward") -> Calendar:
+        """The same, unchecked."""
+        calendar = self._given_calendar(depth, steps_per_batch)
+        if start == "forward" or steps_per_batch is None or not self._given_calendar(depth).endless:
+            return calendar
+        return replace(calendar, start=start)
+
+    def tasks(
+        self, depth: int, steps: int = 8, steps_per_batch: int | None = None, start: str = "forward"
+    ) -> TaskGraph:
         """The task graph of ``steps`` complete weight updates of a net of that depth, on one batch where the calendar
-        says no end of it and ``steps_per_batch`` neither. InputError for a graph too large for the memory at hand."""
+        says no end of it and ``steps_per_batch`` neither, each with such a ``start``. InputError for a graph too large for the memory at hand."""
         depth, steps = whole_number("depth", depth), whole_number("updates", steps)
         if steps_per_batch is not None:
             steps_per_batch = whole_number("steps_per_batch", steps_per_batch)
         check_memory(2 * depth * steps, steps)  # at least, as below
-        return task_graph(self.name, self.checked_calendar(depth, steps_per_batch), depth, steps)
+        return task_graph(self.name, self.checked_calendar(depth, steps_per_batch, start), depth, steps)
 
-    def steady_tasks(self, depth: int, steps_per_batch: int | None = None) -> TaskGraph:
+    def steady_tasks(self, depth: int, steps_per_batch: int | None = None, start: str = "forward") -> TaskGraph:
         """A task graph long enough for the counts of the steady state: one period in the middle, updates around it."""
-        updates = 2 * self.checked_calendar(depth, steps_per_batch).period_updates + 1
-        return self.tasks(depth, updates, steps_per_batch)
+        calendar = self.checked_calendar(depth, steps_per_batch, start)
+        periods = -(-calendar.lead(depth) // calendar.period) or 1  # in which a start is under way
+        return self.tasks(depth, 2 * periods * calendar.period_updates + 1, steps_per_batch, start)
 
     def _given_calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
         """What ``calendar``, perhaps somebody else's, gives; InputError unless that is a Calendar."""

@@ -44,6 +44,7 @@ class NumpyEngine:
         steps_per_batch: int | None = None,
         values: list[Array] | None = None,
         schedule: Schedule | None = None,
+        start: str = "forward",
     ) -> None:
         self.net = _copy(network)
         self.algorithm, self.x, self.y, self.batches = algorithm, x, y, batches
@@ -55,7 +56,8 @@ class NumpyEngine:
         self.schedule = schedule or Schedule()
         self.velocity: list[Array] = []  # of values with momentum: v[1] … v[L-1]
         if isinstance(algorithm, PredictiveCoding):
-            self.calendar = algorithm.calendar(network.depth, steps_per_batch)
+            self.calendar = algorithm.calendar_from(network.depth, steps_per_batch, start)
+        self.starts: list[tuple[Array, list[Array]]] = []  # of batches to come: rows, and x[0], x[1] … as far as known
         self.flight: Flight | None = None
         if isinstance(algorithm, AsyncBP):
             self.flight = Flight(self.net, algorithm, (x, y), self._next_rows, self._update, self._alpha_of)
@@ -100,6 +102,7 @@ class NumpyEngine:
             "batches": self.begun,
             "given": self.given,
             "velocity": [v.copy() for v in self.velocity],
+            "starts": [[x.copy() for x in values] for _, values in self.starts],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -114,8 +117,9 @@ class NumpyEngine:
             for part, moment in zip(self.optimizers, state[field], strict=False):
                 setattr(part, field, moment.copy())
         self.velocity = [v.copy() for v in state["velocity"]]
-        while self.begun < state["batches"]:
-            self._next_rows()
+        rows = [self._next_rows() for _ in range(state["batches"])]
+        started = state.get("starts", [])
+        self.starts = [(mine, [x.copy() for x in its]) for mine, its in zip(rows[-len(started) :], started, strict=False)]
         self.t, self.number, self.given = state["step"], state["updates"], state["given"]
 
     def run(self, updates: int, trace: bool = False) -> tuple[float, float]:
@@ -160,10 +164,12 @@ class NumpyEngine:
         net, algorithm, calendar, t = self.net, self.algorithm, self.calendar, self.t
         assert isinstance(algorithm, PredictiveCoding)
         L, gamma, stage = net.depth, at_step(algorithm.gamma, t), calendar.stages[t % len(calendar.stages)]
+        if calendar.pipelined:
+            self._begin_starts()
         if t == 0:
-            rows = self._next_rows()
+            rows, known = self.starts.pop(0) if self.starts else (self._next_rows(), [])
             if not self.given:
-                self.x_t = net.forward(self.x[rows])
+                self.x_t = [*known, self.y[rows]] if known else net.forward(self.x[rows])
             self.x_t = [self.x[rows], *(v.astype(net.dtype) for v in self.x_t[1:L]), self.y[rows]]
             self.given = False
             self.velocity = [np.zeros_like(v) for v in self.x_t[1:L]] if algorithm.value_momentum else []
@@ -182,6 +188,9 @@ class NumpyEngine:
                     force = self.velocity[l - 1] = algorithm.value_momentum * self.velocity[l - 1] + force
                 new[l] = (x[l] + gamma * force).astype(net.dtype, copy=False)
 
+        for _, values in self.starts:  # pipelined: each one layer further
+            values.append(net.layers[len(values) - 1].predict(values[-1]).astype(net.dtype, copy=False))
+
         if stage.update and energy is None:
             energy = sum(Squared().energy(e[l], pi[l]) for l in range(1, L)) + net.loss.energy(e[L], pi[L])
         for l in stage.update:  # Eq. 7
@@ -189,6 +198,25 @@ class NumpyEngine:
         self.x_t = new
         self.t = 0 if t + 1 == calendar.cycle else t + 1
         return energy, stage.completes
+
+    def _begin_starts(self) -> None:
+        """Pipelined: begin those that are due. In this step batch k, which comes in so many more steps, is predicted
+        x[L - steps]; what would lie before step 0 is an ordinary forward pass."""
+        net, cycle, t = self.net, self.calendar.cycle, self.t
+        L, first = net.depth, self.number == 0 and t == 0
+        batch = self.number // (int(self.calendar.completed[-1]) * (self.calendar.repeats or 1))  # of this step
+        if first and L > 1:
+            self.starts.append(self._started(L - 1))
+        while (comes := (self.begun - batch) * cycle - t) <= L - 1 and comes > 0:
+            self.starts.append(self._started(L - 1 - comes if first else 0))
+
+    def _started(self, layers: int) -> tuple[Array, list[Array]]:
+        """The rows of the next batch and x[0], with the forward pass through so many layers."""
+        rows = self._next_rows()
+        values = [self.x[rows].astype(self.net.dtype, copy=False)]
+        for l in range(layers):
+            values.append(self.net.layers[l].predict(values[-1]).astype(self.net.dtype, copy=False))
+        return rows, values
 
     def _update(self, l: int, x: Array, e: Array, alpha: float, number: int) -> None:
         """``W[l]`` and ``b[l]`` by the optimiser's step along their gradients."""

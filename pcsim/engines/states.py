@@ -63,6 +63,13 @@ def check_state(
             _check_arrays("velocity", state["velocity"], [(rows, units) for units in sizes[1:-1] if momentum])
 
 
+    for k, values in enumerate(_listed("starts", state.get("starts", []))):  # of pipelined starts, from x[0] on
+        if not 0 < len(_listed(f"starts[{k}]", values)) < len(sizes):
+            raise InputError(f"starts[{k}] of the state has {len(values)} arrays; expected 1 to {len(sizes) - 1}")
+        rows = len(_array("starts[0][0]", state["starts"][0][0]))
+        _check_arrays(f"starts[{k}]", values, [(rows, units) for units in sizes[: len(values)]])
+
+
 def _listed(name: str, value: Any) -> list[Any]:
     if not isinstance(value, list | tuple):
         raise InputError(f"{name} of a state must be a list of arrays, not {type(value).__name__}")

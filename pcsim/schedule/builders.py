@@ -43,11 +43,11 @@ def task_graph(algorithm: str, calendar: Calendar, depth: int, updates: int) -> 
     if calendar.overlapped:
         check_memory(3 * depth * (calendar.steps(updates) + 2 * depth), calendar.steps(updates) + 2 * depth)
         return overlapped_graph(algorithm, calendar, depth, updates)
-    steps = calendar.steps(updates)
+    steps, lead = calendar.steps(updates), calendar.lead(depth)
     rounds, rest = divmod(steps, len(calendar.stages))
     products = 2 * depth - 1 if calendar.chained else depth
     sizes = [products + 2 * (depth - 1) * stage.move + len(stage.update) for stage in calendar.stages]
-    check_memory(rounds * sum(sizes) + sum(sizes[:rest]), steps)
+    check_memory(rounds * sum(sizes) + sum(sizes[:rest]) + lead * (1 + steps // (calendar.cycle or steps)), steps + lead)
 
     kinds, layers, step = _lay_out(calendar, depth, steps)
     find = Lookup(kinds, layers, step)
@@ -61,12 +61,13 @@ def task_graph(algorithm: str, calendar: Calendar, depth: int, updates: int) -> 
     present = waits >= 0
     indptr = np.zeros(kinds.size + 1, np.int64)
     np.cumsum(present.sum(1), out=indptr[1:])
-    number = np.arange(steps)
+    number = np.arange(-lead, steps)
     complete = calendar.completed[number % len(calendar.stages)]
     complete += number // len(calendar.stages) * calendar.completed[-1]
+    complete[:lead] = 0  # the first starts, before any update
     waiting = Predecessors(indptr, waits[present])
     return TaskGraph(
-        algorithm, depth, updates, calendar.period, kinds, layers, step, complete.astype(np.int32)[step], waiting
+        algorithm, depth, updates, calendar.period, kinds, layers, step, complete.astype(np.int32)[step], waiting, lead
     )
 
 
@@ -81,8 +82,13 @@ def _lay_out(calendar: Calendar, depth: int, steps: int) -> tuple[NDArray[np.int
     there[:, Kind.BACKPROJECT] = (calendar.moves | calendar.chained)[:, None] & hidden
     there[:, Kind.VALUE] = calendar.moves[:, None] & hidden
     there[:, Kind.UPDATE] = calendar.updates(depth)
-    present = there[np.arange(steps) % len(there)]
-    if not calendar.chained:
+    lead = calendar.lead(depth)
+    present = there[np.arange(-lead, steps) % len(there)]
+    if calendar.pipelined:
+        present[:lead] = False
+        after = np.arange(lead + steps)[:, None] - np.arange(depth)  # steps since a start would have begun
+        present[:, Kind.START] = (after >= 0) & (after % calendar.cycle == 0) & (np.arange(depth) < depth - 1)
+    elif not calendar.chained:
         opening = present[:: calendar.cycle or steps]
         opening[:, Kind.START], opening[:, Kind.PREDICT] = True, False
     found = np.flatnonzero(present)
@@ -104,31 +110,33 @@ def _since(happens: NDArray[np.bool_]) -> Ids:
 
 def _relaxing(find: Lookup, depth: int, calendar: Calendar) -> _Edges:
     """PC, Z-IL, iPC and whatever else relaxes: one dynamics with different calendars (iPC paper, Algorithms 1-3,
-    Eqs. 9-11 jointly)."""
+    Eqs. 9-11 jointly). With a pipelined start the steps count from the first start on."""
     since_update, since_move = _since(calendar.updates(depth)), _since(calendar.moves)
-    stages, cycle = len(calendar.stages), calendar.cycle
+    stages, cycle, lead, pipelined = len(calendar.stages), calendar.cycle, calendar.lead(depth), calendar.pipelined
 
     def edges(kind: Kind, s: Ids, layer: Ids) -> tuple[Ids, ...]:
         def error(of: Ids) -> Ids:
-            return np.maximum(find(Kind.START, s, of - 1), find(Kind.PREDICT, s, of - 1))
+            predicted = find(Kind.PREDICT, s, of - 1)
+            return predicted if pipelined else np.maximum(find(Kind.START, s, of - 1), predicted)
 
         def value(of: Ids) -> Ids:
-            started = np.where(of < depth, find(Kind.START, begin, of - 1), -1)
+            at = begin - lead + of - 1 if pipelined else begin
+            started = np.where(of < depth, find(Kind.START, at, of - 1), -1)
             return np.where(moved >= begin, find(Kind.VALUE, moved, of), started)
 
-        begin = s - s % cycle if cycle else np.zeros_like(s)
-        moved = s - since_move[s % stages]
-        weights = find(Kind.UPDATE, s - since_update[s % stages, layer], layer)
+        begin = s - (s - lead) % cycle if cycle else np.zeros_like(s)
+        moved = s - since_move[(s - lead) % stages]
+        weights = find(Kind.UPDATE, s - since_update[(s - lead) % stages, layer], layer)
         match kind:
             case Kind.START:
-                return find(Kind.START, s, layer - 1), weights
+                return find(Kind.START, s - pipelined, layer - 1), weights
             case Kind.PREDICT:
                 return value(layer), value(layer + 1), weights
             case Kind.BACKPROJECT:
                 return error(layer + 1), weights
             case Kind.VALUE:
                 # At the opening one START made both the error and the value: one edge, not two.
-                return error(layer), find(Kind.BACKPROJECT, s, layer), np.where(s == begin, -1, value(layer))
+                return error(layer), find(Kind.BACKPROJECT, s, layer), np.where((s == begin) & (not pipelined), -1, value(layer))
             case Kind.UPDATE:
                 return error(layer + 1), value(layer), weights
 

@@ -15,6 +15,9 @@ from ..checks import is_whole, shown
 from ..errors import InputError
 
 
+STARTS = ("forward", "pipelined")  # where the values of a new batch come from
+
+
 @dataclass(frozen=True)
 class Stage:
     """One inference step, in which everything is computed from the values and weights with which it begins.
@@ -39,17 +42,29 @@ class Calendar:
     predictions and downwards for the errors, as in backprop (values do not move then, and there is no other start);
     overlapped: chained, with a batch for each stage, of which each layer works on its own: in slot s layer l predicts
     for batch s - l and makes the rest for batch s - (2(L-1) - l), and a stage is one slot of all layers.
+    start: where the values of a batch come from, a forward pass when it begins ("forward"), or one that the batches
+    before have made room for ("pipelined": ``W[l]`` predicts for it L - 1 - l steps before it begins).
     """
 
     stages: tuple[Stage, ...]
     repeats: int | None = 1
     chained: bool = False
     overlapped: bool = False
+    start: str = "forward"
 
     @property
     def endless(self) -> bool:
         """Whether it stays on its first batch for ever."""
         return self.repeats is None
+
+    @property
+    def pipelined(self) -> bool:
+        """Whether batches that are still to come start during the steps of those before."""
+        return self.start == "pipelined"
+
+    def lead(self, depth: int) -> int:
+        """How many steps before a batch its start begins: in these ``W[0] … W[L-2]`` predict for it, one each."""
+        return depth - 1 if self.pipelined else 0
 
     @property
     def cycle(self) -> int:
@@ -104,6 +119,10 @@ class Calendar:
         if self.repeats is not None and not is_whole(self.repeats):
             raise InputError(f"a calendar repeats 1 time or more, or for ever (None), not {self.repeats!r}")
         moving = any(stage.move for stage in self.stages)
+        if self.start not in STARTS:
+            raise InputError(f"a start is {' or '.join(STARTS)}, not {shown(self.start)}")
+        if self.pipelined and (self.chained or self.repeats is None):
+            raise InputError("a pipelined start is for batches that change and values that are kept in between")
         if self.chained:
             if moving or (len(self.stages) > 1 and not self.overlapped) or self.repeats != 1:
                 raise InputError("a chained calendar has one stage, which moves no values, and a batch for each round")
@@ -112,7 +131,7 @@ class Calendar:
             raise InputError("only a chained calendar is overlapped")
         if depth > 1 and not moving:
             raise InputError("no stage moves values, so no error ever reaches W[0]")
-        if self.repeats is not None:
+        if self.repeats is not None and not self.pipelined:
             _check_reach(self.stages, self.repeats, depth)
 
 

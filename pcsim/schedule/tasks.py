@@ -71,7 +71,8 @@ class TaskGraph:
 
     ``kinds``, ``layers``, ``steps`` (global inference step) and ``update_of`` (index of the weight update it
     belongs to) have one entry per task. The calendar repeats every ``period`` steps: 1 for BP and for iPC on
-    a full batch, a whole cycle (or round, where there is no end) otherwise. The arrays are shared: treat them as
+    a full batch, a whole cycle (or round, where there is no end) otherwise. With a pipelined start the first ``lead``
+    steps hold nothing but starts, and the first inference step is number ``lead``. The arrays are shared: treat them as
     read-only.
     """
 
@@ -84,6 +85,7 @@ class TaskGraph:
     steps: NDArray[np.int32] = field(repr=False)
     update_of: NDArray[np.int32] = field(repr=False)
     predecessors: Predecessors = field(repr=False)
+    lead: int = 0
 
     def __len__(self) -> int:
         return self.kinds.size
@@ -151,9 +153,10 @@ class TaskGraph:
     @cached_property
     def period_updates(self) -> int:
         """Weight updates per period of the calendar; raises where the graph shows no steady state."""
-        steps = int(self.steps[-1]) + 1
+        last = int(self.steps[-1])
+        steps = last + 1 - self.lead
         if steps > self.period:
-            before = np.searchsorted(self.steps, steps - 1 - self.period)
+            before = np.searchsorted(self.steps, last - self.period)
             updates = int(self.update_of[-1] - self.update_of[before])
         else:
             updates = self.period * self.updates // steps
@@ -227,16 +230,19 @@ class TaskGraph:
         from ..kernels.graphs import paths
 
         workers = min(whole_number("workers", workers), MOST)
-        updates = self.period_updates
         steps = int(self.steps[-1]) + 1
         indptr, indices = self.predecessors
-        first = int(np.searchsorted(self.steps, steps - self.period))
+        # Where starts begin more than a period before their batch, several periods are one.
+        back = np.repeat(self.steps, np.diff(indptr)) - self.steps[indices]
+        several = -(-int(back.max(initial=1)) // self.period) or 1
+        period, updates = several * self.period, several * self.period_updates
+        first = int(np.searchsorted(self.steps, steps - period))
         indices = indices[indptr[first] :]
         indptr = indptr[first:] - indptr[first]
         lag = indices < first
         earlier = indices[lag]
         indices = indices - np.int32(first)
-        repeated = self.task(self.kinds[earlier], self.steps[earlier] + self.period, self.layers[earlier])
+        repeated = self.task(self.kinds[earlier], self.steps[earlier] + period, self.layers[earlier])
         indices[lag] = repeated - first
         if np.any(indices < 0):
             raise InputError("the last period does not repeat the one before: use a graph of the builders")
@@ -278,7 +284,7 @@ class TaskGraph:
         from ..kernels.graphs import paths
 
         reached = np.zeros(len(self), np.bool_)
-        sources = self.task([Kind.START, Kind.PREDICT], 0, self.depth - 1)
+        sources = self.task([Kind.START, Kind.PREDICT], self.lead, self.depth - 1)
         reached[sources[sources >= 0]] = True
         paths.reach(*self.predecessors, reached)
         return reached
