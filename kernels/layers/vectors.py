@@ -14,10 +14,10 @@ def fill(p, at, count, value):
 
 
 @njit(nogil=True, cache=True)
-def copy_part(p, at, count, out):
-    """``out[at : at + count] = p[at : at + count]``."""
-    for j in range(at, at + count):
-        out[j] = p[j]
+def copy_part(p, at, count, out, to):
+    """``out[to : to + count] = p[at : at + count]``."""
+    for j in range(count):
+        out[to + j] = p[at + j]
 
 
 @njit(nogil=True, cache=True)

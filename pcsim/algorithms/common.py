@@ -87,7 +87,8 @@ class Algorithm(ABC):
         self, depth: int, steps: int = 8, steps_per_batch: int | None = None, start: str = "forward"
     ) -> TaskGraph:
         """The task graph of ``steps`` complete weight updates of a net of that depth, on one batch where the calendar
-        says no end of it and ``steps_per_batch`` neither, each with such a ``start``. InputError for a graph too large for the memory at hand."""
+        says no end of it and ``steps_per_batch`` neither, each with such a ``start``. InputError for a graph too large
+        for the memory at hand."""
         depth, steps = whole_number("depth", depth), whole_number("updates", steps)
         if steps_per_batch is not None:
             steps_per_batch = whole_number("steps_per_batch", steps_per_batch)

@@ -27,6 +27,7 @@ from .loops.arguments import Arrays, Data, Notes, Ranks, Rates, Signals, Steps, 
 from .loops.predictive_coding import predictive_coding
 from .loops.steps import TRACE_COLUMNS, activate_block
 from .rings import Flights, RingLayout
+from .starts import PipelinedStarts
 from .states import check_state, refuse_flights
 
 Array = np.ndarray
@@ -76,7 +77,8 @@ class CompiledEngine:
 
     ``execution`` says how BP shares its work (``BP_EXECUTIONS``; default: serial): see ``loops/backprop.py``.
     ``micro_batches`` is the number of parts that a pipeline makes of a batch (at most B). ``schedule``: how alpha
-    changes from update to update (None: it does not).
+    changes from update to update (None: it does not). ``start``: where the values of a new batch come from, "forward"
+    or "pipelined" (see ``loops/starts.py``).
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class CompiledEngine:
         execution: str | None,
         micro_batches: int,
         schedule: Schedule | None = None,
+        start: str = "forward",
         blas_threads: int = 1,
     ) -> None:
         self.original, self.algorithm, self.batches, self.transport = network, algorithm, batches, transport
@@ -136,7 +139,7 @@ class CompiledEngine:
         )
         self.calendar: Calendar | None = None
         if isinstance(algorithm, PredictiveCoding):
-            self.calendar = algorithm.calendar(network.depth, steps_per_batch)
+            self.calendar = algorithm.calendar_from(network.depth, steps_per_batch, start)
         lengths = self.layout.bytes_of_layers()
         here = int(lengths[self.layout.lo : self.layout.hi].sum())
         suits = wave or wave_length(here, int(lengths.max()), transport.workers)
@@ -144,6 +147,7 @@ class CompiledEngine:
         self.flights: Flights | None = None
         if isinstance(algorithm, AsyncBP) and isinstance(self.layout, RingLayout):
             self.flights = Flights(self.layout, algorithm, self._next_rows, self.wave)
+        self.starts = PipelinedStarts(self.layout, self.calendar, self.wave, self._next_rows)
         self.blas = blas_libraries()
         self.uses_blas = self.batch > 1 or vectors
         # The owner touches its memory first, so that it is near its core.
@@ -164,6 +168,7 @@ class CompiledEngine:
                 flat[half + begin : half + end : step] = 0
         for flat in (arrays.scratch, arrays.panel):
             flat[::step] = 0
+        self.starts.touch(worker)
         for flat in (arrays.mean, arrays.square):
             for l in range(*self.layout.blocks[worker]) if len(flat) else ():
                 for part in self.layout.rows_of(flat, worker, l, padding=True):
@@ -252,8 +257,8 @@ class CompiledEngine:
     def state(self) -> dict[str, Any]:
         """All that a training needs to go on from here, on any engine: ``weights``, ``biases``, ``values``; the
         optimiser's ``mean`` and ``square``, of weights and then biases (empty where it has none); ``step`` of the
-        cycle, ``updates`` made, ``batches`` begun; whether the values are ``given``; and the ``velocity`` of values
-        with momentum."""
+        cycle, ``updates`` made, ``batches`` begun; whether the values are ``given``; the ``velocity`` of values
+        with momentum; and of pipelined ``starts`` under way the values of each, x[0], x[1] … as far as known."""
         refuse_flights(self.algorithm)
         net, both = self.network, (self.arrays[0].mean, self.arrays[0].square)
         moments = [self._gathered(flat) if len(flat) else ([], []) for flat in both]
@@ -262,6 +267,7 @@ class CompiledEngine:
             "values": self.values, "mean": [*(moments[0][0] or ()), *moments[0][1]],
             "square": [*(moments[1][0] or ()), *moments[1][1]], "step": self.t, "updates": self.number,
             "batches": self.begun, "given": self.given, "velocity": self._velocities(),
+            "starts": self.starts.state(self.t, self._assembled),
         }  # fmt: skip
 
     def _velocities(self) -> list[Array]:
@@ -281,9 +287,10 @@ class CompiledEngine:
         so that its ``batches`` begin at the beginning. InputError if the state does not fit."""
         check_state(state, self.original, self.algorithm, self.calendar, self.batch, self.begun)
         self.t, self.number, self.given = state["step"], state["updates"], state["given"]
-        for _ in range(state["batches"] - self.begun):
-            self._next_rows()
+        rows = [self._next_rows() for _ in range(state["batches"] - self.begun)]
         self.begun = state["batches"]
+        if self.starts.on:
+            self.starts.restored(self.number, rows)
 
         def put(worker: int) -> None:
             layout, arrays = self.layout, self.arrays[worker]
@@ -302,6 +309,7 @@ class CompiledEngine:
                     first, rows = layout.owned(worker, l)
                     for place, part in zip(layout.rows_of(flat, worker, l), parts[l :: layout.depth], strict=False):
                         place[...] = part[first : first + rows]
+            self.starts.restore(worker, self.t, state.get("starts", []))
             if self.calendar is not None:
                 activate_block(self._who(worker), arrays, layout.offsets[worker], self.options)
 
@@ -350,9 +358,14 @@ class CompiledEngine:
     def _run_part(self, updates: int, trace: bool, spent: Array) -> tuple[float, float, list[Array]]:
         L, transport, steps = self.original.depth, self.transport, self._steps(updates)
         first_start = int(self.given and self.t == 0)
-        rows = self.flights.rows_of_run if self.flights and not self.full_batch else None
-        data = Data(self.x, self.y, rows(self.number, updates) if rows else self._rows(steps))
-        batches = self.flights.batches(self.number, updates) if self.flights else self._batches(steps)
+        if self.starts.on:
+            rows, batches = self.starts.draw(self.t, steps)
+        elif self.flights:
+            of_run = None if self.full_batch else self.flights.rows_of_run(self.number, updates)
+            rows, batches = of_run, self.flights.batches(self.number, updates)
+        else:
+            rows, batches = self._rows(steps), self._batches(steps)
+        data = Data(self.x, self.y, self._rows(steps) if rows is None else rows)
         stop, ready = make_flags(1), make_flags(transport.workers)
         # Two more than there are workers: for the neighbours on other ranks.
         signals = Signals(make_flags(2 * transport.workers + 4), make_flags(transport.workers + 2), ready, stop)
@@ -371,6 +384,8 @@ class CompiledEngine:
 
         transport.start(guarded, stop)
         if self.calendar is not None:
+            if self.starts.on:
+                self.starts.made(self.t, steps)
             self.t = (self.t + steps) % self.calendar.cycle if self.calendar.cycle else self.t + steps
         self.number += updates
         self.begun += batches
@@ -413,7 +428,8 @@ class CompiledEngine:
         )  # fmt: skip
 
         def loop(worker: int, data: Data, signals: Signals, notes: Notes, ranks: Ranks) -> int:
-            return predictive_coding(*self._groups(worker), data, rates, calendar_of_run, signals, notes, ranks)
+            starts = self.starts.arguments(worker, self.number == 0 and calendar_of_run.first == 0)
+            return predictive_coding(*self._groups(worker), data, rates, calendar_of_run, signals, notes, ranks, starts)
 
         return loop
 
@@ -450,7 +466,7 @@ class CompiledEngine:
 
     def _timeline(self, portions: list[tuple[list[Array], int]]) -> Timeline | None:
         """Events of all workers from what the loops noted; None where they noted nothing."""
-        mine, before = [], 0
+        mine, before = [], self.calendar.lead(self.original.depth) if self.calendar else 0
         for noted, steps in portions:
             for worker, rows in enumerate(noted):
                 place = self.transport.place + worker

@@ -56,6 +56,7 @@ class MpiEngine(CompiledEngine):
         execution: str | None = None,
         micro_batches: int = MICRO_BATCHES,
         schedule: Schedule | None = None,
+        start: str = "forward",
     ) -> None:
         comm = world().COMM_WORLD if comm is None else comm
         first = batches()
@@ -73,7 +74,7 @@ class MpiEngine(CompiledEngine):
                 "algorithm": {"name": algorithm.name, **asdict(algorithm)},
                 "execution": [execution, micro_batches, fused, wave],
                 "threads of a rank": workers,
-                "steps_per_batch": steps_per_batch,
+                "steps_per_batch": [steps_per_batch, start],
                 "schedule": asdict(schedule or Schedule()),
                 "values": values is not None,
                 "batches": [len(first), zlib.crc32(np.ascontiguousarray(first).tobytes())],
@@ -99,6 +100,7 @@ class MpiEngine(CompiledEngine):
             execution=execution,
             micro_batches=micro_batches,
             schedule=schedule,
+            start=start,
         )
         self.comm, self.rank = comm, comm.rank
         self.sent_before, self.updates_sent = 0, 0

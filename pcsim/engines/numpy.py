@@ -118,8 +118,8 @@ class NumpyEngine:
                 setattr(part, field, moment.copy())
         self.velocity = [v.copy() for v in state["velocity"]]
         rows = [self._next_rows() for _ in range(state["batches"])]
-        started = state.get("starts", [])
-        self.starts = [(mine, [x.copy() for x in its]) for mine, its in zip(rows[-len(started) :], started, strict=False)]
+        started = [[x.copy() for x in values] for values in state.get("starts", [])]
+        self.starts = list(zip(rows[len(rows) - len(started) :], started, strict=True))
         self.t, self.number, self.given = state["step"], state["updates"], state["given"]
 
     def run(self, updates: int, trace: bool = False) -> tuple[float, float]:

@@ -62,7 +62,6 @@ def check_state(
         if len(_listed("velocity", state["velocity"])) or (momentum and state["step"]):
             _check_arrays("velocity", state["velocity"], [(rows, units) for units in sizes[1:-1] if momentum])
 
-
     for k, values in enumerate(_listed("starts", state.get("starts", []))):  # of pipelined starts, from x[0] on
         if not 0 < len(_listed(f"starts[{k}]", values)) < len(sizes):
             raise InputError(f"starts[{k}] of the state has {len(values)} arrays; expected 1 to {len(sizes) - 1}")

@@ -106,6 +106,7 @@ class ThreadsEngine(CompiledEngine):
         execution: str | None = None,
         micro_batches: int = MICRO_BATCHES,
         schedule: Schedule | None = None,
+        start: str = "forward",
     ) -> None:
         first = batches()
         check_threads(algorithm, execution, workers, network.depth, len(first))
@@ -126,5 +127,6 @@ class ThreadsEngine(CompiledEngine):
             execution=execution,
             micro_batches=micro_batches,
             schedule=schedule,
+            start=start,
             blas_threads=blas_threads,
         )

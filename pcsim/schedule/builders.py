@@ -47,7 +47,9 @@ def task_graph(algorithm: str, calendar: Calendar, depth: int, updates: int) -> 
     rounds, rest = divmod(steps, len(calendar.stages))
     products = 2 * depth - 1 if calendar.chained else depth
     sizes = [products + 2 * (depth - 1) * stage.move + len(stage.update) for stage in calendar.stages]
-    check_memory(rounds * sum(sizes) + sum(sizes[:rest]) + lead * (1 + steps // (calendar.cycle or steps)), steps + lead)
+    check_memory(
+        rounds * sum(sizes) + sum(sizes[:rest]) + lead * (1 + steps // (calendar.cycle or steps)), steps + lead
+    )
 
     kinds, layers, step = _lay_out(calendar, depth, steps)
     find = Lookup(kinds, layers, step)
@@ -136,7 +138,11 @@ def _relaxing(find: Lookup, depth: int, calendar: Calendar) -> _Edges:
                 return error(layer + 1), weights
             case Kind.VALUE:
                 # At the opening one START made both the error and the value: one edge, not two.
-                return error(layer), find(Kind.BACKPROJECT, s, layer), np.where((s == begin) & (not pipelined), -1, value(layer))
+                return (
+                    error(layer),
+                    find(Kind.BACKPROJECT, s, layer),
+                    np.where((s == begin) & (not pipelined), -1, value(layer)),
+                )
             case Kind.UPDATE:
                 return error(layer + 1), value(layer), weights
 

@@ -14,7 +14,6 @@ import numpy as np
 from ..checks import is_whole, shown
 from ..errors import InputError
 
-
 STARTS = ("forward", "pipelined")  # where the values of a new batch come from
 
 

@@ -38,6 +38,11 @@ Rates = namedtuple("Rates", "alpha gamma precision value_momentum number")
 # the first start is given; steps: of this run; energy_step: the first that updates weights.
 Steps = namedtuple("Steps", "products moves completed stages cycle first given steps energy_step wave fused")
 
+# Pipelined starts, see ``loops.starts``. on: are there any; opening: does this run begin with the very first step;
+# lead: steps before a batch at which its start begins; batch: number of the run's first; values: of the starts, for
+# each layer from ``at`` on in so many ``places``; x, a, d: of a worker, for one layer; nowhere: zeros.
+Starts = namedtuple("Starts", "on opening lead batch values at places x a d nowhere")
+
 # Flags of ``kernels.machine.sync``.
 Signals = namedtuple("Signals", "progress started ready stop")
 

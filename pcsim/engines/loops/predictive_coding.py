@@ -29,18 +29,19 @@ from ...kernels.machine.simd import pointer
 from ...kernels.machine.sync import load_acquire, meet, publish, wait
 from ...schedule.timeline import START, VALUE
 from .edges import edges_of, poll_once, poll_until, settle_edges
+from .starts import begin_batch, load_inputs, open_starts, start_layer, starts_of
 from .steps import layers, load_rows, note, rate_at, step_layer
 
 # One worker's view of a run: the groups of ``arguments`` with pointers in place of arrays. progress: two flags of
 # ``sync`` per worker, the steps in which its lowest layer's drive and its highest layer's error are done; started: one,
 # its forward starts; stop: raised to end the run. talks: whether this worker exchanges messages with other ranks, by
 # way of the ``edges``. alphas, gammas, precisions: how many there are; before: weight updates made before this run;
-# first, cycle: the step of the cycle with which it begins, and its steps.
+# first, cycle: the step of the cycle with which it begins, and its steps; starts: pipelined ones, see ``starts``.
 Block = namedtuple(
     "Block",
     "worker workers below above lo hi depth e h top velocity value_count products moves completed stages "
     "gamma gammas alpha alphas precision precisions momentum before first cycle "
-    "progress started stop energy energy_step trace room talks edges",
+    "progress started stop energy energy_step trace room talks edges starts",
 )
 
 
@@ -108,7 +109,10 @@ def _note_energy(b, s, l, step):
 
 @inner
 def _products(b, s, l, step, stage, forward, number, count):
-    """All products of ``W[l]`` in a step, handed over where a neighbour waits for them."""
+    """All products of ``W[l]`` in a step, handed over where a neighbour waits for them; what it predicts for a batch to
+    come is first, while the weights are as the step found them."""
+    if b.starts.on:
+        count = start_layer(b.starts, s, l, step, b.trace, b.room, count)
     count = _work(b, s, l, _due(b, l, stage, forward), step, number, count)
     if l == b.lo:
         publish(b.progress, 2 * b.worker, step + 1)
@@ -180,6 +184,8 @@ def _unfused(b, s, step, stage, forward, number, count):
     reads the weights anew; that is what fusion and waves are measured against."""
     for part in (PREDICT, BACKPROJECT, UPDATE):
         for l in range(b.lo, b.hi):
+            if part == PREDICT and b.starts.on:
+                count = start_layer(b.starts, s, l, step, b.trace, b.room, count)
             count = _work(b, s, l, _due(b, l, stage, forward) & part, step, number, count)
         if part == PREDICT:
             publish(b.progress, 2 * b.worker + 1, step + 1)
@@ -232,7 +238,7 @@ def _forward_start(b, s, data, batch, step, forward, count):
     if b.below >= 0 and forward:
         if not _await(b, b.started, b.below, batch + 1, step):
             return count
-        copy_part(b.top, s.value_at[b.lo], s.batch * s.padded[b.lo], s.x)
+        copy_part(b.top, s.value_at[b.lo], s.batch * s.padded[b.lo], s.x, s.value_at[b.lo])
     if b.momentum > 0:
         for l in range(max(b.lo, 1), b.hi):
             fill(b.velocity, s.value_at[l], s.batch * s.padded[l], s.zero)
@@ -257,8 +263,20 @@ def _forward_start(b, s, data, batch, step, forward, count):
     return count
 
 
+@inner
+def _first_starts(b, s, data, given, count):
+    """Before the very first step of pipelined starts: what lies before it, batch by batch and worker by worker."""
+    for k in range(-(-b.starts.lead // b.starts.cycle)):
+        if b.below >= 0 and not _await(b, b.started, b.below, k + 1, ZERO):
+            return count
+        if k > 0 or not given:
+            count = open_starts(b.starts, b, s, data, k, count)
+        publish(b.started, b.worker, k + 1)
+    return count
+
+
 @njit(nogil=True, cache=True)
-def predictive_coding(who, arrays, offsets, options, data, rates, calendar, signals, notes, ranks):
+def predictive_coding(who, arrays, offsets, options, data, rates, calendar, signals, notes, ranks, starts):
     """The steps of ``calendar`` by one worker (groups of arguments: see ``arguments``); the number of events noted.
     energy[l] receives layer l's part of F at the first step that updates weights."""
     s = layers(arrays, offsets, options)
@@ -272,16 +290,20 @@ def predictive_coding(who, arrays, offsets, options, data, rates, calendar, sign
         pointer(rates.gamma), len(rates.gamma), pointer(rates.alpha), len(rates.alpha), pointer(rates.precision),
         len(rates.precision), rates.value_momentum, rates.number, calendar.first, calendar.cycle, progress, started,
         stop, pointer(notes.energy), calendar.energy_step, pointer(notes.trace), len(notes.trace), talks,
-        edges_of(ranks, calendar),
+        edges_of(ranks, calendar), starts_of(s, starts, calendar),
     )  # fmt: skip
     if not meet(worker, workers, pointer(signals.ready), stop):
         return 0
     notes.times[worker, 0] = nanoseconds()
     t, stage, number = calendar.first, calendar.first % calendar.stages, rates.number
     batch, count, step, waves = ZERO, ZERO, ZERO, ZERO
+    if b.starts.opening:
+        count = _first_starts(b, s, data, calendar.given, count)
     while step < calendar.steps and load_acquire(stop, 0) == 0:
         forward = False
-        if t == 0:
+        if t == 0 and b.starts.on:
+            begin_batch(b.starts, b, s, data, (b.first + step) // b.cycle, calendar.given and step == 0)
+        elif t == 0:
             forward = not calendar.given or step > 0
             count = _forward_start(b, s, data, batch, step, forward, count)
             batch += 1
@@ -290,6 +312,9 @@ def predictive_coding(who, arrays, offsets, options, data, rates, calendar, sign
             together = min(together, calendar.cycle - t)
         if not calendar.fused:
             together = 1
+        if b.starts.on and b.lo == 0:
+            load_inputs(b.starts, s, data, step, together)
+        if not calendar.fused:
             count = _unfused(b, s, step, stage, forward, number + 1, count)
         elif together == 1:
             count = _edges_first(b, s, step, stage, forward, number + 1, count)
