@@ -66,7 +66,7 @@ def _check_net(algorithm: Algorithm, depth: int, workers: Sequence[int]) -> None
         values = [rng.normal(size=(ROWS, n)) for n in sizes]
         starts.append(("values of their own", ROWS, {"values": values}))
     # An algorithm that would stay on a batch for ever is made to leave it.
-    short = {"steps_per_batch": 2} if calendar.endless else {}
+    short: dict[str, Any] = {"steps_per_batch": 2} if calendar.endless else {}
     if not algorithm.checked_calendar(depth, **short).endless:
         starts.append(("mini-batches", BATCH, short))
     elif short:

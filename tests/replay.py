@@ -13,9 +13,9 @@ from pcsim.kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
 from pcsim.kernels.layers.view import part_of_batch, with_weights
 from pcsim.kernels.layers.weights import ADAM, MOMENTUM
 
-from pcsim.engines.loops import asynchronous, backprop, backprop_ranks, edges, predictive_coding, steps
+from pcsim.engines.loops import asynchronous, backprop, backprop_ranks, edges, predictive_coding, starts, steps
 
-MODULES = [steps, edges, predictive_coding, backprop, backprop_ranks, asynchronous]
+MODULES = [steps, edges, starts, predictive_coding, backprop, backprop_ranks, asynchronous]
 WAITS = {"wait", "meet", "finish", "done", "_finish_all", "_all_here", "_await", "poll_until"}
 
 machine = None  # that of the case that is run
@@ -187,8 +187,8 @@ def squares(s, l, first, rows, e, slot):
     return float(machine.access(("squares", l), rows_of(s, e, l, slot, first, rows), ()) % (1 << 30))
 
 
-def copy_part(p, at, count, out):
-    for source, target in zip(p.cells(at, count), out.cells(at, count), strict=True):
+def copy_part(p, at, count, out, to):
+    for source, target in zip(p.cells(at, count), out.cells(to, count), strict=True):
         machine.access("copy", [source], [target])
         machine.labels[target] = machine.labels.get(source, 0)
 

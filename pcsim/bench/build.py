@@ -41,4 +41,6 @@ def build(
 
 def batches_of(case: Case, contender: Contender) -> dict[str, Any]:
     """How long an engine stays on a batch, as its options; BP, whose batches are those of its updates, takes none."""
-    return {} if case.steps_per_batch is None else {"steps_per_batch": case.steps_per_batch}
+    if case.steps_per_batch is None:
+        return {}
+    return {"steps_per_batch": case.steps_per_batch, **({} if case.start == "forward" else {"start": case.start})}

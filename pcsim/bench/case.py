@@ -11,8 +11,6 @@ from ..errors import InputError
 from ..net.network import Network
 from ..schedule.waves import read_caches
 
-STARTS = ("forward", "pipelined")  # where the values of a new batch come from
-
 CACHES = 4  # times the last cache: a data set of which no more than a quarter can be at hand
 
 _BLOCK = 1 << 20  # random numbers that differ; more of them would be as far from the caches

@@ -73,7 +73,7 @@ def row_of(entry: Entry, case: Case, conditions: Conditions) -> Row:
     """The row of a contender that was measured, or that failed."""
     contender = entry.contender
     algorithm = contender.algorithm
-    graph = algorithm.steady_tasks(case.depth, case.steps_per_batch)
+    graph = algorithm.steady_tasks(case.depth, case.steps_per_batch, case.start)
     row = MeasuredRow(
         algorithm=algorithm.name,
         execution=contender.execution,

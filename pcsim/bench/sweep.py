@@ -99,9 +99,9 @@ class Sweep:
             count = len(self.algorithms) * len(self.ranks or self.workers) + len(self.baselines)
             moments = 2 * any(algorithm.optimizer != "sgd" for algorithm in self.algorithms)
             require(memory_needed(case, count, moments), f"the cell {case.name}")
-        changes = dict.fromkeys((case.depth, case.steps_per_batch) for case in self.cases)
-        for algorithm, (depth, steps) in product(self.algorithms, changes):
-            algorithm.checked_calendar(depth, steps)
+        changes = dict.fromkeys((case.depth, case.steps_per_batch, case.start) for case in self.cases)
+        for algorithm, how in product(self.algorithms, changes):
+            algorithm.checked_calendar(*how)
 
     def seconds(self) -> float:
         """How long it may take, roughly: each cell its budget, or five updates of each contender on a slow core."""

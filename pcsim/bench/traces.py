@@ -44,7 +44,7 @@ def trace(case: Case, contender: Contender, updates: int, pin: bool = True) -> t
     build(case, contender, pin).run(2)
     engine = build(case, contender, pin)
     engine.run(updates, trace=True)
-    return engine.timeline, contender.algorithm.tasks(case.depth, updates, case.steps_per_batch)
+    return engine.timeline, contender.algorithm.tasks(case.depth, updates, case.steps_per_batch, case.start)
 
 
 def traces(sweep: Sweep, on_progress: Callable[[Progress], None] = lambda progress: None) -> Iterator[Trace]:

@@ -19,7 +19,7 @@ def work_per_update(contender: Contender, case: Case) -> dict[str, float]:
     and unfused steps make one pass for each product, of which the weight update reads and writes. Vectors are left
     out. Of NumPy and the peers, which may do more, it is what they need to do at least.
     """
-    graph = contender.algorithm.steady_tasks(case.depth, case.steps_per_batch)
+    graph = contender.algorithm.steady_tasks(case.depth, case.steps_per_batch, case.start)
     weights = np.array([below * above for below, above in itertools.pairwise(case.sizes)])
     products = np.bincount(graph.layers[_products(graph)], minlength=case.depth) @ weights / graph.period_updates
     item = np.dtype(case.dtype).itemsize

@@ -160,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     count.add_argument("--depths", type=whole_number, nargs="+", metavar="L", default=[2, 4, 8, 16, 32])
     add_algorithms(count, *(name for name in ALGORITHMS if name != "bp-async"))
     count.add_argument("--steps", type=whole_number, nargs="+", metavar="T", default=[8], help="T of PC (default 8)")
+    add_changing(count)
     count.add_argument(
         "--workers",
         type=whole_number,

@@ -15,19 +15,25 @@ def run_count(arguments: argparse.Namespace) -> int:
     from ..schedule.counts import table4
 
     wanted = algorithms_of(arguments, [name for name in names() if name in arguments.algorithms])
-    rows = table4(arguments.depths, wanted, arguments.workers)
+    changing = arguments.steps_per_batch
+    if not changing and arguments.start != ["forward"]:
+        raise InputError("--start is about batches that change: add --steps-per-batch")
+    rows = table4(arguments.depths, wanted, arguments.workers, changing, arguments.start)
     if arguments.json:
         write(json.dumps(rows, indent=2), arguments.json)
         return 0
-    counts = {"mm": "MM", "smm": "SMM", "mm_full": "MM full", "smm_full": "SMM full"}
+    counts = {"mm": "MM", "smm": "SMM", **({"smm_starts": "SMM with starts"} if changing else {})}
+    counts |= {"mm_full": "MM full", "smm_full": "SMM full"}
     filling = any(algorithm.calendar(max(arguments.depths)).overlapped for algorithm in wanted)
     if filling:
         counts["first"] = "first SMM"
-    heads = ["algorithm", "depth", "T", *counts.values()]
+    heads = ["algorithm", "depth", "T", *(["steps per batch", "start"] if changing else []), *counts.values()]
     heads += [f"{P} worker{'s' if P > 1 else ''}" for P in arguments.workers]
     lines = []
     for row in rows:
         cells = [find(row["algorithm"]).title, row["depth"], row["steps"] or ""]
+        if changing:
+            cells += [row["steps_per_batch"], row["start"]] if row["steps_per_batch"] else ["", ""]
         cells += [row[name] for name in counts] + list(row["smm_workers"].values())
         lines.append([f"{cell:g}" if isinstance(cell, float) else str(cell) for cell in cells])
     widths = [max(len(line[i]) for line in [heads, *lines]) for i in range(len(heads))]

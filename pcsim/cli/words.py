@@ -18,6 +18,7 @@ from ..checks import is_number, is_whole
 from ..errors import InputError
 from ..host import mpi
 from ..net.activations import ACTIVATIONS
+from ..schedule.calendar import STARTS
 from ..streams import check_place, is_packed, is_stream, packed, write_out
 
 CHECK_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -277,10 +278,11 @@ def add_changing(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--start",
-        choices=["forward"],
+        choices=STARTS,
         nargs="+",
         default=["forward"],
-        help="where a new batch's values come from: a forward pass (default)",
+        help="where a new batch's values come from: a forward pass (default), or one that runs layer by layer during "
+        "the steps before, so that nobody waits for it",
     )
 
 

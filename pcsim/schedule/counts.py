@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..checks import whole_number
 from ..errors import InputError
+from .calendar import Calendar
 from .tasks import Kind, TaskGraph
 
 
@@ -34,22 +36,41 @@ def figure_5(graph: TaskGraph, backward: int = 6) -> tuple[int, int]:
 class Counted(Protocol):
     """An algorithm, as far as it is counted."""
 
-    def steady_tasks(self, depth: int) -> TaskGraph:
+    def steady_tasks(self, depth: int, steps_per_batch: int | None = None, start: str = "forward") -> TaskGraph:
         """Its task graph, long enough for the counts of the steady state."""
 
+    def checked_calendar(self, depth: int) -> Calendar:
+        """Its calendar."""
 
-def table4(depths: Iterable[int], algorithms: Iterable[Counted], workers: Iterable[int] = ()) -> list[dict[str, Any]]:
-    """The counts of each of ``algorithms`` at every depth (iPC paper, Table 4).
+
+def table4(
+    depths: Iterable[int],
+    algorithms: Iterable[Counted],
+    workers: Iterable[int] = (),
+    steps_per_batch: Sequence[int] = (),
+    starts: Sequence[str] = ("forward",),
+) -> list[dict[str, Any]]:
+    """The counts of each of ``algorithms`` at every depth (iPC paper, Table 4); of those that would stay on a batch for
+    ever, for each of ``steps_per_batch`` and of ``starts``, if there are any.
 
     Rows hold ``algorithm``, ``depth``, ``steps`` (T of PC and of others that have one; else None) and, per weight
-    update in the steady state, ``mm``, ``smm``, ``mm_full``, ``smm_full`` and ``smm_workers`` (a value per number of
-    workers); and ``first``, the SMMs of the first update, which of a pipeline are more as it has to fill.
+    update in the steady state, ``mm``, ``smm``, ``mm_full``, ``smm_full``, ``mm_starts`` and ``smm_starts`` (with
+    forward starts) and ``smm_workers`` (a value per number of workers); ``first``, the SMMs of the first update, which
+    of a pipeline are more as it has to fill; ``steps_per_batch`` (None: for ever) and ``start``.
     """
-    algorithms, workers = list(algorithms), list(workers)
+    depths, algorithms, workers = list(depths), list(algorithms), list(workers)
     counts = ("algorithm", "depth", "mm", "smm", "mm_full", "smm_full", "first")
+    changes = list(product(steps_per_batch, starts))
 
-    def row(graph: TaskGraph, T: int | None) -> dict[str, Any]:
+    def row(one: Counted, depth: int, steps: int | None = None, start: str = "forward") -> dict[str, Any]:
+        graph = one.steady_tasks(depth, steps, start)
         makespans = {P: graph.makespan(P) for P in workers}
-        return {**{name: getattr(graph, name) for name in counts}, "steps": T, "smm_workers": makespans}
+        found = {name: getattr(graph, name) for name in counts} | {"steps": getattr(one, "T", None)}
+        found |= {"smm_workers": makespans, "mm_starts": graph.mm_starts, "smm_starts": graph.smm_starts}
+        return found | {"steps_per_batch": steps, "start": start}
 
-    return [row(one.steady_tasks(depth), getattr(one, "T", None)) for depth in depths for one in algorithms]
+    found = []
+    for depth, one in product(depths, algorithms):
+        endless = bool(changes) and one.checked_calendar(depth).endless
+        found += [row(one, depth, *change) for change in changes] if endless else [row(one, depth)]
+    return found

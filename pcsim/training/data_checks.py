@@ -17,7 +17,12 @@ Array = np.ndarray
 
 
 def check_batches(
-    algorithm: Algorithm, depth: int, rows: int, batch_size: int | None, steps_per_batch: int | None
+    algorithm: Algorithm,
+    depth: int,
+    rows: int,
+    batch_size: int | None,
+    steps_per_batch: int | None,
+    start: str = "forward",
 ) -> int:
     """The number of rows in a batch; InputError for batches that ``train`` could not make of so many rows, and for a
     calendar that breaks a rule in a net of that depth."""
@@ -26,7 +31,11 @@ def check_batches(
         raise InputError(f"batch_size must be between 1 and the {rows} rows of the data, not {shown(batch_size)}")
     if steps_per_batch is not None:
         steps_per_batch = whole_number("steps_per_batch", steps_per_batch)
-    if algorithm.checked_calendar(depth, steps_per_batch).endless and batch < rows:
+    calendar = algorithm.checked_calendar(depth, steps_per_batch, start)
+    if start != "forward" and not calendar.pipelined:
+        why = "needs steps_per_batch" if calendar.endless else f"is not for {algorithm.title}"
+        raise InputError(f"start={start!r} {why}")
+    if calendar.endless and batch < rows:
         if steps_per_batch is not None:
             raise InputError(
                 f"{algorithm.title} leaves steps_per_batch alone and would stay on its first batch for ever"

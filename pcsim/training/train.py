@@ -81,6 +81,7 @@ def train(
     trace: bool = False,
     on_record: Callable[[Run], None] | None = None,
     execution: str | None = None,
+    start: str = "forward",
 ) -> Run:
     """Train a copy of ``network`` on ``x``, (N, n[0]), and ``y``, (N, n[L]), by ``updates`` complete weight updates.
 
@@ -91,6 +92,9 @@ def train(
     - ``batch_size``: None for full batch; else batches are drawn without replacement in an order given by ``seed``, the
       rest of an epoch that fills no batch left out, and iPC (as whatever has no end of its own) stays on each for
       ``steps_per_batch`` updates
+    - ``start``: where the values of a new batch come from: "forward", a forward pass when it begins, or "pipelined":
+      its layers are predicted one by one during the steps before, with whatever weights they then have, so that nobody
+      waits for them (whatever stays on a batch for ``steps_per_batch``, which may be less than the depth)
     - ``record_every``: updates between two records of energy and loss, 0 for none; ``on_record``: called when the
       updates that follow a record have been made, with the run as it stands then: its net and values are copies
     - ``values``: L + 1 arrays (B, n[l]) to begin from in place of the first forward pass (not BP)
@@ -125,7 +129,7 @@ def train(
         check_thread()
     inputs, targets, count = given_data(network, x, y, backend)
     updates, record_every = whole_number("updates", updates), whole_number("record_every", record_every, 0)
-    batch = check_batches(algorithm, network.depth, count, batch_size, steps_per_batch)
+    batch = check_batches(algorithm, network.depth, count, batch_size, steps_per_batch, start)
     steps_per_batch = None if steps_per_batch is None else whole_number("steps_per_batch", steps_per_batch)
     seed, trace = check_seed(seed), checked_truth("trace", trace)
     if until_loss is not None:
@@ -156,6 +160,7 @@ def train(
         workers=workers,
         steps_per_batch=steps_per_batch,
         values=given,
+        start=start,
         **({"execution": execution} if execution else {}),
     )
     run = Run(network, [])

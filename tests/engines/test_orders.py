@@ -166,6 +166,8 @@ TWINS = [  # module, what stands there, what the twin has
     ("edges", " and reached(started, workers - 1) > batch", ""),
     ("edges", "if side == ABOVE and edges.state[starts]", "if False and edges.state[starts]"),
     ("predictive_coding", "if b.below == b.workers and forward:", "if False:"),
+    ("starts", "(p.batch + k) % p.places[l]", "k * 0"),
+    ("predictive_coding", "publish(b.started, b.worker, k + 1)", "publish(b.started, b.worker, k + 2)"),
     ("predictive_coding", "step + 1, step) or not moving:", "step + 1, step):"),
     ("predictive_coding", "b.worker + 1, step + 1)", "b.worker + 1, step + 2)"),
     ("predictive_coding", "inner = l if upwards else l + 1", "inner = l + 1 if upwards else l"),
