@@ -83,6 +83,7 @@ def test_cases_are_as_many_kinds_of_runs_as_there_are(loops):
     assert {case.ranks * case.threads for case in drawn if case.mpi} >= {2, 3, 4, 6, 8}
     assert {case.wave for case in drawn} == {1, 2, 3, 5}
     assert {case.calendar.repeats for case in drawn} == {None, 1, 2, 5}
+    assert {case.calendar.start for case in drawn} == {"forward", "pipelined"}
     assert (
         {case.fused for case in drawn}
         == {case.given for case in drawn}
@@ -120,7 +121,7 @@ def kinds_of(module):
     """Which cases run the loops of a module."""
     layers = ("layers-ranks", "layers")
     bp = {"backprop": THREADS[2:5], "asynchronous": THREADS[5:], "backprop_ranks": RANKS[1:]}
-    return {"edges": layers[:1], "predictive_coding": layers, **bp}[module]
+    return {"edges": layers[:1], "predictive_coding": layers, "starts": layers, **bp}[module]
 
 
 def fault_of(module, loops, count=12):
