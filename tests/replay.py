@@ -10,7 +10,7 @@ from pathlib import Path
 
 from clocks import CELL, Pointer
 from pcsim.kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
-from pcsim.kernels.layers.view import part_of_batch, with_weights
+from pcsim.kernels.layers.view import part_of_batch, with_values, with_weights
 from pcsim.kernels.layers.weights import ADAM, MOMENTUM
 
 from pcsim.engines.loops import asynchronous, backprop, backprop_ranks, edges, predictive_coding, starts, steps
@@ -229,6 +229,7 @@ STANDINS = {
     "offset": lambda p, n: Pointer(p.array, p.shift + int(n)),
     "part_of_batch": part_of_batch.py_func,
     "with_weights": with_weights.py_func,
+    "with_values": with_values.py_func,
     "address_of": lambda p, n: p.address + n * p.item,
     "nanoseconds": lambda: 0,
     "send": start,

@@ -33,3 +33,13 @@ def with_weights(s, W, rule, scratch):
         rule, s.momentum, s.decay, s.own, s.gemm, s.gemv, s.ger, s.one, s.zero, W, s.x, s.a, s.d, scratch, s.mean,
         s.square, s.panel,
     )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def with_values(s, value_at, x, a, d):
+    """The same layers with other values, which begin at ``value_at``."""
+    return LayersView(
+        s.batch, s.sizes, s.padded, s.weight_at, s.bias_at, value_at, s.scale, s.skip, s.activations, s.has_bias,
+        s.rule, s.momentum, s.decay, s.own, s.gemm, s.gemv, s.ger, s.one, s.zero, s.W, x, a, d, s.scratch,
+        s.mean, s.square, s.panel,
+    )  # fmt: skip

@@ -14,7 +14,7 @@ from collections import namedtuple
 
 from ...kernels.layers.step import activate_layer, start_prediction
 from ...kernels.layers.vectors import copy_part, fill
-from ...kernels.layers.view import LayersView
+from ...kernels.layers.view import with_values
 from ...kernels.machine.clock import nanoseconds
 from ...kernels.machine.compiling import ZERO, inner, njit
 from ...kernels.machine.simd import pointer
@@ -29,14 +29,11 @@ Started = namedtuple("Started", "on opening lead cycle first batch values at pla
 @njit(nogil=True, cache=True)
 def starts_of(s, starts, calendar):
     """The pipelined starts of a run."""
-    view = LayersView(
-        s.batch, s.sizes, s.padded, s.weight_at, s.bias_at, pointer(starts.nowhere), s.scale, s.skip, s.activations,
-        s.has_bias, s.rule, s.momentum, s.decay, s.gemm, s.gemv, s.ger, s.one, s.zero, s.W, pointer(starts.x),
-        pointer(starts.a), pointer(starts.d), s.scratch, s.mean, s.square,
-    )  # fmt: skip
+    x, a, d = pointer(starts.x), pointer(starts.a), pointer(starts.d)
+    starting = with_values(s, pointer(starts.nowhere), x, a, d)
     return Started(
         starts.on, starts.opening, starts.lead, calendar.cycle, calendar.first, starts.batch, pointer(starts.values),
-        pointer(starts.at), pointer(starts.places), view,
+        pointer(starts.at), pointer(starts.places), starting,
     )  # fmt: skip
 
 
