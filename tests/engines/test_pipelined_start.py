@@ -71,7 +71,7 @@ def test_at_frozen_weights_it_is_a_forward_start(depth, steps):
     learning = [made(NumpyEngine, depth, steps, 3, 1e-2, start) for start in ("pipelined", "forward")]
     for engine in learning:
         engine.run(3 * steps + 1)
-    if depth > 2:  # the twin: where weights change, the starts differ
+    if depth > 2 and steps > 1:  # the twin: where weights below the last change, the starts differ
         last = [engine.network.weights[-1] for engine in learning]
         assert float(np.abs(last[0] - last[1]).max()) > 1e-9
 
