@@ -358,6 +358,7 @@ class CompiledEngine:
     def _run_part(self, updates: int, trace: bool, spent: Array) -> tuple[float, float, list[Array]]:
         L, transport, steps = self.original.depth, self.transport, self._steps(updates)
         first_start = int(self.given and self.t == 0)
+        rows: Array | None
         if self.starts.on:
             rows, batches = self.starts.draw(self.t, steps)
         elif self.flights:

@@ -87,7 +87,7 @@ def _predicting(r, l, t, count):
     if r.ahead:
         step_ahead(s.W, r.before, w, count, rate_at(r.delay, r.depth, l), kept)
         return kept
-    copy_part(s.W, w, count, kept)
+    copy_part(s.W, w, count, kept, w)
     return s.W
 
 
@@ -120,9 +120,9 @@ def _update(r, l, t, slot, count):
         part = with_weights(s, r.sums, PLAIN, s.scratch)
         layer_step(UPDATE, part, l, ZERO, rows, s.x, r.e, r.e, slot, s.one, s.one, ZERO)
     if due and r.ahead:
-        copy_part(s.W, w, count, r.before)
+        copy_part(s.W, w, count, r.before, w)
     if due and r.kind == TWO_VERSIONS:
-        copy_part(s.W, w, count, offset(r.stash, _kept(r, l, ZERO)))
+        copy_part(s.W, w, count, offset(r.stash, _kept(r, l, ZERO)), w)
     if r.accumulate == 1:
         layer_step(UPDATE, s, l, ZERO, rows, s.x, r.e, r.e, slot, s.one, alpha, update + 1)
     elif due:
