@@ -13,6 +13,7 @@ import numpy as np
 
 from ..algorithms import BP, Algorithm
 from ..algorithms.rates import Schedule
+from ..errors import InputError
 from ..host.context import version
 from ..host.mpi import agree, all_to_all, from_root, vendor, world
 from ..net.network import Network
