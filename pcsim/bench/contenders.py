@@ -1,13 +1,14 @@
 """Who runs in a cell: algorithms in their executions, the ladder of backprops, and what each of them must do.
 
-``baselines`` are names: BP's executions on pcsim's own kernels, ``numpy``, the peers (which run BP, iPC or both), and
-``unfused``, iPC whose steps read the weights anew for each product.
+``baselines`` are names: BP's executions on pcsim's own kernels, ``numpy``, the peers (which run BP, iPC or both),
+``unfused``, iPC whose steps read the weights anew for each product, and ``pipeline-async``, asynchronous BP, which
+learns something else than BP does and so is measured where it is named, and never stands for the best BP.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from ..algorithms import Algorithm
+from ..algorithms import PIPELINE_ASYNC, Algorithm, AsyncBP, asynchronous
 from ..algorithms.backprop import BP_EXECUTIONS
 from ..errors import InputError
 from ..host.topology import physical_cores, usable_cores, within_quota
@@ -19,7 +20,7 @@ OWN_BASELINES = (*BP_EXECUTIONS, "numpy", "unfused")
 # On ranks; ``threads`` is iPC on as many threads of rank 0, which tells what messages cost.
 RANK_BASELINES = ("serial", "intra-layer", "pipeline", "data-parallel", "threads")
 
-BASELINES = (*OWN_BASELINES, *PEERS)
+BASELINES = (*OWN_BASELINES, PIPELINE_ASYNC, *PEERS)
 
 MICRO_BATCHES = (1, 2, 4, 8)  # of the pipeline, per worker: the fastest runs
 
@@ -41,7 +42,12 @@ class Contender:
     @property
     def name(self) -> str:
         """What tells it apart from the others in a cell."""
-        return name_of(self.algorithm.name, getattr(self.algorithm, "T", 1), self.execution, self.workers)
+        return name_of(self.row_name, getattr(self.algorithm, "T", 1), self.execution, self.workers)
+
+    @property
+    def row_name(self) -> str:
+        """The algorithm in rows, where asynchronous BP is an execution of BP."""
+        return "bp" if isinstance(self.algorithm, AsyncBP) else self.algorithm.name
 
     @property
     def variant(self) -> str | None:
@@ -68,7 +74,7 @@ class Contender:
     @property
     def blocks(self) -> int:
         """How many workers have layers of their own."""
-        return self.workers if self.execution.startswith("layer-parallel") else 1
+        return self.workers if self.execution.startswith(("layer-parallel", PIPELINE_ASYNC)) else 1
 
 
 def name_of(algorithm: str, steps: int, execution: str, workers: int) -> str:
@@ -201,7 +207,10 @@ def _backprops(case: Case, algorithm: Algorithm, workers: Sequence[int | str], n
     ``workers`` alone, not on which others iPC is measured with: 2, 4, 8 …, a worker a physical core, and that one."""
     most = max(counts_to_try(workers, 1 << 30))
     counts = [*(2**k for k in range(1, most.bit_length()) if 2**k < most), min(most, physical_cores()), most]
-    if name == "unfused" or (name in PEERS and not _runs(name, case, algorithm)):
+    if name == PIPELINE_ASYNC:
+        late, _ = asynchronous(algorithm, name)
+        return [Contender(late, name, count) for count in sorted({min(count, case.depth) for count in counts})]
+    if isinstance(algorithm, AsyncBP) or name == "unfused" or (name in PEERS and not _runs(name, case, algorithm)):
         return []
     if name == "serial":
         return [Contender(algorithm, name, 1)]

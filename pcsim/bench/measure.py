@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..algorithms import BP, IPC, Algorithm
+from ..algorithms import BP, IPC, PIPELINE_ASYNC, Algorithm
 from ..host.memory import require
 from ..host.probes import core_distance, fixed_loop
 from ..host.threads import settle
@@ -178,8 +178,10 @@ def _calibrate(case: Case, entry: Entry) -> None:
     each = seconds / entry.updates
     entry.updates = max(1, math.ceil(SAMPLE_SECONDS / each))
     if entry.contender.backend in ("threads", "mpi"):
-        several = math.ceil(SAMPLE_STEPS / entry.steps_per_update(case))
-        entry.updates = max(entry.updates, min(several, math.ceil(LONG_SAMPLE_SECONDS / each)))
+        several, longest = math.ceil(SAMPLE_STEPS / entry.steps_per_update(case)), LONG_SAMPLE_SECONDS
+        if entry.contender.execution == PIPELINE_ASYNC:  # a run begins and ends with P - 1 turns of fewer workers
+            several, longest = max(several, 32 * (entry.contender.workers - 1)), 4 * LONG_SAMPLE_SECONDS
+        entry.updates = max(entry.updates, min(several, math.ceil(longest / each)))
     if case.steps_per_batch:  # as many batches begin in one sample as in another
         entry.updates = -(-entry.updates // case.steps_per_batch) * case.steps_per_batch
 

@@ -75,7 +75,7 @@ def row_of(entry: Entry, case: Case, conditions: Conditions) -> Row:
     algorithm = contender.algorithm
     graph = algorithm.steady_tasks(case.depth, case.steps_per_batch, case.start)
     row = MeasuredRow(
-        algorithm=algorithm.name,
+        algorithm=contender.row_name,
         execution=contender.execution,
         backend=contender.backend,
         workers=contender.workers,

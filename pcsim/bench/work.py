@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 
+from ..algorithms import PIPELINE_ASYNC
 from ..engines.limits import memory_of_engine
 from ..schedule.blocks import balanced_blocks
 from ..schedule.tasks import Kind, TaskGraph
@@ -15,16 +16,16 @@ def work_per_update(contender: Contender, case: Case) -> dict[str, float]:
     """Flop and bytes of one complete weight update, as the kernels do it; counted, not measured.
 
     A product of a layer is 2 flop for each sample and weight. A batch of one reads (and writes) the weights once per
-    pass: fused passes for PC, Z-IL and iPC; one for the predictions and one for the rest in BP. Larger batches, BLAS
-    and unfused steps make one pass for each product, of which the weight update reads and writes. Vectors are left
-    out. Of NumPy and the peers, which may do more, it is what they need to do at least.
+    pass: fused passes for PC, Z-IL, iPC and asynchronous BP; one for the predictions and one for the rest in BP. Larger
+    batches, BLAS and unfused steps make one pass for each product, of which the weight update reads and writes. Vectors
+    are left out. Of NumPy and the peers, which may do more, it is what they need to do at least.
     """
     graph = contender.algorithm.steady_tasks(case.depth, case.steps_per_batch, case.start)
     weights = np.array([below * above for below, above in itertools.pairwise(case.sizes)])
     products = np.bincount(graph.layers[_products(graph)], minlength=case.depth) @ weights / graph.period_updates
     item = np.dtype(case.dtype).itemsize
     one_pass = case.batch == 1 and contender.fused and contender.execution != "blas"
-    reads, writes = _passes(graph, one_pass, contender.algorithm.chained)
+    reads, writes = _passes(graph, one_pass, contender.algorithm.chained and contender.execution != PIPELINE_ASYNC)
     moved = {"read": float(reads @ weights * item), "read-write": float(2 * writes @ weights * item)}
     return {"flops": 2.0 * case.batch * float(products), **moved}
 

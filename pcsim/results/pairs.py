@@ -22,6 +22,8 @@ from .verdicts import DIFFERENCE, WITHIN, verdict_of
 
 HEADLINE = "best-bp"
 
+APART = ("pipeline-async",)  # executions that learn from late gradients: none of them ever stands for BP
+
 TITLES = {"ipc": "iPC", "pc": "PC", "zil": "Z-IL", "bp": "BP"}  # for people; others go by their names
 
 FUSED = ("serial", "layer-parallel")  # the executions that stand for iPC
@@ -122,13 +124,14 @@ def merged(rows: Iterable[Row], algorithm: str, executions: Iterable[str] | None
     ``launches`` says how many there are, ``medians`` holds the median of each and ``parts`` its samples, by number;
     ``modes`` are the two groups that they fall into, if any (:func:`pcsim.results.modes.two_modes`). ``seconds`` has
     all samples one after the other. ``median`` is the geometric mean of the medians, rates are the median of the
-    launches', and ``variant`` names each that ran. ``executions``, if given, are those wanted.
+    launches', and ``variant`` names each that ran. ``executions``, if given, are those wanted; else all but those that
+    learn something else than the algorithm does (``APART``).
     """
     runs: dict[tuple[Any, ...], dict[int, Row]] = {}
     wanted = None if executions is None else set(executions)
     for row in rows:
         good = row["algorithm"] == algorithm and row["error"] is None and row["median"] is not None
-        if good and (wanted is None or row["execution"] in wanted):
+        if good and (row["execution"] not in APART if wanted is None else row["execution"] in wanted):
             runs.setdefault(configuration(row), {})[row.get("launch") or 0] = row
     found = []
     for by_launch in runs.values():
@@ -256,8 +259,8 @@ def ladder(results: Results) -> list[Row]:
     broken = {(cell_of(row), row["execution"]): row["error"] for row in failed(results) if row["algorithm"] == "bp"}
     found = []
     for cell, rows in cells(results).items():
-        allowed = within(merged(rows, "bp"), _offered(results, cell.kind))
-        best = fastest(allowed)
+        allowed = within(merged(rows, "bp", executions), _offered(results, cell.kind))
+        best = fastest([run for run in allowed if run["execution"] not in APART])
         for execution in executions:
             run = fastest([run for run in allowed if run["execution"] == execution])
             rung = {name: run and run.get(name) for name in ("backend", "workers", "variant", "median", "modes")}
