@@ -52,6 +52,15 @@ class AsyncBP(BP):
         if not isinstance(self.weight_prediction, bool):
             raise InputError(f"weight_prediction must be True or False, not {shown(self.weight_prediction)}")
 
+    @property
+    def label(self) -> str:
+        """Its title with the options that are not as usual, for learning curves."""
+        parts = [] if self.weights == "current" else [self.weights]
+        parts += [f"{self.accumulate} batches"] if self.accumulate > 1 else []
+        parts += ["prediction"] * self.weight_prediction
+        parts += [f"K={self.delay_rates}"] if self.delay_rates else []
+        return f"{self.title} ({', '.join(parts)})" if parts else self.title
+
     def calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:
         """The calendar of a net of that depth; InputError where two versions of the weights are too few for it."""
         if self.weights == "two-versions" and self.accumulate < 2 * (depth - 1):

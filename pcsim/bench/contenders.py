@@ -155,6 +155,8 @@ def candidates_on_ranks(
                 if "threads" in baselines and several.workers <= min(case.depth, len(usable_cores())):
                     found += _each([several])
             continue
+        if isinstance(algorithm, AsyncBP):
+            raise InputError(f"{algorithm.title} runs on threads, not on ranks: measure it with --backend threads")
         for name in baselines:
             if name == "serial":
                 found += _each([Contender(algorithm, name, 1, ranks=1)])

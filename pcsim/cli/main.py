@@ -31,6 +31,7 @@ from .words import (
     add_changing,
     add_cores,
     add_judgement,
+    add_late_flags,
     add_ledger,
     add_look,
     add_nets,
@@ -188,6 +189,7 @@ def _parser() -> argparse.ArgumentParser:
         "--until-loss", type=positive_number, metavar="X", help="stop a run at a mean loss per sample of X"
     )
     add_algorithm_flags(train, alpha=True)
+    add_late_flags(train)
     train.add_argument("--batch-size", type=whole_number, metavar="B", help="default: full batch")
     train.add_argument("--steps-per-batch", type=whole_number, metavar="T", help="updates of iPC on one batch")
     train.add_argument(

@@ -263,6 +263,8 @@ def _simulate(arguments: argparse.Namespace) -> int:
 
 def _against(arguments: argparse.Namespace) -> list[Algorithm]:
     """What is compared with BP, iPC first where it is among them."""
+    if "bp-async" in arguments.algorithms:
+        raise InputError("asynchronous BP is counted and measured, but not predicted: leave bp-async out")
     order = dict.fromkeys(["ipc", *names()])
     wanted = algorithms_of(arguments, [name for name in order if name in arguments.algorithms])
     return [algorithm for algorithm in wanted if not algorithm.chained] or algorithms_of(arguments, ["ipc"])

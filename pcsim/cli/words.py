@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..algorithms import ALGORITHMS, OPTIMIZERS, Algorithm, registry
+from ..algorithms.asynchronous import WEIGHTS
 from ..checks import is_number, is_whole
 from ..errors import InputError
 from ..host import mpi
@@ -290,6 +291,33 @@ def add_optimizer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd", help="of the weights (default sgd)")
 
 
+LATE = ("weights", "accumulate", "weight_prediction", "delay_rates")  # options of asynchronous BP
+
+
+def add_late_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of asynchronous BP."""
+    parser.add_argument(
+        "--weights",
+        choices=WEIGHTS,
+        default="current",
+        help="bp-async: what pulls errors back: the weights of the moment (default), those that predicted the batch, "
+        "or those before the last update for both",
+    )
+    parser.add_argument(
+        "--accumulate", type=whole_number, default=1, metavar="M", help="bp-async: batches of an update (default 1)"
+    )
+    parser.add_argument(
+        "--weight-prediction", action="store_true", help="bp-async: predict with the weights expected at the update"
+    )
+    parser.add_argument(
+        "--delay-rates",
+        type=whole_number,
+        default=0,
+        metavar="K",
+        help="bp-async: for K updates the rate of a layer is divided by its delay, less and less (PipeMare)",
+    )
+
+
 def add_look(parser: argparse.ArgumentParser) -> None:
     """The flags of every verb that draws."""
     parser.add_argument(
@@ -327,7 +355,7 @@ def algorithm_name(text: str) -> str:
 def algorithms_of(arguments: argparse.Namespace, names: Sequence[str] | None = None) -> list[Algorithm]:
     """The algorithms asked for (or ``names``), with the fields that have flags; those with a T once for each of
     ``--steps``."""
-    flags = ("alpha", "gamma", "optimizer", "momentum", "weight_decay", "precision")
+    flags = ("alpha", "gamma", "optimizer", "momentum", "weight_decay", "precision", *LATE)
     given = {name: getattr(arguments, name) for name in flags if hasattr(arguments, name)}
     made: list[Algorithm] = []
     for name in dict.fromkeys(arguments.algorithms if names is None else names):

@@ -35,7 +35,7 @@ class Study:
     def label(self) -> str:
         """The curve's name in figures and messages."""
         a = self.algorithm
-        return f"{a.title} T={a.T}" if hasattr(a, "T") else a.title
+        return f"{a.title} T={a.T}" if hasattr(a, "T") else getattr(a, "label", a.title)
 
     @property
     def knobs(self) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pcsim import BP, IPC, AsyncBP
+from pcsim import BP, IPC, AsyncBP, InputError
 from pcsim.bench.case import Case
-from pcsim.bench.contenders import candidates
+from pcsim.bench.contenders import candidates, candidates_on_ranks
 from pcsim.bench.rows import Conditions, Entry, row_of
 from pcsim.results import pairs
 from pcsim.results.files import Results
@@ -36,6 +36,13 @@ def test_it_is_named_and_never_the_best(rows):
     assert {pair["ratio"] for pair in pairs.pairs(results, "pipeline-async")} == {2.0}
     best = {rung["execution"]: rung["best"] for rung in pairs.ladder(results)}
     assert best == {"serial": True, "pipeline-async": False}
+
+
+def test_it_is_neither_on_ranks_nor_predicted(pcsim):
+    with pytest.raises(InputError, match="on threads, not on ranks"):
+        candidates_on_ranks(CASE, [AsyncBP()], [2], 1, ["serial"])
+    code, out, err = pcsim("simulate", "--algorithms", "ipc", "bp-async", "--depths", "4", "--widths", "64")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
 
 
 def test_the_class_runs_as_nothing_else():

@@ -243,3 +243,12 @@ def test_twin_whose_gradients_are_a_batch_less_late_is_found():
     right = made(problem, AsyncBP(0.05), (8,), batches, "threads")[0].network
     assert distance(right, made(problem, AsyncBP(0.05), (8,), batches)[0].network) < EXACT
     assert distance(right, made(problem, Sooner(0.05), (8,), batches)[0].network) > 1e-6
+
+
+def test_curves_name_the_options():
+    assert [kind.label for kind in KINDS[:4]] == [
+        "async BP",
+        "async BP (stashed)",
+        "async BP (3 batches)",
+        "async BP (stashed, 2 batches, K=4)",
+    ]
