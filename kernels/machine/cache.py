@@ -144,6 +144,17 @@ class _Implementation(CompileResultCacheImpl):
         self._locator = _Locator(function, file)
         self._filename_base = self.get_filename_base(f"{Path(file).stem}.{function.__qualname__}", sys.abiflags)
 
+    def check_cachable(self, cres: Any) -> bool:
+        """Whether code can be kept. (Numba's own names a file, which no locator here stands for.)"""
+        if any(not lifted.can_cache for lifted in cres.lifted) or cres.library.has_dynamic_globals:
+            _say(
+                "address",
+                "kernels that hold an address of this process cannot be kept: every process compiles them anew "
+                "(NUMBA_OPT=0 leaves such addresses in)",
+            )
+            return False
+        return True
+
 
 class KernelCache(FunctionCache):
     """What a dispatcher asks for code, and hands code to."""

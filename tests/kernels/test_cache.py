@@ -5,7 +5,9 @@ import os
 import platform
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pcsim.kernels.machine import cache, settings
@@ -128,6 +130,18 @@ def test_a_full_disk_is_said_once(made, monkeypatch):
         "compiled kernels cannot be kept (No space left on device): every process compiles them anew; "
         "set NUMBA_CACHE_DIR to a folder with room that can be written"
     ]
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_code_with_addresses_is_not_kept_and_that_is_said(made, monkeypatch, dynamic):
+    # NUMBA_OPT=0 leaves them in.
+    monkeypatch.setattr(cache, "_said", set())
+    implementation = cache.KernelCache(made().py_func)._impl
+    found = SimpleNamespace(lifted=(), library=SimpleNamespace(has_dynamic_globals=dynamic))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert implementation.check_cachable(found) is not dynamic
+    assert ["NUMBA_OPT=0" in str(one.message) for one in said] == [True] * dynamic
 
 
 def test_what_was_kept_is_read_where_nothing_can_be_written(made, tmp_path, monkeypatch):
