@@ -98,6 +98,14 @@ class Case:
 
         return following
 
+    def table_of_batches(self) -> np.ndarray | None:
+        """The rows of the batches of a pass over the data, (batches, B), which peers take again and again; None where
+        the batch never changes."""
+        if self.steps_per_batch is None:
+            return None
+        following = self.batches()
+        return np.stack([following() for _ in range(self.data_rows // self.batch)])
+
 
 def sizes_of(name: str) -> tuple[int, ...]:
     """The sizes that the name of a net says; InputError where it does not."""

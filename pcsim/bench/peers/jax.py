@@ -15,7 +15,7 @@ import numpy as np
 
 from ...algorithms import Algorithm
 from ..case import Case
-from .process import Array, Variant, batches_in_turn
+from .process import Array, Variant
 
 ACTIVATIONS: dict[str, Callable] = {  # their slopes are JAX's own
     "identity": lambda x: x,
@@ -46,7 +46,7 @@ class Peer:
         self.algorithm, self.adam = algorithm.name, algorithm.optimizer == "adam"
         self.f = ACTIVATIONS[case.activation]
         _, x, y = case.problem()
-        rows = batches_in_turn(case)
+        rows = case.table_of_batches()
         self.changing = rows is not None
         # Updates on a batch, which are a turn of the loop.
         self.steps = (case.steps_per_batch or 1) if self.algorithm == "ipc" else 1

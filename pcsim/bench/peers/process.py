@@ -230,15 +230,6 @@ def _end(child: subprocess.Popen, errors: IO[bytes]) -> None:
                 pipe.close()
 
 
-def batches_in_turn(case: Case) -> Array | None:
-    """The rows of the batches of a pass over the data, (batches, B), which peers take again and again; None where the
-    batch never changes."""
-    if case.steps_per_batch is None:
-        return None
-    following = case.batches()
-    return np.stack([following() for _ in range(case.data_rows // case.batch)])
-
-
 # The child -----------------------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ import torch
 
 from ...algorithms import Algorithm
 from ..case import Case
-from .process import Array, Variant, batches_in_turn
+from .process import Array, Variant
 
 F = torch.nn.functional
 
@@ -45,7 +45,7 @@ class Peer:
         self.depth, self.batch = case.depth, case.batch
         _, x, y = case.problem()
         self.x, self.y = torch.from_numpy(x), torch.from_numpy(y)
-        rows = batches_in_turn(case)
+        rows = case.table_of_batches()
         self.rows = None if rows is None else list(torch.from_numpy(rows))
         self.adam = algorithm.optimizer == "adam"
         self.W: list[torch.Tensor] = []
