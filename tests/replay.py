@@ -9,14 +9,25 @@ import inspect
 from pathlib import Path
 
 from clocks import CELL, Pointer
-from pcsim.kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
+from pcsim.kernels.layers.dense import BACKPROJECT, PREDICT, SHARE, UPDATE
 from pcsim.kernels.layers.view import part_of_batch, with_values, with_weights
 from pcsim.kernels.layers.weights import ADAM, MOMENTUM
 
-from pcsim.engines.loops import asynchronous, backprop, backprop_ranks, edges, predictive_coding, starts, steps
+from pcsim.engines.loops import (
+    asynchronous,
+    backprop,
+    backprop_ranks,
+    edges,
+    predictive_coding,
+    samples,
+    starts,
+    steps,
+    teams,
+)
 
-MODULES = [steps, edges, starts, predictive_coding, backprop, backprop_ranks, asynchronous]
-WAITS = {"wait", "meet", "finish", "done", "_finish_all", "_all_here", "_await", "poll_until"}
+MODULES = [steps, edges, starts, predictive_coding, backprop, backprop_ranks, asynchronous, teams, samples]
+WAITS = {"wait", "meet", "finish", "done", "_finish_all", "_all_here", "_await", "poll_until", "all_told"}
+WAITS |= {"_all_started", "_met"}
 
 machine = None  # that of the case that is run
 
@@ -123,7 +134,8 @@ def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, nu
     if work & PREDICT:
         machine.access(("predict", l), [*below, *mine, *rows_of(s, target, l + 1, 0, first, rows)], errors)
     if work & BACKPROJECT:
-        machine.access(("project", l), [*errors, *mine, *rows_of(s, s.d, l)], rows_of(s, h, l, slot))
+        slopes = [] if work & SHARE else rows_of(s, s.d, l)
+        machine.access(("project", l), [*errors, *mine, *slopes], rows_of(s, h, l, slot))
     if work & UPDATE:
         kept = [s.mean] * bool(s.rule >= MOMENTUM) + [s.square] * bool(s.rule >= ADAM)
         moments = [cell for flat in kept for cell in weights_of(s, flat, l, first, rows)]
@@ -170,6 +182,34 @@ def push_values(s, l, x, e, h, slot, gamma, momentum, v, shift, activate):
     machine.access(("move", l), [*rows_of(s, x, l), *mine], rows_of(s, x, l))
     if activate:
         activate_layer(s, l)
+
+
+def move_units(
+    s, l, first, rows, shares, size, begin, end, above, stride, worker, e, h, slot, weight, gamma, momentum, v, keep
+):
+    mine = rows_of(s, s.x, l, 0, first, rows)
+    there = [other for other in range(begin, end) if above[other * stride] > 0]
+    parts = [cell for other in there for cell in rows_of(s, shares, l, other * size, first, rows)]
+    errors = rows_of(s, e, l, slot, first, rows) + (rows_of(s, e, l + 1, slot, first, rows) if s.skip[l] else [])
+    drives = rows_of(s, h, l, slot, first, rows) if keep else []
+    pushed = rows_of(s, v, l, 0, first, rows) if momentum > 0 else []
+    slopes = rows_of(s, s.d, l, 0, first, rows)
+    machine.access(("move", l), [*mine, *parts, *errors, *slopes, *pushed], [*mine, *drives, *pushed])
+    activate_rows(s, l, first, rows)
+
+
+def move_copies(s, l, first, rows, x, e, h, slot, gamma, momentum, v, shift):
+    mine = rows_of(s, x, l, 0, first, rows) + (rows_of(s, v, l, shift, first, rows) if momentum > 0 else [])
+    errors, drives = rows_of(s, e, l, slot, first, rows), rows_of(s, h, l, slot, first, rows)
+    machine.access(("move", l), [*mine, *errors, *drives], mine)
+
+
+def copy_units(s, l, first, rows, source, out):
+    machine.access(("copy", l), rows_of(s, source, l, 0, first, rows), rows_of(s, out, l, 0, first, rows))
+
+
+def fill_units(s, l, first, rows, p, slot, value):
+    machine.access(("fill", l), (), rows_of(s, p, l, slot, first, rows))
 
 
 def subtract_from(s, l, samples, first, rows, x, at, e, k):
@@ -238,10 +278,11 @@ STANDINS = {
     for function in (
         publish, reached, wait, meet, load_acquire, go_on, start, done, finish, sum_over_ranks, layer_step,
         start_prediction, activate_rows, activate_layer, move_values, push_values, subtract_from, sum_shares, squares,
-        copy_part, fill, gradient, descend, load_rows, rate_at, _copy_rows, stream_step, step_ahead,
+        copy_part, fill, gradient, descend, load_rows, rate_at, _copy_rows, stream_step, step_ahead, move_units,
+        move_copies, copy_units, fill_units,
     )
 }  # fmt: skip
-AS_THEY_ARE = {"LayersView", "Library", "PREDICT", "BACKPROJECT", "UPDATE", "PLAIN", "ZERO", "ONE"}
+AS_THEY_ARE = {"LayersView", "Library", "PREDICT", "BACKPROJECT", "SHARE", "UPDATE", "PLAIN", "ZERO", "ONE"}
 
 
 class _Coroutines(ast.NodeTransformer):

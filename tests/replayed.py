@@ -34,7 +34,7 @@ class Case:
     """Who does what: ``ranks`` of ``threads`` each; runs: updates of consecutive runs."""
 
     seed: int
-    execution: str | None  # of BP, None for predictive coding
+    execution: str | None  # of BP, with ``pc-`` of predictive coding; None for its layers on workers
     depth: int
     ranks: int
     threads: int
@@ -93,6 +93,7 @@ def draw(seed, kind, rules=False, stops=False):
     rng = random.Random(seed)
     execution, mpi = kind.removesuffix("-ranks"), kind.endswith("-ranks")
     layered = execution == "layers"
+    relaxes = layered or execution.startswith("pc-")
     depth, most = rng.randint(1, 9), rng.randint(1, 5)
     if mpi:
         ranks, threads = rng.randint(2, 4), rng.choice((1, 1, 2)) if layered else 1
@@ -101,9 +102,10 @@ def draw(seed, kind, rules=False, stops=False):
         ranks, threads = 1, most if execution != "serial" else 1
         threads = min(threads, depth) if execution in ("layers", "pipeline", "pipeline-async") else threads
         depth = depth if layered else min(depth, 5)
+        threads = max(threads, 2) if relaxes and not layered else threads
     workers = ranks * threads
     batch = {"pipeline": rng.randint(2, 5), "data-parallel": workers + rng.randint(0, 2)}.get(
-        execution, rng.choice((1, 1, 2))
+        execution.removeprefix("pc-"), rng.choice((1, 1, 2))
     )
     adam = rng.random() < 0.3
     late = _late(random.Random(seed), depth, "adam" if adam else "sgd") if execution == "pipeline-async" else None
@@ -114,10 +116,10 @@ def draw(seed, kind, rules=False, stops=False):
         ranks,
         threads,
         rules,
-        _begun(_calendar(rng, depth), seed, mpi) if layered else None,
+        (_begun(_calendar(rng, depth), seed, mpi) if layered else _calendar(rng, depth)) if relaxes else None,
         rng.choice((1, 1, 2, 3, 5)),
         rng.random() < 0.8,
-        layered and rng.random() < 0.2,
+        relaxes and rng.random() < 0.2,
         batch,
         rng.randint(1, batch),
         adam,
@@ -210,12 +212,16 @@ class Replay:
         machine = self.machine
         machine.ranks = [[machine.tid() for _ in range(case.threads)] for _ in range(case.ranks)]
         workers = case.ranks * case.threads
+        shared = case.execution.removeprefix("pc-") if case.execution and case.calendar else None
         width = LANES * (workers if case.execution in ("intra-layer", "data-parallel") else 1)
-        net = Network.mlp([width] * (case.depth + 1), seed=0, dtype=np.float64, bias=True)
+        if shared:  # at times one of them has no rows
+            width = LANES * max(1, workers - case.seed % 3)
+        skip = [bool(shared) and l % 2 == 1 for l in range(case.depth)]
+        net = Network.mlp([width] * (case.depth + 1), seed=0, dtype=np.float64, bias=True, skip=skip)
         rows = case.batch * (1 if case.seed % 2 else 2)
         x, y = np.zeros((2, rows, width))
         algorithm = case.late or BP(0.1, "adam" if case.adam else "sgd")
-        if case.execution is None:
+        if case.calendar is not None:
             algorithm = type("Drawn", (Drawn,), {"drawn": case.calendar})(
                 0.1, (0.1, 0.2), "adam" if case.adam else "sgd", value_momentum=0.5 if case.momentum else 0.0
             )  # fmt: skip
@@ -241,7 +247,7 @@ class Replay:
                     values=values,
                     wave=case.wave,
                     fused=case.fused,
-                    execution=case.execution,
+                    execution=shared or case.execution,
                     micro_batches=case.micro_batches,
                 )
             )
@@ -285,10 +291,9 @@ class Replay:
         """All runs of the case; labels of weights and values, and energies."""
         energies, self.kept = [], []
         replay.use(self.machine)
-        relaxation, compiled.predictive_coding = (
-            compiled.predictive_coding,
-            self.replayed(compiled.predictive_coding)[0],
-        )
+        relaxation, shared_loop = compiled.predictive_coding, compiled.shared_loop
+        compiled.predictive_coding = self.replayed(relaxation)[0]
+        compiled.shared_loop = lambda name: self.replayed(shared_loop(name))[0]
         try:
             for number, updates in enumerate(self.case.runs):
                 started, kept = [], len(self.kept)
@@ -307,7 +312,7 @@ class Replay:
                     sum(float(e.sum()) for e in {id(each.energy): each.energy for each in notes.values()}.values())
                 )
         finally:
-            compiled.predictive_coding = relaxation
+            compiled.predictive_coding, compiled.shared_loop = relaxation, shared_loop
         return None if self.machine.stopping else (self._left(), energies)
 
     def _left(self):

@@ -37,6 +37,8 @@ FORWARD, OFFSET = (
     np.int64(64),
 )  # variants of PREDICT: leave the prediction itself; begin from what stands in e
 
+SHARE = np.int64(128)  # of BACKPROJECT: some rows' share of the sum, before the slope and what comes through a skip
+
 # By eight rows more sums are in flight, and g is touched half as often as by four. Eight rows of more than 2 KB and the
 # next eight would not fit into the first-level cache together; and where nothing but products is to be done, four rows
 # suit the processor's own prefetching better.

@@ -11,7 +11,7 @@ from ..machine.compiling import ZERO, inner, njit
 from ..machine.simd import lanes, load, multiply, multiply_add, splat, store
 from .activations import IDENTITY
 from .activations import activate as activate_part
-from .dense import BACKPROJECT, FORWARD, OFFSET, PREDICT, UPDATE, layer_pass
+from .dense import BACKPROJECT, FORWARD, OFFSET, PREDICT, SHARE, UPDATE, layer_pass
 from .products import ADD, STORE, TIMES, times, times_transposed
 from .vectors import add_rows, fill, subtract_from
 from .weights import PLAIN, descend, gradient, update
@@ -115,7 +115,7 @@ def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, nu
     """The products of ``W[l]`` in one step, as ``work`` says (PREDICT, BACKPROJECT, UPDATE of ``dense.py``).
 
     PREDICT:      ``e[l+1] = target[l+1] - mu[l+1]`` (else ``e[l+1]`` is read as it stands);
-    BACKPROJECT:  ``h[l]`` as defined above;
+    BACKPROJECT:  ``h[l]`` as defined above; with SHARE the product alone;
     UPDATE:       ``W[l]`` and its biases, by the optimiser's ``number``-th update at rate ``alpha``.
 
     Of W[l] only ``rows`` rows from ``first`` on take part, so many elements of ``e[l+1]``, and h is their share of the
@@ -127,19 +127,22 @@ def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, nu
     w, k, g = s.weight_at[l] + first * columns, slot + above + first, slot + below
     rate = alpha * precision
     plain = work & UPDATE and s.rule == PLAIN
+    driven = work & BACKPROJECT and not work & SHARE
+    work &= ~SHARE
     offset = start_offsets(s, l, first, rows, e, slot + above) if work & PREDICT else False
     if s.batch == 1 and s.gemv == 0:
         products = (work if plain else work & ~UPDATE) | (OFFSET if offset else ZERO)
         layer_pass(
             products, s.W, w, rows, columns, s.a, below, target, above + first, e, k, h, g, precision, rate
         )  # fmt: skip
-        if work & BACKPROJECT:
+        if driven:
             times_slope(s, s.batch, below, columns, h, g)
     elif s.own and s.batch > 1:
         if work & PREDICT:
             _product(s, l, first, rows, offset, e, slot + above, True, target)
         if work & BACKPROJECT and m > 0:
-            times(s.batch, m, columns, e, k, wide, s.W, w, s.panel, precision, h, g, TIMES, s.d, below)
+            mode = TIMES if driven else STORE
+            times(s.batch, m, columns, e, k, wide, s.W, w, s.panel, precision, h, g, mode, s.d, below)
         elif work & BACKPROJECT:
             fill(h, g, s.batch * columns, s.zero)
     else:
@@ -152,14 +155,15 @@ def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, nu
                 matrix_vector(s.gemv, True, m, n, precision, s.W, w, columns, e, b, s.zero, h, c)
             else:
                 add_a_b(s.gemm, count, n, max(m, 0), precision, e, b, wide, s.W, w, columns, s.zero, h, c, columns)
-            times_slope(s, count, below + i * columns, columns, h, c)
+            if driven:
+                times_slope(s, count, below + i * columns, columns, h, c)
         for i in range(0, s.batch if plain and m > 0 else 0, part):
             count, b, c = min(part, s.batch - i), k + i * wide, below + i * columns
             if s.batch == 1:
                 add_outer(s.ger, m, n, rate, e, b, s.a, c, s.W, w, columns)
             else:
                 add_at_b(s.gemm, m, n, count, rate, e, b, wide, s.a, c, columns, s.one, s.W, w, columns)
-    if work & BACKPROJECT and s.skip[l]:
+    if driven and s.skip[l]:
         for row in range(s.batch):
             for j in range(row * columns + first, row * columns + first + rows):
                 h[g + j] += precision * e[slot + above + j]

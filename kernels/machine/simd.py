@@ -284,16 +284,27 @@ def spread(typing_context, x, lane, factor):
     return vector(x, lane, factor), generate
 
 
-@intrinsic
-def prefetch(typing_context, pointer, index):
-    """Ask for the cache line of ``pointer[index]``; an index past the end is harmless."""
+def _prefetch(writing):
+    """Code that asks for a cache line, also ``writing`` to it."""
 
     def generate(context, builder, signature, arguments):
         address = builder.gep(arguments[0], [arguments[1]])
         integer, byte = ir.IntType(32), ir.IntType(8).as_pointer()
         ask = _external(builder, "llvm.prefetch.p0", ir.VoidType(), [byte, integer, integer, integer])
-        write, keep, data = (ir.Constant(integer, value) for value in (0, 3, 1))
+        write, keep, data = (ir.Constant(integer, value) for value in (writing, 3, 1))
         builder.call(ask, [builder.bitcast(address, byte), write, keep, data])
         return context.get_dummy_value()
 
-    return types.void(pointer, types.intp), generate
+    return generate
+
+
+@intrinsic
+def prefetch(typing_context, pointer, index):
+    """Ask for the cache line of ``pointer[index]``; an index past the end is harmless."""
+    return types.void(pointer, types.intp), _prefetch(0)
+
+
+@intrinsic
+def prefetch_to_write(typing_context, pointer, index):
+    """The same for a line that is about to be written: others' copies of it are given up meanwhile."""
+    return types.void(pointer, types.intp), _prefetch(1)

@@ -21,6 +21,12 @@ from ..schedule.calendar import Calendar, Stage
 from .common import PredictiveCoding
 from .rates import Rate
 
+# How PC, Z-IL and iPC can share their work: layers on workers; rows of all layers; samples; teams for blocks of layers,
+# which split the rows inside.
+SHARED = ("intra-layer", "data-parallel", "hybrid")
+
+PC_EXECUTIONS = ("layer-parallel", *SHARED)
+
 MOST_STEPS = 1_000_000  # of a PC's weight update
 
 

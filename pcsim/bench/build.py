@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..algorithms.predictive_coding import SHARED
 from ..engines import make_engine
 from ..host.topology import placement
 from .case import Case
@@ -31,7 +32,7 @@ def build(
         return crew().engine(case, contender.algorithm, contender.ranks, threads, **options)
     if contender.backend == "threads":
         options |= {"pin": pin, "wave": wave, "fused": contender.fused}
-        if contender.algorithm.chained:
+        if contender.algorithm.chained or contender.execution in SHARED:
             options |= {"execution": contender.execution}
         if contender.micro_batches:
             options |= {"micro_batches": contender.micro_batches}

@@ -1,21 +1,27 @@
 """Who runs in a cell: algorithms in their executions, the ladder of backprops, and what each of them must do.
 
 ``baselines`` are names: BP's executions on pcsim's own kernels, ``numpy``, the peers (which run BP, iPC or both),
-``unfused``, iPC whose steps read the weights anew for each product, and ``pipeline-async``, asynchronous BP, which
-learns something else than BP does and so is measured where it is named, and never stands for the best BP.
+``unfused``, iPC whose steps read the weights anew for each product, ``shared``, iPC (PC, Z-IL) whose workers share
+layers (rows, samples, or in teams), and ``pipeline-async``, asynchronous BP, which learns something else than BP does
+and so is measured where it is named, and never stands for the best BP.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ..algorithms import PIPELINE_ASYNC, Algorithm, AsyncBP, asynchronous
 from ..algorithms.backprop import BP_EXECUTIONS
+from ..algorithms.predictive_coding import SHARED
 from ..errors import InputError
 from ..host.topology import physical_cores, usable_cores, within_quota
+from ..kernels.machine.simd import VECTOR_BYTES
+from ..schedule.teams import balanced_teams
 from .case import Case
 from .peers import PEERS, available, offers, takes
 
-OWN_BASELINES = (*BP_EXECUTIONS, "numpy", "unfused")
+OWN_BASELINES = (*BP_EXECUTIONS, "numpy", "unfused", "shared")
 
 # On ranks; ``threads`` is iPC on as many threads of rank 0, which tells what messages cost.
 RANK_BASELINES = ("serial", "intra-layer", "pipeline", "data-parallel", "threads")
@@ -125,6 +131,8 @@ def candidates(
             found.append({_layered(algorithm, w): _counts(algorithm, {*named, w}, unfused, best=w) for w in counts})
         else:
             found += _each(_counts(algorithm, named, unfused))
+        if "shared" in baselines and case.start == "forward":
+            found += filter(None, (_alone(_sharing(case, algorithm, workers, name)) for name in SHARED))
         if algorithm.name == "ipc":
             cores = max(counts_to_try(workers, within_quota(len(usable_cores()))))
             peers = [name for name in baselines if name in PEERS and _runs(name, case, algorithm)]
@@ -204,15 +212,33 @@ def _layered(algorithm: Algorithm, workers: int, auto: bool = False, unfused: bo
     return Contender(algorithm, execution + (_UNFUSED if unfused else ""), workers, auto)
 
 
+def _counts_to_share(workers: Sequence[int | str]) -> list[int]:
+    """The numbers of workers that may share layers: 2, 4, 8 …, a worker a physical core, and the largest."""
+    most = max(counts_to_try(workers, 1 << 30))
+    return [*(2**k for k in range(1, most.bit_length()) if 2**k < most), min(most, physical_cores()), most]
+
+
+def _sharing(case: Case, algorithm: Algorithm, workers: Sequence[int | str], name: str) -> list[Contender]:
+    """PC, Z-IL or iPC with workers who share layers, as many as suit it best; teams only where they differ from rows of
+    all layers and from layers on workers."""
+    limit = case.batch if name == "data-parallel" else 1 << 30
+    counts = sorted({min(count, limit) for count in _counts_to_share(workers) if min(count, limit) > 1})
+    if name == "hybrid":
+        lanes = VECTOR_BYTES // np.dtype(case.dtype).itemsize
+        several = {count: balanced_teams(case.sizes, case.batch, count, lanes) for count in counts}
+        counts = [count for count, teams in several.items() if 1 < len(teams) < count]
+    return [Contender(algorithm, name, count) for count in counts]
+
+
 def _backprops(case: Case, algorithm: Algorithm, workers: Sequence[int | str], name: str) -> list[Contender]:
     """The forms that BP can take under a baseline's name; none where it does not fit. They depend on the largest of
     ``workers`` alone, not on which others iPC is measured with: 2, 4, 8 …, a worker a physical core, and that one."""
-    most = max(counts_to_try(workers, 1 << 30))
-    counts = [*(2**k for k in range(1, most.bit_length()) if 2**k < most), min(most, physical_cores()), most]
+    counts = _counts_to_share(workers)
     if name == PIPELINE_ASYNC:
         late, _ = asynchronous(algorithm, name)
         return [Contender(late, name, count) for count in sorted({min(count, case.depth) for count in counts})]
-    if isinstance(algorithm, AsyncBP) or name == "unfused" or (name in PEERS and not _runs(name, case, algorithm)):
+    other = name in ("unfused", "shared") or isinstance(algorithm, AsyncBP)
+    if other or (name in PEERS and not _runs(name, case, algorithm)):
         return []
     if name == "serial":
         return [Contender(algorithm, name, 1)]

@@ -200,6 +200,7 @@ def _left_out(names: Sequence[str], plan: Any) -> list[str]:
     groups = [group for case in plan.cases for group in plan.candidates(case)]
     there = {one.execution for group in groups for brought in group.values() for one in brought}
     there |= {"unfused"} if any(name.endswith("-unfused") for name in there) else set()
+    there |= {"shared"}  # on one worker nobody shares anything
     return [name for name in names if name not in ("own", "all", "threads") and name not in there]
 
 

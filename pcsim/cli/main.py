@@ -107,8 +107,9 @@ def _parser() -> argparse.ArgumentParser:
         default=["own"],
         metavar="NAME",
         help="what iPC is compared with: executions of BP (serial intra-layer blas pipeline data-parallel numpy), "
-        "unfused (iPC that reads the weights anew for each product), peers where installed (torch jax pcx); own "
-        "(default) stands for those of pcsim, all adds the peers",
+        "unfused (iPC that reads the weights anew for each product), shared (iPC whose workers share layers: "
+        "intra-layer, data-parallel, hybrid, each with as many as suit it best), peers where installed (torch jax "
+        "pcx); own (default) stands for those of pcsim, all adds the peers",
     )
     bench.add_argument(
         "--peer-python",

@@ -14,6 +14,7 @@ import numpy as np
 from ..algorithms import BP, Algorithm, AsyncBP, PredictiveCoding
 from ..algorithms.rates import Rate, Schedule, per_step
 from ..checks import whole_number
+from ..errors import InputError
 from ..host.blas import blas_libraries, blas_threads, limit_worker
 from ..host.threads import in_threads
 from ..kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
@@ -22,11 +23,12 @@ from ..net.network import Network, with_arrays
 from ..schedule.calendar import Calendar
 from ..schedule.timeline import Event, Timeline
 from ..schedule.waves import wave_length
-from .layout import LAYERS, ROWS, SAMPLES, Layout, options_of, rule_of
+from .layout import LAYERS, ROWS, SAMPLES, TEAMS, Layout, options_of, rule_of
 from .loops.arguments import Arrays, Data, Notes, Ranks, Rates, Signals, Steps, Who
 from .loops.predictive_coding import predictive_coding
 from .loops.steps import TRACE_COLUMNS, activate_block
 from .rings import Flights, RingLayout
+from .shared import SHARED, shared_loop, team_of, teams_for
 from .starts import PipelinedStarts
 from .states import check_state, refuse_flights
 
@@ -75,7 +77,8 @@ class CompiledEngine:
     result. ``fused=False`` reads the weights anew for each product of a step, and takes the steps one by one: the same
     bits, and what fusion is measured against.
 
-    ``execution`` says how BP shares its work (``BP_EXECUTIONS``; default: serial): see ``loops/backprop.py``.
+    ``execution`` says how BP shares its work (``BP_EXECUTIONS``; default: serial), see ``loops/backprop.py``, or how
+    PC, Z-IL and iPC do (``PC_EXECUTIONS``; default: layers on workers), see ``loops/teams.py``, ``loops/samples.py``.
     ``micro_batches`` is the number of parts that a pipeline makes of a batch (at most B). ``schedule``: how alpha
     changes from update to update (None: it does not). ``start``: where the values of a new batch come from, "forward"
     or "pipelined" (see ``loops/starts.py``).
@@ -103,7 +106,11 @@ class CompiledEngine:
     ) -> None:
         self.original, self.algorithm, self.batches, self.transport = network, algorithm, batches, transport
         dtype, self.fused, self.blas_threads = network.dtype, fused, blas_threads
-        self.execution = (execution or "serial") if isinstance(algorithm, BP) else None
+        self.execution = execution
+        if isinstance(algorithm, BP):
+            self.execution = execution or "serial"
+        elif execution not in SHARED:
+            self.execution = None  # layers on workers
         self.x, self.y = np.ascontiguousarray(x, dtype), np.ascontiguousarray(y, dtype)
         self.first_rows: Array | None = first_batch
         self.batch = len(first_batch)
@@ -112,19 +119,22 @@ class CompiledEngine:
         self.given = values is not None
         self.timeline: Timeline | None = None
 
+        shared = self.execution if isinstance(algorithm, PredictiveCoding) else None
         split = _SPLITS.get(self.execution or "", LAYERS)
+        split = TEAMS if shared and split != SAMPLES else split
+        self.teams = teams_for(shared, network, self.batch, transport.all_workers) if shared else []
         parts = transport.all_workers if split == SAMPLES else min(micro_batches, self.batch)
         where = transport.workers, transport.all_workers, transport.place
         streams = isinstance(algorithm, AsyncBP)
         self.layout = (
             RingLayout(network, self.batch, *where)
             if streams
-            else Layout(network, self.batch, split, *where, parts, transport.copies)
+            else Layout(network, self.batch, split, *where, parts, transport.copies, self.teams, bool(shared))
         )
         rule = rule_of(algorithm)
         self.schedule = schedule or Schedule()
         self.momentum = algorithm.value_momentum if isinstance(algorithm, PredictiveCoding) else 0.0
-        drives = transport.all_workers if split == ROWS else 2
+        drives = {ROWS: transport.all_workers, TEAMS: 2 + transport.workers}.get(split, 2)
         self.arrays = self.layout.allocate(rule, drives, velocities=self.momentum > 0)
         vectors = self.execution == "blas" and self.batch == 1
         self.options = options_of(
@@ -140,6 +150,8 @@ class CompiledEngine:
         self.calendar: Calendar | None = None
         if isinstance(algorithm, PredictiveCoding):
             self.calendar = algorithm.calendar_from(network.depth, steps_per_batch, start)
+            if shared and self.calendar.pipelined:
+                raise InputError(f"a pipelined start is for layers on workers: execution {shared!r} begins with a pass")
         lengths = self.layout.bytes_of_layers()
         here = int(lengths[self.layout.lo : self.layout.hi].sum())
         suits = wave or wave_length(here, int(lengths.max()), transport.workers)
@@ -277,7 +289,9 @@ class CompiledEngine:
             shape = (self.batch, self.original.sizes[l])
 
             def mine(worker: int, l: int = l) -> Array:
-                return layout.values_of(self.arrays[worker].velocity, l, worker)
+                return layout.values_of(self.arrays[worker].velocity, l, worker)[
+                    layout.value_part(layout.place + worker, l)
+                ]
 
             found.append(self._assembled(shape, partial(layout.value_part, l=l), mine, True))
         return [part for part in found if part is not None]
@@ -427,6 +441,18 @@ class CompiledEngine:
             products.astype(np.int64).ravel(), moves.astype(np.int64), calendar.completed.astype(np.int64), S,
             calendar.cycle, self.t, self.given and self.t == 0, steps, int(due.argmax()), self.wave, self.fused,
         )  # fmt: skip
+
+        if self.execution is not None:
+            compiled = shared_loop(self.execution)
+
+            def shared(worker: int, data: Data, signals: Signals, notes: Notes, ranks: Ranks) -> int:
+                team = team_of(self.layout, self.teams, worker)
+                shares = self.layout.shares
+                return compiled(
+                    *self._groups(worker), data, rates, calendar_of_run, shares, team, signals, notes
+                )  # fmt: skip
+
+            return shared
 
         def loop(worker: int, data: Data, signals: Signals, notes: Notes, ranks: Ranks) -> int:
             starts = self.starts.arguments(worker, self.number == 0 and calendar_of_run.first == 0)

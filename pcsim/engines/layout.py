@@ -17,6 +17,7 @@ from ..kernels.machine.memory import PAGE_BYTES, side_by_side
 from ..kernels.machine.simd import VECTOR_BYTES
 from ..net.network import Network
 from ..schedule.blocks import balanced_blocks, even_parts
+from ..schedule.teams import Team, balanced_rows
 from .loops.arguments import Arrays, Offsets, Options, Shares
 
 Array = np.ndarray
@@ -25,15 +26,16 @@ APART = 16 << 10  # bytes between what two workers write, at least
 
 RULES = {"sgd": PLAIN, "momentum": MOMENTUM, "nesterov": NESTEROV, "adam": ADAM, "adamw": ADAMW}
 
-LAYERS, ROWS, SAMPLES = "layers", "rows", "samples"  # what workers have of their own
+LAYERS, ROWS, TEAMS, SAMPLES = "layers", "rows", "teams", "samples"  # what workers have of their own
 
 
 class Layout:
     """What each of ``all_workers`` has of a net and of a batch; here are ``workers`` of them from ``place`` on.
 
-    split: LAYERS, a block of them for each; ROWS of every matrix, each worker's apart from the others'; or SAMPLES of
-    the batch, and for the weight updates rows of every matrix in one common copy, if not each process has ``copies`` of
-    its own. parts: into how many parts the samples go.
+    split: LAYERS, a block of them for each; ROWS of every matrix, each worker's apart from the others'; TEAMS, a block
+    of layers for each of ``teams``, and rows of their matrices for its members; or SAMPLES of the batch, and for the
+    weight updates rows of every matrix in one common copy, if not each process has ``copies`` of its own. parts: into
+    how many parts the samples go. balanced: rows are as even as can be over all layers together, not in each.
 
     What a worker writes lies on pages of its own: processors fetch ahead within a page, and what one worker writes must
     not be fetched by another that is merely passing (it cost up to half the speed of two workers).
@@ -49,6 +51,8 @@ class Layout:
         place: int,
         parts: int,
         copies: bool = False,
+        teams: Sequence[Team] = (),
+        balanced: bool = False,
     ) -> None:
         dtype, L, P = network.dtype, network.depth, all_workers
         self.network, self.batch, self.split = network, batch, split
@@ -62,12 +66,13 @@ class Layout:
         lengths = self.wide[1:] * self.wide[:-1] + self.wide[1:]  # weights, then biases
         self.largest = int(lengths.max())
         self.by_rows = split != LAYERS
+        self.teams = [team for team in teams for _ in range(team.members)]  # of each worker
         self.all_blocks = [(0, L)] * P if self.by_rows else balanced_blocks(lengths.tolist(), P)
+        if split == TEAMS:
+            self.all_blocks = [(team.lo, team.hi) for team in self.teams]
         self.blocks = [self.all_blocks[place] for place in mine]
         self.lo, self.hi = self.blocks[0][0], self.blocks[-1][1]  # the layers of this process
-        shared = [even_parts(int(width) // lanes, P) for width in self.wide]
-        self.firsts = np.array([[parts[worker][0] * lanes for parts in shared] for worker in range(P)])
-        self.counts = np.array([[parts[worker][1] * lanes for parts in shared] for worker in range(P)])
+        self.firsts, self.counts = lanes * self._rows_of_workers(lanes, teams or [Team(0, L, 0, P)], balanced)
         self._lay_out_values()
         self._lay_out_weights(lengths)
         samples = even_parts(batch, parts)
@@ -84,11 +89,28 @@ class Layout:
             for w in mine
         ]  # fmt: skip
 
+    def _rows_of_workers(self, lanes: int, teams: Sequence[Team], balanced: bool) -> Array:
+        """For each worker the first unit of each layer that is its own, and how many are, in vectors of them: as even
+        as can be, in each layer (it has these rows of the matrix below) or ``balanced`` over a team's layers."""
+        found = np.zeros((2, self.all_workers, self.depth + 1), np.int64)
+        vectors = (self.wide // lanes).tolist()
+        for team in teams:
+            for l, count in enumerate(vectors):
+                for member, run in enumerate(even_parts(count, team.members)):
+                    found[:, team.first + member, l] = run
+            if balanced:
+                upper = range(team.lo + 1, team.hi + 1)
+                costs = [float(self.wide[l - 1]) for l in upper]
+                rows = balanced_rows([vectors[l] for l in upper], costs, team.members)
+                for l, runs in zip(upper, rows, strict=True):
+                    found[:, team.first : team.first + team.members, l] = np.transpose(runs)
+        return found
+
     def _lay_out_values(self) -> None:
         """Where each worker finds each layer's values: those of this process's layers, and of the one above."""
         here = np.arange(self.depth + 1)
         heights = np.where((self.lo <= here) & (here <= self.hi), self.batch * self.wide, 0)
-        edges = [] if self.by_rows else [hi for _, hi in self.blocks[:-1]]
+        edges = self._edges()
         at = begins(heights, [*edges, *(edge + 1 for edge in edges)], self.page, self.gap)
         self.value_at = np.tile(at[:-1], (self.all_workers, 1))
         self.value_count = self._pages(int(at[-1]))
@@ -101,23 +123,29 @@ class Layout:
     def _lay_out_weights(self, lengths: Array) -> None:
         """Where each worker finds each layer's weights and biases, and how many numbers they are in this process."""
         L, P, wide, end = self.depth, self.all_workers, self.wide, 0
-        if self.split == ROWS:
+        if self.split in (ROWS, TEAMS):
             weights, biases = np.zeros((2, P, L), np.int64)
             for worker in range(self.place, self.place + self.workers):
                 end = self._pages(end + self.gap)
-                for l in range(L):
+                for l in range(*self.all_blocks[worker]):
                     first, rows = int(self.firsts[worker, l + 1]), int(self.counts[worker, l + 1])
                     weights[worker, l] = end - first * wide[l]
                     biases[worker, l] = end + rows * wide[l] - first
                     end += rows * int(wide[l] + 1)
         else:
             here = np.arange(L)
-            edges = [] if self.by_rows else [hi for _, hi in self.blocks[:-1]]
+            edges = self._edges()
             at = begins(np.where((self.lo <= here) & (here < self.hi), lengths, 0), edges, self.page, self.gap)
             end = int(at[-1])
             weights = np.tile(at[:-1], (P, 1))
             biases = weights + wide[1:] * wide[:-1]
         self.weight_at, self.bias_at, self.parameter_count = weights, biases, end
+
+    def _edges(self) -> list[int]:
+        """Layers between this process's blocks."""
+        if self.split in (ROWS, SAMPLES):
+            return []
+        return sorted({hi for _, hi in self.blocks} - {self.hi})
 
     def _pages(self, count: int) -> int:
         """As many elements in whole pages."""
@@ -159,22 +187,26 @@ class Layout:
 
     def weight_part(self, place: int, l: int) -> tuple | None:
         """Which rows of ``W[l]``, as an index, come from the worker at that place among all; None for none."""
+        lo, hi = self.all_blocks[place]
+        if not lo <= l < hi:
+            return None
         if self.split == LAYERS:
-            lo, hi = self.all_blocks[place]
-            return (slice(None),) if lo <= l < hi else None
+            return (slice(None),)
         if self.copies:
             return (slice(None),) if place == 0 else None
         return (self._units(place, l + 1),)
 
     def value_part(self, place: int, l: int) -> tuple | None:
         """Which samples and units of ``x[l]`` come from the worker at that place; None for none."""
-        if self.split == ROWS:
+        lo, hi = self.all_blocks[place]
+        if not lo <= min(l, self.depth - 1) < hi:
+            return None
+        if self.split in (ROWS, TEAMS):
             return slice(None), self._units(place, l)
         if self.split == SAMPLES:
             first, count = int(self.shares.first[place]), int(self.shares.samples[place])
             return (slice(first, first + count),)
-        lo, hi = self.all_blocks[place]
-        return (slice(None),) if lo <= min(l, self.depth - 1) < hi else None
+        return (slice(None),)
 
     def _units(self, place: int, l: int) -> slice:
         """The units of layer l that a worker has, where rows are split."""

@@ -3,8 +3,9 @@
 import itertools
 from collections.abc import Sequence
 
-from ..algorithms import BP, PIPELINE_ASYNC, Algorithm
+from ..algorithms import BP, PIPELINE_ASYNC, Algorithm, PredictiveCoding
 from ..algorithms.backprop import BP_EXECUTIONS
+from ..algorithms.predictive_coding import PC_EXECUTIONS, SHARED
 from ..checks import is_whole, shown
 from ..errors import InputError
 from ..host.topology import advised_workers
@@ -33,15 +34,17 @@ def check_threads(algorithm: Algorithm, execution: str | None, workers: int, dep
     """InputError where so many threads cannot share the work of an algorithm."""
     if isinstance(algorithm, BP):
         check_execution(execution or "serial", workers, depth, batch)
-    elif execution is not None:
-        raise InputError("execution says how BP shares its work; PC, Z-IL and iPC have layers on workers")
     else:
-        _check_layers(f"{workers} workers", workers, depth)
+        _check_shared(algorithm, execution or "layer-parallel", f"{workers} workers", workers, depth, batch)
 
 
 def check_ranks(algorithm: Algorithm, execution: str | None, ranks: int, workers: int, depth: int, batch: int) -> None:
     """InputError where ``ranks`` of so many threads each cannot share the work of an algorithm."""
     if not isinstance(algorithm, BP):
+        if execution in SHARED:
+            raise InputError(
+                f"execution {execution!r} of {algorithm.title} is for threads: on ranks it has layers on workers"
+            )
         here = f"{ranks} ranks" + (f" of {workers} threads" if workers > 1 else "")
         _check_layers(here, ranks * workers, depth)
         check_threads(algorithm, execution, ranks * workers, depth, batch)
@@ -63,10 +66,12 @@ def resolve_workers(
 ) -> int:
     """The number of workers that ``workers``, a number or "auto", stands for; InputError if it cannot be had.
 
-    ``execution`` is BP's (None: serial); whether that many can share its work so, the engine says.
+    ``execution``: None for BP's serial one, and for layers on workers; whether so many can share the work in that way,
+    the engine says.
     """
     serial = isinstance(algorithm, BP) and execution in (None, "serial")
-    limit = 1 if serial or backend == "numpy" else depth
+    shared = isinstance(algorithm, PredictiveCoding) and execution in (*SHARED, "auto")
+    limit = 1 if serial or backend == "numpy" else (1 << 20 if shared else depth)
     auto = isinstance(workers, str) and workers == "auto"
     if auto and backend == "mpi":
         return 1  # of each rank: who starts ranks says with that how many workers there are
@@ -82,7 +87,7 @@ def resolve_workers(
         raise InputError(
             "BP's layers wait for one another: it runs with workers=1, unless its execution says how to share the work"
         )
-    if not isinstance(algorithm, BP):
+    if not isinstance(algorithm, BP) and not shared:
         _check_layers(f"{workers} workers", int(workers), depth)
     return int(workers)
 
@@ -99,6 +104,17 @@ def flop_needed(algorithm: Algorithm, sizes: Sequence[int], batch: int) -> float
     """Roughly the floating-point operations of a weight update: three products of each layer in an inference step."""
     weights = sum(below * above for below, above in itertools.pairwise(sizes))
     return 6.0 * batch * weights * float(algorithm.checked_calendar(len(sizes) - 1).steps_per_update)
+
+
+def _check_shared(algorithm: Algorithm, execution: str, who: str, workers: int, depth: int, batch: int) -> None:
+    """The same of PC, Z-IL and iPC. Rows and teams: whoever has no rows has nothing to do, which is no error."""
+    if execution not in PC_EXECUTIONS:
+        names = ", ".join(PC_EXECUTIONS)
+        raise InputError(f"{algorithm.title}'s execution {execution!r} is unknown: choose from {names}")
+    if execution == "layer-parallel":
+        _check_layers(who, workers, depth)
+    if execution == "data-parallel" and workers > batch:
+        raise InputError(f"{who} are more than the {batch} samples of a batch: use at most {batch}")
 
 
 def _check_layers(who: str, workers: int, depth: int) -> None:

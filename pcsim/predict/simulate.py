@@ -17,6 +17,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..algorithms import Algorithm
+from ..algorithms.predictive_coding import SHARED
 from ..errors import InputError
 from ..schedule.timeline import UPDATE, Event, Timeline
 from ..schedule.waves import Caches, wave_length
@@ -24,6 +25,7 @@ from .machine import Machine
 from .paths import critical_cycle, waits_by_layer
 from .plans import EXECUTIONS, GRADIENT, Net, Plan, by_rows, data_parallel, layered, pipeline, tasks_of
 from .prices import MOST
+from .shared import shared_plan
 from .timing import SYNCHRONOUS, Timed
 
 MICRO_BATCHES = 8
@@ -100,11 +102,16 @@ def make_plan(
 ) -> Plan:
     """The plan of an execution; InputError where the work cannot be shared so."""
     L = net.depth
-    if execution not in EXECUTIONS:
-        raise InputError(f"execution {execution!r} is unknown: choose from {', '.join(EXECUTIONS)}")
+    if execution not in (*EXECUTIONS, "hybrid"):
+        raise InputError(f"execution {execution!r} is unknown: choose from {', '.join((*EXECUTIONS, 'hybrid'))}")
     if workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
-    if algorithm.checked_calendar(L).chained == (execution == "layer-parallel") and execution not in (
+    chained = algorithm.checked_calendar(L).chained
+    if not chained and execution in SHARED:
+        if ranks:
+            raise InputError(f"{algorithm.title}'s execution {execution!r} is for the threads of one host")
+        return shared_plan(algorithm, net, execution, workers)
+    if chained == (execution == "layer-parallel") and execution not in (
         "serial",
         "batched",
     ):

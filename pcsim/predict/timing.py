@@ -30,7 +30,7 @@ _NAMES = {
 # So of what could still be there a part of 1 - exp(-fetched / (KEPT * size)) is lost, if so much was fetched since.
 KEPT = 0.3
 
-SYNCHRONOUS = ("intra-layer", "data-parallel")
+SYNCHRONOUS = ("intra-layer", "data-parallel", "hybrid")
 
 
 class Timed:
@@ -75,7 +75,11 @@ class Timed:
             if plan.meeting[v] or not work:
                 self.tasks.append(None)
                 self.costs.append(
-                    (self._meeting(int(plan.meeting[v]), int(plan.columns[v]), int(plan.batch[v])), 0.0, True)
+                    (
+                        self._meeting(*(int(a[v]) for a in (plan.meeting, plan.rows, plan.columns, plan.batch))),
+                        0.0,
+                        True,
+                    )
                 )
                 continue
             task = Task(
@@ -154,12 +158,12 @@ class Timed:
         self.lost = np.round(self.lost, 3)
         self.far[here], self.crowds[here] = own[plan.worker[here]], crowd[plan.worker[here]]
 
-    def _meeting(self, kind: int, columns: int, batch: int) -> float:
+    def _meeting(self, kind: int, parties: int, columns: int, batch: int) -> float:
         P, machine = self.all, self.machine
         if kind == 0:
             return 0.0
         if kind == MEET and not self.ranks:
-            return machine.meeting(P)
+            return machine.meeting(parties)
         size = columns * batch * self.net.item
         here = -(-P // self.nodes)
         if self.nodes == 1:

@@ -26,7 +26,8 @@ APART = ("pipeline-async",)  # executions that learn from late gradients: none o
 
 TITLES = {"ipc": "iPC", "pc": "PC", "zil": "Z-IL", "bp": "BP"}  # for people; others go by their names
 
-FUSED = ("serial", "layer-parallel")  # the executions that stand for iPC
+# The executions that stand for iPC.
+FUSED = ("serial", "layer-parallel", "intra-layer", "data-parallel", "hybrid")
 
 UNFUSED = ("serial-unfused", "layer-parallel-unfused")  # iPC with three passes per layer in place of one
 

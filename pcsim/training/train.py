@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..host.mpi import agree, all_to_all, check_thread, world
 from ..net.given import check_seed, checked_truth
 from ..net.network import Network
+from ..schedule.teams import suits
 from ..schedule.timeline import Timeline
 from .data_checks import batch_rows, check_batches, given_data, given_values
 
@@ -103,14 +104,17 @@ def train(
       (every event of every step: short runs)
     - ``execution``: how BP shares its work among threads or ranks: "serial" (default), "intra-layer", "blas" (threads
       alone), "pipeline" or "data-parallel"; "pipeline-async" is asynchronous BP, which learns from late gradients (see
-      ``pcsim.AsyncBP``)
+      ``pcsim.AsyncBP``); how PC, Z-IL and iPC share theirs among threads: "layer-parallel" (default), "intra-layer"
+      (rows of every layer), "data-parallel" (samples), "hybrid" (teams of workers for blocks of layers), or "auto" for
+      what should be the fastest by the sizes of layers and batch
 
     Threads of one process may train at once. BLAS has one thread meanwhile, for the whole process, and then as many as
     before; what needs another number (execution "blas"; "numpy" on several) is refused beside another call.
 
     The same call gives the same bits every time, and PC, Z-IL and iPC, and BP's "pipeline", for any number of workers,
-    since one of them forms each of a layer's sums, in one order; BP's "intra-layer", "data-parallel" and "blas" split
-    sums, and between numbers of workers, as between executions and backends, results differ by rounding. Raises
+    since one of them forms each of a layer's sums, in one order; "intra-layer", "hybrid", "data-parallel" and "blas"
+    split sums, and between numbers of workers, as between executions and backends, results differ by
+    rounding. Raises
     InputError for arguments that do not fit. A run that diverges ends early, and says so in ``diverged``. Ctrl-C raises
     :class:`Interrupted`, a KeyboardInterrupt whose ``run`` is what there was after the last updates that were made
     between two records.
@@ -143,9 +147,12 @@ def train(
         raise InputError(f"on_record must be a function of a run, not {shown(on_record)}")
     given = None if values is None else given_values(values, network, batch, algorithm)
     algorithm, execution = asynchronous(algorithm, execution)
-    if execution not in (None, PIPELINE_ASYNC) and (backend == "numpy" or not algorithm.chained):
-        raise InputError("execution says how BP shares its work among threads or ranks; nothing else takes one")
+    if execution not in (None, PIPELINE_ASYNC) and backend == "numpy":
+        raise InputError("execution says how threads or ranks share the work of a net; backend numpy has neither")
     workers = resolve_workers(workers, algorithm, network.depth, backend, execution)
+    if execution == "auto" and not algorithm.chained:
+        alone = backend != "threads" or start != "forward"  # then layers are on workers
+        execution = None if alone else suits(network.sizes, batch, workers)
     if backend == "mpi":
         limits = {"updates": updates, "record_every": record_every, "until_loss": until_loss, "trace": trace}
         agree(world().COMM_WORLD, limits | {"batch_size": batch})

@@ -74,3 +74,16 @@ def test_who_competes_for_bp_depends_on_the_most_workers_alone(batch):
     tried = {c.workers for group in alone for c in group if c.execution == "intra-layer"}
     assert tried == {2, 4, 8, 16, 32, 64}
     assert {c.workers for group in groups([6]) for c in group if c.execution == "intra-layer"} == {2, 4, 6}
+
+
+def test_workers_share_layers_as_many_as_suit_them():
+    def shared(case, workers=(1, 3)):
+        groups = who.candidates(case, [IPC()], workers, ["shared"])
+        return [[(c.execution, c.workers) for c in group] for group in groups][len(workers) :]
+
+    assert shared(Case(2, 8)) == [[("intra-layer", 2), ("intra-layer", 3)]]  # a batch of one is one worker's
+    rows, samples = [("intra-layer", 2), ("intra-layer", 3)], [("data-parallel", 2), ("data-parallel", 3)]
+    assert shared(Case(2, 8, 5)) == [rows, samples]
+    teams = shared(Case(4, 1024, 64), (64,))
+    assert [("hybrid", 64)] in teams or ("hybrid", 64) in teams[-1]
+    assert shared(Case(2, 8), (1,)) == []

@@ -13,14 +13,11 @@ import replayed
 from pcsim.schedule.calendar import Calendar, Stage
 
 THREADS = ("layers", "serial", "intra-layer", "data-parallel", "pipeline", "pipeline-async")
+SHARED = ("pc-intra-layer", "pc-hybrid", "pc-data-parallel")
 RANKS = ("layers-ranks", "intra-layer-ranks", "data-parallel-ranks", "pipeline-ranks")
-KINDS = (*THREADS, *RANKS)
-SAME_BITS = (
-    None,
-    "pipeline",
-    "pipeline-async",
-    "serial",
-)  # whatever the number of workers: of the others the sums depend on it
+KINDS = (*THREADS, *SHARED, *RANKS)
+# Whatever the number of workers: of the others the sums depend on it.
+SAME_BITS = (None, "pipeline", "pipeline-async", "serial")
 
 
 @pytest.fixture(scope="module")
@@ -121,12 +118,14 @@ def kinds_of(module):
     """Which cases run the loops of a module."""
     layers = ("layers-ranks", "layers")
     bp = {"backprop": THREADS[2:5], "asynchronous": THREADS[5:], "backprop_ranks": RANKS[1:]}
-    return {"edges": layers[:1], "predictive_coding": layers, "starts": layers, **bp}[module]
+    shared = {"teams": SHARED[:2], "samples": SHARED[2:]}
+    return {"edges": layers[:1], "predictive_coding": layers, "starts": layers, **bp, **shared}[module]
 
 
 def fault_of(module, loops, count=12):
     """The first fault that cases of this module find, in any of the ways to look."""
-    options = [{}] if module in ("backprop", "asynchronous") else [{}, {"rules": True}, {"rules": True, "stops": True}]
+    alone = module in ("backprop", "asynchronous", "teams", "samples")  # without messages
+    options = [{}] if alone else [{}, {"rules": True}, {"rules": True, "stops": True}]
     return next(filter(None, (first_fault(kinds_of(module), loops, count, **each) for each in options)), None)
 
 
@@ -136,6 +135,8 @@ NEEDLESS = {  # (module, function, what is called): why nothing is amiss without
     ("backprop", "data_parallel", "meet"): "a common start, for the clocks",
     ("backprop", "pipeline", "meet"): "a common start, for the clocks",
     ("asynchronous", "pipeline_async", "meet"): "a common start, for the clocks",
+    ("teams", "teams", "meet"): "a common start, for the clocks",
+    ("samples", "samples", "meet"): "a common start, for the clocks",
     ("backprop_ranks", "data_parallel", "done"): "moves messages on; each sum is waited for below",
 }
 WAITS = replay.waits(replay.sources())
@@ -179,6 +180,10 @@ TWINS = [  # module, what stands there, what the twin has
     ("asynchronous", "done - 2, stop)", "done - 3, stop)"),
     ("asynchronous", "(t & 1) * r.error_count\n    below", "ZERO\n    below"),
     ("asynchronous", "batch % r.places[m]", "batch % max(1, r.places[m] - 2)"),
+    ("teams", "now - span + l + 1, moved, stop)", "now - span + l, moved, stop)"),
+    ("teams", "now + position[l - 1], made_below", "now + position[l - 1] - 1, made_below"),
+    ("teams", "    if known >= value:", "    if known + 1 >= value:"),
+    ("samples", "now + l + 1, updated, stop)", "now + l, updated, stop)"),
 ]  # fmt: skip
 
 

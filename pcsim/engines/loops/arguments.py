@@ -53,6 +53,11 @@ Notes = namedtuple("Notes", "energy trace times")
 # batch where its values begin, its first sample and how many.
 Shares = namedtuple("Shares", "first_row rows at first samples")
 
+# A worker's team, and its part of a batch. first, end: the workers of the team; below … first - 1 and end … above - 1
+# those of the teams below and above (none: first and end); order: the layers of every team in the order in which their
+# products are made; position: of each layer its turn, from 1 on; begin, samples: of the batch; at: where they begin.
+TeamOf = namedtuple("TeamOf", "first end below above order position begin samples at")
+
 # Other ranks, seen from one. below, above: is there one? often: poll after every layer; clocked: keep account in
 # ``spent``; batches: how many begin in this run; first_start: the first of them with a forward pass; functions:
 # addresses of MPI's; scratch, requests, state: memory of ``edges``.
