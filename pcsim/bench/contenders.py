@@ -226,7 +226,12 @@ def _sharing(case: Case, algorithm: Algorithm, workers: Sequence[int | str], nam
     if name == "hybrid":
         lanes = VECTOR_BYTES // np.dtype(case.dtype).itemsize
         several = {count: balanced_teams(case.sizes, case.batch, count, lanes) for count in counts}
-        counts = [count for count, teams in several.items() if 1 < len(teams) < count]
+        rows = lambda team: max(case.sizes[team.lo + 1 : team.hi + 1])  # noqa: E731
+        counts = [
+            count
+            for count, teams in several.items()
+            if 1 < len(teams) < count and all((team.members - 1) * lanes < rows(team) for team in teams)
+        ]
     return [Contender(algorithm, name, count) for count in counts]
 
 
