@@ -116,7 +116,7 @@ def measure_cell(
         drift = fixed_loop() / before
         distances = apart, core_distance(pin)
         for entry in alive:
-            if entry.contender.blocks > 1 and known is None:
+            if entry.contender.blocks > 1 and known is None and entry.contender.execution != PIPELINE_ASYNC:
                 entry.handover = _handover(case, entry)
         threads = {entry.contender.workers for entry in alive if entry.contender.backend == "threads"}
         rates: Mapping[int, Mapping[str, float]] = {}

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..algorithms import PIPELINE_ASYNC
 from ..errors import InputError
 from ..schedule.tasks import TaskGraph
 from ..schedule.timeline import Timeline
@@ -52,7 +53,13 @@ def traces(sweep: Sweep, on_progress: Callable[[Progress], None] = lambda progre
     for number, case in enumerate(sweep.cases, 1):
         on_progress(Progress(number, len(sweep.cases), case, False))
         for contender in sweep.contenders(case):
-            if contender.backend not in ("threads", "mpi") or contender.workers != contender.blocks:
+            if (
+                contender.backend not in ("threads", "mpi")
+                or contender.workers != contender.blocks
+                or (
+                    contender.execution == PIPELINE_ASYNC  # its loop notes no events
+                )
+            ):
                 continue  # nobody notes its tasks, or they are shared among workers
             if contender.ranks and crew().spread(contender.ranks) > 1:
                 continue  # several hosts have several clocks
