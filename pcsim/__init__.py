@@ -19,12 +19,15 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .algorithms import BP, IPC, PC, ZIL, Algorithm, AsyncBP, Calendar, PredictiveCoding, Stage, register
+    from .algorithms.rates import Schedule, rising
     from .errors import InputError
     from .net.network import Network
     from .results.frames import load
     from .schedule.tasks import TaskGraph
     from .schedule.timeline import Event, Timeline
-    from .training.train import Interrupted, Run, train
+    from .training.run import Interrupted, Progress, Run
+    from .training.seeds import train_seeds
+    from .training.train import train
 
 __all__ = [
     "BP",
@@ -39,14 +42,18 @@ __all__ = [
     "Interrupted",
     "Network",
     "PredictiveCoding",
+    "Progress",
     "Run",
+    "Schedule",
     "Stage",
     "TaskGraph",
     "Timeline",
     "__version__",
     "load",
     "register",
+    "rising",
     "train",
+    "train_seeds",
 ]
 
 # Looked up when they are asked for, so that Ctrl-C at start-up need not wait for NumPy and Numba.
@@ -63,12 +70,15 @@ _HOMES = {
         "Stage",
         "register",
     ),
+    "algorithms.rates": ("Schedule", "rising"),
     "errors": ("InputError",),
     "net.network": ("Network",),
     "results.frames": ("load",),
     "schedule.tasks": ("TaskGraph",),
     "schedule.timeline": ("Event", "Timeline"),
-    "training.train": ("Interrupted", "Run", "train"),
+    "training.run": ("Interrupted", "Progress", "Run"),
+    "training.seeds": ("train_seeds",),
+    "training.train": ("train",),
 }
 
 

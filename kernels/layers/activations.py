@@ -102,6 +102,16 @@ def _sigmoid(x):
     return kind(1) / (kind(1) + (s + s * p))
 
 
+@register_jitable
+def exponential(y):
+    """``exp(y)`` for y of at most 0; of anything below -87 what it is there, 1.6e-38."""
+    kind = type(y)
+    if y < kind(-87):
+        y = kind(-87)
+    s, p = _exponential(y)
+    return s + s * p
+
+
 @njit(nogil=True, error_model="numpy", cache=True)
 def activate(code, x, i, count, scale, a, d):
     """``a = scale * f(x)`` and ``d = scale * f'(x)`` for ``count`` elements from index i of the flat arrays x, a, d.

@@ -41,6 +41,18 @@ def squares(s, l, first, rows, e, slot):
 
 
 @njit(nogil=True, cache=True)
+def all_finite(s, l, first, rows, e, slot):
+    """Whether ``e[l]`` is finite over the batch and those units. (Whole numbers are counted, as the compiler takes
+    sums of those apart.)"""
+    found = 0
+    for row in range(s.batch):
+        at = slot + s.value_at[l] + row * s.padded[l] + first
+        for j in range(at, at + rows):
+            found += 1 if e[j] - e[j] == s.zero else 0
+    return found == s.batch * rows
+
+
+@njit(nogil=True, cache=True)
 def subtract_from(s, l, samples, first, rows, x, at, e, k):
     """``e = x - e`` in rows of layer l, whose ``samples`` begin at ``at`` of x and at ``k`` of e: predictions become
     errors."""

@@ -27,10 +27,10 @@ def at_step(rate: Rate, t: int) -> float:
 
 def checked_rate(name: str, rate: Any, several: bool) -> Rate:
     """A number above 0, or where there may be ``several``, a tuple of one or more; else InputError."""
-    if not isinstance(rate, list | tuple) or not several:
+    if not isinstance(rate, tuple) or not several:
         return positive_number(name, rate)
     if not rate:
-        raise InputError(f"{name} must be a number above 0, or one for each step of a batch, not an empty list")
+        raise InputError(f"{name} must be a number above 0, or one for each step of a batch, not an empty tuple")
     return tuple(positive_number(f"{name}[{t}]", value) for t, value in enumerate(rate))
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from ..errors import InputError
 from .asynchronous import AsyncBP
 from .backprop import BP
-from .common import Algorithm
+from .common import PER_STEP, Algorithm
 from .predictive_coding import IPC, PC, ZIL
 
 GROUP = "pcsim.algorithms"
@@ -108,4 +108,5 @@ def algorithm_from_json(found: dict[str, Any]) -> Algorithm:
     unknown = given.keys() - {field.name for field in fields(cls) if field.init}
     if unknown:
         raise InputError(f"{cls.title} has no field {min(unknown)}")
-    return cls(**given)
+    rates = {name: tuple(given[name]) for name in PER_STEP if isinstance(given.get(name), list)}
+    return cls(**given | rates)

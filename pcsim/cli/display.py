@@ -100,8 +100,17 @@ class Display:
     def run(self, number: int, total: int, plan: Any, updates: int, skipped: bool) -> None:
         """A new training run begins."""
         self.prefix = f"run {number} of {total}: {plan.label}, depth {len(plan.sizes) - 1}"
-        self.updates = updates
+        self.updates, self.began, self.tenths = updates, time.monotonic(), -1
         self._show(self.prefix + (" (already trained)" if skipped else ""), 0, updates)
+
+    def progress(self, now: Any) -> None:
+        """How far a training is, in tenths where there is no bar."""
+        tenth = 10 * now.updates // now.total
+        if self.bar or tenth <= self.tenths or time.monotonic() - self.began < 1:
+            return
+        self.tenths, left = tenth, now.seconds_left or 0.0
+        self.at = f"{self.prefix}: {now.updates} of {now.total} updates"
+        self.note(self.at + (f", {left:.0f} s left" if left >= 1 else ""))
 
     def record(self, run: Any) -> None:
         """A training run has written down its loss."""

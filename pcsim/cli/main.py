@@ -20,7 +20,7 @@ from . import compare, completion, predict
 from .bench import run_bench
 from .interrupts import end_with_threads, ended_in_time
 from .show import run_count, run_doctor, run_plot, run_report
-from .train import run_train
+from .train import add_training_flags, run_train
 from .words import (
     BAD_INPUT,
     INTERRUPTED,
@@ -185,7 +185,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--sizes", type=whole_number, nargs="+", metavar="N", help="hidden sizes, in place of --depths and --hidden"
     )
-    train.add_argument("--updates", type=whole_number, default=500, help="complete weight updates (default 500)")
+    train.add_argument("--updates", type=whole_number, help="complete weight updates (default 500)")
+    train.add_argument("--epochs", type=whole_number, metavar="E", help="passes over the data, in place of --updates")
     train.add_argument(
         "--until-loss", type=positive_number, metavar="X", help="stop a run at a mean loss per sample of X"
     )
@@ -194,8 +195,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--batch-size", type=whole_number, metavar="B", help="default: full batch")
     train.add_argument("--steps-per-batch", type=whole_number, metavar="T", help="updates of iPC on one batch")
     train.add_argument(
-        "--record-every", type=whole_number, default=1, metavar="N", help="updates between records (default 1)"
+        "--record-every",
+        type=whole_number,
+        metavar="N",
+        help="updates between records (default 1, with --epochs an epoch)",
     )
+    add_training_flags(train)
     train.add_argument("--backend", choices=["threads", "numpy"], default="threads")
     train.add_argument("--workers", type=number_of_workers, default="auto", metavar="P", help="threads (default auto)")
     add_cores(train)
@@ -205,7 +210,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE.jsonl",
         help="curves file, written as runs end (.jsonl.gz: packed; -: standard output)",
     )
-    train.add_argument("--resume", action="store_true", help="continue the curves file, skipping finished runs")
+    train.add_argument("--resume", action="store_true", help="continue the curves file and the checkpoints")
     train.add_argument("--figure", type=file_name, metavar="FILE.png", help="draw the curves: .png, .svg or .pdf")
     add_look(train)
     train.set_defaults(run=run_train)

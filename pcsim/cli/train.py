@@ -2,11 +2,25 @@
 
 import argparse
 import sys
+from typing import Any
 
+from ..algorithms.rates import SCHEDULES
 from ..errors import InputError
+from ..net.losses import LOSSES
 from ..streams import check_streams, target
 from .bench import kept
-from .words import CHECK_FAILED, INTERRUPTED, algorithms_of, beside, in_a_line, look_of, say, warn_of_time
+from .words import (
+    CHECK_FAILED,
+    INTERRUPTED,
+    algorithms_of,
+    beside,
+    file_name,
+    in_a_line,
+    look_of,
+    say,
+    warn_of_time,
+    whole_number,
+)
 
 USUAL_SAMPLES = 250  # where there are as many
 
@@ -21,27 +35,42 @@ def run_train(arguments: argparse.Namespace) -> int:
     from ..training.data import load
     from .display import Display
 
-    if arguments.resume and not arguments.out:
-        raise InputError("--resume requires --out: the curves file to continue")
-    look = look_of(arguments, "figure")
+    updates = _checked(arguments)
+    look = look_of(arguments, "figure", "accuracy")
     if arguments.sizes and arguments.depths:
         raise InputError("give either --sizes or --depths, not both")
     data = load(arguments.data, samples=arguments.samples, at_most=USUAL_SAMPLES)
     inputs, outputs = data.x.shape[1], data.y.shape[1]
     hidden = [arguments.sizes] if arguments.sizes else [[arguments.hidden] * (L - 1) for L in arguments.depths or [3]]
     plans = [
-        curves.Study(algorithm, (inputs, *sizes, outputs), arguments.activation, arguments.seed)
+        curves.Study(algorithm, (inputs, *sizes, outputs), arguments.activation, seed, arguments.loss)
         for sizes in hidden
         for algorithm in algorithms_of(arguments)
+        for seed in arguments.seeds or [arguments.seed]
     ]
-    check_streams([arguments.out, arguments.figure])
-    if arguments.figure:
+    test = load(arguments.data, split="test", classes=data.classes) if arguments.test else None
+    drawn = [file for file in (arguments.figure, arguments.accuracy) if file]
+    check_streams([arguments.out, *drawn])
+    for file in drawn:
         from ..figures.style import check_suffix
 
-        check_suffix(arguments.figure)
+        check_suffix(file)
     flop = curves.check_studies(plans, data, arguments.batch_size, arguments.steps_per_batch)
-    warn_of_time("train", arguments.updates * flop / SLOW)
-    context = capture(["pcsim", *sys.argv[1:]]) if arguments.out or arguments.figure else {}
+    settings: dict[str, Any] = {
+        "batch_size": arguments.batch_size, "steps_per_batch": arguments.steps_per_batch,
+        "record_every": arguments.record_every, "backend": arguments.backend,
+        "until_loss": arguments.until_loss and arguments.until_loss * len(data.x),
+    }  # fmt: skip
+    for name, usual in USUAL.items():  # what is as usual is not told, so that older curves are found again
+        value = getattr(arguments, name)
+        settings |= {} if value == usual else {name: value}
+    settings |= {"resume": True} if arguments.resume and arguments.checkpoint else {}
+
+    def total(plan: curves.Study) -> int:
+        return updates or arguments.epochs * curves.epoch_of(plan, len(data.x), settings)
+
+    warn_of_time("train", total(plans[0]) * flop / SLOW)
+    context = capture(["pcsim", *sys.argv[1:]]) if arguments.out or drawn else {}
     writer = Writer(arguments.out, context, arguments.resume, CURVES) if arguments.out else None
     rows = list(writer.rows) if writer else []
     try:
@@ -49,19 +78,17 @@ def run_train(arguments: argparse.Namespace) -> int:
             made = curves.curves(
                 plans,
                 data,
-                updates=arguments.updates,
+                updates=updates,
                 done=rows,
                 on_start=lambda number, plan, skipped: display.run(
-                    number, len(plans), plan, arguments.updates, skipped
+                    number, len(curves.seeds_of(plans)), plan, total(plan), skipped
                 ),
                 on_record=display.record,
+                on_progress=display.progress,
                 workers=arguments.workers,
-                batch_size=arguments.batch_size,
-                steps_per_batch=arguments.steps_per_batch,
-                record_every=arguments.record_every,
-                until_loss=arguments.until_loss and arguments.until_loss * len(data.x),
-                backend=arguments.backend,
-                seed=arguments.seed,
+                test=test,
+                checkpoint=arguments.checkpoint,
+                **settings,
             )
             for row in made:
                 rows.append(writer.write(row) if writer else row)
@@ -85,19 +112,100 @@ def run_train(arguments: argparse.Namespace) -> int:
         print(curves.table(rows, arguments.until_loss))
         if arguments.out:
             print(f"\ncurves file: {target(arguments.out)}")
-    if arguments.figure:
-        from ..figures.learning import learning_figure
-        from ..figures.style import save
-        from ..results.origin import machine
+    if not drawn:
+        return 0
+    from ..figures.accuracy import accuracy_figure
+    from ..figures.learning import learning_figure
+    from ..figures.style import save
+    from ..results.origin import machine
 
-        caption = f"{curves.conditions(rows)}; {machine(context)}"
+    caption, shown = f"{curves.conditions(rows)}; {machine(context)}", curves.for_figure(rows)
+    for file in drawn:
+        draw = learning_figure if file == arguments.figure else accuracy_figure
         try:
-            save(learning_figure(curves.for_figure(rows), arguments.title, caption, look), arguments.figure)
+            save(draw(shown, arguments.title, caption, look), file)
         except (InputError, OSError) as error:
             if not arguments.out or isinstance(error, BrokenPipeError):
                 raise
             say(f"pcsim train: {in_a_line(error)}; {kept(arguments.out, True)}")
             return CHECK_FAILED
-        with beside(arguments.out, arguments.figure):
-            print(f"figure: {target(arguments.figure)}")
+        with beside(arguments.out, file):
+            print(f"figure: {target(file)}")
     return 0
+
+
+# Arguments of ``train`` that are not told where they are as usual.
+USUAL: dict[str, Any] = {
+    "epochs": None, "schedule": "constant", "warmup": 0, "floor": 0.0, "validation": None, "evaluate_every": None,
+    "patience": None, "checkpoint_every": None,
+}  # fmt: skip
+
+
+def _checked(arguments: argparse.Namespace) -> int | None:
+    """The number of updates, None for epochs; InputError for flags that do not go together."""
+    if arguments.resume and not (arguments.out or arguments.checkpoint):
+        raise InputError("--resume requires --out or --checkpoint: the curves file, or the training, to continue")
+    if arguments.updates and arguments.epochs:
+        raise InputError("give either --updates or --epochs, not both")
+    validates = arguments.validation is not None
+    for flag, needs, there in (
+        ("evaluate_every", "--validation or --test", validates or arguments.test),
+        ("accuracy", "--validation or --test", validates or arguments.test),
+        ("patience", "--validation", validates),
+        ("checkpoint_every", "--checkpoint", arguments.checkpoint),
+    ):
+        if getattr(arguments, flag) is not None and not there:
+            raise InputError(f"--{flag.replace('_', '-')} requires {needs}")
+    if arguments.figure and arguments.figure == arguments.accuracy:
+        raise InputError(
+            f"--figure and --accuracy are two figures: give one of them another name than {arguments.figure}"
+        )
+    return None if arguments.epochs else arguments.updates or 500
+
+
+def add_training_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags of a training beside those of algorithms, nets and files."""
+    parser.add_argument(
+        "--schedule",
+        choices=SCHEDULES,
+        default="constant",
+        help="alpha over the updates; cosine falls to --floor at the last (default constant)",
+    )
+    parser.add_argument(
+        "--loss", choices=list(LOSSES), default="squared", help="of the output; energies of hidden layers stay squared"
+    )
+    parser.add_argument(
+        "--warmup", type=int, default=0, metavar="N", help="updates in which alpha rises at first (default 0)"
+    )
+    parser.add_argument(
+        "--floor", type=float, default=0.0, metavar="F", help="share of alpha that a cosine leaves (default 0)"
+    )
+    parser.add_argument(
+        "--value-momentum", type=float, default=0.0, metavar="M", help="of PC's and iPC's value updates (default 0)"
+    )
+    parser.add_argument(
+        "--validation", type=float, metavar="SHARE", help="share of the samples to hold out, to look at their loss"
+    )
+    parser.add_argument("--test", action="store_true", help="tell the accuracy on the data's test split")
+    parser.add_argument(
+        "--evaluate-every", type=whole_number, metavar="N", help="updates between two such looks (default an epoch)"
+    )
+    parser.add_argument(
+        "--patience", type=whole_number, metavar="N", help="stop after N looks without a lower validation loss"
+    )
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", metavar="S", help="a run for each seed, side by side where cores are free"
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=file_name,
+        metavar="FILE.npz",
+        help="keep the training in a file, from which --resume goes on with the same bits; of several, the number of "
+        "the run and the seed stand before the suffix",
+    )
+    parser.add_argument(
+        "--checkpoint-every", type=whole_number, metavar="N", help="updates between two checkpoints (default an epoch)"
+    )
+    parser.add_argument(
+        "--accuracy", type=file_name, metavar="FILE.png", help="draw accuracy against seconds and epochs"
+    )

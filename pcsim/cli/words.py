@@ -56,6 +56,13 @@ class Distinct(argparse.Action):
         setattr(namespace, self.dest, list(dict.fromkeys(values)))
 
 
+class PerStep(argparse.Action):
+    """A rate; of several numbers a tuple."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        setattr(namespace, self.dest, values[0] if len(values) == 1 else tuple(values))
+
+
 class Parser(argparse.ArgumentParser):
     """Errors are one line: what is wrong, and where to read more. What a list has twice stands once, but for sizes."""
 
@@ -237,10 +244,17 @@ def add_algorithm_flags(parser: argparse.ArgumentParser, alpha: bool) -> None:
         parser.add_argument(
             "--precision",
             type=positive_number,
+            nargs="+",
+            action=PerStep,
             default=1.0,
-            help="weight of the output's error in PC and iPC (default 1)",
+            help="weight of the output's error in PC and iPC, or one for each step of a batch, the last for all "
+            "further ones (default 1)",
         )
-    parser.add_argument("--gamma", type=positive_number, default=0.5, help="rate of value updates (default 0.5)")
+    several: dict[str, Any] = {"nargs": "+", "action": PerStep} if alpha else {}
+    parser.add_argument(
+        "--gamma", type=positive_number, default=0.5, **several,
+        help="rate of value updates" + (", or one for each step of a batch" if alpha else "") + " (default 0.5)",
+    )  # fmt: skip
     parser.add_argument("--steps", type=whole_number, nargs="+", default=[8], help="T of PC, one or more (default 8)")
     parser.add_argument("--activation", choices=list(ACTIVATIONS), default="tanh", help="default tanh")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, data and batches (default 0)")
@@ -355,7 +369,7 @@ def algorithm_name(text: str) -> str:
 def algorithms_of(arguments: argparse.Namespace, names: Sequence[str] | None = None) -> list[Algorithm]:
     """The algorithms asked for (or ``names``), with the fields that have flags; those with a T once for each of
     ``--steps``."""
-    flags = ("alpha", "gamma", "optimizer", "momentum", "weight_decay", "precision", *LATE)
+    flags = ("alpha", "gamma", "optimizer", "momentum", "weight_decay", "precision", "value_momentum", *LATE)
     given = {name: getattr(arguments, name) for name in flags if hasattr(arguments, name)}
     made: list[Algorithm] = []
     for name in dict.fromkeys(arguments.algorithms if names is None else names):

@@ -20,6 +20,7 @@ class Engine(Protocol):
     """What every engine offers: a net in training."""
 
     timeline: Timeline | None
+    diverged: int | None  # the first weight update before which the output's error was not finite
 
     @property
     def network(self) -> Network:

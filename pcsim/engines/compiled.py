@@ -19,11 +19,13 @@ from ..host.blas import blas_libraries, blas_threads, limit_worker
 from ..host.threads import in_threads
 from ..kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
 from ..kernels.machine.sync import make_flags
+from ..net.losses import Squared
 from ..net.network import Network, with_arrays
 from ..schedule.calendar import Calendar
 from ..schedule.timeline import Event, Timeline
 from ..schedule.waves import wave_length
 from .layout import LAYERS, ROWS, SAMPLES, TEAMS, Layout, options_of, rule_of
+from .limits import check_softmax
 from .loops.arguments import Arrays, Data, Notes, Ranks, Rates, Signals, Steps, Who
 from .loops.predictive_coding import predictive_coding
 from .loops.steps import TRACE_COLUMNS, activate_block
@@ -118,6 +120,7 @@ class CompiledEngine:
         self.t = self.number = self.begun = 0  # step of the cycle; weight updates made; batches begun
         self.given = values is not None
         self.timeline: Timeline | None = None
+        self.diverged: int | None = None
 
         shared = self.execution if isinstance(algorithm, PredictiveCoding) else None
         split = _SPLITS.get(self.execution or "", LAYERS)
@@ -131,7 +134,9 @@ class CompiledEngine:
             if streams
             else Layout(network, self.batch, split, *where, parts, transport.copies, self.teams, bool(shared))
         )
-        rule = rule_of(algorithm)
+        rule, softmax = rule_of(algorithm), not isinstance(network.loss, Squared)
+        if softmax:
+            check_softmax(self.execution if isinstance(algorithm, BP) else None, execution)
         self.schedule = schedule or Schedule()
         self.momentum = algorithm.value_momentum if isinstance(algorithm, PredictiveCoding) else 0.0
         drives = {ROWS: transport.all_workers, TEAMS: 2 + transport.workers}.get(split, 2)
@@ -146,6 +151,7 @@ class CompiledEngine:
             algorithm.momentum,
             algorithm.weight_decay,
             own=self.execution != "blas",
+            softmax=softmax,
         )
         self.calendar: Calendar | None = None
         if isinstance(algorithm, PredictiveCoding):
@@ -222,7 +228,8 @@ class CompiledEngine:
 
     @property
     def values(self) -> list[Array]:
-        """Values of all layers, a copy: L + 1 arrays (B, n[l]); for BP the last forward pass."""
+        """Values of all layers, a copy: L + 1 arrays (B, n[l]); for BP the last forward pass (of the cross-entropy with
+        the softmax of the output)."""
         whole = self.gather_values()
         assert whole is not None
         return whole
@@ -387,7 +394,10 @@ class CompiledEngine:
         energy = np.zeros(max(L, transport.all_workers))
         times = np.zeros((transport.workers, 16), np.int64)  # a cache line and its pair for each worker
         room = steps * (4 * (L + 1) if self.calendar else 3 * L) if trace else 0
-        notes = [Notes(energy, np.zeros((room, TRACE_COLUMNS), np.int64), times) for _ in range(transport.workers)]
+        diverged = np.full(transport.workers, -1)
+        traces = [np.zeros((room, TRACE_COLUMNS), np.int64) for _ in range(transport.workers)]
+        entropy = np.zeros(transport.workers)
+        notes = [Notes(energy, trace, times, diverged, entropy) for trace in traces]
         counts = [0] * transport.workers
         loop = self._backprop(updates) if self.calendar is None else self._relaxation(updates, steps)
         ranks = transport.neighbours(self.layout, batches, first_start, spent)
@@ -405,8 +415,15 @@ class CompiledEngine:
         self.number += updates
         self.begun += batches
         self.given = False
+        self._note_divergence(diverged)
         noted = [note.trace[:count] for note, count in zip(notes, counts, strict=True)]
         return *transport.together(float(times[:, 1].max() - times[:, 0].min()) * 1e-9, energy), noted
+
+    def _note_divergence(self, found: Array) -> None:
+        """``found``: for each worker of this process, the update before which it met what is not finite, or -1."""
+        first = [int(number) for each in self.transport.everyone(found.tolist()) for number in each if number >= 0]
+        if first and self.diverged is None:
+            self.diverged = min(first)
 
     def _who(self, worker: int) -> Who:
         transport, P = self.transport, self.transport.workers
@@ -482,7 +499,13 @@ class CompiledEngine:
         """The rows of each batch that begins within the next ``steps`` steps: (batches, B); one for all if full."""
         if self.full_batch:
             return np.arange(self.batch).reshape(1, -1)
-        rows = np.empty((self._batches(steps), self.batch), np.int64)
+        count = self._batches(steps)
+        take = getattr(self.batches, "take", None)
+        if take and count:  # many at once
+            first = [] if self.first_rows is None else [self._next_rows()[None]]
+            more = [take(count - len(first))] if count > len(first) else []
+            return np.ascontiguousarray(np.concatenate(first + more), np.int64)
+        rows = np.empty((count, self.batch), np.int64)
         for row in rows:
             row[:] = self._next_rows()
         return rows

@@ -257,11 +257,13 @@ def options_of(
     momentum: float = 0.0,
     decay: float = 0.0,
     own: bool = True,
+    softmax: bool = False,
 ) -> Options:
     """The options of the kernels; ``vectors``: BLAS also for a batch of one; ``own``: not BLAS for larger ones."""
     return Options(
         batch, has_bias, rule, float(momentum), float(decay), own, blas.address("gemm", dtype),
         blas.address("gemv", dtype) if vectors else 0, blas.address("ger", dtype) if vectors else 0, dtype.type(1),
+        softmax,
     )  # fmt: skip
 
 

@@ -30,6 +30,15 @@ def check_execution(execution: str, workers: int, depth: int, batch: int) -> Non
         raise InputError(f"{workers} workers are more than the {limit} {what}: use at most {limit}")
 
 
+def check_softmax(of_bp: str | None, execution: str | None) -> None:
+    """InputError for an execution without the cross-entropy, whose softmax takes the whole output of a sample.
+    ``of_bp``: BP's execution, None for what has values that move."""
+    whole = ("serial", "blas", "data-parallel", "pipeline") if of_bp else (None, "layer-parallel")
+    if (of_bp or execution) not in whole:
+        others = ", ".join(str(name) for name in whole if name)
+        raise InputError(f"execution {of_bp or execution!r} has no cross-entropy yet: choose from {others}")
+
+
 def check_threads(algorithm: Algorithm, execution: str | None, workers: int, depth: int, batch: int) -> None:
     """InputError where so many threads cannot share the work of an algorithm."""
     if isinstance(algorithm, BP):

@@ -68,6 +68,7 @@ class MpiEngine(CompiledEngine):
                 "MPI library": vendor(),
                 "sizes": list(network.sizes),
                 "dtype": network.dtype.name,
+                "loss": network.loss.name,
                 "activation": network.activation,
                 "scale and skip": [list(network.scale), list(network.skip)],
                 "bias": network.biases is not None,
@@ -180,10 +181,11 @@ class MpiEngine(CompiledEngine):
             scale=net.scale,
             skip=net.skip,
             owned=mine,
+            loss=net.loss,
         )
 
     def loss(self) -> float:
-        """``1/2 * sum((mu[L] - y)**2)`` of a forward pass over all data, on every rank; the values pass from rank to
+        """The loss of a forward pass over all data, on every rank; the values pass from rank to
         rank, and the weights stay where they are."""
         if self.layout.by_rows:
             whole = self.gather(everywhere=False)

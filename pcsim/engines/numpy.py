@@ -49,6 +49,7 @@ class NumpyEngine:
         self.net = _copy(network)
         self.algorithm, self.x, self.y, self.batches = algorithm, x, y, batches
         self.timeline: Timeline | None = None
+        self.diverged: int | None = None
         self.x_t: list[Array] = values or []
         self.given = values is not None
         self.t = self.number = self.begun = 0  # step of the cycle; weight updates made; batches begun
@@ -133,6 +134,10 @@ class NumpyEngine:
         energies = [step() for _ in range(updates)]
         return time.perf_counter() - begin, energies[0]
 
+    def _note_divergence(self, error: Array) -> None:
+        if self.diverged is None and not np.isfinite(error).all():
+            self.diverged = self.number
+
     def _backprop(self) -> float:
         if self.flight:
             energy = self.flight.steps()
@@ -142,13 +147,16 @@ class NumpyEngine:
         L, alpha = net.depth, self._alpha
         x = net.forward(self.x[rows])  # Eq. 12
         errors = [net.loss.error(x[L], self.y[rows])]  # minus the gradients of the loss by x[L], x[L-1], …, x[1]
+        self._note_divergence(errors[0])
+        loss = net.loss.loss(x[L], self.y[rows])
         for l in reversed(range(1, L)):  # Eq. 13
             errors.append(net.layers[l].pull_back(x[l], errors[-1]).astype(net.dtype, copy=False))
         self.number += 1
         for l, e in zip(reversed(range(L)), errors, strict=True):
             self._update(l, x[l], e, alpha, self.number)
-        self.x_t = x
-        return net.loss.energy(errors[0])
+        # What is predicted, in the loss's own terms: of the cross-entropy shares.
+        self.x_t = x if isinstance(net.loss, Squared) else [*x[:L], self.y[rows] - errors[0]]
+        return loss
 
     def _predictive_coding(self) -> float:
         """Steps up to and including the one that completes a weight update."""
@@ -179,6 +187,7 @@ class NumpyEngine:
         # The joint schedule: everything below is computed from (x_t, W_t), and only then put in place.
         mu = {l + 1: net.layers[l].predict(x[l]) for l in range(L)}
         e = {l: x[l] - mu[l] for l in range(1, L)} | {L: net.loss.error(mu[L], x[L])}  # Eq. 9
+        self._note_divergence(e[L])
         new = list(x)
         if stage.move:
             for l in range(1, L):  # Eq. 6
@@ -192,7 +201,7 @@ class NumpyEngine:
             values.append(net.layers[len(values) - 1].predict(values[-1]).astype(net.dtype, copy=False))
 
         if stage.update and energy is None:
-            energy = sum(Squared().energy(e[l], pi[l]) for l in range(1, L)) + net.loss.energy(e[L], pi[L])
+            energy = sum(Squared().energy(e[l], pi[l]) for l in range(1, L)) + net.loss.loss(mu[L], x[L], pi[L])
         for l in stage.update:  # Eq. 7
             self._update(l, x[l], pi[l + 1] * e[l + 1], self._alpha, self.number + 1)
         self.x_t = new

@@ -80,8 +80,9 @@ class Flight:
             return
         x, used = self.x[l][t], self.used[l].pop(t)
         if l == L - 1:
-            self.e[L] = net.loss.error(self.x[L][t], self.data[1][self.rows.pop(t)])
-            losses.append(net.loss.energy(self.e[L]))
+            target = self.data[1][self.rows.pop(t)]
+            self.e[L] = net.loss.error(self.x[L][t], target)
+            losses.append(net.loss.loss(self.x[L][t], target))
             self.x[L].pop(t - 1, None)
         if l > 0:
             self.e[l] = self._pulling(l, used).pull_back(x, self.e[l + 1]).astype(net.dtype, copy=False)

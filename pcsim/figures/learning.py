@@ -48,7 +48,7 @@ def learning_figure(
     """
     if not curves:
         raise InputError("a figure of learning requires at least one curve")
-    styles = _styles(curves, look)
+    styles = styles_of(curves, look)
     page = Page(look, len(_COSTS), height=13.0)
     for number, (name, label) in enumerate(_COSTS.items()):
         (axes,) = page.panels[number]
@@ -115,7 +115,7 @@ def _draw(page: Page, axes: Axes, curve: Mapping[str, Any], name: str, style: Ma
         axes.add_line(_end_of(page.look, style["color"], _ending(curve), (float(at[last]), float(loss[last]))))
 
 
-def _styles(curves: Sequence[Mapping[str, Any]], look: Look) -> list[dict[str, Any]]:
+def styles_of(curves: Sequence[Mapping[str, Any]], look: Look) -> list[dict[str, Any]]:
     """Colour by algorithm and dashes by what else tells curves apart; by their order where a curve does not say."""
     every = [*ALGORITHM_COLOURS.values(), *OTHER_COLOURS]
     others = [str(curve.get("algorithm")) for curve in curves]

@@ -9,9 +9,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..checks import FLAG, Rule, is_number, is_whole, list_of
+from ..checks import FLAG, Rule, is_number, is_whole, list_of, one_of
 from ..errors import InputError
 from .activations import ACTIVATIONS
+from .losses import LOSSES
 
 Array = np.ndarray
 
@@ -37,6 +38,7 @@ _FIELDS: dict[str, Rule] = {
     "scale": list_of("a list of finite numbers", is_number),
     "skip": list_of("a list of true and false", FLAG[1]),
 }
+_OPTIONAL: dict[str, Rule] = {"loss": one_of(tuple(LOSSES))}  # a net without one has the squared error
 
 
 def _file(folder: Path, name: str, l: int) -> Path:
@@ -48,7 +50,7 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
 
 
-def _write_array(file: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_whole(file: Path, write: Callable[[BinaryIO], object]) -> None:
     """``file`` as a whole or not at all: written under another name beside it, then renamed."""
     part = file.with_name(file.name + ".part")
     try:
@@ -78,7 +80,10 @@ def _read_sheet(file: Path) -> dict[str, Any]:
             raise InputError(f"{file}: field {name} is missing")
         if not fits(sheet[name]):
             raise InputError(f"{file}: {name} is {reprlib.repr(sheet[name])}; expected {expected}")
-    for name in sorted(sheet.keys() - _FIELDS.keys()):
+    for name, (expected, fits) in _OPTIONAL.items():
+        if name in sheet and not fits(sheet[name]):
+            raise InputError(f"{file}: {name} is {reprlib.repr(sheet[name])}; expected {expected}")
+    for name in sorted(sheet.keys() - _FIELDS.keys() - _OPTIONAL.keys()):
         raise InputError(f"{file}: field {reprlib.repr(name)} is unknown")
     depth = len(sheet["sizes"]) - 1
     for name in ("scale", "skip"):
@@ -111,7 +116,7 @@ class Stored:
         self.sheet = self.folder / SHEET
         fields = _read_sheet(self.sheet)
         self.sizes, self.activation, self.bias = fields["sizes"], fields["activation"], fields["bias"]
-        self.scale, self.skip = fields["scale"], fields["skip"]
+        self.scale, self.skip, self.loss = fields["scale"], fields["skip"], fields.get("loss", "squared")
         self.dtype = np.dtype(fields["dtype"])
 
     def weights(self, l: int, read: bool = True) -> Array:
@@ -143,7 +148,7 @@ def write(net: Any, folder: str | os.PathLike[str], wait: Callable[[], object] |
 
     def write_layer(name: str, arrays: Sequence[Array], l: int) -> None:
         array = np.ascontiguousarray(arrays[l], net.dtype)
-        _write_array(_file(folder, name, l), lambda file: np.save(file, array, allow_pickle=False))
+        write_whole(_file(folder, name, l), lambda file: np.save(file, array, allow_pickle=False))
 
     for l in net.owned:
         write_layer("weights", net.weights, l)
@@ -160,5 +165,5 @@ def write(net: Any, folder: str | os.PathLike[str], wait: Callable[[], object] |
             "bias": net.biases is not None,
             "scale": net.scale,
             "skip": net.skip,
-        }
-        _write_array(folder / SHEET, lambda file: file.write(json.dumps(sheet).encode() + b"\n"))
+        } | ({} if net.loss.name == "squared" else {"loss": net.loss.name})
+        write_whole(folder / SHEET, lambda file: file.write(json.dumps(sheet).encode() + b"\n"))

@@ -21,12 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from ..checks import shown
 from ..errors import InputError
 from . import files, given
 from .layers import Dense
 from .lazy import LazyArrays, shapes_of
-from .losses import Squared
+from .losses import Loss, Squared, checked_loss
 
 Array = np.ndarray
 
@@ -43,7 +42,7 @@ class Network:
     - ``biases``: list of L arrays ``(n[l+1],)`` (or :class:`LazyArrays`), or None for a net without biases
     - ``scale``: L factors (default 1); ``skip``: L truth values (default False), True where the layer adds its input,
       which then must be as wide as its output
-    - ``loss``: of the output
+    - ``loss``: of the output, "squared" or "cross-entropy" (of a softmax; targets are shares)
 
     Raises InputError if shapes do not fit, or if a number is not finite.
 
@@ -59,7 +58,7 @@ class Network:
     biases: Sequence[Array] | None = None
     scale: Sequence[float] = ()
     skip: Sequence[bool] = ()
-    loss: Squared = field(default=Squared(), repr=False)
+    loss: Loss = field(default=Squared(), repr=False)  # or its name
 
     def __post_init__(self) -> None:
         activation = given.checked_names(self.activation)
@@ -91,11 +90,10 @@ class Network:
         for l, shape in enumerate(shapes):
             if skip[l] and shape[0] != shape[1]:
                 raise InputError(f"skip[{l}] needs as many outputs as inputs, but weights[{l}] has shape {shape}")
-        if not isinstance(self.loss, Squared):
-            raise InputError(f"loss must be a Squared(), not {shown(self.loss)}")
         biases = _biases(self.biases, weights, dtype, shapes)
-        names = ("weights", "activation", "biases", "scale", "skip")
-        for name, value in zip(names, (weights, activation, biases, scale, skip), strict=True):
+        names = ("weights", "activation", "biases", "scale", "skip", "loss")
+        found = (weights, activation, biases, scale, skip, checked_loss(self.loss))
+        for name, value in zip(names, found, strict=True):
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -110,6 +108,7 @@ class Network:
         scale: Sequence[float] = (),
         skip: Sequence[bool] = (),
         lazy: bool = False,
+        loss: Loss | str = "squared",
     ) -> "Network":
         """A random net: weights and biases uniform in ±1/sqrt(inputs of the layer), as ``torch.nn.Linear`` starts.
 
@@ -135,7 +134,9 @@ class Network:
         def biases(l: int) -> Array:
             return draw(starts[l] + sizes[l + 1] * sizes[l], sizes[l], (sizes[l + 1],))
 
-        net = cls.of_layers(sizes, dtype, weights, biases if bias else None, activation, scale=scale, skip=skip)
+        net = cls.of_layers(
+            sizes, dtype, weights, biases if bias else None, activation, scale=scale, skip=skip, loss=loss
+        )
         if lazy:
             given.require_weights(max(itertools.pairwise(sizes), key=math.prod), dtype)
             return net
@@ -154,6 +155,7 @@ class Network:
         scale: Sequence[float] = (),
         skip: Sequence[bool] = (),
         owned: range | None = None,
+        loss: Loss | str = "squared",
     ) -> "Network":
         """A net whose layers are made when they are asked for (see :class:`LazyArrays`); none is made here.
 
@@ -163,7 +165,7 @@ class Network:
         shapes = [(rows, columns) for columns, rows in itertools.pairwise(given.checked_sizes(sizes, 0, 0))]
         dtype = given.checked_dtype(dtype)
         made = LazyArrays([shape[:1] for shape in shapes], dtype, biases, owned) if biases else None
-        return cls(LazyArrays(shapes, dtype, weights, owned), activation, made, scale, skip)
+        return cls(LazyArrays(shapes, dtype, weights, owned), activation, made, scale, skip, checked_loss(loss))
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> "Network":
@@ -185,6 +187,7 @@ class Network:
                 stored.activation,
                 scale=stored.scale,
                 skip=stored.skip,
+                loss=stored.loss,
             )
         except InputError as error:
             raise InputError(f"{stored.sheet}: {error}") from None

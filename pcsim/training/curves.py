@@ -5,9 +5,10 @@ rate, precision, gamma and start, and a run that diverges is part of it.
 """
 
 import math
-from collections import Counter
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ..algorithms import Algorithm
@@ -17,9 +18,13 @@ from ..errors import InputError
 from ..host.memory import require
 from ..net.given import check_seed, require_weights
 from ..net.network import Network
+from .curve_words import OUTCOME, conditions, for_figure, latest, table
 from .data import Dataset
-from .data_checks import check_batches
-from .train import Run, train
+from .data_checks import check_batches, updates_of_epochs
+from .run import Progress, Run
+from .seeds import train_seeds
+
+__all__ = ["OUTCOME", "Study", "check_studies", "conditions", "curve", "curves", "for_figure", "latest", "table"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Study:
     sizes: tuple[int, ...]
     activation: str = "tanh"
     seed: int = 0
+    loss: str = "squared"
 
     @property
     def label(self) -> str:
@@ -42,15 +48,17 @@ class Study:
         """Everything that tells this curve from another, for files."""
         return {
             "algorithm": self.algorithm.name,
-            **asdict(self.algorithm),
+            **{name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.algorithm).items()},
             "sizes": list(self.sizes),
             "activation": self.activation,
             "seed": self.seed,
+            **({} if self.loss == "squared" else {"output_loss": self.loss}),
         }
 
 
-def curve(plan: Study, run: Run, settings: dict[str, Any]) -> dict[str, Any]:
-    """A finished or interrupted run as a row of a curves file: SMMs and MMs in the paper's convention."""
+def curve(plan: Study, run: Run, settings: dict[str, Any], epoch: int = 1) -> dict[str, Any]:
+    """A finished or interrupted run as a row of a curves file: SMMs and MMs in the paper's convention; an ``epoch`` has
+    so many updates."""
     graph = plan.algorithm.steady_tasks(len(plan.sizes) - 1)
     return {
         **plan.knobs,
@@ -73,11 +81,26 @@ def curve(plan: Study, run: Run, settings: dict[str, Any]) -> dict[str, Any]:
         },
         "diverged": run.diverged,
         "interrupted": False,
+        **_evaluated(run, epoch),
     }
 
 
-# What of a row became of its run; all else is how it was made.
-OUTCOME = frozenset(("updates", "smm", "mm", "seconds", "loss", "energy", "whole", "diverged", "interrupted"))
+def _evaluated(run: Run, epoch: int) -> dict[str, Any]:
+    """What was seen of rows that are not trained on, where somebody looked: also in epochs, None for what is no number
+    of a net that has diverged."""
+    found = run.evaluations
+    if not found.updates:
+        return {}
+    lists = {
+        name: [value if math.isfinite(value) else None for value in getattr(found, name)]
+        for name in ("validation_loss", "validation_accuracy", "test_accuracy")
+    }
+    epochs = [updates / epoch for updates in found.updates]
+    return {
+        "evaluations": {"updates": found.updates, "seconds": found.seconds, "epochs": epochs, **lists},
+        "stopped_early": run.stopped_early,
+    }
+
 
 # What of train's arguments makes a curve, and what it is where it is not given.
 _SETTINGS: dict[str, Any] = {
@@ -86,67 +109,112 @@ _SETTINGS: dict[str, Any] = {
     "steps_per_batch": None,
     "record_every": 1,
     "until_loss": None,
-    "seed": 0,
 }
+
+# Of its other arguments, those that change nothing in a curve.
+_UNTOLD = ("checkpoint_every", "resume", "seed")
 
 
 def curves(
     plans: Sequence[Study],
     data: Dataset,
     *,
-    updates: int,
+    updates: int | None,
     done: Iterable[dict] = (),
     on_start: Callable[[int, Study, bool], None] = lambda number, plan, skipped: None,
     on_record: Callable[[Run], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
     workers: int | str = "auto",
+    test: Dataset | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     **settings: Any,
 ) -> Iterator[dict[str, Any]]:
     """Train every plan that ``done`` does not hold, and yield its curve when it ends.
 
-    settings: batch_size, steps_per_batch, record_every, until_loss, backend and seed of ``train``. A curve is held if
-    a row of ``done`` has everything that makes it, the data's numbers included. A run cut short by Ctrl-C is yielded
-    too, marked ``interrupted``, and the interrupt raised after it.
+    settings: what else ``train`` takes; ``test`` is a data set. Plans that differ in their seed alone run side by side
+    where cores are free. A curve is held if a row of ``done`` has everything that makes it, the data's numbers
+    included. A run cut short by Ctrl-C is yielded too, marked ``interrupted``, and the interrupt raised after it.
     """
-    shared = {name: settings.get(name, usual) for name, usual in _SETTINGS.items()} | settings
-    shared["batch_seed"] = shared.pop("seed")  # the plan's seed is the net's
+    settings = dict(settings)
+    told = {name: value for name, value in settings.items() if name not in _UNTOLD}
+    shared = {name: told.get(name, usual) for name, usual in _SETTINGS.items()} | told
+    shared |= {"test": test.name if test else None} if test else {}
     shared |= {"until_updates": updates, "data": data.name, "samples": len(data.x), "data_digest": data.digest}
     finished = [row for row in done if not row["interrupted"]]
     check_studies(plans, data, settings.get("batch_size"), settings.get("steps_per_batch"))
-    for number, plan in enumerate(plans, 1):
-        count = workers
+    order = settings.pop("seed", None)  # of the batches; else that of the net
+    groups = [[plan] for plan in plans] if order is not None else seeds_of(plans)
+    for number, alike in enumerate(groups, 1):
+        plan, count = alike[0], workers
+        seeds = {each.seed if order is None else order: each for each in alike}
+        depth = len(plan.sizes) - 1
         if isinstance(workers, int):
-            count = 1 if plan.algorithm.chained else min(workers, len(plan.sizes) - 1)
-        count = resolve_workers(count, plan.algorithm, len(plan.sizes) - 1, shared["backend"])
-        mine = {**shared, "workers": count}
-        wanted = {**plan.knobs, **mine}
-        skipped = any(all(name in row and row[name] == value for name, value in wanted.items()) for row in finished)
-        on_start(number, plan, skipped)
-        if skipped:
-            continue
-        net = Network.mlp(plan.sizes, plan.activation, seed=plan.seed)
-        latest: list[Run] = []
+            count = 1 if plan.algorithm.chained else min(workers, depth)
+        count = resolve_workers(count, plan.algorithm, depth, shared["backend"])
+        epoch = epoch_of(plan, len(data.x), settings)
+        wanted = {seed: {**each.knobs, **shared, "workers": count, "batch_seed": seed} for seed, each in seeds.items()}
 
-        def record(run: Run, latest: list[Run] = latest) -> None:
-            latest[:] = [run]
+        def held(seed: int, wanted: dict[int, dict[str, Any]] = wanted) -> bool:
+            return any(
+                all(name in row and row[name] == value for name, value in wanted[seed].items()) for row in finished
+            )
+
+        left = [seed for seed in seeds if not held(seed)]
+        on_start(number, plan, not left)
+        if not left:
+            continue
+        latest: dict[int, Run] = {}
+
+        def record(seed: int, run: Run, latest: dict[int, Run] = latest) -> None:
+            latest[seed] = run
             if on_record:
                 on_record(run)
 
+        file = checkpoint
+        if checkpoint is not None and len(groups) > 1:
+            file = Path(checkpoint)
+            file = file.with_name(f"{file.stem}-{number}{file.suffix}")
         try:
-            run = train(
-                net,
+            runs = train_seeds(
+                lambda seed, seeds=seeds: _net(seeds[seed]),  # type: ignore[misc]
                 plan.algorithm,
                 data.x,
                 data.y,
+                seeds=left,
                 updates=updates,
                 workers=count,
                 on_record=record,
+                on_progress=(lambda seed, progress: on_progress(progress)) if on_progress else None,
+                checkpoint=file,
+                test=(test.x, test.y) if test else None,
                 **settings,
             )
         except KeyboardInterrupt:
-            if latest:
-                yield {**curve(plan, latest[0], mine), "interrupted": True}
+            for seed in left:
+                if seed in latest:
+                    yield {**curve(seeds[seed], latest[seed], wanted[seed], epoch), "interrupted": True}
             raise
-        yield curve(plan, run, mine)
+        for seed, run in zip(left, runs, strict=True):
+            yield curve(seeds[seed], run, wanted[seed], epoch)
+
+
+def epoch_of(plan: Study, rows: int, settings: dict[str, Any]) -> int:
+    """Weight updates of an epoch, of so many rows less those that are held out."""
+    batch, steps, out = (settings.get(name) for name in ("batch_size", "steps_per_batch", "validation"))
+    rows -= round(out * rows) if out else 0
+    return updates_of_epochs(plan.algorithm, len(plan.sizes) - 1, rows, batch or rows, steps)
+
+
+def _net(plan: Study) -> Network:
+    return Network.mlp(plan.sizes, plan.activation, seed=plan.seed, loss=plan.loss)
+
+
+def seeds_of(plans: Sequence[Study]) -> list[list[Study]]:
+    """Plans in their order, those that differ in their seed alone together."""
+    found: dict[Study, list[Study]] = {}
+    for plan in plans:
+        found.setdefault(replace(plan, seed=0), []).append(plan)
+    return list(found.values())
 
 
 def check_studies(
@@ -167,186 +235,3 @@ def check_studies(
         require(needed, f"{plan.label} with {len(plan.sizes) - 1:,} layers and {batch:,} samples")
         flop += flop_needed(plan.algorithm, plan.sizes, batch)
     return flop
-
-
-def latest(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One curve for each plan and setting: of a run that was interrupted and made again, the later."""
-    return list({repr(sorted((k, v) for k, v in row.items() if k not in OUTCOME)): row for row in rows}.values())
-
-
-# Fields in the order in which labels say them, each as words for its value; fields of other algorithms follow.
-_WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "depth": lambda row: f"depth {row['depth']}",
-    "sizes": lambda row: _hidden(row["sizes"]),
-    "activation": lambda row: str(row["activation"]),
-    "optimizer": lambda row: f"optimizer {row['optimizer']}",
-    "alpha": lambda row: f"alpha {row['alpha']}",
-    "gamma": lambda row: f"gamma {row['gamma']}",
-    "precision": lambda row: f"precision {row['precision']}",
-    "data": lambda row: str(row["data"]),
-    "samples": lambda row: f"{row['samples']} samples",
-    "data_digest": lambda row: f"data {row['data_digest'][:6]}",
-    "batch_size": lambda row: f"batch {row['batch_size']}" if row["batch_size"] else "full batch",
-    "steps_per_batch": lambda row: f"{row['steps_per_batch'] or 'all'} updates a batch",
-    "seed": lambda row: f"seed {row['seed']}",
-    "batch_seed": lambda row: f"batches by seed {row['batch_seed']}",
-    "until_updates": lambda row: f"up to {row['until_updates']} updates",
-    "until_loss": lambda row: (
-        "any loss" if row["until_loss"] is None else f"until {row['until_loss'] / row['samples']:g}"
-    ),
-    "record_every": lambda row: f"a record in {row['record_every']}",
-    "backend": lambda row: f"on {row['backend']}",
-    "workers": lambda row: f"{row['workers']} workers",
-}
-
-
-def _hidden(sizes: Sequence[int]) -> str:
-    """The hidden layers of a net in words."""
-    return f"hidden {'-'.join(map(str, sizes[1:-1] if len(set(sizes[1:-1])) > 1 else sizes[1:2]))}"
-
-
-def _several(rows: Iterable[dict[str, Any]], *names: str) -> bool:
-    """Whether, of rows that have them, these fields together have several values."""
-    return len({repr([row[name] for name in names]) for row in rows if all(name in row for name in names)}) > 1
-
-
-def _differing(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The fields that tell rows apart: all that have several values, but for what others among them say already."""
-    made_of = {name: None for row in rows for name in row if name not in OUTCOME}
-    known = [*_WORDS, *(name for name in made_of if name not in _WORDS)]
-    found = [n for n in known if n not in ("algorithm", "label", "kind", "T") and _several(rows, n)]
-    if "depth" in found and not any(_several(alike, "sizes") for alike in _grouped(rows, "depth")):
-        found = [name for name in found if name != "sizes"]
-    if not any(_several(alike, "data_digest") for alike in _grouped(rows, "data", "samples")):
-        found = [name for name in found if name != "data_digest"]
-    if all(row.get("batch_seed") == row.get("seed") for row in rows):
-        found = [name for name in found if name != "batch_seed"]
-    if not any(_several(alike, "workers") for alike in _grouped(rows, "label", "depth")):  # how many can be used
-        found = [name for name in found if name != "workers"]
-    return found
-
-
-def _grouped(rows: Iterable[dict[str, Any]], *names: str) -> list[list[dict[str, Any]]]:
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(repr([row.get(name) for name in names]), []).append(row)
-    return list(groups.values())
-
-
-def _labels(rows: Sequence[dict[str, Any]], fields: Sequence[str], beside: Sequence[str] = ()) -> list[str]:
-    """The rows' names with what is in those of the fields that each has, but for those ``beside`` the names; a number
-    where rows are alike even so, as those of another version of pcsim may be, which wrote other fields."""
-
-    def words(row: dict[str, Any], names: Iterable[str]) -> list[str]:
-        return [_WORDS[name](row) if name in _WORDS else f"{name} {row[name]}" for name in names if name in row]
-
-    met: Counter[str] = Counter()
-    found = []
-    for row in rows:
-        met[key := repr([row["label"], words(row, fields)])] += 1
-        number = [f"run {met[key]}"] if met[key] > 1 else []
-        found.append(", ".join([row["label"], *words(row, (n for n in fields if n not in beside)), *number]))
-    return found
-
-
-def for_figure(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The curves as a figure shows them, with the loss after the last update: loss per sample, in the label whatever
-    tells one curve from another, and in ``stroke`` a number for each setting."""
-    differing = _differing(rows)
-    several = {rows_of[0]["algorithm"] for rows_of in _grouped(rows, "algorithm") if _several(rows_of, "T")}
-    settings = [
-        repr([*(row.get(name) for name in differing), row.get("T") if row["algorithm"] in several else None])
-        for row in rows
-    ]
-    strokes = {setting: number for number, setting in enumerate(dict.fromkeys(settings))}
-    shown = []
-    for row, setting, label in zip(rows, settings, _labels(rows, differing), strict=True):
-        last = row.get("whole") or {}
-        ends = last if last.get("loss") is not None and row["updates"] and last["updates"] > row["updates"][-1] else {}
-        axes = {name: [*row[name], *([ends[name]] if ends else [])] for name in ("updates", "smm", "mm", "seconds")}
-        losses = [*row["loss"], *([ends["loss"]] if ends else [])]
-        shown.append(
-            {
-                **row,
-                **axes,
-                "label": label,
-                "stroke": strokes[setting],
-                "loss": [None if loss is None else loss / row["samples"] for loss in losses],
-            }
-        )
-    return shown
-
-
-def conditions(rows: Sequence[dict[str, Any]]) -> str:
-    """What all curves share, in words: data, batch, net, optimiser, rates. What differs stands in the labels."""
-    first, differing = rows[0], _differing(rows)
-
-    def shared(name: str) -> Any:
-        values = {repr(row[name]): row[name] for row in rows if row.get(name) is not None}
-        return next(iter(values.values())) if len(values) == 1 and name not in differing else None
-
-    batch = shared("batch_size")
-    parts = [f"{shared('data') or 'several data sets'}, {shared('samples') or 'several numbers of'} samples"]
-    parts += [f"batch {batch}"] if batch else ["full batch"] if "batch_size" not in differing else []
-    hidden = sorted({size for row in rows for size in row["sizes"][1:-1]})
-    parts.append(f"{first['sizes'][0]} inputs, {'/'.join(map(str, hidden)) or 'no'} units in hidden layers")
-    parts += [str(shared("activation"))] if shared("activation") else []
-    parts += [f"optimiser {shared('optimizer')}"] if shared("optimizer") else []
-    parts += [f"{name} {shared(name):g}" for name in ("alpha", "gamma", "precision") if shared(name) is not None]
-    return "; ".join([*parts, "loss: 1/2 sum of squares per sample"])
-
-
-def table(rows: Sequence[dict[str, Any]], until_loss: float | None = None) -> str:
-    """The curves in words: what tells them apart, where each began and ended, what it cost, and what became of it. Loss
-    is per sample."""
-    heads = [
-        "algorithm",
-        "depth",
-        "optimizer",
-        "alpha",
-        "updates",
-        "SMMs",
-        "MMs",
-        "seconds",
-        "loss",
-        "lowest",
-        "ending",
-    ]
-    lines = []
-    # Depth, optimiser and rate have columns of their own.
-    labels = _labels(rows, _differing(rows), beside=("depth", "optimizer", "alpha"))
-    for row, label in zip(rows, labels, strict=True):
-        losses = [math.nan if loss is None else loss / row["samples"] for loss in row["loss"]]
-        finite = [loss for loss in losses if math.isfinite(loss)]
-        if not losses:
-            continue
-        whole = row.get("whole")
-        # A run that was cut short, or has reached its aim, ends at its last record, any other with its last update.
-        last = {name: row[name][-1] for name in ("updates", "smm", "mm", "seconds")}
-        at_record = until_loss is not None and bool(finite) and finite[-1] <= until_loss
-        if whole and not (row["interrupted"] or row["diverged"] is not None or at_record):
-            last = whole
-            if whole["loss"] is not None and math.isfinite(whole["loss"]):
-                finite.append(whole["loss"] / row["samples"])
-        if row["interrupted"]:
-            ending = "interrupted"
-        elif row["diverged"] is not None:
-            ending = f"diverged at update {row['diverged']}: try a smaller alpha"
-            ending += ", or adam" if row["optimizer"] != "adam" else ""
-        elif until_loss is None:
-            ending = "all updates made"
-        else:
-            ending = f"loss {until_loss:g} {'' if finite and finite[-1] <= until_loss else 'not '}reached"
-        cells = [
-            label,
-            row["depth"],
-            row["optimizer"],
-            f"{row['alpha']:.10g}",
-            *(f"{last[name]:g}" for name in ("updates", "smm", "mm")),
-        ]
-        cells += [f"{last['seconds']:.3g}", f"{losses[0]:.4g}", f"{min(finite, default=math.nan):.4g}", ending]
-        lines.append([str(cell) for cell in cells])
-    widths = [max(len(line[i]) for line in [heads, *lines]) for i in range(len(heads))]
-    shown = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in [heads, *lines]]
-    note = "loss: 1/2 sum of squares per sample, at the start and at its lowest; SMMs and MMs in the paper's convention"
-    return "\n".join([*(line.rstrip() for line in shown), "", note])

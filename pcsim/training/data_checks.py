@@ -1,6 +1,5 @@
 """Checks of what is given to a training: data, batches, starting values."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -50,9 +49,10 @@ def given_data(network: Network, x: ArrayLike, y: ArrayLike, backend: str) -> tu
     """x and y as arrays, and their number of rows. On ranks those of rank 0 count, and all hear what is wrong."""
 
     def check() -> tuple[Array, Array, int]:
-        first, second = _data("x", x, network.sizes[0], network), _data("y", y, network.sizes[-1], network)
+        first, second = table_of("x", x, network.sizes[0], network), table_of("y", y, network.sizes[-1], network)
         if len(first) != len(second):
             raise InputError(f"x has {len(first)} rows, but y has {len(second)}")
+        network.loss.check_targets(second)
         return first, second, len(first)
 
     if backend != "mpi":
@@ -62,7 +62,8 @@ def given_data(network: Network, x: ArrayLike, y: ArrayLike, backend: str) -> tu
     return found[0], found[1], from_root(comm, found[2])
 
 
-def _data(name: str, value: ArrayLike, width: int, network: Network) -> Array:
+def table_of(name: str, value: ArrayLike, width: int, network: Network) -> Array:
+    """``value`` as a table of finite numbers in the net's dtype; InputError for what is none."""
     array = as_array(name, value)
     if array.ndim != 2 or array.shape[1] != width or not len(array):
         raise InputError(
@@ -80,10 +81,8 @@ def given_values(values: Any, network: Network, batch: int, algorithm: Algorithm
     return [finite(f"values[{l}]", v, network.dtype) for l, v in enumerate(given)]
 
 
-def batch_rows(rows: int, batch: int, seed: int) -> Iterator[Array]:
-    """Row numbers of one batch after another."""
-    rng = np.random.default_rng(seed)
-    while True:
-        order = np.arange(rows) if batch == rows else rng.permutation(rows)
-        for begin in range(0, rows - batch + 1, batch):
-            yield order[begin : begin + batch]
+def updates_of_epochs(
+    algorithm: Algorithm, depth: int, rows: int, batch: int, steps_per_batch: int | None, epochs: int = 1
+) -> int:
+    """How many weight updates are made in so many passes over the rows, less those that fill no batch."""
+    return epochs * (rows // batch) * algorithm.checked_calendar(depth, steps_per_batch).period_updates

@@ -1,67 +1,36 @@
-"""Training: an engine driven update by update, with energy and loss written down as it goes."""
+"""Training: a net, an algorithm and data checked, an engine made for them, and driven update by update."""
 
 import math
+import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ..algorithms import PIPELINE_ASYNC, Algorithm, asynchronous
+from ..algorithms.rates import Schedule
+from ..algorithms.registry import algorithm_to_json
 from ..checks import scalar, shown, whole_number
-from ..engines import Engine, blas_threads, make_engine
+from ..engines import blas_threads, make_engine
 from ..engines.limits import resolve_workers
 from ..errors import InputError
-from ..host.mpi import agree, all_to_all, check_thread, world
+from ..host.mpi import agree, all_to_all, check_thread, from_root, on_root, world
 from ..net.given import check_seed, checked_truth
 from ..net.network import Network
 from ..schedule.teams import suits
-from ..schedule.timeline import Timeline
-from .data_checks import batch_rows, check_batches, given_data, given_values
+from . import checkpoints
+from .batches import Batches
+from .data_checks import check_batches, given_data, given_values, updates_of_epochs
+from .evaluation import Rows, checked_patience, held_out, is_share, split
+from .run import Interrupted, Progress, Run
+from .session import Inspector, Plan, Session, forward_loss, keeper, run_from_parts
+
+__all__ = ["Interrupted", "Progress", "Run", "forward_loss", "train"]
 
 Array = np.ndarray
-
-
-@dataclass
-class Run:
-    """What a training run leaves, and, as it stands then, what ``on_record`` sees.
-
-    - ``network``: a trained copy; ``values``: x[l] at the end, L + 1 arrays (B, n[l]); both after ``updates`` updates
-    - ``recorded``: how many updates had been made at each record; ``energy``: F before the update that followed;
-      ``loss``: ``1/2 sum (mu[L] - y)**2`` of a forward pass over all data; ``recorded_seconds``: training seconds until
-      then
-    - ``updates``, ``seconds``: totals, without compilation and records
-    - ``final_loss``: after all ``updates``, where losses are recorded
-    - ``diverged``: the update by which numbers had ceased to be finite, or None
-    - ``timeline``: of the last updates, if traced
-    """
-
-    network: Network
-    values: list[Array]
-    updates: int = 0
-    seconds: float = 0.0
-    recorded: list[int] = field(default_factory=list)
-    energy: list[float] = field(default_factory=list)
-    loss: list[float] = field(default_factory=list)
-    recorded_seconds: list[float] = field(default_factory=list)
-    final_loss: float | None = None
-    diverged: int | None = None
-    timeline: Timeline | None = None
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C while ``train`` was training: ``run`` is the run as it stood when it was last recorded."""
-
-    def __init__(self, run: Run) -> None:
-        super().__init__()
-        self.run = run
-
-
-def forward_loss(network: Network, x: Array, y: Array) -> float:
-    """``1/2 * sum((mu[L] - y)**2)`` of an ordinary forward pass; infinite or NaN where the net has diverged."""
-    with np.errstate(all="ignore"):
-        return network.loss.loss(network.forward(x)[-1], y)
 
 
 def train(
@@ -70,21 +39,34 @@ def train(
     x: ArrayLike,
     y: ArrayLike,
     *,
-    updates: int,
+    updates: int | None = None,
+    epochs: int | None = None,
     backend: str = "threads",
     workers: int | str = 1,
     batch_size: int | None = None,
     steps_per_batch: int | None = None,
-    record_every: int = 1,
+    schedule: str = "constant",
+    warmup: int = 0,
+    floor: float = 0.0,
+    record_every: int | None = None,
     values: list[Array] | None = None,
     until_loss: float | None = None,
+    validation: float | tuple[ArrayLike, ArrayLike] | None = None,
+    test: tuple[ArrayLike, ArrayLike] | None = None,
+    evaluate_every: int | None = None,
+    patience: int | None = None,
     seed: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int | None = None,
+    resume: bool = False,
     trace: bool = False,
     on_record: Callable[[Run], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
     execution: str | None = None,
     start: str = "forward",
 ) -> Run:
-    """Train a copy of ``network`` on ``x``, (N, n[0]), and ``y``, (N, n[L]), by ``updates`` complete weight updates.
+    """Train a copy of ``network`` on ``x``, (N, n[0]), and ``y``, (N, n[L]), by ``updates`` complete weight updates, or
+    by as many as there are in ``epochs`` passes over the rows.
 
     - ``backend``: "numpy" (the oracle), "threads", or "mpi" (every rank makes the same call; only rank 0 need have the
       data, and the result is on all ranks, but of a lazy net each rank has only its own layers)
@@ -96,10 +78,20 @@ def train(
     - ``start``: where the values of a new batch come from: "forward", a forward pass when it begins, or "pipelined":
       its layers are predicted one by one during the steps before, with whatever weights they then have, so that nobody
       waits for them (whatever stays on a batch for ``steps_per_batch``, which may be less than the depth)
-    - ``record_every``: updates between two records of energy and loss, 0 for none; ``on_record``: called when the
-      updates that follow a record have been made, with the run as it stands then: its net and values are copies
+    - ``schedule``: of alpha, "constant" or "cosine", which falls to ``floor`` times alpha at the last update; before
+      that alpha rises for ``warmup`` updates (:class:`~pcsim.Schedule`)
+    - ``record_every``: updates between two records of energy and loss, 0 for none (default: 1, with ``epochs`` one
+      epoch); ``on_record``: called when the updates that follow a record have been made, with the run as it stands
+      then: its net and values are copies
     - ``values``: L + 1 arrays (B, n[l]) to begin from in place of the first forward pass (not BP)
     - ``until_loss``: stop at the first record at or below it
+    - ``validation``: rows that are not trained on, (x, y), or a share of the rows, drawn by ``seed``; ``test``: more
+      such rows. Each ``evaluate_every`` updates (default: an epoch) and at the end ``run.evaluations`` gets their loss
+      and accuracy, outside the clock. ``patience``: stop when so many evaluations in a row have not lowered the
+      validation loss; ``run.best`` is the net that had the lowest
+    - ``checkpoint``: a file that holds the training as it stands each ``checkpoint_every`` updates (default: an epoch)
+      and at the end; ``resume``: go on from it, if it is there, with the bits of a training that never stopped
+    - ``on_progress``: called about once a second with a :class:`Progress`
     - ``trace``: keep a timeline of the updates since the last record, so of the whole run with ``record_every=0``
       (every event of every step: short runs)
     - ``execution``: how BP shares its work among threads or ranks: "serial" (default), "intra-layer", "blas" (threads
@@ -115,7 +107,8 @@ def train(
     since one of them forms each of a layer's sums, in one order; "intra-layer", "hybrid", "data-parallel" and "blas"
     split sums, and between numbers of workers, as between executions and backends, results differ by
     rounding. Raises
-    InputError for arguments that do not fit. A run that diverges ends early, and says so in ``diverged``. Ctrl-C raises
+    InputError for arguments that do not fit. A run that diverges ends within a second or so, and names the update in
+    ``diverged``. Ctrl-C raises
     :class:`Interrupted`, a KeyboardInterrupt whose ``run`` is what there was after the last updates that were made
     between two records.
 
@@ -129,13 +122,21 @@ def train(
         raise InputError(f"network must be a pcsim.Network, not {shown(network)}")
     if not isinstance(algorithm, Algorithm):
         raise InputError(f"algorithm must be an Algorithm, e.g. pcsim.IPC(), not {shown(algorithm)}")
-    if backend == "mpi":
+    on_ranks = backend == "mpi"
+    if on_ranks:
         check_thread()
-    inputs, targets, count = given_data(network, x, y, backend)
-    updates, record_every = whole_number("updates", updates), whole_number("record_every", record_every, 0)
+    seed, trace, resume = check_seed(seed), checked_truth("trace", trace), checked_truth("resume", resume)
+    inputs, targets, count, validated, tested = _rows(network, x, y, backend, validation, test, seed)
     batch = check_batches(algorithm, network.depth, count, batch_size, steps_per_batch, start)
     steps_per_batch = None if steps_per_batch is None else whole_number("steps_per_batch", steps_per_batch)
-    seed, trace = check_seed(seed), checked_truth("trace", trace)
+    epoch = updates_of_epochs(algorithm, network.depth, count, batch, steps_per_batch)
+    if (updates is None) == (epochs is None):
+        raise InputError("give either updates or epochs: for how long to train")
+    if epochs is not None:
+        record_every = epoch if record_every is None else record_every
+        updates = whole_number("epochs", epochs) * epoch
+    updates = whole_number("updates", updates)
+    record_every = whole_number("record_every", 1 if record_every is None else record_every, 0)
     if until_loss is not None:
         until_loss = scalar(until_loss)
         if not isinstance(until_loss, Real) or isinstance(until_loss, bool) or math.isnan(until_loss):
@@ -143,8 +144,26 @@ def train(
         until_loss = float(until_loss)
         if not record_every:
             raise InputError("until_loss needs record_every of at least 1: without records nobody looks at the loss")
-    if on_record is not None and not callable(on_record):
-        raise InputError(f"on_record must be a function of a run, not {shown(on_record)}")
+    for name, function, what in (("on_record", on_record, "run"), ("on_progress", on_progress, "progress")):
+        if function is not None and not callable(function):
+            raise InputError(f"{name} must be a function of a {what}, not {shown(function)}")
+    looks = validation is not None or test is not None
+    if evaluate_every is not None and not looks:
+        raise InputError("evaluate_every needs validation or test: rows to look at")
+    if checkpoint is None and (resume or checkpoint_every is not None):
+        raise InputError("resume and checkpoint_every need checkpoint: the file of the training")
+    if network.lazy and (looks or checkpoint is not None):
+        raise InputError("validation, test and checkpoint need a net in memory: this one makes its layers on demand")
+    plan = Plan(
+        updates,
+        record_every,
+        whole_number("evaluate_every", evaluate_every or epoch) if looks else 0,
+        whole_number("checkpoint_every", checkpoint_every or epoch) if checkpoint is not None else 0,
+        until_loss,
+        checked_patience(patience, validation is not None),
+        trace,
+    )
+    of_alpha = Schedule(schedule, warmup, updates, floor)
     given = None if values is None else given_values(values, network, batch, algorithm)
     algorithm, execution = asynchronous(algorithm, execution)
     if execution not in (None, PIPELINE_ASYNC) and backend == "numpy":
@@ -153,103 +172,102 @@ def train(
     if execution == "auto" and not algorithm.chained:
         alone = backend != "threads" or start != "forward"  # then layers are on workers
         execution = None if alone else suits(network.sizes, batch, workers)
-    if backend == "mpi":
-        limits = {"updates": updates, "record_every": record_every, "until_loss": until_loss, "trace": trace}
-        agree(world().COMM_WORLD, limits | {"batch_size": batch})
-    order = batch_rows(count, batch, seed)
+    if on_ranks:
+        facts = {"batch_size": batch, "resume": resume, "checkpoint": checkpoint is not None, "seed": seed}
+        agree(world().COMM_WORLD, asdict(plan) | facts)
+    kept, keep = None, None
+    if checkpoint is not None:
+        of_data = None if inputs is None else checkpoints.digest([inputs, targets])
+        facts = checkpoints.facts_of_net(network) | {
+            "algorithm": algorithm_to_json(algorithm),
+            "data": from_root(world().COMM_WORLD, of_data) if on_ranks else of_data,
+            "batch_size": batch,
+            "steps_per_batch": steps_per_batch,
+            "start": start,
+            "seed": seed,
+            "schedule": asdict(of_alpha if of_alpha.kind != "constant" else Schedule(warmup=of_alpha.warmup)),
+            "given values": None if given is None else checkpoints.digest(given),
+            "cadences": [plan.record_every, plan.evaluate_every],
+        }
+        kept = _kept(checkpoint, facts, resume, on_ranks)
+        keep = keeper(checkpoint, facts, on_ranks)
     engine = make_engine(
         backend,
         network,
         algorithm,
         inputs,
         targets,
-        lambda: next(order),
+        Batches(count, batch, seed),
         workers=workers,
         steps_per_batch=steps_per_batch,
         values=given,
         start=start,
+        schedule=of_alpha,
         **({"execution": execution} if execution else {}),
     )
     run = Run(network, [])
+    if kept is not None:
+        engine.restore(kept["state"])
+        run_from_parts(run, kept["run"], network)
     # NumPy computes the loss. Its threads would spin for a tenth of a second after each product, on the workers' cores.
     limit = blas_threads(None if backend == "numpy" else 1, alone=execution == "blas")
-    looked_at = on_record is not None or backend != "mpi"
-    if backend == "mpi":  # nets are put together by all ranks at once, for any rank that looks at them
+    looked_at = on_record is not None or not on_ranks
+    if on_ranks:  # nets are put together by all ranks at once, for any rank that looks at them
         looked_at = any(all_to_all(world().COMM_WORLD, looked_at))
-    net = _Inspector(engine, inputs, targets, looked_at and record_every > 0)
+    net = Inspector(engine, inputs, targets, looked_at and record_every > 0)
+    session = Session(
+        run, engine, net, plan, validation=validated, test=tested, keep=keep, on_record=on_record,
+        on_progress=on_progress, on_ranks=on_ranks,
+    )  # fmt: skip
     try:
-        with limit, np.errstate(all="ignore"):  # divergence is found below, and named
-            _drive(run, engine, net, updates, record_every, until_loss, trace, on_record)
+        with limit, np.errstate(all="ignore"):  # divergence is found, and named
+            session.go()
     except KeyboardInterrupt:
         raise Interrupted(run) from None
-    if not net.looked_at:
+    if not net.looked_at or kept is not None:
         run.network, run.values = engine.network, engine.values
-    if backend == "mpi":
+    if on_ranks:
         engine.close()  # type: ignore[attr-defined]
     return run
 
 
-class _Inspector:
-    """What is asked of a net between updates; an engine whose layers are on several ranks answers it itself.
+def _rows(
+    network: Network, x: ArrayLike, y: ArrayLike, backend: str, validation: Any, test: Any, seed: int
+) -> tuple[Any, Any, int, Rows | None, Rows | None]:
+    """x and y to train on and their number of rows, and what is held out; of ranks the first has them."""
+    inputs, targets, _ = given_data(network, x, y, backend)
 
-    looked_at: whether anybody looks at net and values before the end.
-    """
+    def apart() -> tuple[Any, Any, Rows | None, Rows | None]:
+        tested = held_out("test", test, network)
+        if is_share(validation):
+            return (*split(validation, inputs, targets, seed), tested)
+        return inputs, targets, held_out("validation", validation, network), tested
 
-    def __init__(self, engine: Engine, x: Array, y: Array, looked_at: bool) -> None:
-        self.engine, self.x, self.y, self.looked_at = engine, x, y, looked_at
-        self.finite = getattr(engine, "finite", self._finite)
-
-    def now(self, recorded: bool) -> tuple[tuple[Network, list[Array]] | None, float]:
-        """Copies of net and values, if looked at, and the loss, if recorded."""
-        network = self.engine.network if self.looked_at else None
-        loss = 0.0
-        if recorded and hasattr(self.engine, "loss"):
-            loss = self.engine.loss()
-        elif recorded:
-            loss = forward_loss(network or self.engine.network, self.x, self.y)
-        return (None if network is None else (network, self.engine.values)), loss
-
-    def _finite(self) -> bool:
-        return all(np.isfinite(w).all() for w in self.engine.network.weights)
+    if backend != "mpi":
+        inputs, targets, validated, tested = apart()
+        return inputs, targets, len(inputs), validated, tested
+    comm = world().COMM_WORLD
+    inputs, targets, validated, tested = on_root(comm, apart) or (None, None, None, None)
+    return inputs, targets, from_root(comm, None if inputs is None else len(inputs)), validated, tested
 
 
-def _drive(
-    run: Run,
-    engine: Engine,
-    net: _Inspector,
-    updates: int,
-    record_every: int,
-    until_loss: float | None,
-    trace: bool,
-    on_record: Callable[[Run], None] | None,
-) -> None:
-    recorded = record_every > 0
-    _, loss = net.now(recorded)
-    while run.updates < updates:
-        chunk = min(record_every or updates, updates - run.updates)
-        seconds, energy = engine.run(chunk, trace=trace)
-        copies, after = net.now(recorded)
-        # An interrupt finds a run that is whole: nothing that takes time lies between these lines.
-        run.network, run.values = copies or (run.network, run.values)
-        if recorded:
-            run.recorded.append(run.updates)
-            run.energy.append(energy)
-            run.loss.append(loss)
-            run.recorded_seconds.append(run.seconds)
-        run.updates += chunk
-        run.seconds += seconds
-        if trace:
-            run.timeline = engine.timeline
-        if not (math.isfinite(energy) and math.isfinite(loss)):
-            run.diverged = run.updates - chunk
-        run.final_loss = after if recorded and run.diverged is None else None
-        if on_record and recorded:
-            on_record(run)
-        if run.diverged is not None or (until_loss is not None and loss <= until_loss):
-            break
-        loss = after
-    # What came after the last record is seen in the weights alone.
-    if run.diverged is None and not net.finite():
-        run.diverged = run.updates
-        if on_record and recorded:
-            on_record(run)
+def _kept(file: Any, facts: dict[str, Any], resume: bool, on_ranks: bool) -> dict[str, dict[str, Any]] | None:
+    """What there is to go on from; None for a training that begins. On ranks the first one's file counts."""
+
+    def load() -> bytes | None:
+        content = checkpoints.load(file)
+        if content is not None and not resume:
+            raise InputError(f"{file} is there already: resume the training in it, or remove it")
+        return content
+
+    if not on_ranks:
+        content = load()
+        return None if content is None else checkpoints.read(file, content, facts)
+    comm = world().COMM_WORLD
+    content = on_root(comm, load)
+    size = from_root(comm, None if content is None else len(content))
+    if size is None:
+        return None
+    buffer = np.empty(size, np.uint8) if content is None else np.frombuffer(content, np.uint8).copy()
+    comm.Bcast(buffer)
+    return checkpoints.read(file, buffer.tobytes(), facts)

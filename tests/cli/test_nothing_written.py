@@ -90,7 +90,7 @@ def no_work_begins(monkeypatch, request):
     for place in ("pcsim.bench.sweep.Sweep.ceilings", "pcsim.calibration.calibrate.calibrate"):
         monkeypatch.setattr(place, lambda *_, **__: pytest.fail("work began"))
     monkeypatch.setattr("pcsim.calibration.validate.check_cells", lambda *_, **__: pytest.fail("work began"))
-    monkeypatch.setattr("pcsim.training.curves.train", lambda *_, **__: pytest.fail("work began"))
+    monkeypatch.setattr("pcsim.training.seeds.train", lambda *_, **__: pytest.fail("work began"))
 
 
 def test_every_flag_that_names_a_file_to_write_is_here():
@@ -163,7 +163,7 @@ def test_training_that_cannot_begin_leaves_the_file_as_it_was(work, pcsim, monke
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("pcsim.training.curves.train", fail)
+    monkeypatch.setattr("pcsim.training.seeds.train", fail)
     if there:
         curves_file(tmp_path / "new.jsonl")
     refused(pcsim, tmp_path, command(tmp_path, "train") + ["--resume"] * there)

@@ -107,3 +107,53 @@ def test_what_the_last_update_reaches_is_reached(pcsim):
     assert "not reached" not in out
     assert " reached" in out
     assert " not reached" in pcsim(*words, "--updates", 20, "--until-loss", lowest * 0.999)[1]  # twin
+
+
+def test_a_training_with_everything_goes_on_from_its_checkpoints(pcsim, tmp_path):
+    words = ["train", "--samples", 40, "--hidden", 6, "--algorithms", "bp", "ipc", "--workers", 1, "--batch-size", 9]
+    words += ["--steps-per-batch", 2, "--loss", "cross-entropy", "--optimizer", "adam", "--gamma", 0.5, 0.2]
+    words += ["--value-momentum", 0.3, "--schedule", "cosine", "--warmup", 2, "--validation", 0.1, "--test"]
+    words += ["--patience", 9, "--seeds", 0, 1, "--record-every", 4, "--epochs", 3]
+    code, out, _ = pcsim(*words, "--out", tmp_path / "c.jsonl", "--accuracy", tmp_path / "a.svg")
+    assert code == 0
+    assert out.count("all updates made") == 4
+    assert "cross-entropy per sample" in out
+    rows = read(tmp_path / "c.jsonl", CURVES).rows
+    assert [(row["algorithm"], row["seed"], row["batch_seed"]) for row in rows] == [
+        ("bp", 0, 0), ("bp", 1, 1), ("ipc", 0, 0), ("ipc", 1, 1),
+    ]  # fmt: skip
+    assert rows[2]["gamma"] == [0.5, 0.2]
+    assert rows[2]["evaluations"]["epochs"] == [1, 2, 3]
+    kept = ("--checkpoint", tmp_path / "k.npz")
+    code, _, err = pcsim(*words, *kept, "--out", tmp_path / "d.jsonl")
+    assert (code, "Traceback" in err) == (0, False)
+    assert len(list(tmp_path.glob("k-?-?.npz"))) == 4
+    code, _, err = pcsim(*words, *kept)
+    assert (code, err.splitlines()[-1].count("is there already: resume the training in it, or remove it")) == (2, 1)
+    code, out, _ = pcsim(*words, *kept, "--resume")
+    assert code == 0
+    losses = [row["whole"]["loss"] for row in read(tmp_path / "d.jsonl", CURVES).rows]
+    assert losses == [row["whole"]["loss"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--patience", 3], "--patience requires --validation"),
+        (["--evaluate-every", 3], "--evaluate-every requires --validation or --test"),
+        (["--accuracy", "a.png"], "--accuracy requires --validation or --test"),
+        (["--checkpoint-every", 3], "--checkpoint-every requires --checkpoint"),
+        (["--epochs", 3], "give either --updates or --epochs, not both"),
+        (["--resume"], "--resume requires --out or --checkpoint"),
+        (["--schedule", "cosine", "--warmup", 9], "a cosine schedule needs more updates than the 9 of its warm-up"),
+        (["--validation", 2], "validation must be a pair of tables, or a share of the 20 rows"),
+        (["--value-momentum", 1], "value_momentum must be"),
+        (["--floor", 3], "floor must be a share of alpha"),
+        (["--warmup", -1], "warmup must be a whole number"),
+        (["--seeds", -1], "seed must be"),
+    ],
+)
+def test_flags_that_do_not_fit_are_told_in_a_line(pcsim, words, message):
+    code, out, err = pcsim(*TRAIN, *words)
+    assert (code, out) == (2, "")
+    assert message in err.splitlines()[-1]

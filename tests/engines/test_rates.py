@@ -8,7 +8,7 @@ from pcsim import BP, IPC, PC, ZIL, InputError, Network
 from pcsim.algorithms.rates import Schedule, rising
 from pcsim.engines.numpy import NumpyEngine
 from pcsim.engines.threads import ThreadsEngine
-from pcsim.training.data_checks import batch_rows
+from pcsim.training.batches import Batches
 
 COSINE = Schedule("cosine", warmup=3, updates=9, floor=0.1)
 STEPS = {"gamma": (0.3, 0.1, 0.2), "precision": rising(0.25, 2.0, 4)}
@@ -19,9 +19,9 @@ def made(kind, algorithm, seed=1, schedule=COSINE, batch=3, **options):
     net = Network.mlp([5, 9, 17, 6, 4], seed=seed, dtype="float64", bias=True)
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(7, 5)), rng.normal(size=(7, 4))
-    rows = batch_rows(7, batch, seed)
+    rows = Batches(7, batch, seed)
     repeats = {"steps_per_batch": 5} if isinstance(algorithm, IPC) else {}
-    return kind(net, algorithm, x, y, lambda: next(rows), schedule=schedule, **repeats, **options)
+    return kind(net, algorithm, x, y, rows, schedule=schedule, **repeats, **options)
 
 
 def left(engine):
@@ -39,13 +39,13 @@ def test_the_oracle_follows_the_equations_step_by_step():
     algorithm = IPC(0.02, value_momentum=0.6, **STEPS)
     engine = made(NumpyEngine, algorithm)
     W, b = [w.copy() for w in engine.net.weights], [b.copy() for b in engine.net.biases]
-    rows = batch_rows(7, 3, 1)
+    rows = Batches(7, 3, 1)
     f, df = np.tanh, lambda x: 1 - np.tanh(x) ** 2
     for n in range(12):
         engine.run(1)
         t = n % 5
         if t == 0:
-            batch = next(rows)
+            batch = rows()
             x = [engine.x[batch]]
             for l in range(4):
                 x.append((x[l] if l == 0 else f(x[l])) @ W[l].T + b[l])

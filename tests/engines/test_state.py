@@ -7,7 +7,7 @@ from pcsim import BP, IPC, PC, ZIL, InputError, Network
 from pcsim.engines import compiled
 from pcsim.engines.numpy import NumpyEngine
 from pcsim.engines.threads import ThreadsEngine
-from pcsim.training.data_checks import batch_rows
+from pcsim.training.batches import Batches
 
 CASES = {
     "ipc": (IPC(1e-2, 0.2), {}),
@@ -29,10 +29,10 @@ def made(kind, name, **options):
     net = Network.mlp([5, 9, 9, 7, 9, 4], seed=2, dtype="float64", bias=True)
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(11, 5)), rng.normal(size=(11, 4))
-    rows = batch_rows(11, 4 if "batches" in name else 11, seed=5)
+    rows = Batches(11, 4 if "batches" in name else 11, seed=5)
     if kind is NumpyEngine:
         more = {key: value for key, value in more.items() if key == "steps_per_batch"}
-    return kind(net, algorithm, x, y, lambda: next(rows), **{**more, **options})
+    return kind(net, algorithm, x, y, rows, **{**more, **options})
 
 
 def left(engine):

@@ -159,7 +159,7 @@ def test_workers_are_no_more_than_an_algorithm_can_use(monkeypatch, workers, bac
         taken.append(workers)
         return train(*arguments, **{**options, "backend": "numpy"})
 
-    monkeypatch.setattr(learning, "train", noted)
+    monkeypatch.setattr("pcsim.training.seeds.train", noted)
     monkeypatch.setattr("pcsim.engines.limits.advised_workers", lambda: 2)
     rows = made([Study(algorithm, SIZES) for algorithm in ALL], workers=workers, updates=1, backend=backend)
     assert taken == [row["workers"] for row in rows] == expected
@@ -227,7 +227,9 @@ CHANGES = [
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: ", ".join(change))
 def test_a_curve_that_differs_in_one_thing_is_not_skipped(monkeypatch, change):
     plain = {"plan": SAME, "data": DATA, "backend": "threads", "workers": 1, "batch_size": 4, "steps_per_batch": 2}
-    monkeypatch.setattr(learning, "train", lambda *_, workers, on_record, **o: train(*_, **{**o, "backend": "numpy"}))
+    monkeypatch.setattr(
+        "pcsim.training.seeds.train", lambda *_, workers, on_record, **o: train(*_, **{**o, "backend": "numpy"})
+    )
 
     def again(done, plan, **options):
         return made([plan], done=done, **options)
@@ -309,7 +311,7 @@ def test_an_interrupt_before_the_first_record_leaves_no_curve(monkeypatch):
     def press(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(learning, "train", press)
+    monkeypatch.setattr("pcsim.training.seeds.train", press)
     assert interrupted([Study(BP(0.01), SIZES)], None) == []
 
 
@@ -426,7 +428,9 @@ def test_strokes_and_conditions_tell_settings_apart():
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: ", ".join(change))
 def test_whatever_differs_stands_in_the_label_and_in_the_line(monkeypatch, change):
     plain = {"plan": SAME, "data": DATA, "backend": "threads", "workers": 1, "batch_size": 4, "steps_per_batch": 2}
-    monkeypatch.setattr(learning, "train", lambda *_, workers, on_record, **o: train(*_, **{**o, "backend": "numpy"}))
+    monkeypatch.setattr(
+        "pcsim.training.seeds.train", lambda *_, workers, on_record, **o: train(*_, **{**o, "backend": "numpy"})
+    )
     change = {"backend": "numpy"} if change.get("backend") else change
     rows = []
     for options in (plain, {**plain, **change}):

@@ -1,6 +1,5 @@
 """What cannot be trained is told in one line, before anything begins."""
 
-import importlib
 import math
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 from nets import refusal
 
 from pcsim import BP, IPC, PC, InputError, Network, train
+from pcsim.training.session import Session
 
 NET = Network.mlp([2, 3, 1])
 X, Y = np.ones((4, 2)), np.ones((4, 1))
@@ -42,7 +42,7 @@ def spoiled(array, number):
         (lambda: attempt(updates=-5), "updates must be a whole number of at least 1, not -5"),
         (lambda: attempt(updates=2.0), "updates must be a whole number of at least 1, not 2.0"),
         (lambda: attempt(updates=True), "updates must be a whole number of at least 1, not True"),
-        (lambda: attempt(updates=None), "updates must be a whole number"),
+        (lambda: attempt(updates=None), "give either updates or epochs: for how long"),
         (lambda: attempt(record_every=-1), "record_every must be a whole number of at least 0, not -1"),
         (lambda: attempt(record_every=0.5), "record_every must be a whole number of at least 0, not 0.5"),
         (lambda: attempt(BP(), batch_size=5), "batch_size must be between 1 and the 4 rows of the data, not 5"),
@@ -106,8 +106,7 @@ def test_one_line_for_what_python_would_let_pass(call):
 
 
 def test_nothing_begins_before_the_arguments_are_checked(monkeypatch):
-    module = importlib.import_module("pcsim.training.train")
-    monkeypatch.setattr(module, "_drive", lambda *arguments: pytest.fail("training began"))
+    monkeypatch.setattr(Session, "go", lambda *arguments: pytest.fail("training began"))
     for call in (
         lambda: attempt(workers=0),
         lambda: attempt(values=[]),

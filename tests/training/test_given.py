@@ -321,7 +321,7 @@ def test_numpys_scalars_and_arrays_without_dimensions_are_numbers(argument):
     ids=repr,
 )
 def test_what_is_no_number_is_refused_with_the_name_of_the_argument(argument, value):
-    unset = {"batch_size", "steps_per_batch", "until_loss", "steps_per_batch of tasks"}
+    unset = {"batch_size", "steps_per_batch", "until_loss", "steps_per_batch of tasks", "record_every"}
     if value is None and argument in unset:
         return
     message = refusal(lambda: NUMBERS[argument](value))
@@ -361,7 +361,7 @@ def test_numpys_truth_values_are_truth_values(yes):
         (lambda: Network([A], skip=True), "skip must be a list of 1 truth values, one for each layer, not True"),
         (lambda: Network([A], skip=["no"]), "skip[0] must be True or False, not 'no'"),
         (lambda: Network([A], skip=[2]), "skip[0] must be True or False, not 2"),
-        (lambda: Network([A], loss="mse"), "loss must be a Squared(), not 'mse'"),
+        (lambda: Network([A], loss="mse"), "loss must be one of squared, cross-entropy, not 'mse'"),
         (lambda: Network.mlp(784), "sizes must be a list of whole numbers, units of every layer from the input, not"),
         (lambda: Network.mlp(None), "sizes must be a list of whole numbers, units of every layer from the input, not"),
         (lambda: Network.mlp([2, None]), "sizes [2, None]: every layer needs a whole number of units, at least 1"),

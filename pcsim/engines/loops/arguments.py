@@ -21,8 +21,9 @@ Offsets = namedtuple("Offsets", "sizes padded weight_at bias_at value_at scale s
 
 # rule: of the weight updates, see ``kernels.layers.weights``; momentum, decay: its numbers, in float64 for any net.
 # own: whether products of a batch are own kernels, or those of BLAS. gemm, gemv, ger: addresses of BLAS functions, 0
-# where a batch of one takes the fused pass; one: 1 in the net's dtype.
-Options = namedtuple("Options", "batch has_bias rule momentum decay own gemm gemv ger one")
+# where a batch of one takes the fused pass; one: 1 in the net's dtype. softmax: whether the
+# loss is the cross-entropy.
+Options = namedtuple("Options", "batch has_bias rule momentum decay own gemm gemv ger one softmax")
 
 # rows: the rows of x and y that make each batch, (batches, B); the last serves all further ones.
 Data = namedtuple("Data", "x y rows")
@@ -46,8 +47,10 @@ Starts = namedtuple("Starts", "on opening lead batch values at places x a d nowh
 # Flags of ``kernels.machine.sync``.
 Signals = namedtuple("Signals", "progress started ready stop")
 
-# Filled: parts of the energy before the first update, events (see ``steps.note``), begin and end of each worker.
-Notes = namedtuple("Notes", "energy trace times")
+# Filled: parts of the energy before the first update, events (see ``steps.note``), begin and end of each worker, and
+# for each worker the first weight update before which its part of the output's error was not finite (-1: none).
+# entropy: for each worker the cross-entropy of its part of the output, where that is the loss.
+Notes = namedtuple("Notes", "energy trace times diverged entropy")
 
 # How BP shares its work. first_row, rows: for each worker and layer its units; at, first, samples: for each part of the
 # batch where its values begin, its first sample and how many.

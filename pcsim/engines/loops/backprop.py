@@ -10,6 +10,7 @@ come in micro-batches, and the weights wait for the last of them, which leaves a
 """
 
 from ...kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
+from ...kernels.layers.losses import softmax_errors
 from ...kernels.layers.step import activate_layer, activate_rows, layer_step, start_prediction
 from ...kernels.layers.vectors import squares, subtract_from, sum_shares
 from ...kernels.layers.view import part_of_batch
@@ -17,28 +18,35 @@ from ...kernels.machine.clock import nanoseconds
 from ...kernels.machine.compiling import ZERO, inner, njit
 from ...kernels.machine.simd import offset, pointer
 from ...kernels.machine.sync import load_acquire, meet, publish, wait
-from .steps import layers, load_rows, note, rate_at, step_layer
+from .steps import layers, load_rows, note, note_divergence, output_energy, rate_at, step_layer
 
 
 @inner
 def predict(s, l, depth, first, rows, errors):
-    """Rows of ``x[l+1]``; of the error in place of the output."""
+    """Rows of ``x[l+1]``, of the error in place of the output; the cross-entropy where that is the loss, and rows are
+    all there are."""
     at = s.value_at[l + 1]
     if l + 1 < depth:
         start_prediction(s, l, first, rows, s.x, at)
     else:
         start_prediction(s, l, first, rows, errors, at)
         subtract_from(s, depth, s.batch, first, rows, s.x, at, errors, at)
+        if s.softmax:
+            return softmax_errors(s, depth, s.x, errors, ZERO)
+    return 0.0
 
 
 @inner
 def forward(s, part, depth, data, update, begin, samples, errors):
-    """``samples`` of the batch from ``begin`` on, which are ``part`` of it, up to the errors of the output."""
+    """``samples`` of the batch from ``begin`` on, which are ``part`` of it, up to the errors of the output; gives their
+    cross-entropy."""
     load_rows(data.x, data.rows, update, begin, samples, s.padded[0], s.x, s.value_at[0])
     load_rows(data.y, data.rows, update, begin, samples, s.padded[depth], s.x, s.value_at[depth])
+    entropy = 0.0
     for l in range(depth):
         activate_layer(part, l)
-        predict(part, l, depth, ZERO, s.padded[l + 1], errors)
+        entropy = predict(part, l, depth, ZERO, s.padded[l + 1], errors)
+    return entropy
 
 
 @njit(nogil=True, cache=True)
@@ -57,13 +65,15 @@ def serial(who, arrays, offsets, options, data, rates, updates, shares, signals,
         alpha = rate_at(alphas, len(rates.alpha), update)
         load_rows(data.x, data.rows, update, ZERO, s.batch, padded[0], s.x, value_at[0])
         load_rows(data.y, data.rows, update, ZERO, s.batch, padded[depth], s.x, value_at[depth])
+        entropy = 0.0
         for l in range(depth):
             begin = nanoseconds() if room > 0 else 0
             activate_layer(s, l)
-            predict(s, l, depth, ZERO, padded[l + 1], errors)
+            entropy = predict(s, l, depth, ZERO, padded[l + 1], errors)
             count = note(trace, room, count, PREDICT, l, update, begin)
         if update == 0:
-            notes.energy[0] = 0.5 * squares(s, depth, ZERO, padded[depth], errors, ZERO)
+            notes.energy[0] = output_energy(s, depth, ZERO, padded[depth], errors, ZERO, entropy)
+        note_divergence(pointer(notes.diverged), ZERO, s, depth, ZERO, padded[depth], errors, ZERO, number + update)
         for l in range(depth - 1, -1, -1):
             work = UPDATE | (BACKPROJECT if l > 0 else ZERO)
             count = step_layer(
@@ -97,7 +107,7 @@ def intra_layer(who, arrays, offsets, options, data, rates, updates, shares, sig
     share = offset(pointer(arrays.drives), worker * share_size)
     if not meet(worker, workers, pointer(signals.ready), stop):
         return 0
-    notes.times[worker, 0] = nanoseconds()
+    notes.times[worker, 0], diverged = nanoseconds(), pointer(notes.diverged)
     turn = 0
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
@@ -116,6 +126,7 @@ def intra_layer(who, arrays, offsets, options, data, rates, updates, shares, sig
                     return 0
         if update == 0:
             notes.energy[worker] = 0.5 * squares(s, depth, firsts[depth], counts[depth], errors, ZERO)
+        note_divergence(diverged, worker, s, depth, firsts[depth], counts[depth], errors, ZERO, number + update)
         for l in range(depth - 1, -1, -1):
             work = UPDATE | (BACKPROJECT if l > 0 else ZERO)
             layer_step(
@@ -141,15 +152,16 @@ def data_parallel(who, arrays, offsets, options, data, rates, updates, shares, s
     mine = part_of_batch(s, samples, offset(pointer(shares.at), worker * (depth + 1)))
     if not meet(worker, workers, pointer(signals.ready), stop):
         return 0
-    notes.times[worker, 0] = nanoseconds()
+    notes.times[worker, 0], diverged = nanoseconds(), pointer(notes.diverged)
     turn = 0
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
         alpha = rate_at(alphas, len(rates.alpha), update)
-        forward(s, mine, depth, data, update, begin, samples, errors)
+        entropy = forward(s, mine, depth, data, update, begin, samples, errors)
         if update == 0:
-            notes.energy[worker] = 0.5 * squares(mine, depth, ZERO, padded[depth], errors, ZERO)
+            notes.energy[worker] = output_energy(mine, depth, ZERO, padded[depth], errors, ZERO, entropy)
+        note_divergence(diverged, worker, mine, depth, ZERO, padded[depth], errors, ZERO, number + update)
         for l in range(depth - 1, -1, -1):
             if l > 0:
                 layer_step(BACKPROJECT, mine, l, ZERO, padded[l + 1], s.x, errors, errors, ZERO, s.one, alpha, ZERO)
@@ -191,7 +203,7 @@ def pipeline(who, arrays, offsets, options, data, rates, updates, shares, signal
     begins = pointer(shares.at)
     if not meet(worker, workers, pointer(signals.ready), stop):
         return 0
-    notes.times[worker, 0] = nanoseconds()
+    notes.times[worker, 0], diverged = nanoseconds(), pointer(notes.diverged)
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
@@ -200,20 +212,21 @@ def pipeline(who, arrays, offsets, options, data, rates, updates, shares, signal
             load_rows(data.x, data.rows, update, ZERO, s.batch, padded[0], s.x, value_at[0])
         if hi == depth:
             load_rows(data.y, data.rows, update, ZERO, s.batch, padded[depth], s.x, value_at[depth])
-        done = update * parts
+        done, entropy = update * parts, 0.0
         for m in range(parts):
             if worker > 0 and not wait(progress, 2 * (worker - 1) + 1, done + m + 1, stop):
                 return 0
             part = part_of_batch(s, shares.samples[m], offset(begins, m * (depth + 1)))
             for l in range(lo, hi):
                 activate_layer(part, l)
-                predict(part, l, depth, ZERO, padded[l + 1], errors)
+                entropy += predict(part, l, depth, ZERO, padded[l + 1], errors)
             publish(progress, 2 * worker + 1, done + m + 1)
             if hi == depth:
                 _backward(part, lo, hi, errors, progress, 2 * worker, done + m + 1)
         if hi == depth:
             if update == 0:
-                notes.energy[worker] = 0.5 * squares(s, depth, ZERO, padded[depth], errors, ZERO)
+                notes.energy[worker] = output_energy(s, depth, ZERO, padded[depth], errors, ZERO, entropy)
+            note_divergence(diverged, worker, s, depth, ZERO, padded[depth], errors, ZERO, number + update)
         else:
             for m in range(parts):
                 if not wait(progress, 2 * (worker + 1), done + m + 1, stop):

@@ -17,7 +17,7 @@ from ...kernels.machine.messages import Library, address_of, done, finish, send,
 from ...kernels.machine.simd import offset, pointer
 from ...kernels.machine.sync import load_acquire
 from .backprop import forward, predict
-from .steps import layers, load_rows, rate_at
+from .steps import layers, load_rows, note_divergence, output_energy, rate_at
 
 
 @njit(nogil=True, cache=True)
@@ -66,7 +66,7 @@ def intra_layer(who, arrays, offsets, options, data, rates, updates, shares, sig
     out, inbox = pointer(messages.out), pointer(messages.inbox)
     share_of_all, packed = pointer(arrays.drives), s.batch > 1
     share = offset(pointer(arrays.drives), rank * share_size)
-    notes.times[0, 0] = nanoseconds()
+    notes.times[0, 0], diverged = nanoseconds(), pointer(notes.diverged)
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
@@ -94,6 +94,7 @@ def intra_layer(who, arrays, offsets, options, data, rates, updates, shares, sig
                 activate_layer(s, l + 1)
         if update == 0:
             notes.energy[rank] = 0.5 * squares(s, depth, firsts[depth], counts[depth], errors, ZERO)
+        note_divergence(diverged, ZERO, s, depth, firsts[depth], counts[depth], errors, ZERO, number + update)
         for l in range(depth - 1, -1, -1):
             first, count, hand = firsts[l + 1], counts[l + 1], 2 * ranks * l
             if l == 0:
@@ -137,14 +138,15 @@ def data_parallel(who, arrays, offsets, options, data, rates, updates, shares, s
     begin, samples = shares.first[rank], shares.samples[rank]
     mine = part_of_batch(s, samples, offset(pointer(shares.at), rank * (depth + 1)))
     pending = pointer(messages.pending)
-    notes.times[0, 0] = nanoseconds()
+    notes.times[0, 0], diverged = nanoseconds(), pointer(notes.diverged)
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
         alpha = rate_at(alphas, len(rates.alpha), update)
-        forward(s, mine, depth, data, update, begin, samples, errors)
+        entropy = forward(s, mine, depth, data, update, begin, samples, errors)
         if update == 0:
-            notes.energy[rank] = 0.5 * squares(mine, depth, ZERO, padded[depth], errors, ZERO)
+            notes.energy[rank] = output_energy(mine, depth, ZERO, padded[depth], errors, ZERO, entropy)
+        note_divergence(diverged, ZERO, mine, depth, ZERO, padded[depth], errors, ZERO, number + update)
         for l in range(depth - 1, -1, -1):
             at = gradient_at[l]
             gradient(mine, l, ZERO, padded[l + 1], errors, mine.value_at[l + 1], s.one, at)
@@ -188,7 +190,7 @@ def pipeline(who, arrays, offsets, options, data, rates, updates, shares, signal
     errors, stop = pointer(arrays.errors), pointer(signals.stop)
     library = Library(*messages.functions, pointer(messages.scratch))
     begins, requests = pointer(shares.at), pointer(messages.requests)
-    notes.times[0, 0] = nanoseconds()
+    notes.times[0, 0], diverged = nanoseconds(), pointer(notes.diverged)
     for update in range(updates):
         if load_acquire(stop, 0) != 0:
             break
@@ -202,6 +204,7 @@ def pipeline(who, arrays, offsets, options, data, rates, updates, shares, signal
             load_rows(data.x, data.rows, update, ZERO, s.batch, padded[0], s.x, value_at[0])
         if hi == depth:
             load_rows(data.y, data.rows, update, ZERO, s.batch, padded[depth], s.x, value_at[depth])
+        entropy = 0.0
         for m in range(parts):
             from_below, to_above, to_below = requests[4 * m], requests[4 * m + 1], requests[4 * m + 3]
             if from_below != 0 and not finish(library, from_below, stop):
@@ -212,7 +215,7 @@ def pipeline(who, arrays, offsets, options, data, rates, updates, shares, signal
             part = part_of_batch(s, shares.samples[m], offset(begins, m * (depth + 1)))
             for l in range(lo, hi):
                 activate_layer(part, l)
-                predict(part, l, depth, ZERO, padded[l + 1], errors)
+                entropy += predict(part, l, depth, ZERO, padded[l + 1], errors)
                 if m > 0 and requests[4 * m - 3] != 0:
                     done(library, requests[4 * m - 3])
             if to_above != 0:
@@ -225,7 +228,8 @@ def pipeline(who, arrays, offsets, options, data, rates, updates, shares, signal
                     send(library, to_below)
         if hi == depth:
             if update == 0:
-                notes.energy[0] = 0.5 * squares(s, depth, ZERO, padded[depth], errors, ZERO)
+                notes.energy[0] = output_energy(s, depth, ZERO, padded[depth], errors, ZERO, entropy)
+            note_divergence(diverged, ZERO, s, depth, ZERO, padded[depth], errors, ZERO, number + update)
         else:
             for m in range(parts):
                 if not finish(library, requests[4 * m + 2], stop):

@@ -20,6 +20,7 @@ from collections import namedtuple
 import numpy as np
 
 from ...kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
+from ...kernels.layers.losses import softmax_errors
 from ...kernels.layers.step import activate_layer, start_prediction
 from ...kernels.layers.values import move_values, push_values
 from ...kernels.layers.vectors import copy_part, fill, squares, subtract_from
@@ -30,7 +31,7 @@ from ...kernels.machine.sync import load_acquire, meet, publish, wait
 from ...schedule.timeline import START, VALUE
 from .edges import edges_of, poll_once, poll_until, settle_edges
 from .starts import begin_batch, load_inputs, open_starts, start_layer, starts_of
-from .steps import layers, load_rows, note, rate_at, step_layer
+from .steps import layers, load_rows, note, note_divergence, output_energy, rate_at, step_layer
 
 # One worker's view of a run: the groups of ``arguments`` with pointers in place of arrays. progress: two flags of
 # ``sync`` per worker, the steps in which its lowest layer's drive and its highest layer's error are done; started: one,
@@ -41,7 +42,7 @@ Block = namedtuple(
     "Block",
     "worker workers below above lo hi depth e h top velocity value_count products moves completed stages "
     "gamma gammas alpha alphas precision precisions momentum before first cycle "
-    "progress started stop energy energy_step trace room talks edges starts",
+    "progress started stop energy energy_step trace room diverged entropy talks edges starts",
 )
 
 
@@ -86,6 +87,14 @@ def _work(b, s, l, work, step, number, count):
         weight = _of_step(b, b.precision, b.precisions, step) if l + 1 == b.depth else s.one
         alpha = rate_at(b.alpha, b.alphas, number - 1 - b.before)
         slot = (step & 1) * b.value_count
+        if s.softmax and l + 1 == b.depth and work & PREDICT:  # which needs the whole prediction before the rest
+            count = step_layer(
+                s, l, PREDICT, target, b.e, b.h, slot, weight, alpha, number, step, b.trace, b.room, count
+            )
+            b.entropy[b.worker] = softmax_errors(s, b.depth, s.x, b.e, slot)
+            work &= ~PREDICT
+            if work == 0:
+                return count
         count = step_layer(s, l, work, target, b.e, b.h, slot, weight, alpha, number, step, b.trace, b.room, count)
     return count
 
@@ -99,12 +108,18 @@ def _await(b, flags, flag, value, step):
 
 
 @inner
-def _note_energy(b, s, l, step):
-    """Layer l's part of F, at the step that is asked for."""
+def _note_energy(b, s, l, step, number):
+    """Layer l's part of F, at the step that is asked for; and whether the output's error is finite."""
+    slot = (step & 1) * b.value_count
+    if l + 1 == b.depth:
+        note_divergence(b.diverged, b.worker, s, b.depth, ZERO, s.padded[b.depth], b.e, slot, number - 1)
     if step == b.energy_step:
-        slot = (step & 1) * b.value_count
-        weight = _of_step(b, b.precision, b.precisions, step) if l + 1 == b.depth else s.one
-        b.energy[l] = 0.5 * weight * squares(s, l + 1, ZERO, s.padded[l + 1], b.e, slot)
+        if l + 1 == b.depth:
+            weight = _of_step(b, b.precision, b.precisions, step)
+            entropy = b.entropy[b.worker] if s.softmax else 0.0
+            b.energy[l] = weight * output_energy(s, b.depth, ZERO, s.padded[b.depth], b.e, slot, entropy)
+        else:
+            b.energy[l] = 0.5 * squares(s, l + 1, ZERO, s.padded[l + 1], b.e, slot)
 
 
 @inner
@@ -120,7 +135,7 @@ def _products(b, s, l, step, stage, forward, number, count):
         publish(b.progress, 2 * b.worker + 1, step + 1)
     if b.talks and (b.edges.often or l == b.lo or l == b.hi - 1):
         poll_once(b.edges, b.progress, b.started, b.workers, step)
-    _note_energy(b, s, l, step)
+    _note_energy(b, s, l, step, number)
     return count
 
 
@@ -194,7 +209,7 @@ def _unfused(b, s, step, stage, forward, number, count):
         if b.talks:
             poll_once(b.edges, b.progress, b.started, b.workers, step)
     for l in range(b.lo, b.hi):
-        _note_energy(b, s, l, step)
+        _note_energy(b, s, l, step, number)
     return _end(b, s, step, stage, count)
 
 
@@ -255,6 +270,8 @@ def _forward_start(b, s, data, batch, step, forward, count):
             if l + 1 == b.depth:
                 start_prediction(s, l, ZERO, units, b.e, slot + at)
                 subtract_from(s, l + 1, s.batch, ZERO, units, s.x, at, b.e, slot + at)
+                if s.softmax:
+                    b.entropy[b.worker] = softmax_errors(s, b.depth, s.x, b.e, slot)
             else:
                 start_prediction(s, l, ZERO, units, s.x if l + 1 < b.hi else b.top, at)
                 fill(b.e, slot + at, s.batch * units, s.zero)
@@ -289,8 +306,9 @@ def predictive_coding(who, arrays, offsets, options, data, rates, calendar, sign
         pointer(calendar.products), pointer(calendar.moves), pointer(calendar.completed), calendar.stages,
         pointer(rates.gamma), len(rates.gamma), pointer(rates.alpha), len(rates.alpha), pointer(rates.precision),
         len(rates.precision), rates.value_momentum, rates.number, calendar.first, calendar.cycle, progress, started,
-        stop, pointer(notes.energy), calendar.energy_step, pointer(notes.trace), len(notes.trace), talks,
-        edges_of(ranks, calendar), starts_of(s, starts, calendar),
+        stop, pointer(notes.energy), calendar.energy_step, pointer(notes.trace), len(notes.trace),
+        pointer(notes.diverged), pointer(notes.entropy), talks, edges_of(ranks, calendar),
+        starts_of(s, starts, calendar),
     )  # fmt: skip
     if not meet(worker, workers, pointer(signals.ready), stop):
         return 0

@@ -2,10 +2,11 @@
 
 from ...kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
 from ...kernels.layers.step import activate_layer, layer_step
+from ...kernels.layers.vectors import all_finite, squares
 from ...kernels.layers.view import LayersView
 from ...kernels.machine.clock import nanoseconds
 from ...kernels.machine.compiling import ZERO, inner, njit
-from ...kernels.machine.simd import pointer
+from ...kernels.machine.simd import lanes, pointer, prefetch
 
 # Columns of a trace: what was done (bits of ``timeline``), layer, step, start and end in nanoseconds.
 TRACE_COLUMNS = 5
@@ -15,6 +16,19 @@ TRACE_COLUMNS = 5
 def rate_at(rates, count, turn):
     """The rate of a turn, out of ``count``: the last serves all further turns."""
     return rates[min(turn, count - 1)]
+
+
+@inner
+def note_divergence(notes, worker, s, l, first, rows, e, slot, number):
+    """Write down the number of weight updates made, where for the first time a part of ``e[l]`` is not finite."""
+    if notes[worker] < 0 and not all_finite(s, l, first, rows, e, slot):
+        notes[worker] = number
+
+
+@inner
+def output_energy(s, l, first, rows, e, slot, entropy):
+    """What part of the output's energy is in so many rows, whose cross-entropy is ``entropy``."""
+    return entropy if s.softmax else 0.5 * squares(s, l, first, rows, e, slot)
 
 
 @inner
@@ -49,12 +63,17 @@ def step_layer(s, l, work, target, e, h, slot, precision, alpha, number, step, t
 @njit(nogil=True, cache=True)
 def load_rows(data, rows, batch, first, count, padded, out, at):
     """Copy ``count`` samples of a batch, from its ``first`` on, into padded rows of ``out``, where the whole batch
-    begins at ``at``; the last batch serves all further ones."""
-    batch = min(batch, rows.shape[0] - 1)
+    begins at ``at``; the last batch serves all further ones. While a row is copied the next is on its way from memory:
+    of rows that lie scattered over more than the caches hold, the processor foresees none."""
+    batch, units, source = min(batch, rows.shape[0] - 1), data.shape[1], pointer(data)
     for i in range(first, first + count):
-        row = rows[batch, i]
-        for j in range(data.shape[1]):
-            out[at + i * padded + j] = data[row, j]
+        if i + 1 < first + count:
+            ahead = rows[batch, i + 1] * units
+            for j in range(0, units, lanes(out)):
+                prefetch(source, ahead + j)
+        begin, to = rows[batch, i] * units, at + i * padded
+        for j in range(units):
+            out[to + j] = source[begin + j]
 
 
 @njit(nogil=True, cache=True)
@@ -67,7 +86,7 @@ def layers(arrays, offsets, options):
         pointer(offsets.activations), options.has_bias, options.rule, options.momentum, options.decay, options.own,
         options.gemm, options.gemv, options.ger, one, one - one, pointer(arrays.parameters), pointer(arrays.values),
         pointer(arrays.activated), pointer(arrays.slopes), pointer(arrays.scratch), pointer(arrays.mean),
-        pointer(arrays.square), pointer(arrays.panel),
+        pointer(arrays.square), pointer(arrays.panel), options.softmax,
     )  # fmt: skip
 
 

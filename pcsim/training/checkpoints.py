@@ -1,0 +1,127 @@
+"""A training in a file, to go on from with the same bits: one archive of arrays and a sheet of JSON.
+
+The archive is a zip file, stored and not compressed, with ``checkpoint.json`` (schema ``pcsim-checkpoint/1``) and a
+``.npy`` file for each array; nothing in it can run code. It is written beside its place and renamed, so that a
+training killed at any moment leaves the checkpoint before or the one after. What is in a state is the engine's affair.
+"""
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ..errors import InputError
+from ..net.files import write_whole
+from ..net.network import Network
+
+Array = np.ndarray
+
+SCHEMA = "pcsim-checkpoint/1"
+SHEET = "checkpoint.json"
+
+
+def write(file: str | os.PathLike[str], facts: dict[str, Any], parts: dict[str, dict[str, Any]]) -> None:
+    """``facts`` say which training it is; ``parts``: dictionaries of JSON values and lists of arrays."""
+    arrays: dict[str, Array] = {}
+    sheet: dict[str, Any] = {"schema": SCHEMA, "training": facts, "parts": {}}
+    for part, fields in parts.items():
+        written = sheet["parts"][part] = {}
+        for name, value in fields.items():
+            if isinstance(value, list) and value and isinstance(value[0], np.ndarray):
+                names = [f"{part}-{name}-{i:05}.npy" for i in range(len(value))]
+                arrays |= dict(zip(names, value, strict=True))
+                written[name] = {"arrays": len(names)}
+            else:
+                written[name] = {"value": value}
+
+    def fill(opened: BinaryIO) -> None:
+        with zipfile.ZipFile(opened, "w") as archive:
+            archive.writestr(SHEET, json.dumps(sheet))
+            for name, array in arrays.items():
+                with archive.open(name, "w", force_zip64=True) as place:
+                    np.lib.format.write_array(place, np.ascontiguousarray(array), allow_pickle=False)
+        opened.flush()
+        os.fsync(opened.fileno())
+
+    write_whole(Path(file), fill)
+
+
+def load(file: str | os.PathLike[str]) -> bytes | None:
+    """The file's bytes; None where there is no such file."""
+    try:
+        return Path(file).read_bytes()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def read(file: str | os.PathLike[str], content: bytes, facts: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The parts in a checkpoint; InputError if it is none, or that of a training with other ``facts``."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+                raise ValueError("it is compressed")
+            sheet = json.loads(archive.read(SHEET))
+            if not isinstance(sheet, dict) or sheet.get("schema") != SCHEMA:
+                raise ValueError(f"its schema is not {SCHEMA}")
+            its = sheet["training"]
+            for name, value in json.loads(json.dumps(facts)).items():
+                if its.get(name) != value:
+                    raise _Other(f"{name} is {_shown(its.get(name))} there, {_shown(value)} here")
+            return {part: _part(archive, part, fields) for part, fields in sheet["parts"].items()}
+    except _Other as error:
+        raise InputError(f"{file} is the checkpoint of another training: {error}") from None
+    except Exception as error:  # damaged bytes take zipfile, json and NumPy to a dozen errors
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise InputError(f"{file} is not a whole checkpoint: {reason}") from None
+
+
+class _Other(Exception):
+    """The checkpoint is whole, and another training's."""
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value)[:60]
+
+
+def _part(archive: zipfile.ZipFile, part: str, fields: dict[str, Any]) -> dict[str, Any]:
+    found = {}
+    for name, field in fields.items():
+        if "arrays" not in field:
+            found[name] = field["value"]
+            continue
+        arrays = []
+        for i in range(field["arrays"]):
+            with archive.open(f"{part}-{name}-{i:05}.npy") as place:
+                arrays.append(np.lib.format.read_array(place, allow_pickle=False))
+        found[name] = arrays
+    return found
+
+
+def digest(arrays: Sequence[Array]) -> str:
+    """16 characters that other numbers, or shapes, do not share."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(f"{array.shape} {array.dtype.name}\0".encode() + np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()[:16]
+
+
+def facts_of_net(network: Network) -> dict[str, Any]:
+    """What makes the net that a training begins with."""
+    return {
+        "sizes": list(network.sizes),
+        "dtype": network.dtype.name,
+        "activation": network.activation,
+        "bias": network.biases is not None,
+        "scale": list(network.scale),
+        "skip": list(network.skip),
+        "loss": network.loss.name,
+        "weights": digest([*network.weights, *(network.biases or [])]),
+    }
