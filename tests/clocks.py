@@ -43,7 +43,7 @@ class Request:
     def __init__(self, tid, cells, channel, sends):
         self.tid, self.cells, self.channel, self.sends = tid, cells, channel, sends
         self.active = self.complete = False
-        self.clock, self.labels, self.other = [], None, None
+        self.clock = []
 
 
 class Machine:
@@ -114,20 +114,21 @@ class Machine:
         request.clock[request.tid] += 1
         if request.sends:
             self.access("send", request.cells, (), request.tid, request.clock)
-            request.labels = [self.labels.get(cell, 0) for cell in request.cells]
             request.complete = self.random.random() < 0.5  # MPI has copied the data
         elif self.rules:
             self.access("receive", (), request.cells, request.tid, request.clock)
         sent, received = self.queues.setdefault(request.channel, ([], []))
-        (sent if request.sends else received).append(request)
+        if request.sends:  # with its data, as the request may be started again before they arrive
+            sent.append((request, [self.labels.get(cell, 0) for cell in request.cells], list(request.clock)))
+        else:
+            received.append(request)
         while sent and received:
-            self.wires.append((sent.pop(0), received.pop(0)))
-            self.wires[-1][0].other = list(self.wires[-1][0].clock)
+            sender, *data = sent.pop(0)
+            self.wires.append((sender, received.pop(0), *data))
 
     def deliver(self):
         """One message arrives."""
-        sender, receiver = self.wires.pop(self.random.randrange(len(self.wires)))
-        clock = list(sender.other)
+        sender, receiver, labels, clock = self.wires.pop(self.random.randrange(len(self.wires)))
         if self.rules:
             clock[sender.tid] -= 1  # that its buffer has been read is not the receiver's to know
         receiver.clock = list(map(max, receiver.clock, clock))
@@ -135,7 +136,7 @@ class Machine:
             self.access("receive", (), receiver.cells, receiver.tid, receiver.clock)
         if not self.stopping and len(sender.cells) != len(receiver.cells):
             raise Fault(f"a message of another length: {sender.channel}")
-        self.labels.update(zip(receiver.cells, sender.labels, strict=False))
+        self.labels.update(zip(receiver.cells, labels, strict=False))
         sender.complete = receiver.complete = True
         self.progress += 1
 

@@ -192,4 +192,4 @@ def test_twin_with_another_condition_is_found(module, before, after):
     texts = replay.sources()
     assert before in texts[module]
     texts[module] = texts[module].replace(before, after)
-    assert fault_of(module, replay.load(texts), 40)
+    assert fault_of(module, replay.load(texts), 80)
