@@ -19,6 +19,7 @@ from ..version import __version__
 from . import compare, completion, predict
 from .bench import run_bench
 from .interrupts import end_with_threads, ended_in_time
+from .look import add_look
 from .show import run_count, run_doctor, run_plot, run_report
 from .train import add_training_flags, run_train
 from .words import (
@@ -33,7 +34,6 @@ from .words import (
     add_judgement,
     add_late_flags,
     add_ledger,
-    add_look,
     add_nets,
     add_optimizer,
     file_name,

@@ -15,14 +15,13 @@ from ..algorithms.registry import names
 from ..errors import InputError
 from ..streams import check_place, check_streams, target
 from .calibration import run_calibrate, run_validate
+from .look import add_look, look_of
 from .words import (
     add_cores,
-    add_look,
     algorithm_name,
     algorithms_of,
     beside,
     file_name,
-    look_of,
     positive_number,
     warn_of_time,
     whole_number,

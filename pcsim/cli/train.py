@@ -9,6 +9,7 @@ from ..errors import InputError
 from ..net.losses import LOSSES
 from ..streams import check_streams, target
 from .bench import kept
+from .look import look_of
 from .words import (
     CHECK_FAILED,
     INTERRUPTED,
@@ -16,7 +17,6 @@ from .words import (
     beside,
     file_name,
     in_a_line,
-    look_of,
     say,
     warn_of_time,
     whole_number,

@@ -99,7 +99,7 @@ def tasks_of(algorithm: Algorithm, depth: int, updates: int) -> TaskGraph:
     return algorithm.tasks(depth, updates)
 
 
-class _Draft:
+class Draft:
     """Jobs and edges as they are found."""
 
     FIELDS = ("worker", "work", "meeting", "layer", "step", "part", "rows", "columns", "batch", "update")
@@ -190,7 +190,7 @@ def _contracted(
     wave: int,
     chained: bool,
     period: int = 1,
-) -> _Draft:
+) -> Draft:
     """Tasks become jobs: all products of a layer in a step are one pass; BP's forward and backward products are two.
     The values between two workers' layers are moved by both, each in its copy."""
     kinds, layers, steps = graph.kinds, graph.layers.astype(np.int64), graph.steps.astype(np.int64)
@@ -227,7 +227,7 @@ def _contracted(
     number = np.full(len(bits), -1, np.int64)
     number[cells] = np.arange(len(cells))
     sizes = np.array(net.sizes)
-    draft = _Draft()
+    draft = Draft()
     value = kind >= 2
     draft.add(
         worker, work=bits[cells], layer=layer, step=step, rows=np.where(value, 1, sizes[np.minimum(layer + 1, L)]),
@@ -282,7 +282,7 @@ def _program(
     return layer, sub, turn, front, number
 
 
-def _grouped(graph: TaskGraph, net: Net, chained: bool) -> _Draft:
+def _grouped(graph: TaskGraph, net: Net, chained: bool) -> Draft:
     """One job for all tasks of one kind in a step; of BP, whose layers wait for one another, one for each task."""
     L = net.depth
     kinds, layers, steps = graph.kinds.astype(np.int64), graph.layers.astype(np.int64), graph.steps.astype(np.int64)
@@ -303,7 +303,7 @@ def _grouped(graph: TaskGraph, net: Net, chained: bool) -> _Draft:
     # A batch of products has the rows of all of them, at the mean number of columns.
     columns = np.where(value, weights, np.bincount(job, sizes[layers]) / np.bincount(job)).astype(np.int64)
     rows = np.where(value, 1, np.rint(weights / columns)).astype(np.int64)
-    draft = _Draft()
+    draft = Draft()
     bits = np.array([_BITS[kind] for kind in Kind])[kinds[first]]
     draft.add(
         np.zeros(len(first)), work=bits, layer=np.where(chain[first], layers[first], 0), step=steps[first],
@@ -317,7 +317,7 @@ def _grouped(graph: TaskGraph, net: Net, chained: bool) -> _Draft:
     return draft
 
 
-def _alike(parts: Sequence[Sequence[int]]) -> tuple[list[_Ints], _Ints]:
+def shares_that_differ(parts: Sequence[Sequence[int]]) -> tuple[list[_Ints], _Ints]:
     """The shares of those workers that differ from one another, and how many there are of each."""
     different, alike = np.unique(np.array(parts), axis=1, return_counts=True)
     return list(different), alike
@@ -326,7 +326,7 @@ def _alike(parts: Sequence[Sequence[int]]) -> tuple[list[_Ints], _Ints]:
 def by_rows(net: Net, workers: int, graph: TaskGraph, ranks: bool = False) -> Plan:
     """BP with the rows of every matrix shared out: all workers meet after each layer, up and down."""
     L = net.depth
-    parts, alike = _alike([[count for _, count in even_parts(n, workers)] for n in net.sizes])
+    parts, alike = shares_that_differ([[count for _, count in even_parts(n, workers)] for n in net.sizes])
     shares, sizes, several = np.array(parts), np.array(net.sizes), len(alike)
     fields = _contracted(graph, net, np.zeros(L, int), [(0, L)], 1, True).fields()
     work, l, update = (fields[name][fields["update"] > 0] for name in ("work", "layer", "update"))
@@ -349,7 +349,7 @@ def by_rows(net: Net, workers: int, graph: TaskGraph, ranks: bool = False) -> Pl
         return field(values[:, None], values[meets, None], values[sums, None])
 
     everyone, kinds, handed = np.arange(several), (GATHER, REDUCE) if ranks else (MEET, MEET), l + upwards
-    draft = _Draft()
+    draft = Draft()
     draft.add(
         field(everyone, NOBODY, everyone), work=field(work[:, None], 0, VALUE), layer=alike_in(l),
         meeting=field(0, np.where(upwards[meets], *kinds)[:, None], 0), step=alike_in(update), update=alike_in(update),
@@ -370,9 +370,9 @@ def data_parallel(net: Net, workers: int, graph: TaskGraph, ranks: bool = False)
     all errors are there; on ranks each has all weights, and the gradients are summed while the errors go on down."""
     L = net.depth
     parts = [[count for _, count in even_parts(n, workers)] for n in (*net.sizes, net.batch)]
-    (*shares, samples), alike = _alike(parts)
+    (*shares, samples), alike = shares_that_differ(parts)
     everyone = np.arange(len(alike))
-    draft, last = _Draft(), np.full(len(alike), -1)
+    draft, last = Draft(), np.full(len(alike), -1)
     for update in range(1, graph.updates):
         common = {"step": update, "update": update}
 
@@ -434,7 +434,7 @@ def pipeline(net: Net, workers: int, graph: TaskGraph, micro_batches: int, order
         if order != "split":
             both = np.tile([UPDATE, BACKPROJECT], len(down))[: len(down) + len(lower)]
             passes["B", stage] = np.repeat(down, 2)[: len(both)], both
-    draft, updated = _Draft(), np.full(L, -1)
+    draft, updated = Draft(), np.full(L, -1)
     for update in range(1, graph.updates):
         jobs = np.full((3, L, M), -1)  # forwards, backwards, weights
         for stage in range(workers):

@@ -16,7 +16,7 @@ from ..schedule.blocks import even_parts
 from ..schedule.calendar import Calendar
 from ..schedule.teams import Team, balanced_teams, one_team
 from ..schedule.timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE
-from .plans import MEET, NOBODY, Net, Plan, _alike, _Draft
+from .plans import MEET, NOBODY, Draft, Net, Plan, shares_that_differ
 
 PERIODS = 3  # of which the last is the steady state
 
@@ -45,13 +45,13 @@ class _Members:
 
     def __init__(self, net: Net, team: Team, first: int) -> None:
         self.team = team
-        shares, self.alike = _alike([[c for _, c in even_parts(n, team.members)] for n in net.sizes])
+        shares, self.alike = shares_that_differ([[c for _, c in even_parts(n, team.members)] for n in net.sizes])
         self.shares = np.array(shares)
         self.workers = first + np.arange(len(self.alike))
 
 
 def _by_teams(calendar: Calendar, net: Net, execution: str, teams: list[Team]) -> Plan:
-    L, draft, members, first = net.depth, _Draft(), [], 0
+    L, draft, members, first = net.depth, Draft(), [], 0
     for team in teams:
         members.append(_Members(net, team, first))
         first += len(members[-1].alike)
@@ -126,8 +126,10 @@ def _by_teams(calendar: Calendar, net: Net, execution: str, teams: list[Team]) -
 def _by_samples(calendar: Calendar, net: Net, workers: int) -> Plan:
     if workers > net.batch:
         raise InputError(f"{workers} workers are more than the {net.batch} samples: use at most {net.batch}")
-    L, draft = net.depth, _Draft()
-    (*rows, samples), alike = _alike([[c for _, c in even_parts(n, workers)] for n in (*net.sizes, net.batch)])
+    L, draft = net.depth, Draft()
+    (*rows, samples), alike = shares_that_differ(
+        [[c for _, c in even_parts(n, workers)] for n in (*net.sizes, net.batch)]
+    )
     everyone, last = np.arange(len(alike)), np.full(len(alike), -1)
     period, updates = _steps(calendar, L), calendar.period_updates
 

@@ -384,7 +384,7 @@ def test_numpys_truth_values_are_truth_values(yes):
         (lambda: run(values=A), "values must be arrays of shapes [(2, 2), (2, 2)], for PC, Z-IL and iPC"),
         (lambda: run(on_record=3), "on_record must be a function of a run, not 3"),
         (lambda: run(trace="no"), "trace must be True or False, not 'no'"),
-        (lambda: run(execution=3), "execution says how BP shares its work"),
+        (lambda: run(execution=3), "execution says how threads or ranks share the work of a net"),
     ],
 )  # fmt: skip
 def test_one_line_names_the_argument_and_what_is_meant(call, words):
