@@ -211,7 +211,7 @@ def test_what_cannot_be_simulated_is_refused_in_one_line():
         ((bp, net, IDEAL, "pipeline", 4), {}, "more than the 3 layers"),
         ((bp, net, IDEAL, "pipeline", 2), {"order": "zigzag"}, "'zigzag'"),
         ((bp, net, IDEAL, "layer-parallel", 2), {}, "BP has no execution"),
-        ((ipc, net, IDEAL, "intra-layer", 2), {}, "iPC has no execution"),
+        ((ipc, net, IDEAL, "pipeline", 2), {}, "iPC has no execution"),
         ((ipc, net, small, "layer-parallel", 3), {}, "more than the 2"),
         ((ipc, net, IDEAL, "layer-parallel", 3), {"ranks": 4}, "4 ranks"),
         ((ipc, net, IDEAL, "layer-parallel", 3), {"ranks": 0}, "0 ranks"),
