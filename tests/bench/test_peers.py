@@ -222,8 +222,10 @@ def test_garbage_is_no_answer(fake):
 def test_what_is_not_offered_is_refused():
     with pytest.raises(ValueError, match="torch runs bp here"):
         PeerEngine("torch", CASE, IPC())
+    with pytest.raises(ValueError, match="the optimizer sgd or adam"):
+        PeerEngine("jax", CASE, BP(optimizer="nesterov"))
     with pytest.raises(ValueError, match="plain gradient descent"):
-        PeerEngine("jax", CASE, BP(optimizer="adam"))
+        PeerEngine("pcx", CASE, IPC(optimizer="adam"))
     with pytest.raises(ValueError, match="jax runs bp, ipc here"):
         PeerEngine("jax", CASE, PC())
     with pytest.raises(ValueError, match="precision"):
