@@ -6,36 +6,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from problems import EXACT, distance, nets
 
 from pcsim import IPC, PC, ZIL, InputError, Network
 from pcsim.engines import compiled
 from pcsim.engines.numpy import NumpyEngine
 from pcsim.engines.threads import ThreadsEngine
-from pcsim.net.activations import ACTIVATIONS
 from pcsim.schedule.teams import balanced_rows, balanced_teams
 
-EXACT = 1e-12
 SHARED = ("intra-layer", "data-parallel", "hybrid")
 
 
 @st.composite
 def cases(draw):
     """A random float64 net with twice as much data as a batch takes, an algorithm, an execution and its workers."""
-    depth = draw(st.integers(1, 7))
-    widths = draw(st.lists(st.integers(1, 40), min_size=depth + 1, max_size=depth + 1))
-    if draw(st.booleans()) and depth > 2:
-        widths[1 : depth // 2 + 2] = [widths[1]] * (depth // 2 + 1)
-    seed = draw(st.integers(0, 2**16))
-    rng = np.random.default_rng(seed)
-    net = Network.mlp(
-        widths,
-        draw(st.sampled_from(list(ACTIVATIONS))),
-        bias=draw(st.booleans()),
-        seed=seed,
-        dtype=np.float64,
-        scale=list(rng.uniform(0.5, 1.5, depth)),
-        skip=[a == b and draw(st.booleans()) for a, b in itertools.pairwise(widths)],
-    )
+    net, _ = draw(nets(max_depth=7, max_width=40))
     batch = draw(st.sampled_from([1, 2, 3, 5, 9]))
     rates = {"alpha": 0.003, "optimizer": draw(st.sampled_from(["sgd", "adam", "momentum"]))}
     algorithm = draw(
@@ -67,10 +52,6 @@ def left_by(engine_class, case, steps_per_batch=3, values=False, **options):
         energies = [engine.run(4)[1], engine.run(3)[1]]
     found = engine.network
     return [*found.weights, *(found.biases or []), *engine.values, np.array(energies)]
-
-
-def distance(mine, its):
-    return max(np.abs(a - b).max() / max(1e-3, np.abs(b).max()) for a, b in zip(mine, its, strict=True))
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
