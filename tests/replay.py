@@ -276,6 +276,7 @@ def _copy_rows(samples, count, source, i, step, target, k, stride):
 STANDINS = {
     "njit": lambda **_: lambda function: function,
     "inner": lambda function: function,
+    "folded": lambda function: function,
     "pointer": Pointer,
     "offset": lambda p, n: Pointer(p.array, p.shift + int(n)),
     "part_of_batch": part_of_batch.py_func,

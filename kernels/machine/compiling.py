@@ -32,3 +32,6 @@ def njit(*, cache: bool = False, **options: Any) -> Callable[[Callable], Any]:
 # In place of ``njit`` for functions that take pointers, which nothing but compiled code has: without an entry from
 # Python, which unpacks every field of every tuple.
 inner = njit(nogil=True, cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+# The same where a call is as long as what it does: every field of every tuple is handed over at a call.
+folded = njit(nogil=True, cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)

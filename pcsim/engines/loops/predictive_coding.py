@@ -25,7 +25,7 @@ from ...kernels.layers.step import activate_layer, start_prediction
 from ...kernels.layers.values import move_values, push_values
 from ...kernels.layers.vectors import copy_part, fill, squares, subtract_from
 from ...kernels.machine.clock import nanoseconds
-from ...kernels.machine.compiling import ZERO, inner, njit
+from ...kernels.machine.compiling import ZERO, folded, inner, njit
 from ...kernels.machine.simd import pointer
 from ...kernels.machine.sync import load_acquire, meet, publish, wait
 from ...schedule.timeline import START, VALUE
@@ -46,14 +46,14 @@ Block = namedtuple(
 )
 
 
-@inner
+@folded
 def _due(b, l, stage, forward):
     """Which products of ``W[l]`` a step takes: those of its stage, but after a forward start no predictions."""
     work = b.products[stage * b.depth + l]
     return work & ~PREDICT if forward else work
 
 
-@inner
+@folded
 def _later(b, stage, k):
     """The stage k steps after a stage."""
     return (stage + k) % b.stages if b.stages > 1 else 0
@@ -79,7 +79,7 @@ def _of_step(b, rates, count, step):
     return rate_at(rates, count, t)
 
 
-@inner
+@folded
 def _work(b, s, l, work, step, number, count):
     """Products of ``W[l]`` in a step."""
     if work != 0:
@@ -107,7 +107,7 @@ def _await(b, flags, flag, value, step):
     return wait(flags, flag, value, b.stop)
 
 
-@inner
+@folded
 def _note_energy(b, s, l, step, number):
     """Layer l's part of F, at the step that is asked for; and whether the output's error is finite."""
     slot = (step & 1) * b.value_count
@@ -122,7 +122,7 @@ def _note_energy(b, s, l, step, number):
             b.energy[l] = 0.5 * squares(s, l + 1, ZERO, s.padded[l + 1], b.e, slot)
 
 
-@inner
+@folded
 def _products(b, s, l, step, stage, forward, number, count):
     """All products of ``W[l]`` in a step, handed over where a neighbour waits for them; what it predicts for a batch to
     come is first, while the weights are as the step found them."""
@@ -139,7 +139,7 @@ def _products(b, s, l, step, stage, forward, number, count):
     return count
 
 
-@inner
+@folded
 def _move(b, s, l, step, count):
     """New values of a layer inside the block, from both sides of which errors and drives are there."""
     begin = nanoseconds() if b.room > 0 else 0
