@@ -15,7 +15,7 @@ import numpy as np
 from ..machine.compiling import ZERO, njit
 from ..machine.simd import (
     VECTOR_BYTES,
-    add_four,
+    add,
     four_sums,
     lanes,
     load,
@@ -56,7 +56,7 @@ def _finish(work, s0, s1, s2, s3, x, b, e, k):
     """Four elements of ``e = x - mu``, or of ``e = mu``, from the products of four rows, lane by lane."""
     mu = four_sums(s0, s1, s2, s3)
     if work & OFFSET:
-        mu = add_four(load_four(e, k), mu)
+        mu = add(load_four(e, k), mu)
     if work & FORWARD:
         store_four(e, k, mu)
     else:

@@ -7,7 +7,7 @@ store. The letters are those of ``dense.py``; ``i`` is where the new sample's ``
 
 from ..machine.compiling import ONE, ZERO, inner, njit
 from ..machine.simd import (
-    add_four,
+    add,
     four_sums,
     lanes,
     load,
@@ -51,7 +51,7 @@ def _stream_4(work, W, r, columns, a, i, o, out, k, e, q, g, h, one, rate, ahead
         store(W, r2 + j, multiply_add(p2, u, w2))
         store(W, r3 + j, multiply_add(p3, u, w3))
     mu = four_sums(s0, s1, s2, s3)
-    store_four(out, k, add_four(load_four(out, k), mu) if work & OFFSET else mu)
+    store_four(out, k, add(load_four(out, k), mu) if work & OFFSET else mu)
 
 
 # Two functions, as in ``dense.py``: a branch inside one loop kept the compiler from using its registers well.

@@ -168,7 +168,7 @@ def multiply(typing_context, x, y):
 
 @intrinsic
 def add(typing_context, x, y):
-    """``x + y``, lane by lane."""
+    """``x + y``, lane by lane, of vectors and of Quads."""
 
     def generate(context, builder, signature, arguments):
         return builder.fadd(*arguments)
@@ -244,16 +244,6 @@ def store_four(typing_context, pointer, index, value):
         return _store(context, builder, signature.args[2], arguments)
 
     return types.void(pointer, types.intp, value), generate
-
-
-@intrinsic
-def add_four(typing_context, x, y):
-    """``x + y`` of two Quads."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.fadd(*arguments)
-
-    return x(x, y), generate
 
 
 @intrinsic

@@ -19,7 +19,7 @@ from ...kernels.machine.clock import nanoseconds
 from ...kernels.machine.compiling import ZERO, inner, njit
 from ...kernels.machine.simd import offset, pointer
 from ...kernels.machine.sync import load_acquire, meet, publish
-from .steps import layers, load_rows, rate_at
+from .steps import layers, load_rows, rate_at, step_of_cycle
 from .teams import all_told
 
 MADE, UPDATED = 0, 1  # flags of a worker among those of progress
@@ -58,11 +58,13 @@ def samples(who, arrays, offsets, options, data, rates, calendar, shares, team, 
     if not meet(worker, workers, pointer(signals.ready), stop):
         return 0
     notes.times[worker, 0] = nanoseconds()
-    t, stage, number, batch, span = calendar.first, calendar.first % calendar.stages, rates.number, ZERO, depth + 1
+    number, batch, span = rates.number, ZERO, depth + 1
     made, updated = ZERO, ZERO
     for step in range(calendar.steps):
         if load_acquire(stop, 0) != 0:
             break
+        t = step_of_cycle(calendar, step)
+        stage = t % calendar.stages
         slot, now, forward, moving = (step & 1) * size, step * span, False, moves[stage] != 0
         if t == 0:
             forward = not calendar.given or step > 0
@@ -101,9 +103,5 @@ def samples(who, arrays, offsets, options, data, rates, calendar, shares, team, 
             elif moving and l > 0:
                 move_values(mine, l, s.x, e, h, slot, gamma, True)
         number += completed[stage + 1] - completed[stage]
-        stage = stage + 1 if stage + 1 < calendar.stages else ZERO
-        t += 1
-        if t == calendar.cycle:
-            t = 0
     notes.times[worker, 1] = nanoseconds()
     return 0

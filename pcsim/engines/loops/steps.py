@@ -19,6 +19,13 @@ def rate_at(rates, count, turn):
 
 
 @inner
+def step_of_cycle(calendar, step):
+    """Which step of its cycle a step of this run is: 0 begins a batch."""
+    t = calendar.first + step
+    return t % calendar.cycle if calendar.cycle > 0 else t
+
+
+@inner
 def note_divergence(notes, worker, s, l, first, rows, e, slot, number):
     """Write down the number of weight updates made, where for the first time a part of ``e[l]`` is not finite."""
     if notes[worker] < 0 and not all_finite(s, l, first, rows, e, slot):

@@ -28,7 +28,7 @@ from ...kernels.machine.clock import nanoseconds
 from ...kernels.machine.compiling import ZERO, inner, njit
 from ...kernels.machine.simd import offset, pointer
 from ...kernels.machine.sync import load_acquire, meet, publish, reached, wait
-from .steps import layers, load_rows, rate_at
+from .steps import layers, load_rows, rate_at, step_of_cycle
 
 # One member of a team, as ``arguments`` have it with pointers in place of arrays: first, end: the workers of its team,
 # below … first - 1 and end … above - 1 those of the teams below and above; firsts, rows: for each layer its units, and
@@ -162,12 +162,14 @@ def teams(who, arrays, offsets, options, data, rates, calendar, shares, team, si
     if not meet(worker, who.workers, pointer(signals.ready), stop):
         return 0
     notes.times[worker, 0] = nanoseconds()
-    t, stage, number, batch, span = calendar.first, calendar.first % calendar.stages, rates.number, ZERO, depth + 2
+    number, batch, span = rates.number, ZERO, depth + 2
     made, moved, made_below, moved_above = ZERO, ZERO, ZERO, ZERO
     alone = s.batch > 1 or s.rule != PLAIN  # whether the update of W[0] is a product of its own
     for step in range(calendar.steps):
         if load_acquire(stop, 0) != 0:
             break
+        t = step_of_cycle(calendar, step)
+        stage = t % calendar.stages
         slot, now, forward, moving = (step & 1) * size, step * span, False, moves[stage] != 0
         if t == 0:
             forward = not calendar.given or step > 0
@@ -213,9 +215,5 @@ def teams(who, arrays, offsets, options, data, rates, calendar, shares, team, si
             work, weight = products[stage * depth] & UPDATE, precision if depth == 1 else s.one
             _multiply(b, s, ZERO, work, slot, weight, alpha, number + 1)
         number += completed[stage + 1] - completed[stage]
-        stage = stage + 1 if stage + 1 < calendar.stages else ZERO
-        t += 1
-        if t == calendar.cycle:
-            t = 0
     notes.times[worker, 1] = nanoseconds()
     return 0
