@@ -7,7 +7,6 @@ never enters Python between the steps of a run.
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,23 +15,22 @@ from ..algorithms.rates import Rate, Schedule, per_step
 from ..checks import whole_number
 from ..errors import InputError
 from ..host.blas import blas_libraries, blas_threads, limit_worker
-from ..host.threads import in_threads
 from ..kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
 from ..kernels.machine.sync import make_flags
 from ..net.losses import Squared
-from ..net.network import Network, with_arrays
+from ..net.network import Network
 from ..schedule.calendar import Calendar
 from ..schedule.timeline import Event, Timeline
 from ..schedule.waves import wave_length
+from .contents import Contents, Transport
 from .layout import LAYERS, ROWS, SAMPLES, TEAMS, Layout, options_of, rule_of
 from .limits import check_softmax
-from .loops.arguments import Arrays, Data, Notes, Ranks, Rates, Signals, Steps, Who
+from .loops.arguments import Data, Notes, Ranks, Rates, Signals, Steps
 from .loops.predictive_coding import predictive_coding
-from .loops.steps import TRACE_COLUMNS, activate_block
+from .loops.steps import TRACE_COLUMNS
 from .rings import Flights, RingLayout
 from .shared import SHARED, shared_loop, team_of, teams_for
 from .starts import PipelinedStarts
-from .states import check_state, refuse_flights
 
 Array = np.ndarray
 
@@ -41,36 +39,7 @@ MOST_ROWS = 1 << 20  # row numbers of batches that are made at a time
 _SPLITS = {"intra-layer": ROWS, "data-parallel": SAMPLES}
 
 
-class Transport(Protocol):
-    """Who works here, and how workers hear of one another: the threads of one process, or ranks of such threads."""
-
-    workers: int  # of this process
-    all_workers: int
-    place: int  # of this process's first worker among all
-    first_core: int
-    pin: bool
-    below: bool  # whether there is another process below, or above
-    above: bool
-    copies: bool  # whether each process has rows of its own where samples are split
-
-    def connect(self, layout: Layout, arrays: list[Arrays], execution: str | None) -> None: ...
-    def start(self, work: Callable[[int], None], stop: Array) -> None: ...
-    def neighbours(self, layout: Layout, batches: int, first_start: int, spent: Array) -> Ranks: ...
-    def backprop(self, execution: str) -> tuple[Any, tuple]: ...
-    def together(self, seconds: float, energy: Array) -> tuple[float, float]: ...
-    def everyone(self, mine: Any) -> list[Any]: ...
-    def steps_in_a_wave(self, layout: Layout, wave: int, chosen: bool) -> int: ...
-    def assemble(
-        self,
-        shape: tuple[int, ...],
-        dtype: np.dtype,
-        index: Callable[[int], tuple | None],
-        mine: Callable[[int], Array],
-        everywhere: bool = True,
-    ) -> Array | None: ...
-
-
-class CompiledEngine:
+class CompiledEngine(Contents):
     """Trains a copy of ``network`` on ``x``, (N, n[0]), and ``y``, (N, n[L]), by the workers of a ``transport``.
 
     ``batches`` gives the rows of the next batch each time one begins (``first_batch`` has been drawn already);
@@ -173,9 +142,6 @@ class CompiledEngine:
         self._in_threads(partial(self._fill, network.weights, network.biases, values))
         transport.connect(self.layout, self.arrays, self.execution)
 
-    def _in_threads(self, work: Callable[[int], None]) -> None:
-        in_threads(self.transport.workers, work, pin=self.transport.pin, first_core=self.transport.first_core)
-
     def _touch(self, worker: int) -> None:
         """Have the system give a worker the pages in which it will work: to find and clear a huge page can take
         longer than a step, and would count as the first step's time."""
@@ -192,149 +158,10 @@ class CompiledEngine:
                 for part in self.layout.rows_of(flat, worker, l, padding=True):
                     part[::step] = 0
 
-    def _fill(self, weights: Any, biases: Any, values: list[Array] | None, worker: int) -> None:
-        """Weights and biases of a worker, and its values if they are given."""
-        layout, arrays = self.layout, self.arrays[worker]
-        lo, hi = layout.blocks[worker]
-        for l in range(lo, hi):
-            given = weights[l]
-            first, rows = layout.owned(worker, l)
-            for whole in layout.rows_of(arrays.parameters, worker, l, padding=True):
-                whole[...] = 0
-            mine, bias = layout.rows_of(arrays.parameters, worker, l)
-            mine[...] = given[first : first + rows]
-            if biases is not None:
-                bias[...] = biases[l][first : first + rows]
-        if self.flights:
-            self.flights.fill(arrays.parameters, worker)
-        if values is not None:  # with the copies at both edges of the block, of which a neighbour may be elsewhere
-            for l in range(max(lo, 1), hi):
-                layout.values_of(arrays.values, l)[...] = values[l]
-            layout.values_of(arrays.top, hi)[...] = values[hi]
-
-    # What there is
-
     @property
     def steps_per_update(self) -> int:
         """Inference steps in a weight update, of a calendar with unequal ones the most that come on average."""
         return -(-len(self.calendar.stages) // int(self.calendar.completed[-1])) if self.calendar else 1
-
-    @property
-    def network(self) -> Network:
-        """The net as it stands, a copy."""
-        whole = self.gather()
-        assert whole is not None
-        return whole
-
-    @property
-    def values(self) -> list[Array]:
-        """Values of all layers, a copy: L + 1 arrays (B, n[l]); for BP the last forward pass (of the cross-entropy with
-        the softmax of the output)."""
-        whole = self.gather_values()
-        assert whole is not None
-        return whole
-
-    def gather(self, everywhere: bool = True) -> Network | None:
-        """The net as it stands, a copy; of several processes on the first, or ``everywhere``."""
-        weights, biases = self._gathered(self.arrays[0].parameters, everywhere)
-        return None if weights is None else with_arrays(self.original, weights, biases or None)
-
-    def gather_values(self, everywhere: bool = True) -> list[Array] | None:
-        """Values of all layers, a copy; of several processes on the first, or ``everywhere``."""
-        layout, last, found = self.layout, self.original.depth, []
-        for l in range(last + 1):
-
-            def mine(worker: int, l: int = l) -> Array:
-                values = layout.values_of(self.arrays[worker].values, l, worker)
-                if self.calendar is None and l == last:  # it holds the target, as the error is taken against it
-                    values = values - layout.errors_of(self.arrays[worker].errors, l, worker)
-                return values[layout.value_part(layout.place + worker, l)]
-
-            shape = (self.batch, self.original.sizes[l])
-            found.append(self._assembled(shape, partial(layout.value_part, l=l), mine, everywhere))
-        return None if any(values is None for values in found) else [values for values in found if values is not None]
-
-    def _gathered(self, flat: Array, everywhere: bool = True) -> tuple[list[Array] | None, list[Array]]:
-        """Weights and biases in an array like the parameters, a copy of each; None where they are not put together."""
-        layout, sizes = self.layout, self.original.sizes
-        found: tuple[list[Array], list[Array]] = ([], [])
-        for l in range(self.original.depth):
-            part, shape = partial(layout.weight_part, l=l), (sizes[l + 1], sizes[l])
-            for kind, whole in enumerate(found[: 1 if self.original.biases is None else 2]):
-
-                def mine(worker: int, l: int = l, kind: int = kind) -> Array:
-                    return layout.rows_of(flat, worker, l)[kind]
-
-                put = self._assembled(shape[: 2 - kind], part, mine, everywhere)
-                if put is not None:
-                    whole.append(put)
-        return (found[0] or None), found[1]
-
-    def _assembled(self, shape: tuple[int, ...], index: Any, mine: Any, everywhere: bool) -> Array | None:
-        return self.transport.assemble(shape, self.original.dtype, index, mine, everywhere)
-
-    def state(self) -> dict[str, Any]:
-        """All that a training needs to go on from here, on any engine: ``weights``, ``biases``, ``values``; the
-        optimiser's ``mean`` and ``square``, of weights and then biases (empty where it has none); ``step`` of the
-        cycle, ``updates`` made, ``batches`` begun; whether the values are ``given``; the ``velocity`` of values
-        with momentum; and of pipelined ``starts`` under way the values of each, x[0], x[1] … as far as known."""
-        refuse_flights(self.algorithm)
-        net, both = self.network, (self.arrays[0].mean, self.arrays[0].square)
-        moments = [self._gathered(flat) if len(flat) else ([], []) for flat in both]
-        return {
-            "weights": list(net.weights), "biases": None if net.biases is None else list(net.biases),
-            "values": self.values, "mean": [*(moments[0][0] or ()), *moments[0][1]],
-            "square": [*(moments[1][0] or ()), *moments[1][1]], "step": self.t, "updates": self.number,
-            "batches": self.begun, "given": self.given, "velocity": self._velocities(),
-            "starts": self.starts.state(self.t, self._assembled),
-        }  # fmt: skip
-
-    def _velocities(self) -> list[Array]:
-        """Of values with momentum, (B, n[l]) for l = 1 … L - 1; else none."""
-        layout, found = self.layout, []
-        for l in range(1, self.original.depth) if self.momentum else ():
-            shape = (self.batch, self.original.sizes[l])
-
-            def mine(worker: int, l: int = l) -> Array:
-                return layout.values_of(self.arrays[worker].velocity, l, worker)[
-                    layout.value_part(layout.place + worker, l)
-                ]
-
-            found.append(self._assembled(shape, partial(layout.value_part, l=l), mine, True))
-        return [part for part in found if part is not None]
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a ``state`` of any engine with the same net, algorithm, data and options; this one must be fresh,
-        so that its ``batches`` begin at the beginning. InputError if the state does not fit."""
-        check_state(state, self.original, self.algorithm, self.calendar, self.batch, self.begun)
-        self.t, self.number, self.given = state["step"], state["updates"], state["given"]
-        rows = [self._next_rows() for _ in range(state["batches"] - self.begun)]
-        self.begun = state["batches"]
-        if self.starts.on:
-            self.starts.restored(self.number, rows)
-
-        def put(worker: int) -> None:
-            layout, arrays = self.layout, self.arrays[worker]
-            lo, hi = layout.blocks[worker]
-            self._fill(state["weights"], state["biases"], state["values"] or None, worker)
-            for l in {0, layout.depth} & {*range(lo, hi + 1)} if state["values"] else ():
-                layout.values_of(arrays.values, l, worker)[...] = state["values"][l]
-            layout.errors_of(arrays.errors, layout.depth, worker)[...] = 0
-            for l in range(1, layout.depth) if state["velocity"] else ():
-                if lo <= l < hi:
-                    layout.values_of(arrays.velocity, l, worker)[...] = state["velocity"][l - 1]
-                elif l == hi:  # the copy at the upper edge
-                    layout.values_of(arrays.velocity[layout.value_count :], l, worker)[...] = state["velocity"][l - 1]
-            for flat, parts in ((arrays.mean, state["mean"]), (arrays.square, state["square"])):
-                for l in range(lo, hi) if len(flat) else ():
-                    first, rows = layout.owned(worker, l)
-                    for place, part in zip(layout.rows_of(flat, worker, l), parts[l :: layout.depth], strict=False):
-                        place[...] = part[first : first + rows]
-            self.starts.restore(worker, self.t, state.get("starts", []))
-            if self.calendar is not None:
-                activate_block(self._who(worker), arrays, layout.offsets[worker], self.options)
-
-        self._in_threads(put)
 
     # A run
 
@@ -425,12 +252,6 @@ class CompiledEngine:
         if first and self.diverged is None:
             self.diverged = min(first)
 
-    def _who(self, worker: int) -> Who:
-        transport, P = self.transport, self.transport.workers
-        below = worker - 1 if worker else (P if transport.below else -1)
-        above = worker + 1 if worker + 1 < P else (P + 1 if transport.above else -1)
-        return Who(worker, P, below, above, transport.place + worker, *self.layout.blocks[worker])
-
     def _groups(self, worker: int) -> tuple:
         """The arguments that all loops have in common."""
         return self._who(worker), self.arrays[worker], self.layout.offsets[worker], self.options
@@ -508,10 +329,6 @@ class CompiledEngine:
         rows = np.empty((count, self.batch), np.int64)
         for row in rows:
             row[:] = self._next_rows()
-        return rows
-
-    def _next_rows(self) -> Array:
-        rows, self.first_rows = self.batches() if self.first_rows is None else self.first_rows, None
         return rows
 
     def _timeline(self, portions: list[tuple[list[Array], int]]) -> Timeline | None:
