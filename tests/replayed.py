@@ -12,7 +12,7 @@ import replay
 
 from pcsim import BP, IPC, AsyncBP, Calendar, Network, Stage
 from pcsim.algorithms.asynchronous import WEIGHTS
-from pcsim.engines import compiled, messages
+from pcsim.engines import compiled, contents, messages
 from pcsim.engines.loops.arguments import Notes, Signals
 from pcsim.engines.ranks import RankTransport
 from pcsim.engines.threads import ThreadTransport
@@ -190,7 +190,7 @@ class _Ranks(RankTransport):
 
 def prepare(monkeypatch):
     """Let engines take their loops from a replay, and no threads, BLAS or MPI."""
-    monkeypatch.setattr(compiled, "in_threads", lambda workers, work, **_: [work(worker) for worker in range(workers)])
+    monkeypatch.setattr(contents, "in_threads", lambda workers, work, **_: [work(worker) for worker in range(workers)])
     monkeypatch.setattr(compiled, "blas_libraries", lambda: None)
     monkeypatch.setattr(compiled, "blas_threads", lambda *_, **__: nullcontext())
     monkeypatch.setattr(compiled, "limit_worker", lambda *_: None)
