@@ -75,7 +75,8 @@ def test_oracle_is_the_contract_slot_by_slot(problem, weights, updates):
     batches = drawn(problem, updates + 2 * net.depth, 2)
     engine, _ = made(problem, algorithm, (updates,), batches)
     assert distance(engine.network.weights, literal(problem, algorithm, updates, batches)) < EXACT
-    if net.depth > 2 and updates > 2:
+    learns = all(np.any(a != b) for a, b in zip(engine.network.weights, net.weights, strict=True))  # no dead ReLU
+    if net.depth > 2 and updates > 2 and learns:
         twin = AsyncBP(0.01, weights="stashed" if weights == "current" else "current")
         assert distance(literal(problem, twin, updates, batches), engine.network.weights) > EXACT
 
