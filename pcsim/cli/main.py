@@ -171,6 +171,15 @@ def _parser() -> argparse.ArgumentParser:
         default=[1, 2, 4, 8],
         help="default 1 2 4 8",
     )
+    count.add_argument(
+        "--micro-batches",
+        type=whole_number,
+        nargs="+",
+        metavar="M",
+        default=[],
+        help="count the exact pipeline of BP instead, with so many micro-batches on so many stages, in both orders: "
+        "all weight products at the end (split), or in the slots in which a stage waits (zero-bubble)",
+    )
     count.add_argument("--json", type=file_name, metavar="FILE", help="write JSON, - for standard output")
     count.set_defaults(run=run_count)
 

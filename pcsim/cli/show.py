@@ -15,6 +15,8 @@ from .words import CHECK_FAILED, INTERRUPTED, algorithms_of, beside, say, speaks
 def run_count(arguments: argparse.Namespace) -> int:
     from ..schedule.counts import table4
 
+    if arguments.micro_batches:
+        return _count_pipelines(arguments)
     wanted = algorithms_of(arguments, [name for name in names() if name in arguments.algorithms])
     changing = arguments.steps_per_batch
     if not changing and arguments.start != ["forward"]:
@@ -42,6 +44,33 @@ def run_count(arguments: argparse.Namespace) -> int:
     print("full: with weight gradients and forward start). Right: makespan in products on that many workers.")
     print("first SMM: of the first update, for which a pipeline has to fill.\n" if filling else "")
     for line in [heads, *lines]:
+        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+    return 0
+
+
+def _count_pipelines(arguments: argparse.Namespace) -> int:
+    from ..schedule.pipelines import ORDERS, pipeline_counts
+
+    if arguments.steps_per_batch or arguments.start != ["forward"]:
+        raise InputError(
+            "--micro-batches counts BP, which has a new batch at every update: leave out how batches change"
+        )
+    rows = pipeline_counts(arguments.depths, arguments.micro_batches, ORDERS, arguments.workers)
+    if arguments.json:
+        write(json.dumps(rows, indent=2), arguments.json)
+        return 0
+    heads = {"depth": "depth", "workers": "stages", "micro_batches": "micro-batches", "order": "order"}
+    heads |= {"span_workers": "products", "span_workers_full": "with weights", "bubble": "waits"}
+    shown = {"bubble": "{:.0%}", "span_workers": "{:.4g}", "span_workers_full": "{:.4g}"}
+    lines = [list(heads.values())]
+    lines += [[shown.get(name, "{}").format(row[name]) for name in heads] for row in rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
+    print("The exact pipeline of BP, per weight update in the steady state: products of the whole batch in a row, each")
+    print(
+        "stage making one at a time (with weights: weight-gradient products counted too), and the share of the slowest"
+    )
+    print("stage's time in which it waits.\n")
+    for line in lines:
         print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
     return 0
 
