@@ -81,9 +81,9 @@ def _calendar(rng, depth):
         return calendar
 
 
-def _begun(calendar, seed, mpi):
+def _begun(calendar, seed):
     """In one case of three batches start while those before are under way."""
-    if mpi or seed % 3 != 1:
+    if seed % 3 != 1:
         return calendar
     return replace(calendar, repeats=calendar.repeats or (1, 2, 5)[seed // 3 % 3], start="pipelined")
 
@@ -116,7 +116,7 @@ def draw(seed, kind, rules=False, stops=False):
         ranks,
         threads,
         rules,
-        (_begun(_calendar(rng, depth), seed, mpi) if layered else _calendar(rng, depth)) if relaxes else None,
+        (_begun(_calendar(rng, depth), seed) if layered else _calendar(rng, depth)) if relaxes else None,
         rng.choice((1, 1, 2, 3, 5)),
         rng.random() < 0.8,
         relaxes and rng.random() < 0.2,

@@ -140,7 +140,7 @@ class CompiledEngine(Contents):
         # The owner touches its memory first, so that it is near its core.
         self._in_threads(self._touch)
         self._in_threads(partial(self._fill, network.weights, network.biases, values))
-        transport.connect(self.layout, self.arrays, self.execution)
+        transport.connect(self.layout, self.arrays, self.execution, self.starts)
 
     def _touch(self, worker: int) -> None:
         """Have the system give a worker the pages in which it will work: to find and clear a huge page can take
@@ -227,7 +227,7 @@ class CompiledEngine(Contents):
         notes = [Notes(energy, trace, times, diverged, entropy) for trace in traces]
         counts = [0] * transport.workers
         loop = self._backprop(updates) if self.calendar is None else self._relaxation(updates, steps)
-        ranks = transport.neighbours(self.layout, batches, first_start, spent)
+        ranks = transport.neighbours(self.layout, batches, first_start, spent, self.starts, self.t, self.number)
 
         def guarded(worker: int) -> None:
             if self.uses_blas:

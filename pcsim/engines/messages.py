@@ -10,7 +10,23 @@ from ..kernels.machine.memory import side_by_side
 from ..kernels.machine.messages import functions, make_scratch
 from .layout import Layout
 from .loops.arguments import Arrays, GradientSums, PartMessages, Ranks, RowMessages
-from .loops.edges import ABOVE, BELOW, RECEIVES, REQUESTS, SENDS, SIDE, START, START_DONE, START_LEFT, START_POSTED
+from .loops.edges import (
+    ABOVE,
+    BELOW,
+    CYCLE,
+    PLACES,
+    RECEIVES,
+    REQUESTS,
+    SENDS,
+    SHIFT,
+    SIDE,
+    START,
+    START_DONE,
+    START_LEFT,
+    START_POSTED,
+    TABLE,
+)
+from .starts import PipelinedStarts
 
 Array = np.ndarray
 
@@ -31,6 +47,7 @@ class Messages:
         self.requests: list[Any] = []
         self.bytes_of: dict[int, int] = {}  # of each request that sends, by the address of its handle
         self.addresses = np.zeros(2 * REQUESTS, np.int64)  # of the edges' requests, 0 for none
+        self.started: dict[int, list[int]] = {}  # by side, those of a pipelined start's places
 
     def _kept(self, request: Any) -> int:
         """The address of the handle; the object is kept, as it owns the handle."""
@@ -45,8 +62,8 @@ class Messages:
     def _from(self, buffer: Array, rank: int, tag: int) -> int:
         return self._kept(self.comm.Recv_init(buffer, rank, tag))
 
-    def of_edges(self, layout: Layout, arrays: Arrays) -> None:
-        """At each edge of this rank's layers errors and drives, and the values of forward starts."""
+    def of_edges(self, layout: Layout, arrays: Arrays, starts: PipelinedStarts) -> None:
+        """At each edge of this rank's layers errors and drives, and the values of starts."""
         for side, l, other in ((BELOW, layout.lo, self.rank - 1), (ABOVE, layout.hi, self.rank + 1)):
             if not 0 <= other < self.ranks:
                 continue
@@ -61,12 +78,25 @@ class Messages:
                     self.addresses[first + SENDS + slot] = self._to(errors, other, UP + slot)
                     self.addresses[first + RECEIVES + slot] = self._from(drives, other, DOWN + slot)
             start = self._from if side == BELOW else self._to
-            self.addresses[first + START] = start(arrays.top[at], other, FIRST)
+            places = starts.places_of(l) if starts.on else [arrays.top[at]]
+            self.started[side] = [start(place, other, FIRST) for place in places]
+            self.addresses[first + START] = self.started[side][0]
 
-    def edges(self, layout: Layout, batches: int, first_start: int, spent: Array) -> Ranks:
-        """The neighbouring ranks, for a run in which so many batches begin."""
-        state = np.zeros(2 * SIDE, np.int64)
-        for side in (BELOW, ABOVE):
+    def edges(
+        self, layout: Layout, batches: int, first_start: int, spent: Array, starts: PipelinedStarts, t: int, number: int
+    ) -> Ranks:
+        """The neighbouring ranks, for a run in which so many batches begin, from step ``t`` of one on and after
+        ``number`` weight updates."""
+        state, requests = np.zeros(2 * SIDE, np.int64), self.addresses
+        if starts.on:
+            given, batches, first_start = first_start > 0, -1, 1
+            for side, mine in self.started.items():
+                l, words = (layout.lo, layout.hi)[side], state[side * SIDE :]
+                words[CYCLE], words[SHIFT], words[START_DONE] = starts.passing(l, t, number == 0 and t == 0, given)
+                words[START_POSTED] = words[START_LEFT] = words[START_DONE]
+                words[PLACES], words[TABLE] = len(mine), len(requests)
+                requests = np.concatenate([requests, np.roll(mine, -(starts.batch % len(mine)))])
+        for side in (BELOW, ABOVE) if not starts.on else ():
             for word in (START_DONE, START_POSTED, START_LEFT):
                 state[side * SIDE + word] = first_start
         # For other threads' messages, and for large ones, which MPI moves in several turns.
@@ -75,7 +105,7 @@ class Messages:
         often = (layout.workers > 1 or large) and int((wide[1:] * wide[:-1]).max()) * layout.batch >= OFTEN
         return Ranks(
             self.rank > 0, self.rank < self.ranks - 1, often, len(spent) > 0, batches, first_start,
-            self.functions, self.memory, self.addresses, state, spent,
+            self.functions, self.memory, requests, state, spent,
         )  # fmt: skip
 
     def of_rows(self, layout: Layout, arrays: Arrays) -> RowMessages:

@@ -13,7 +13,6 @@ import numpy as np
 
 from ..algorithms import BP, Algorithm
 from ..algorithms.rates import Schedule
-from ..errors import InputError
 from ..host.context import version
 from ..host.mpi import agree, all_to_all, from_root, vendor, world
 from ..net.network import Network
@@ -82,8 +81,6 @@ class MpiEngine(CompiledEngine):
                 "batches": [len(first), zlib.crc32(np.ascontiguousarray(first).tobytes())],
             },
         )
-        if start != "forward" and algorithm.calendar_from(network.depth, steps_per_batch, start).pipelined:
-            raise InputError("a pipelined start is for threads: on ranks batches begin with a forward start")
         check_ranks(algorithm, execution, comm.size, workers, network.depth, len(first))
         transport = RankTransport(comm, workers, pin)
         shared = isinstance(algorithm, BP) and execution in ("intra-layer", "data-parallel")

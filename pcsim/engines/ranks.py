@@ -15,6 +15,7 @@ from .layout import Layout
 from .loops import backprop, backprop_ranks
 from .loops.arguments import Arrays, Ranks
 from .messages import Messages
+from .starts import PipelinedStarts
 
 Array = np.ndarray
 
@@ -40,10 +41,10 @@ class RankTransport:
         if all(cores[rank] == cores[self.rank] for rank in local):
             self.first_core = local.index(self.rank) * workers
 
-    def connect(self, layout: Layout, arrays: list[Arrays], execution: str | None) -> None:
+    def connect(self, layout: Layout, arrays: list[Arrays], execution: str | None, starts: PipelinedStarts) -> None:
         """Make the messages."""
         if execution is None:
-            self.messages.of_edges(layout, arrays[0])
+            self.messages.of_edges(layout, arrays[0], starts)
         elif execution == "intra-layer":
             self.of_execution = self.messages.of_rows(layout, arrays[0])
         elif execution == "data-parallel":
@@ -67,9 +68,9 @@ class RankTransport:
         if stop[0]:  # a signal whose handler returned; the other ranks wait for this one
             raise KeyboardInterrupt
 
-    def neighbours(self, layout: Layout, batches: int, first_start: int, spent: Array) -> Ranks:
-        """The neighbouring ranks, for the compiled loops."""
-        return self.messages.edges(layout, batches, first_start, spent)
+    def neighbours(self, layout: Layout, batches: int, first_start: int, spent: Array, *run: Any) -> Ranks:
+        """The neighbouring ranks, for the compiled loops; ``run``: see ``Messages.edges``."""
+        return self.messages.edges(layout, batches, first_start, spent, *run)
 
     def backprop(self, execution: str) -> tuple[Any, tuple]:
         """The compiled loop of an execution of BP, and the messages it is given."""

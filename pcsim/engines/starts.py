@@ -93,6 +93,18 @@ class PipelinedStarts:
         begin = int(self.at[l]) + (self.batch + k) % int(self.places[l]) * size
         return self.values[begin : begin + size].reshape(self.layout.batch, -1)[:, : self.layout.sizes[l]]
 
+    def places_of(self, l: int) -> list[Array]:
+        """All places of layer l's values, with their padding."""
+        size = self.layout.batch * int(self.layout.wide[l])
+        begins = range(int(self.at[l]), int(self.at[l]) + int(self.places[l]) * size, size)
+        return [self.values[begin : begin + size] for begin in begins]
+
+    def passing(self, l: int, t: int, opening: bool, given: bool) -> tuple[int, int, int]:
+        """Of a run from step ``t`` of a batch on: steps of a batch; how long before it ``W[l-1]`` predicted for the
+        batch at hand; and the first batch, from that one on, whose values pass to layer l in this run."""
+        shift = t + self.lead - l + 1
+        return self.cycle, shift, int(given) if opening else -(-shift // self.cycle)
+
     def state(self, t: int, assembled: Callable[..., Array | None]) -> list[list[Array]]:
         """Values of the starts under way, x[0], x[1] …, a list for each batch to come."""
         layout = self.layout

@@ -14,6 +14,7 @@ from .layout import Layout
 from .limits import check_threads
 from .loops import asynchronous, backprop
 from .loops.arguments import Arrays, Ranks
+from .starts import PipelinedStarts
 
 Array = np.ndarray
 
@@ -33,10 +34,10 @@ class ThreadTransport:
         """Run ``work(worker)`` for every worker and wait for all."""
         in_threads(self.workers, work, stop, self.pin)
 
-    def connect(self, layout: Layout, arrays: list[Arrays], execution: str | None) -> None:
+    def connect(self, layout: Layout, arrays: list[Arrays], execution: str | None, starts: PipelinedStarts) -> None:
         """Nothing to prepare: memory is shared."""
 
-    def neighbours(self, layout: Layout, batches: int, first_start: int, spent: Array) -> Ranks:
+    def neighbours(self, layout: Layout, batches: int, first_start: int, spent: Array, *run: Any) -> Ranks:
         """Other ranks, for the compiled loops: there are none."""
         nothing = np.zeros(0, np.int64)
         return Ranks(False, False, False, False, 0, 0, (0, 0, 0), nothing, nothing, nothing, spent)

@@ -55,6 +55,8 @@ class Case:
     threads: int = 1
     micro_batches: int = 8
     trace: bool = False
+    start: str = "forward"
+    resumed: bool = False  # on ranks: between runs another engine goes on from the state
 
     @property
     def depth(self):
@@ -96,7 +98,7 @@ class Case:
 
     def options(self):
         """Of every engine."""
-        options = {"steps_per_batch": self.steps_per_batch}
+        options = {"steps_per_batch": self.steps_per_batch, "start": self.start}
         if self.given:
             rng = np.random.default_rng(self.seed + 2)
             options["values"] = [rng.normal(size=(self.batch, n)).astype(self.dtype) for n in self.sizes]
@@ -223,6 +225,11 @@ def chosen():
             f"planned-{batch}", "planned", (width,) * 9, Planned(1e-4, 0.1, plan="mu"), 3, batch, batch, runs=(99,)
         )
         made += [long, replace(long, name=long.name + "-threads", threads=2)]
+    for T, threads, wave, given in ((1, 1, None, False), (2, 2, 1, True), (3, 1, 3, False), (9, 1, 2, True)):
+        options = {"steps_per_batch": T, "threads": threads, "wave": wave, "given": given, "runs": (2, 2, 2 * T)}
+        options["resumed"] = T > 1
+        many = Case(f"pipelined-{T}", "ipc", (5, 9, 12, 17, 6, 4, 8), IPC(4e-3, 0.2), 3, 9, 2, start="pipelined")
+        made.append(replace(many, **options, bias=T == 2, algorithm=IPC(4e-3, 0.2, value_momentum=0.5 * (T == 3))))
     kinds = {"ipc": IPC(1e-3, 0.1), "pc": PC(1e-3, 0.1, T=3), "zil": ZIL(1e-3)}
     for way, algorithm in kinds.items():
         made.append(Case(f"trace-{way}", way, wide[8], algorithm, runs=(5,), trace=True, **common))

@@ -42,7 +42,14 @@ for case in reversed(cases) if comm.size == 1 else cases:
     options = {"workers": case.threads, "wave": case.wave, "fused": case.fused, **case.execution()}
     engine = case.build(MpiEngine, **options)
     with np.errstate(all="ignore"):
-        energy = [engine.run(updates, trace=case.trace)[1] for updates in case.runs]
+        energy = []
+        for number, updates in enumerate(case.runs):
+            if number and case.resumed:
+                state = engine.state()
+                engine.close()
+                engine = case.build(MpiEngine, **options)
+                engine.restore(state)
+            energy.append(engine.run(updates, trace=case.trace)[1])
         if twin:
             spoil(engine, case)
         arrays = {**left(engine, energy), "loss": np.array([engine.loss()])}

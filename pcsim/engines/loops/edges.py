@@ -9,6 +9,11 @@ started before the step that it belongs to, which is when the data of two steps 
 sent is free again when its own request is seen to be done: that the neighbour has answered is not enough for MPI. So
 what is published of a step in the neighbour's name says three things: its message has come, ours of the step before
 (whose place is written next) has left, and so have the values of a forward start.
+
+Values of *pipelined* starts (``loops/starts.py``) go up after the step in which they were made, from their place to the
+same place above, a request for each place. Start k passes an edge in step ``k * CYCLE - SHIFT`` of this run (below 0:
+before the very first step, as a forward start's do). What is published of a step from below also says that they have
+come, and from above that those of earlier steps have left: their place is written no sooner than two steps later.
 """
 
 from collections import namedtuple
@@ -26,8 +31,10 @@ Edges = namedtuple(
 )
 
 # Words of a side's state: the next step to be sent, received, and posted; of forward starts the next message to be sent
-# or received, to be posted, and to have left.
-SENT, RECEIVED, POSTED, START_DONE, START_POSTED, START_LEFT, SIDE = 0, 1, 2, 3, 4, 5, 8
+# or received, to be posted, and to have left. Of pipelined starts (then there are ``batches`` below 0) also when they
+# pass, and where the requests of their places begin, that of start 0 first.
+SENT, RECEIVED, POSTED, START_DONE, START_POSTED, START_LEFT = range(6)
+PLACES, CYCLE, SHIFT, TABLE, SIDE = 6, 7, 8, 9, 16
 
 # Requests of a side: sends and receives for either slot, and the forward start's (comes from below, goes above).
 SENDS, RECEIVES, START, REQUESTS = 0, 2, 4, 5
@@ -37,11 +44,12 @@ BELOW, ABOVE = ZERO, ONE
 
 @njit(nogil=True, cache=True)
 def edges_of(ranks, calendar):
-    """The edges of a run."""
+    """The edges of a run. No step of pipelined starts begins with a forward pass."""
+    cycle = calendar.cycle if ranks.batches >= 0 else 0
     return Edges(
         ranks.below, ranks.above, ranks.often, ranks.clocked, Library(*ranks.functions, pointer(ranks.scratch)),
         pointer(ranks.requests), pointer(ranks.state), pointer(ranks.spent), pointer(calendar.moves), calendar.stages,
-        calendar.first, calendar.cycle, calendar.steps, ranks.batches, ranks.first_start,
+        calendar.first, cycle, calendar.steps, ranks.batches, ranks.first_start,
     )  # fmt: skip
 
 
@@ -106,7 +114,7 @@ def _left(edges, side, slot):
     if not done(edges.library, edges.requests[side * REQUESTS + SENDS + slot]):
         return False
     starts = SIDE + START_LEFT
-    if side == ABOVE and edges.state[starts] < edges.state[SIDE + START_DONE]:
+    if side == ABOVE and edges.batches > 0 and edges.state[starts] < edges.state[SIDE + START_DONE]:
         if not done(edges.library, edges.requests[REQUESTS + START]):
             return False
         edges.state[starts] = edges.state[SIDE + START_DONE]
@@ -128,7 +136,7 @@ def _poll_side(edges, side, progress, mine, theirs, look):
             )
         else:  # nothing comes; the flag says that the places of earlier steps may be written again
             arrived = edges.state[state + SENT] > step
-        if arrived and _left(edges, side, (step + 1) & 1):
+        if arrived and _left(edges, side, (step + 1) & 1) and _passed(edges, side, step):
             edges.state[state + RECEIVED] = step + 1
             publish(progress, theirs, step + 1)
 
@@ -157,11 +165,67 @@ def _poll_starts(edges, started, workers):
 
 
 @inner
+def _passes(edges, side, k):
+    """The step after whose products at this edge the values of start k pass it."""
+    return k * edges.state[side * SIDE + CYCLE] - edges.state[side * SIDE + SHIFT]
+
+
+@inner
+def _request_of(edges, side, k):
+    """The request of start k."""
+    state = side * SIDE
+    return edges.requests[edges.state[state + TABLE] + k % edges.state[state + PLACES]]
+
+
+@inner
+def _poll_pipelined(edges, progress, started, workers):
+    """Values of pipelined starts: they go above when they are made, and come from below into a place that is free, as
+    the batch that was there has begun."""
+    if edges.above:
+        k = edges.state[SIDE + START_DONE]
+        step = _passes(edges, ABOVE, k)
+        # A worker that was stopped goes on without waiting, and its place may still be on its way.
+        if step < edges.steps and k < edges.state[SIDE + START_LEFT] + edges.state[SIDE + PLACES]:
+            made = reached(progress, 2 * workers - 1) > step if step >= 0 else reached(started, workers - 1) > k
+            if made:
+                send(edges.library, _request_of(edges, ABOVE, k))
+                edges.state[SIDE + START_DONE] = k + 1
+    if edges.below:
+        k = edges.state[START_DONE]
+        if _passes(edges, BELOW, k) < edges.steps:
+            request, cycle = _request_of(edges, BELOW, k), edges.state[CYCLE]
+            if edges.state[START_POSTED] <= k and (k - edges.state[PLACES]) * cycle - edges.first < edges.state[SENT]:
+                start(edges.library, request)
+                edges.state[START_POSTED] = k + 1
+            if edges.state[START_POSTED] > k and done(edges.library, request):
+                edges.state[START_DONE] = k + 1
+                publish(started, workers, k + 1)
+
+
+@inner
+def _passed(edges, side, step):
+    """Whether all values of pipelined starts that come with a step are there, or those of earlier steps have left."""
+    if edges.batches >= 0:
+        return True
+    if side == BELOW:
+        return _passes(edges, BELOW, edges.state[START_DONE]) > step
+    k = edges.state[SIDE + START_LEFT]
+    while _passes(edges, ABOVE, k) < step:
+        if k >= edges.state[SIDE + START_DONE] or not done(edges.library, _request_of(edges, ABOVE, k)):
+            return False
+        k += 1
+        edges.state[SIDE + START_LEFT] = k
+    return True
+
+
+@inner
 def poll(edges, progress, started, workers, look):
     """Send what is there to be sent, and publish what has come, if one is to ``look`` for it (a test in vain takes 0.1
     µs); ``workers`` of this rank have flags before the two neighbours."""
     if edges.batches > 0:
         _poll_starts(edges, started, workers)
+    elif edges.batches < 0:
+        _poll_pipelined(edges, progress, started, workers)
     if edges.below:
         _poll_side(edges, BELOW, progress, ZERO, 2 * workers + 1, look)
     if edges.above:
@@ -207,6 +271,7 @@ def settle_edges(edges, progress, started, workers, stop):
                 left = left or edges.state[state + SENT] < edges.steps or edges.state[state + RECEIVED] < edges.steps
                 left = left or edges.state[state + START_DONE] < edges.batches
                 left = left or not (_left(edges, side, ZERO) and _left(edges, side, ONE))
+                left = left or not _passed(edges, side, edges.steps - (side == BELOW))
         if not left:
             return True
         tests += 1

@@ -25,7 +25,7 @@ from ...kernels.layers.step import activate_layer, start_prediction
 from ...kernels.layers.values import move_values, push_values
 from ...kernels.layers.vectors import copy_part, fill, squares, subtract_from
 from ...kernels.machine.clock import nanoseconds
-from ...kernels.machine.compiling import ZERO, folded, inner, njit
+from ...kernels.machine.compiling import ONE, ZERO, folded, inner, njit
 from ...kernels.machine.simd import pointer
 from ...kernels.machine.sync import load_acquire, meet, publish, wait
 from ...schedule.timeline import START, VALUE
@@ -283,11 +283,11 @@ def _forward_start(b, s, data, batch, step, forward, count):
 @inner
 def _first_starts(b, s, data, given, count):
     """Before the very first step of pipelined starts: what lies before it, batch by batch and worker by worker."""
-    for k in range(-(-b.starts.lead // b.starts.cycle)):
-        if b.below >= 0 and not _await(b, b.started, b.below, k + 1, ZERO):
+    for k in range(ONE if given else ZERO, -(-b.starts.lead // b.starts.cycle)):
+        comes = b.lo + k * b.starts.cycle <= b.starts.lead  # whether any of it reaches this worker's layers
+        if b.below >= 0 and comes and not _await(b, b.started, b.below, k + 1, ZERO):
             return count
-        if k > 0 or not given:
-            count = open_starts(b.starts, b, s, data, k, count)
+        count = open_starts(b.starts, b, s, data, k, count)
         publish(b.started, b.worker, k + 1)
     return count
 
