@@ -7,7 +7,7 @@ CONTRACT's: ``x`` values, ``e`` errors, ``a = scale * f(x)``, ``d = scale * f'(x
 """
 
 from ..machine.blas import add_a_b, add_a_bt, add_at_b, add_outer, matrix_vector
-from ..machine.compiling import ZERO, inner, njit
+from ..machine.compiling import ZERO, folded, inner, njit
 from ..machine.simd import lanes, load, multiply, multiply_add, splat, store
 from .activations import IDENTITY
 from .activations import activate as activate_part
@@ -59,7 +59,7 @@ def start_offsets(s, l, first, rows, out, at):
     return True
 
 
-@inner
+@folded
 def start_prediction(s, l, first, rows, out, at):
     """``out = mu[l+1]`` in so many rows, one layer of a forward pass; ``a[l]`` must be ready."""
     below, columns, w, k = s.value_at[l], s.padded[l], s.weight_at[l] + first * s.padded[l], at + first

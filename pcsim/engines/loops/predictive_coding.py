@@ -99,7 +99,7 @@ def _work(b, s, l, work, step, number, count):
     return count
 
 
-@inner
+@folded
 def _await(b, flags, flag, value, step):
     """Wait for a flag in a step; False if flag 0 of ``stop`` was raised meanwhile."""
     if b.talks:
@@ -151,7 +151,7 @@ def _move(b, s, l, step, count):
     return note(b.trace, b.room, count, VALUE, l, step, begin)
 
 
-@inner
+@folded
 def _end_bottom(b, s, step, moving, count):
     """The end of a step at the lower edge: when the error has come from below, new values, if they move."""
     if b.below < 0 or not _await(b, b.progress, 2 * b.below + 1, step + 1, step) or not moving:
@@ -159,7 +159,7 @@ def _end_bottom(b, s, step, moving, count):
     return _move(b, s, b.lo, step, count)
 
 
-@inner
+@folded
 def _end_top(b, s, step, moving, count):
     """The end of a step at the upper edge: when the drive has come from above, new values in the copy, if they move."""
     if b.above < 0 or not _await(b, b.progress, 2 * b.above, step + 1, step) or not moving:
@@ -173,7 +173,7 @@ def _end_top(b, s, step, moving, count):
     return note(b.trace, b.room, count, VALUE, b.hi, step, begin)
 
 
-@inner
+@folded
 def _edges_first(b, s, step, stage, forward, number, count):
     """One step."""
     for turn in range(b.hi - b.lo):
@@ -182,7 +182,7 @@ def _edges_first(b, s, step, stage, forward, number, count):
     return _end(b, s, step, stage, count)
 
 
-@inner
+@folded
 def _end(b, s, step, stage, count):
     """The end of a step: new values of the whole block, if they move."""
     moving = b.moves[stage] != 0
