@@ -149,9 +149,9 @@ class Session:
                 self.on_record(run)
 
     def _adapt(self, updates: int, seconds: float) -> None:
-        """Twice as many updates at a time, while they take less than half of ``AT_ONCE``."""
-        if updates == self.pace and seconds < AT_ONCE / 2:
-            self.pace *= 2
+        """As many updates at a time as take half of ``AT_ONCE``, by the last ones: short runs cannot be in waves."""
+        if updates == self.pace and seconds < AT_ONCE / 4:
+            self.pace *= int(AT_ONCE / 2 / max(seconds, 1e-6))
 
     def _broken(self, at: int, seen: list[float]) -> int | None:
         """The update in which numbers were not finite, of those since ``at`` and of what was seen there."""
