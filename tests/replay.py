@@ -23,9 +23,10 @@ from pcsim.engines.loops import (
     starts,
     steps,
     teams,
+    zero_bubble,
 )
 
-MODULES = [steps, edges, starts, predictive_coding, backprop, backprop_ranks, asynchronous, teams, samples]
+MODULES = [steps, edges, starts, predictive_coding, backprop, backprop_ranks, asynchronous, teams, samples, zero_bubble]
 WAITS = {"wait", "meet", "finish", "done", "_finish_all", "_all_here", "_await", "poll_until", "all_told"}
 WAITS |= {"_all_started", "_met"}
 
@@ -296,6 +297,7 @@ STANDINS = {
 }  # fmt: skip
 AS_THEY_ARE = {
     "LayersView", "lanes", "prefetch", "Library", "PREDICT", "BACKPROJECT", "SHARE", "UPDATE", "PLAIN", "ZERO", "ONE",
+    "ALONE", "BACKWARD", "FORWARD",
 }  # fmt: skip
 
 

@@ -19,6 +19,8 @@ from pcsim.engines.threads import ThreadTransport
 
 LANES = 8  # of float64, in a cell
 
+PIPELINES = ("pipeline", "zero-bubble")  # the exact one, in both orders
+
 
 class Drawn(IPC):
     """Any calendar."""
@@ -97,16 +99,18 @@ def draw(seed, kind, rules=False, stops=False):
     depth, most = rng.randint(1, 9), rng.randint(1, 5)
     if mpi:
         ranks, threads = rng.randint(2, 4), rng.choice((1, 1, 2)) if layered else 1
-        depth = max(depth, ranks * threads) if execution in ("layers", "pipeline") else min(depth, 4)
+        depth = max(depth, ranks * threads) if execution in ("layers", *PIPELINES) else min(depth, 4)
     else:
         ranks, threads = 1, most if execution != "serial" else 1
-        threads = min(threads, depth) if execution in ("layers", "pipeline", "pipeline-async") else threads
+        threads = min(threads, depth) if execution in ("layers", *PIPELINES, "pipeline-async") else threads
         depth = depth if layered else min(depth, 5)
         threads = max(threads, 2) if relaxes and not layered else threads
     workers = ranks * threads
-    batch = {"pipeline": rng.randint(2, 5), "data-parallel": workers + rng.randint(0, 2)}.get(
-        execution.removeprefix("pc-"), rng.choice((1, 1, 2))
-    )
+    batch = {
+        "pipeline": rng.randint(2, 5),
+        "zero-bubble": rng.randint(2, 5),
+        "data-parallel": workers + rng.randint(0, 2),
+    }.get(execution.removeprefix("pc-"), rng.choice((1, 1, 2)))
     adam = rng.random() < 0.3
     late = _late(random.Random(seed), depth, "adam" if adam else "sgd") if execution == "pipeline-async" else None
     return Case(
@@ -247,8 +251,9 @@ class Replay:
                     values=values,
                     wave=case.wave,
                     fused=case.fused,
-                    execution=shared or case.execution,
+                    execution="pipeline" if case.execution in PIPELINES else shared or case.execution,
                     micro_batches=case.micro_batches,
+                    order="zero-bubble" if case.execution == "zero-bubble" else "split",
                 )
             )
         machine.spare = [machine.tid() for _ in range(case.ranks * case.depth if case.mpi else 0)]

@@ -31,6 +31,7 @@ from .loops.steps import TRACE_COLUMNS
 from .rings import Flights, RingLayout
 from .shared import SHARED, shared_loop, team_of, teams_for
 from .starts import PipelinedStarts
+from .turns import Turns, check_order
 
 Array = np.ndarray
 
@@ -50,7 +51,8 @@ class CompiledEngine(Contents):
 
     ``execution`` says how BP shares its work (``BP_EXECUTIONS``; default: serial), see ``loops/backprop.py``, or how
     PC, Z-IL and iPC do (``PC_EXECUTIONS``; default: layers on workers), see ``loops/teams.py``, ``loops/samples.py``.
-    ``micro_batches`` is the number of parts that a pipeline makes of a batch (at most B). ``schedule``: how alpha
+    ``micro_batches`` is the number of parts that a pipeline makes of a batch (at most B), ``order`` in which order its
+    stages take them (``schedule/pipelines.py``). ``schedule``: how alpha
     changes from update to update (None: it does not). ``start``: where the values of a new batch come from, "forward"
     or "pipelined" (see ``loops/starts.py``).
     """
@@ -74,6 +76,7 @@ class CompiledEngine(Contents):
         schedule: Schedule | None = None,
         start: str = "forward",
         blas_threads: int = 1,
+        order: str = "split",
     ) -> None:
         self.original, self.algorithm, self.batches, self.transport = network, algorithm, batches, transport
         dtype, self.fused, self.blas_threads = network.dtype, fused, blas_threads
@@ -134,6 +137,8 @@ class CompiledEngine(Contents):
         self.flights: Flights | None = None
         if isinstance(algorithm, AsyncBP) and isinstance(self.layout, RingLayout):
             self.flights = Flights(self.layout, algorithm, self._next_rows, self.wave)
+        check_order(order, self.execution)
+        self.turns = Turns(self.layout) if order == "zero-bubble" else None
         self.starts = PipelinedStarts(self.layout, self.calendar, self.wave, self._next_rows)
         self.blas = blas_libraries()
         self.uses_blas = self.batch > 1 or vectors
@@ -153,6 +158,8 @@ class CompiledEngine(Contents):
         for flat in (arrays.scratch, arrays.panel):
             flat[::step] = 0
         self.starts.touch(worker)
+        if self.turns:
+            self.turns.touch(worker)
         for flat in (arrays.mean, arrays.square):
             for l in range(*self.layout.blocks[worker]) if len(flat) else ():
                 for part in self.layout.rows_of(flat, worker, l, padding=True):
@@ -185,6 +192,11 @@ class CompiledEngine(Contents):
             self.timeline = self._timeline(events) or self.timeline
         assert energy is not None
         return taken, energy
+
+    @property
+    def _parts(self) -> int:
+        """Of a batch, each of which is a step of the task graph."""
+        return self.turns.parts if self.turns else 1
 
     def _steps(self, updates: int) -> int:
         return self.calendar.steps(updates, self.t % len(self.calendar.stages)) if self.calendar else updates
@@ -220,7 +232,7 @@ class CompiledEngine(Contents):
         signals = Signals(make_flags(2 * transport.workers + 4), make_flags(transport.workers + 2), ready, stop)
         energy = np.zeros(max(L, transport.all_workers))
         times = np.zeros((transport.workers, 16), np.int64)  # a cache line and its pair for each worker
-        room = steps * (4 * (L + 1) if self.calendar else 3 * L) if trace else 0
+        room = steps * (4 * (L + 1) if self.calendar else 3 * L * self._parts) if trace else 0
         diverged = np.full(transport.workers, -1)
         traces = [np.zeros((room, TRACE_COLUMNS), np.int64) for _ in range(transport.workers)]
         entropy = np.zeros(transport.workers)
@@ -301,10 +313,11 @@ class CompiledEngine(Contents):
     def _backprop(self, updates: int) -> Callable[..., int]:
         """The loop of BP's execution, for so many updates."""
         rates = self._rates(updates)
-        compiled, messages = self.transport.backprop(self.execution or "serial")
-        shares = self.flights.of_run(self.number, updates) if self.flights else self.layout.shares
+        compiled, messages = self.transport.backprop("zero-bubble" if self.turns else self.execution or "serial")
+        shared = self.flights.of_run(self.number, updates) if self.flights else self.layout.shares
 
         def loop(worker: int, data: Data, signals: Signals, notes: Notes, ranks: Ranks) -> int:
+            shares = self.turns.of_worker(worker) if self.turns else shared
             return compiled(*self._groups(worker), data, rates, updates, shares, signals, notes, *messages)
 
         return loop
@@ -339,6 +352,6 @@ class CompiledEngine(Contents):
                 place = self.transport.place + worker
                 for work, l, step, begin, end in rows.tolist():
                     mine.append([place, work, l, before + step, begin * 1e-9, end * 1e-9])
-            before += steps
+            before += steps * self._parts
         events = [Event(*event) for theirs in self.transport.everyone(mine) for event in theirs]
         return Timeline(events) if events else None

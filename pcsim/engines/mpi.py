@@ -57,6 +57,7 @@ class MpiEngine(CompiledEngine):
         micro_batches: int = MICRO_BATCHES,
         schedule: Schedule | None = None,
         start: str = "forward",
+        order: str = "split",
     ) -> None:
         comm = world().COMM_WORLD if comm is None else comm
         first = batches()
@@ -73,7 +74,7 @@ class MpiEngine(CompiledEngine):
                 "bias": network.biases is not None,
                 "weights": _sample(network),
                 "algorithm": {"name": algorithm.name, **asdict(algorithm)},
-                "execution": [execution, micro_batches, fused, wave],
+                "execution": [execution, micro_batches, order, fused, wave],
                 "threads of a rank": workers,
                 "steps_per_batch": [steps_per_batch, start],
                 "schedule": asdict(schedule or Schedule()),
@@ -102,6 +103,7 @@ class MpiEngine(CompiledEngine):
             micro_batches=micro_batches,
             schedule=schedule,
             start=start,
+            order=order,
         )
         self.comm, self.rank = comm, comm.rank
         self.sent_before, self.updates_sent = 0, 0

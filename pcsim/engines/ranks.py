@@ -12,7 +12,7 @@ from ..host.mpi import all_to_all, hosts, watched, world
 from ..host.threads import in_threads
 from ..kernels.machine.messages import COUNT, FAILED
 from .layout import Layout
-from .loops import backprop, backprop_ranks
+from .loops import backprop, backprop_ranks, zero_bubble
 from .loops.arguments import Arrays, Ranks
 from .messages import Messages
 from .starts import PipelinedStarts
@@ -78,6 +78,7 @@ class RankTransport:
             "intra-layer": backprop_ranks.intra_layer,
             "data-parallel": backprop_ranks.data_parallel,
             "pipeline": backprop_ranks.pipeline,
+            "zero-bubble": zero_bubble.zero_bubble_ranks,
         }
         return (loops[execution], (self.of_execution,)) if execution in loops else (backprop.serial, ())
 

@@ -12,7 +12,7 @@ from ..net.network import Network
 from .compiled import MICRO_BATCHES, CompiledEngine
 from .layout import Layout
 from .limits import check_threads
-from .loops import asynchronous, backprop
+from .loops import asynchronous, backprop, zero_bubble
 from .loops.arguments import Arrays, Ranks
 from .starts import PipelinedStarts
 
@@ -48,6 +48,7 @@ class ThreadTransport:
             "intra-layer": backprop.intra_layer,
             "data-parallel": backprop.data_parallel,
             "pipeline": backprop.pipeline,
+            "zero-bubble": zero_bubble.zero_bubble,
             PIPELINE_ASYNC: asynchronous.pipeline_async,
         }
         return loops.get(execution, backprop.serial), ()
@@ -108,6 +109,7 @@ class ThreadsEngine(CompiledEngine):
         micro_batches: int = MICRO_BATCHES,
         schedule: Schedule | None = None,
         start: str = "forward",
+        order: str = "split",
     ) -> None:
         first = batches()
         check_threads(algorithm, execution, workers, network.depth, len(first))
@@ -130,4 +132,5 @@ class ThreadsEngine(CompiledEngine):
             schedule=schedule,
             start=start,
             blas_threads=blas_threads,
+            order=order,
         )

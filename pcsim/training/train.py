@@ -64,6 +64,7 @@ def train(
     on_progress: Callable[[Progress], None] | None = None,
     execution: str | None = None,
     start: str = "forward",
+    order: str = "split",
 ) -> Run:
     """Train a copy of ``network`` on ``x``, (N, n[0]), and ``y``, (N, n[L]), by ``updates`` complete weight updates, or
     by as many as there are in ``epochs`` passes over the rows.
@@ -99,18 +100,18 @@ def train(
       ``pcsim.AsyncBP``); how PC, Z-IL and iPC share theirs among threads: "layer-parallel" (default), "intra-layer"
       (rows of every layer), "data-parallel" (samples), "hybrid" (teams of workers for blocks of layers), or "auto" for
       what should be the fastest by the sizes of layers and batch
+    - ``order``: of BP's "pipeline": "split", all weight products of a batch at its end, or "zero-bubble", some of them
+      where a stage would wait (Qi et al. 2024); the same gradient
 
     Threads of one process may train at once. BLAS has one thread meanwhile, for the whole process, and then as many as
     before; what needs another number (execution "blas"; "numpy" on several) is refused beside another call.
 
-    The same call gives the same bits every time, and PC, Z-IL and iPC, and BP's "pipeline", for any number of workers,
-    since one of them forms each of a layer's sums, in one order; "intra-layer", "hybrid", "data-parallel" and "blas"
-    split sums, and between numbers of workers, as between executions and backends, results differ by
-    rounding. Raises
-    InputError for arguments that do not fit. A run that diverges ends within a second or so, and names the update in
-    ``diverged``. Ctrl-C raises
-    :class:`Interrupted`, a KeyboardInterrupt whose ``run`` is what there was after the last updates that were made
-    between two records.
+    The same call gives the same bits every time, and PC, Z-IL and iPC, and BP's "pipeline" in order "split", for any
+    number of workers, since one of them forms each of a layer's sums, in one order; "intra-layer", "hybrid",
+    "data-parallel", "blas" and the order "zero-bubble" split sums, and between numbers of workers, as between
+    executions and backends, results differ by rounding. Raises InputError for arguments that do not fit. A run that
+    diverges ends within a second or so, and names the update in ``diverged``. Ctrl-C raises :class:`Interrupted`,
+    a KeyboardInterrupt whose ``run`` is what there was after the last updates that were made between two records.
 
     >>> net = Network.mlp([2, 8, 1], seed=1)
     >>> from pcsim import IPC
@@ -168,6 +169,8 @@ def train(
     algorithm, execution = asynchronous(algorithm, execution)
     if execution not in (None, PIPELINE_ASYNC) and backend == "numpy":
         raise InputError("execution says how threads or ranks share the work of a net; backend numpy has neither")
+    if order != "split" and backend == "numpy":
+        raise InputError("order says in which order stages of a pipeline work; backend numpy has no stages")
     workers = resolve_workers(workers, algorithm, network.depth, backend, execution)
     if execution == "auto" and not algorithm.chained:
         alone = backend != "threads" or start != "forward"  # then layers are on workers
@@ -204,6 +207,7 @@ def train(
         start=start,
         schedule=of_alpha,
         **({"execution": execution} if execution else {}),
+        **({"order": order} if order != "split" else {}),
     )
     run = Run(network, [])
     if kept is not None:

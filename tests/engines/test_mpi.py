@@ -161,7 +161,7 @@ def messages_faults(folder):
         else:
             owner = blocks(case, facts)
             assert set(owner) == set(range(count))
-            parts = min(case.micro_batches, case.batch) if case.way == "pipeline" else 1
+            parts = min(case.micro_batches, case.batch) if case.way in ("pipeline", "zero-bubble") else 1
             sent_each = case.algorithm.steady_tasks(case.depth).messages(owner)
             expected = {"messages": sent_each * parts, "collectives": 0}
             if case.way == "ipc":

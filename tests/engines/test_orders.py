@@ -12,9 +12,9 @@ import replayed
 
 from pcsim.schedule.calendar import Calendar, Stage
 
-THREADS = ("layers", "serial", "intra-layer", "data-parallel", "pipeline", "pipeline-async")
+THREADS = ("layers", "serial", "intra-layer", "data-parallel", "pipeline", "pipeline-async", "zero-bubble")
 SHARED = ("pc-intra-layer", "pc-hybrid", "pc-data-parallel")
-RANKS = ("layers-ranks", "intra-layer-ranks", "data-parallel-ranks", "pipeline-ranks")
+RANKS = ("layers-ranks", "intra-layer-ranks", "data-parallel-ranks", "pipeline-ranks", "zero-bubble-ranks")
 KINDS = (*THREADS, *SHARED, *RANKS)
 # Whatever the number of workers: of the others the sums depend on it.
 SAME_BITS = (None, "pipeline", "pipeline-async", "serial")
@@ -117,7 +117,8 @@ def test_no_receive_is_started_across_a_forward_start():
 def kinds_of(module):
     """Which cases run the loops of a module."""
     layers = ("layers-ranks", "layers")
-    bp = {"backprop": THREADS[2:5], "asynchronous": THREADS[5:], "backprop_ranks": RANKS[1:]}
+    bp = {"backprop": THREADS[2:5], "asynchronous": THREADS[5:6], "backprop_ranks": RANKS[1:4]}
+    bp["zero_bubble"] = ("zero-bubble", "zero-bubble-ranks")
     shared = {"teams": SHARED[:2], "samples": SHARED[2:]}
     return {"edges": layers[:1], "predictive_coding": layers, "starts": layers, **bp, **shared}[module]
 
@@ -135,6 +136,7 @@ NEEDLESS = {  # (module, function, what is called): why nothing is amiss without
     ("backprop", "data_parallel", "meet"): "a common start, for the clocks",
     ("backprop", "pipeline", "meet"): "a common start, for the clocks",
     ("asynchronous", "pipeline_async", "meet"): "a common start, for the clocks",
+    ("zero_bubble", "zero_bubble", "meet"): "a common start, for the clocks",
     ("teams", "teams", "meet"): "a common start, for the clocks",
     ("samples", "samples", "meet"): "a common start, for the clocks",
     ("backprop_ranks", "data_parallel", "done"): "moves messages on; each sum is waited for below",
@@ -186,6 +188,8 @@ TWINS = [  # module, what stands there, what the twin has
     ("asynchronous", "done - 2, stop)", "done - 3, stop)"),
     ("asynchronous", "(t & 1) * r.error_count\n    below", "ZERO\n    below"),
     ("asynchronous", "batch % r.places[m]", "batch % max(1, r.places[m] - 2)"),
+    ("zero_bubble", "for i in (4 * m, 4 * m + 2):", "for i in (4 * m,):"),
+    ("zero_bubble", "wait(progress, 2 * (worker + 1), step + 1, stop)", "wait(progress, 2 * (worker + 1), step, stop)"),
     ("teams", "now - span + l + 1, moved, stop)", "now - span + l, moved, stop)"),
     ("teams", "now + position[l - 1], made_below", "now + position[l - 1] - 1, made_below"),
     ("teams", "    if known >= value:", "    if known + 1 >= value:"),

@@ -11,7 +11,7 @@ from pcsim.algorithms import Algorithm
 from pcsim.net.activations import ACTIVATIONS
 
 LAYERED = ("ipc", "pc", "zil", "planned", "pipeline")  # the same bits for any number of threads and ranks
-SUMMED = ("intra-layer", "data-parallel")  # sums in an order that goes with the number of ranks
+SUMMED = ("intra-layer", "data-parallel", "zero-bubble")  # sums in an order that goes with the number of ranks
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,8 @@ class Case:
 
     def execution(self):
         """Of engines that share BP's work."""
+        if self.way == "zero-bubble":
+            return {"execution": "pipeline", "order": self.way, "micro_batches": self.micro_batches}
         return {"execution": self.way, "micro_batches": self.micro_batches} if self.is_backprop else {}
 
     def build(self, engine_class, **options):
@@ -153,7 +155,7 @@ def _draw(name, way, rng, dtype):
         sizes[1 : depth // 2 + 2] = sizes[1]  # somewhere for skips to be
     if way == "intra-layer" and rng.integers(2):
         sizes = sizes + 40  # rows for every rank
-    batch = int(rng.integers(2 if way == "pipeline" else 1, 18))
+    batch = int(rng.integers(2 if way in ("pipeline", "zero-bubble") else 1, 18))
     parts = rng.integers(3) == 0  # batches that are a part of the data
     adam = rng.integers(3) == 0
     exact = dtype == "float64" and rng.integers(2)
@@ -190,6 +192,7 @@ DRAWN = {
     "intra-layer": (10, 0),
     "data-parallel": (10, 0),
     "planned": (9, 3),
+    "zero-bubble": (6, 0),
 }
 
 
