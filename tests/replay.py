@@ -15,6 +15,7 @@ from pcsim.kernels.layers.weights import ADAM, MOMENTUM
 
 from pcsim.engines.loops import (
     asynchronous,
+    asynchronous_ranks,
     backprop,
     backprop_ranks,
     edges,
@@ -26,7 +27,8 @@ from pcsim.engines.loops import (
     zero_bubble,
 )
 
-MODULES = [steps, edges, starts, predictive_coding, backprop, backprop_ranks, asynchronous, teams, samples, zero_bubble]
+MODULES = [steps, edges, starts, predictive_coding, backprop, backprop_ranks, teams, samples, zero_bubble]
+MODULES += [asynchronous, asynchronous_ranks]
 WAITS = {"wait", "meet", "finish", "done", "_finish_all", "_all_here", "_await", "poll_until", "all_told"}
 WAITS |= {"_all_started", "_met"}
 

@@ -11,6 +11,7 @@ import numpy as np
 import replay
 
 from pcsim import BP, IPC, AsyncBP, Calendar, Network, Stage
+from pcsim.algorithms.asynchronous import PIPELINE_ASYNC as ASYNC
 from pcsim.algorithms.asynchronous import WEIGHTS
 from pcsim.engines import compiled, contents, messages
 from pcsim.engines.loops.arguments import Notes, Signals
@@ -98,11 +99,11 @@ def draw(seed, kind, rules=False, stops=False):
     relaxes = layered or execution.startswith("pc-")
     depth, most = rng.randint(1, 9), rng.randint(1, 5)
     if mpi:
-        ranks, threads = rng.randint(2, 4), rng.choice((1, 1, 2)) if layered else 1
-        depth = max(depth, ranks * threads) if execution in ("layers", *PIPELINES) else min(depth, 4)
+        ranks, threads = rng.randint(2, 4), rng.choice((1, 1, 2)) if layered or execution == ASYNC else 1
+        depth = max(depth, ranks * threads) if execution in ("layers", *PIPELINES, ASYNC) else min(depth, 4)
     else:
         ranks, threads = 1, most if execution != "serial" else 1
-        threads = min(threads, depth) if execution in ("layers", *PIPELINES, "pipeline-async") else threads
+        threads = min(threads, depth) if execution in ("layers", *PIPELINES, ASYNC) else threads
         depth = depth if layered else min(depth, 5)
         threads = max(threads, 2) if relaxes and not layered else threads
     workers = ranks * threads
@@ -112,7 +113,7 @@ def draw(seed, kind, rules=False, stops=False):
         "data-parallel": workers + rng.randint(0, 2),
     }.get(execution.removeprefix("pc-"), rng.choice((1, 1, 2)))
     adam = rng.random() < 0.3
-    late = _late(random.Random(seed), depth, "adam" if adam else "sgd") if execution == "pipeline-async" else None
+    late = _late(random.Random(seed), depth, "adam" if adam else "sgd") if execution == ASYNC else None
     return Case(
         seed,
         None if layered else execution,

@@ -163,9 +163,13 @@ def candidates_on_ranks(
                 if "threads" in baselines and several.workers <= min(case.depth, len(usable_cores())):
                     found += _each([several])
             continue
-        if isinstance(algorithm, AsyncBP):
-            raise InputError(f"{algorithm.title} runs on threads, not on ranks: measure it with --backend threads")
         for name in baselines:
+            if name == PIPELINE_ASYNC:
+                late, _ = asynchronous(algorithm, name)
+                fitting = [ranks for ranks in counts if ranks * threads <= case.depth]
+                found += _each([Contender(late, name, ranks * threads, ranks=ranks) for ranks in fitting])
+            if name == PIPELINE_ASYNC or isinstance(algorithm, AsyncBP):
+                continue
             if name == "serial":
                 found += _each([Contender(algorithm, name, 1, ranks=1)])
             if name in ("serial", "threads"):

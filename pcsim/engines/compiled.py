@@ -133,7 +133,9 @@ class CompiledEngine(Contents):
         lengths = self.layout.bytes_of_layers()
         here = int(lengths[self.layout.lo : self.layout.hi].sum())
         suits = wave or wave_length(here, int(lengths.max()), transport.workers)
-        self.wave = transport.steps_in_a_wave(self.layout, suits, self.calendar is None or wave is not None)
+        self.wave = transport.steps_in_a_wave(
+            self.layout, suits, (self.calendar is None and not streams) or wave is not None
+        )
         self.flights: Flights | None = None
         if isinstance(algorithm, AsyncBP) and isinstance(self.layout, RingLayout):
             self.flights = Flights(self.layout, algorithm, self._next_rows, self.wave)

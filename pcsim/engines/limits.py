@@ -54,13 +54,13 @@ def check_ranks(algorithm: Algorithm, execution: str | None, ranks: int, workers
             raise InputError(
                 f"execution {execution!r} of {algorithm.title} is for threads: on ranks it has layers on workers"
             )
-        here = f"{ranks} ranks" + (f" of {workers} threads" if workers > 1 else "")
-        _check_layers(here, ranks * workers, depth)
+        _check_layers(_ranks(ranks, workers), ranks * workers, depth)
         check_threads(algorithm, execution, ranks * workers, depth, batch)
         return
     execution = execution or "serial"
     if execution == PIPELINE_ASYNC:
-        raise InputError(f"{PIPELINE_ASYNC} runs on threads, not on ranks: choose the backend threads")
+        _check_layers(_ranks(ranks, workers), ranks * workers, depth)
+        return
     if workers > 1:
         raise InputError("BP over ranks runs one thread on each: start a rank for every core instead")
     if execution == "blas" or (execution == "serial" and ranks > 1):
@@ -124,6 +124,10 @@ def _check_shared(algorithm: Algorithm, execution: str, who: str, workers: int, 
         _check_layers(who, workers, depth)
     if execution == "data-parallel" and workers > batch:
         raise InputError(f"{who} are more than the {batch} samples of a batch: use at most {batch}")
+
+
+def _ranks(ranks: int, workers: int) -> str:
+    return f"{ranks} ranks" + (f" of {workers} threads" if workers > 1 else "")
 
 
 def _check_layers(who: str, workers: int, depth: int) -> None:

@@ -9,7 +9,8 @@ from ..host.mpi import world
 from ..kernels.machine.memory import side_by_side
 from ..kernels.machine.messages import functions, make_scratch
 from .layout import Layout
-from .loops.arguments import Arrays, GradientSums, PartMessages, Ranks, RowMessages
+from .loops.arguments import Arrays, Crossings, GradientSums, PartMessages, Ranks, RowMessages
+from .loops.asynchronous_ranks import SIDE as CROSSING
 from .loops.edges import (
     ABOVE,
     BELOW,
@@ -26,6 +27,7 @@ from .loops.edges import (
     START_POSTED,
     TABLE,
 )
+from .rings import RingLayout
 from .starts import PipelinedStarts
 
 Array = np.ndarray
@@ -46,6 +48,7 @@ class Messages:
         self.functions, self.memory = functions(self.MPI.__file__), make_scratch()
         self.requests: list[Any] = []
         self.bytes_of: dict[int, int] = {}  # of each request that sends, by the address of its handle
+        self.batch_bytes = 0  # of asynchronous BP, that this rank sends for a batch
         self.addresses = np.zeros(2 * REQUESTS, np.int64)  # of the edges' requests, 0 for none
         self.started: dict[int, list[int]] = {}  # by side, those of a pipelined start's places
 
@@ -99,12 +102,8 @@ class Messages:
         for side in (BELOW, ABOVE) if not starts.on else ():
             for word in (START_DONE, START_POSTED, START_LEFT):
                 state[side * SIDE + word] = first_start
-        # For other threads' messages, and for large ones, which MPI moves in several turns.
-        wide = layout.wide
-        large = layout.batch * int(wide.max()) * layout.dtype.itemsize >= LARGE
-        often = (layout.workers > 1 or large) and int((wide[1:] * wide[:-1]).max()) * layout.batch >= OFTEN
         return Ranks(
-            self.rank > 0, self.rank < self.ranks - 1, often, len(spent) > 0, batches, first_start,
+            self.rank > 0, self.rank < self.ranks - 1, self._often(layout), len(spent) > 0, batches, first_start,
             self.functions, self.memory, requests, state, spent,
         )  # fmt: skip
 
@@ -149,6 +148,35 @@ class Messages:
                 found[m, 1] = self._to(arrays.values[above], self.rank + 1, UP)
                 found[m, 2] = self._from(arrays.errors[above], self.rank + 1, DOWN)
         return PartMessages(found, self.functions, self.memory)
+
+    def of_flights(self, layout: RingLayout, arrays: Arrays) -> Crossings:
+        """At each edge of this rank's layers, of asynchronous BP, values that go up from their rings, and errors that
+        come down."""
+        requests: list[int] = []
+        for side, l, other in ((BELOW, layout.lo, self.rank - 1), (ABOVE, layout.hi, self.rank + 1)):
+            places, size = int(layout.places[min(l, layout.depth - 1)]), layout.batch * int(layout.wide[l])
+            if not 0 <= other < self.ranks:
+                requests += [0] * (places + 2)
+                continue
+            up, down = (self._from, self._to) if side == BELOW else (self._to, self._from)
+            for place in range(places):
+                at = int(layout.value_at[layout.place, l]) + place * size
+                requests.append(up(arrays.values[at : at + size], other, UP))
+            for slot in range(2):
+                at = slot * layout.error_count + int(layout.error_at[l])
+                requests.append(down(arrays.errors[at : at + size], other, DOWN + slot))
+            self.batch_bytes += size * layout.dtype.itemsize
+        return Crossings(
+            self.rank > 0, self.rank < self.ranks - 1, self._often(layout), layout.lo, layout.hi, self.functions,
+            self.memory, np.array(requests, np.int64), np.zeros(2 * CROSSING, np.int64),
+        )  # fmt: skip
+
+    def _often(self, layout: Layout) -> bool:
+        """Whether to poll after every layer: for other threads' messages, and for large ones, which MPI moves in
+        several turns."""
+        wide = layout.wide
+        large = layout.batch * int(wide.max()) * layout.dtype.itemsize >= LARGE
+        return (layout.workers > 1 or large) and int((wide[1:] * wide[:-1]).max()) * layout.batch >= OFTEN
 
     def of_gradients(self, layout: Layout, arrays: Sequence[Arrays]) -> tuple[GradientSums, list[Arrays]]:
         """To sum up the gradients of all ranks, and the arrays with room for all of them at once, as their sums are

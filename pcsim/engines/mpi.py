@@ -130,6 +130,8 @@ class MpiEngine(CompiledEngine):
         """Bytes that this rank sends in a weight update: of layers, errors and drives where values move, and forward
         starts."""
         calendar = self.calendar
+        if self.flights:
+            return float(self.flights.algorithm.accumulate * self.transport.messages.batch_bytes)
         if calendar is None:
             return float(sum(self.transport.messages.bytes_of.values()))
         moved, started = self.transport.messages.edge_bytes()

@@ -6,15 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from ..algorithms import PIPELINE_ASYNC
 from ..host.context import usable_cores
 from ..host.links import one_way
 from ..host.mpi import all_to_all, hosts, watched, world
 from ..host.threads import in_threads
 from ..kernels.machine.messages import COUNT, FAILED
 from .layout import Layout
-from .loops import backprop, backprop_ranks, zero_bubble
+from .loops import asynchronous_ranks, backprop, backprop_ranks, zero_bubble
 from .loops.arguments import Arrays, Ranks
 from .messages import Messages
+from .rings import RingLayout
 from .starts import PipelinedStarts
 
 Array = np.ndarray
@@ -51,6 +53,8 @@ class RankTransport:
             self.of_execution, arrays[:] = self.messages.of_gradients(layout, arrays)
         elif execution == "pipeline":
             self.of_execution = self.messages.of_parts(layout, arrays[0])
+        elif isinstance(layout, RingLayout):
+            self.of_execution = self.messages.of_flights(layout, arrays[0])
 
     def start(self, work: Callable[[int], None], stop: Array) -> None:
         """Run ``work(worker)`` for every worker of this rank, from a barrier of all ranks on."""
@@ -79,6 +83,7 @@ class RankTransport:
             "data-parallel": backprop_ranks.data_parallel,
             "pipeline": backprop_ranks.pipeline,
             "zero-bubble": zero_bubble.zero_bubble_ranks,
+            PIPELINE_ASYNC: asynchronous_ranks.pipeline_async,
         }
         return (loops[execution], (self.of_execution,)) if execution in loops else (backprop.serial, ())
 

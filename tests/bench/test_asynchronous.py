@@ -38,9 +38,16 @@ def test_it_is_named_and_never_the_best(rows):
     assert best == {"serial": True, "pipeline-async": False}
 
 
-def test_it_is_neither_on_ranks_nor_predicted(pcsim):
-    with pytest.raises(InputError, match="on threads, not on ranks"):
+def test_on_ranks_it_has_as_many_as_there_are_layers_for():
+    with pytest.raises(InputError, match="nothing to measure"):
         candidates_on_ranks(CASE, [AsyncBP()], [2], 1, ["serial"])
+    for algorithm, others in ((AsyncBP(), set()), (BP(), {("serial", 1), ("pipeline-async", 1)})):
+        groups = candidates_on_ranks(CASE, [algorithm], [1, 2, 4], 1, ["serial", "pipeline-async"])
+        found = {(each.execution, each.ranks) for group in groups for each in group}
+        assert found == {("pipeline-async", 1), ("pipeline-async", 2)} | others
+
+
+def test_it_is_not_predicted(pcsim):
     code, out, err = pcsim("simulate", "--algorithms", "ipc", "bp-async", "--depths", "4", "--widths", "64")
     assert (code, out, len(err.splitlines())) == (2, "", 1)
 

@@ -14,7 +14,14 @@ from pcsim.schedule.calendar import Calendar, Stage
 
 THREADS = ("layers", "serial", "intra-layer", "data-parallel", "pipeline", "pipeline-async", "zero-bubble")
 SHARED = ("pc-intra-layer", "pc-hybrid", "pc-data-parallel")
-RANKS = ("layers-ranks", "intra-layer-ranks", "data-parallel-ranks", "pipeline-ranks", "zero-bubble-ranks")
+RANKS = (
+    "layers-ranks",
+    "intra-layer-ranks",
+    "data-parallel-ranks",
+    "pipeline-ranks",
+    "zero-bubble-ranks",
+    "pipeline-async-ranks",
+)
 KINDS = (*THREADS, *SHARED, *RANKS)
 # Whatever the number of workers: of the others the sums depend on it.
 SAME_BITS = (None, "pipeline", "pipeline-async", "serial")
@@ -118,7 +125,7 @@ def kinds_of(module):
     """Which cases run the loops of a module."""
     layers = ("layers-ranks", "layers")
     bp = {"backprop": THREADS[2:5], "asynchronous": THREADS[5:6], "backprop_ranks": RANKS[1:4]}
-    bp["zero_bubble"] = ("zero-bubble", "zero-bubble-ranks")
+    bp |= {"zero_bubble": ("zero-bubble", "zero-bubble-ranks"), "asynchronous_ranks": RANKS[5:]}
     shared = {"teams": SHARED[:2], "samples": SHARED[2:]}
     return {"edges": layers[:1], "predictive_coding": layers, "starts": layers, **bp, **shared}[module]
 
@@ -137,6 +144,7 @@ NEEDLESS = {  # (module, function, what is called): why nothing is amiss without
     ("backprop", "pipeline", "meet"): "a common start, for the clocks",
     ("asynchronous", "pipeline_async", "meet"): "a common start, for the clocks",
     ("zero_bubble", "zero_bubble", "meet"): "a common start, for the clocks",
+    ("asynchronous_ranks", "pipeline_async", "meet"): "a common start, for the clocks",
     ("teams", "teams", "meet"): "a common start, for the clocks",
     ("samples", "samples", "meet"): "a common start, for the clocks",
     ("backprop_ranks", "data_parallel", "done"): "moves messages on; each sum is waited for below",
@@ -190,6 +198,13 @@ TWINS = [  # module, what stands there, what the twin has
     ("asynchronous", "batch % r.places[m]", "batch % max(1, r.places[m] - 2)"),
     ("zero_bubble", "for i in (4 * m, 4 * m + 2):", "for i in (4 * m,):"),
     ("zero_bubble", "wait(progress, 2 * (worker + 1), step + 1, stop)", "wait(progress, 2 * (worker + 1), step, stop)"),
+    ("asynchronous_ranks", "now - 2, stop)", "now - 3, stop)"),
+    ("asynchronous_ranks", "t - 2 < max(made, 0):", "t - 3 < max(made, 0):"),
+    ("asynchronous_ranks", "t - 1 < max(made, 0):", "t - 4 < max(made, 0):"),
+    ("asynchronous_ranks", " and _values_left(c, t - c.places_above):", ":"),
+    ("asynchronous_ranks", " and _errors_left(c, t):", ":"),
+    ("asynchronous_ranks", "t < made:\n        send(c.library, _of_v", "True:\n        send(c.library, _of_v"),
+    ("asynchronous_ranks", "t < made:\n        send(c.library, _of_e", "True:\n        send(c.library, _of_e"),
     ("teams", "now - span + l + 1, moved, stop)", "now - span + l, moved, stop)"),
     ("teams", "now + position[l - 1], made_below", "now + position[l - 1] - 1, made_below"),
     ("teams", "    if known >= value:", "    if known + 1 >= value:"),

@@ -6,12 +6,13 @@ from functools import cached_property
 
 import numpy as np
 
-from pcsim import BP, IPC, PC, ZIL, Calendar, Network, Stage
+from pcsim import BP, IPC, PC, ZIL, AsyncBP, Calendar, Network, Stage
 from pcsim.algorithms import Algorithm
 from pcsim.net.activations import ACTIVATIONS
 
-LAYERED = ("ipc", "pc", "zil", "planned", "pipeline")  # the same bits for any number of threads and ranks
-SUMMED = ("intra-layer", "data-parallel", "zero-bubble")  # sums in an order that goes with the number of ranks
+# The same bits for any number of threads and ranks; sums in an order that goes with the number of ranks.
+LAYERED = ("ipc", "pc", "zil", "planned", "pipeline", "pipeline-async")
+SUMMED = ("intra-layer", "data-parallel", "zero-bubble")
 
 
 @dataclass(frozen=True)
@@ -233,6 +234,16 @@ def chosen():
         options["resumed"] = T > 1
         many = Case(f"pipelined-{T}", "ipc", (5, 9, 12, 17, 6, 4, 8), IPC(4e-3, 0.2), 3, 9, 2, start="pipelined")
         made.append(replace(many, **options, bias=T == 2, algorithm=IPC(4e-3, 0.2, value_momentum=0.5 * (T == 3))))
+    late = (
+        (AsyncBP(0.01), 1, 1, None, (2, 2)),
+        (AsyncBP(0.01, weights="stashed", accumulate=2, delay_rates=4), 2, 2, 3, (1, 5)),
+        (AsyncBP(0.01, weights="two-versions", accumulate=11), 2, 1, 1, (1, 2)),
+        (AsyncBP(0.01, "adam", weights="stashed", weight_prediction=True), 1, 2, 4, (1, 1, 4)),
+        (AsyncBP(0.01, "momentum", weight_prediction=True), 3, 1, 2, (2, 2)),
+    )
+    for number, (algorithm, batch, threads, wave, runs) in enumerate(late):
+        case = Case(f"late-{number}", "pipeline-async", (5, 9, 12, 17, 6, 4, 8), algorithm, 3, 9, batch)
+        made.append(replace(case, threads=threads, wave=wave, runs=runs, bias=number % 2 == 1))
     kinds = {"ipc": IPC(1e-3, 0.1), "pc": PC(1e-3, 0.1, T=3), "zil": ZIL(1e-3)}
     for way, algorithm in kinds.items():
         made.append(Case(f"trace-{way}", way, wide[8], algorithm, runs=(5,), trace=True, **common))

@@ -74,5 +74,10 @@ GradientSums = namedtuple(
     "GradientSums", "in_place kind operation communicator base item pending gradient_at functions scratch"
 )
 
+# The edges of a rank in asynchronous BP, see ``asynchronous_ranks``. below, above: is there another rank? often: poll
+# after every layer; lo, hi: the rank's layers; requests: at the lower edge of each place of the values, then of both
+# places of errors; then the same at the upper edge; state: memory.
+Crossings = namedtuple("Crossings", "below above often lo hi functions scratch requests state")
+
 # Requests of each micro-batch of a pipeline: values from below, to above; errors from above, to below (0 for none).
 PartMessages = namedtuple("PartMessages", "requests functions scratch")

@@ -164,24 +164,48 @@ def _work(r, l, t):
     _update(r, l, t, slot, count)
 
 
-@njit(nogil=True, cache=True)
-def pipeline_async(who, arrays, offsets, options, data, rates, updates, flight, signals, notes):
-    """The steps of ``flight`` by one worker, which has the layers ``lo … hi-1``."""
-    s, depth, worker, workers = layers(arrays, offsets, options), len(offsets.sizes) - 1, who.worker, who.workers
+@inner
+def stream_of(who, s, arrays, rates, flight):
+    """A worker's view of a run, with its layers ``s``."""
+    depth, worker = len(flight.delay), who.worker
     views, row = pointer(flight.at), flight.at.shape[1]
     new = part_of_batch(s, s.batch, offset(views, 2 * worker * row))
     old = part_of_batch(s, s.batch, offset(views, (2 * worker + 1) * row))
-    r = Stream(
+    return Stream(
         new, old, s.value_at, pointer(flight.places), pointer(arrays.errors), pointer(flight.error_at),
         flight.error_count, flight.first, flight.last, flight.kind, flight.accumulate, pointer(flight.stash),
         pointer(flight.stash_at), pointer(flight.copies), pointer(flight.before), flight.ahead, pointer(flight.delay),
         pointer(flight.sums), pointer(flight.factors), len(flight.factors), pointer(rates.alpha), len(rates.alpha),
         rates.number, depth, flight.fused,
     )  # fmt: skip
+
+
+@inner
+def slot_of_layer(r, s, data, l, t, energy, worker):
+    """Step t of layer l, with the input or the target that it needs; the loss of the first batch is noted."""
+    depth, base = r.depth, max(r.first, 0)
+    batch = t + 2 * (depth - 1 - l)
+    if batch < 0:
+        return
+    _place(r, l, t)
+    if l == 0:
+        load_rows(data.x, data.rows, batch - base, ZERO, s.batch, s.padded[0], s.x, r.new.value_at[0])
+    if l + 1 == depth:
+        load_rows(data.y, data.rows, t - base, ZERO, s.batch, s.padded[depth], s.x, s.value_at[depth])
+    _work(r, l, t)
+    if l + 1 == depth and t == base:
+        at = r.error_at[depth] - s.value_at[depth]
+        energy[worker] = 0.5 * squares(s, depth, ZERO, s.padded[depth], r.e, at)
+
+
+@njit(nogil=True, cache=True)
+def pipeline_async(who, arrays, offsets, options, data, rates, updates, flight, signals, notes):
+    """The steps of ``flight`` by one worker, which has the layers ``lo … hi-1``."""
+    s, worker = layers(arrays, offsets, options), who.worker
+    r, energy = stream_of(who, s, arrays, rates, flight), pointer(notes.energy)
     progress, stop, lo, hi, first = pointer(signals.progress), pointer(signals.stop), who.lo, who.hi, flight.first
-    if not meet(worker, workers, pointer(signals.ready), stop):
+    if not meet(worker, who.workers, pointer(signals.ready), stop):
         return 0
-    base = max(first, 0)
     notes.times[worker, 0] = nanoseconds()
     for begin in range(first, flight.last, flight.wave):
         if load_acquire(stop, 0) != 0:
@@ -197,19 +221,7 @@ def pipeline_async(who, arrays, offsets, options, data, rates, updates, flight, 
                         return 0
                     if l == lo and who.below >= 0 and not wait(progress, 2 * who.below + 1, done - 2, stop):
                         return 0
-                    batch = t + 2 * (depth - 1 - l)
-                    if batch >= 0:
-                        _place(r, l, t)
-                        if l == 0:
-                            load_rows(data.x, data.rows, batch - base, ZERO, s.batch, s.padded[0], s.x, new.value_at[0])
-                        if l + 1 == depth:
-                            load_rows(
-                                data.y, data.rows, t - base, ZERO, s.batch, s.padded[depth], s.x, s.value_at[depth]
-                            )
-                        _work(r, l, t)
-                        if l + 1 == depth and t == base:
-                            at = flight.error_at[depth] - s.value_at[depth]
-                            notes.energy[worker] = 0.5 * squares(s, depth, ZERO, s.padded[depth], r.e, at)
+                    slot_of_layer(r, s, data, l, t, energy, worker)
                     if l == hi - 1:
                         publish(progress, 2 * worker + 1, done)
                     if l == lo:
