@@ -59,8 +59,11 @@ def case(row: Mapping[str, Any]) -> list[Any]:
 
 
 def conditions(row: Mapping[str, Any]) -> str:
-    """What of a cell is not usual, in words, a comma before each: optimiser, batches that change, their start."""
+    """What of a cell is not usual, in words, a comma before each: optimiser, data, batches that change, their start."""
     words = [row.get("optimizer") or "sgd"] if row.get("optimizer") not in (None, "sgd") else []
+    words += [f"momentum {row['momentum']:g}"] if row.get("momentum") not in (None, 0.9) else []
+    words += [f"weight decay {row['weight_decay']:g}"] if row.get("weight_decay") else []
+    words += [row["data"]] if row.get("data") not in (None, "random") else []
     if row.get("steps_per_batch"):
         words.append(f"a new batch every {row['steps_per_batch']} steps")
         words += ["pipelined start"] if row.get("start") == "pipelined" else []

@@ -10,16 +10,15 @@ import numpy as np
 from ..errors import InputError
 from ..net.network import Network
 from ..schedule.waves import read_caches
+from .data import rows_of
 
 CACHES = 4  # times the last cache: a data set of which no more than a quarter can be at hand
-
-_BLOCK = 1 << 20  # random numbers that differ; more of them would be as far from the caches
 
 
 @dataclass(frozen=True)
 class Case:
     """A net of ``depth`` weight matrices, all ``width`` wide unless ``net`` names its sizes (``"784-64-64-10"``; width
-    is then the widest), and batches of random data.
+    is then the widest), and batches of ``data`` (``bench/data.py``).
 
     ``steps_per_batch``: None where the batch never changes, else how many updates iPC stays on each, which begin with a
     ``start``; PC, Z-IL and BP then take a new batch for every update. Changing batches are drawn, in an order of rows
@@ -35,6 +34,7 @@ class Case:
     net: str | None = None
     steps_per_batch: int | None = None
     start: str = "forward"
+    data: str = "random"
 
     @classmethod
     def of_net(cls, name: str, batch: int = 1, **common: Any) -> "Case":
@@ -57,7 +57,7 @@ class Case:
     def name(self) -> str:
         """The cell in words."""
         net = self.net or f"depth {self.depth}, width {self.width}"
-        words = [net, f"batch {self.batch}"]
+        words = [net, f"batch {self.batch}", *([self.data] if self.data != "random" else [])]
         if self.steps_per_batch:
             words.append(f"a new one every {self.steps_per_batch} steps")
         return ", ".join([*words, *(["pipelined start"] if self.start == "pipelined" else [])])
@@ -80,7 +80,8 @@ class Case:
         """The net, and ``x`` and ``y``, (rows, n[0]) and (rows, n[L]): the same in every process, and if the net is
         ``lazy``. The last ones are kept; nobody may write to them."""
         net = Network.mlp(list(self.sizes), self.activation, seed=self.seed, dtype=self.dtype, lazy=lazy)
-        return net, *_data(self.sizes[0], self.sizes[-1], self.data_rows, self.batch, self.dtype, self.seed + 1)
+        sizes = self.sizes[0], self.sizes[-1]
+        return net, *rows_of(self.data, *sizes, self.data_rows, self.batch, self.dtype, self.seed + 1)
 
     def batches(self) -> Callable[[], np.ndarray]:
         """What gives the rows of the next batch, from the first on."""
@@ -113,15 +114,3 @@ def sizes_of(name: str) -> tuple[int, ...]:
     if len(words) < 2 or not all(word.isascii() and word.isdecimal() and 0 < int(word) < 1 << 31 for word in words):
         raise InputError(f"a net is named by the units of its layers, as in 784-64-64-10, not {name!r}")
     return tuple(map(int, words))
-
-
-@lru_cache(maxsize=1)  # cells of one width share it
-def _data(below: int, above: int, rows: int, batch: int, dtype: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random x and y, (rows, below) and (rows, above)."""
-    rng = np.random.default_rng(seed)
-    if rows == batch:
-        x, y = (rng.normal(size=(rows, n)).astype(dtype) for n in (below, above))
-        return x, y
-    block = rng.normal(size=_BLOCK).astype(dtype)
-    x, y = (np.resize(block, (rows, n)) for n in (below, above))
-    return x, y

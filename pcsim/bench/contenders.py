@@ -19,7 +19,7 @@ from ..host.topology import physical_cores, usable_cores, within_quota
 from ..kernels.machine.simd import VECTOR_BYTES
 from ..schedule.teams import balanced_teams
 from .case import Case
-from .peers import PEERS, available, offers, takes
+from .peers import PEERS, available, offers, takes, takes_numbers
 
 OWN_BASELINES = (*BP_EXECUTIONS, "numpy", "unfused", "shared")
 
@@ -192,7 +192,8 @@ def candidates_on_ranks(
 
 def _runs(peer: str, case: Case, algorithm: Algorithm) -> bool:
     """Whether a peer runs this algorithm in such a cell."""
-    return algorithm.name in offers(peer) and takes(peer, algorithm.optimizer, case.steps_per_batch is not None)
+    fits = takes(peer, algorithm.optimizer, case.steps_per_batch is not None) and takes_numbers(algorithm)
+    return algorithm.name in offers(peer) and fits
 
 
 def _alone(alternatives: Sequence[Contender]) -> Group:

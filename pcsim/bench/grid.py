@@ -8,6 +8,7 @@ from ..checks import whole_number
 from ..errors import InputError
 from .case import Case
 from .contenders import OWN_BASELINES, RANK_BASELINES, check_baselines
+from .data import check_data
 from .peers import PEERS, available
 
 # The paper's Fig. 6 with 32 to 1024 units and 2 to 32 layers, one data point; and its Fig. 2 nets, full batch.
@@ -52,6 +53,8 @@ def grid(
         sizes = [Case.of_net(name, batch, **common) for batch in sorted(set(batches or (1,))) for name in nets]
         found = [*(found if given else []), *sizes]
     found = list(dict.fromkeys(found))
+    for case in found:
+        check_data(case.data, case.sizes)
     if steps_per_batch:
         changes = [(T, start) for T in sorted(set(steps_per_batch)) for start in dict.fromkeys(starts)]
         return [replace(case, steps_per_batch=T, start=start) for T, start in changes for case in found]

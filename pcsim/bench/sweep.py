@@ -15,7 +15,7 @@ from ..engines.limits import flop_needed
 from ..errors import InputError
 from ..host.memory import require
 from ..host.topology import effective_cores, usable_cores, within_quota
-from ..results.fields import Row, value_of
+from ..results.fields import OPTIMIZER, USUAL, Row, value_of
 from .case import Case
 from .ceilings import Ceilings, measure_ceilings
 from .contenders import OWN_BASELINES, Contender, Group, candidates, candidates_on_ranks
@@ -141,9 +141,9 @@ class Sweep:
     ) -> Iterator[Row]:
         """Measure every cell that ``done`` does not hold whole; yields the rows of a cell when it is finished."""
         finished: dict[Case, list[Row]] = {}
-        optimizers = {algorithm.optimizer for algorithm in self.algorithms}
+        optimizers = {_optimizer(algorithm) for algorithm in self.algorithms}
         for row in done:
-            if row.get("error") is None and value_of(row, "optimizer") in optimizers:
+            if row.get("error") is None and tuple(value_of(row, name) for name in OPTIMIZER) in optimizers:
                 finished.setdefault(_case(row), []).append(row)
         compile_seconds = warm_up(self.cases[0].dtype, self.algorithms if self.ranks else None)
         if self.launches > 1:
@@ -217,13 +217,14 @@ def chosen(
 ) -> list[Group] | None:
     """Of each group the alternative that was chosen in a launch, as its ``rows`` say, alone; None where one is not
     there whole."""
-    names = ("algorithm", "steps", "execution", "workers", "optimizer", "ranks", "delay")
+    names = ("algorithm", "steps", "execution", "workers", *OPTIMIZER, "ranks", "delay")
     rows = [row for row in rows if (row.get("launch") or 0) == launch]
     have = {tuple(value_of(row, name) for name in names): row for row in rows}
-    marked = {tuple(value_of(row, name) for name in names[:5]) for row in rows if row.get("auto")}
+    marked = {tuple(value_of(row, name) for name in names[:-2]) for row in rows if row.get("auto")}
 
     def holds(one: Contender, choice: bool) -> bool:
-        key = one.algorithm.name, getattr(one.algorithm, "T", 1), one.execution, one.workers, one.algorithm.optimizer
+        who = one.algorithm.name, getattr(one.algorithm, "T", 1), one.execution, one.workers
+        key = (*who, *_optimizer(one.algorithm))
         row = have.get((*key, one.ranks, delay if one.ranks else None))
         if row is None or (choice and one.auto and key not in marked):
             return False
@@ -238,6 +239,11 @@ def chosen(
     return found
 
 
+def _optimizer(algorithm: Algorithm) -> tuple[Any, ...]:
+    """What rows of an algorithm say of its optimiser."""
+    return tuple(getattr(algorithm, name, USUAL[name]) for name in OPTIMIZER)
+
+
 def _case(row: Row) -> Case:
-    changing = {name: value_of(row, name) for name in ("net", "steps_per_batch", "start")}
+    changing = {name: value_of(row, name) for name in ("net", "steps_per_batch", "start", "data")}
     return Case(row["depth"], row["width"], row["batch"], row["dtype"], row["activation"], **changing)

@@ -83,6 +83,7 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
         starts=arguments.start,
         dtype=arguments.dtype,
         activation=arguments.activation,
+        data=arguments.data,
     )
     if arguments.optimizer != "sgd" or arguments.steps_per_batch:
         arguments.alpha = measure.ALPHA  # Adam's steps are as long as that whatever the gradients are

@@ -35,7 +35,7 @@ from .words import (
     add_late_flags,
     add_ledger,
     add_nets,
-    add_optimizer,
+    add_optimizer_flags,
     file_name,
     in_a_line,
     number_of_workers,
@@ -72,6 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_nets(bench)
     add_changing(bench)
+    bench.add_argument(
+        "--data",
+        choices=["random", "fashion-mnist"],
+        default="random",
+        help="rows of batches: random numbers (default), or the images that come with pcsim, for nets 784-…-10; where "
+        "batches change, repeated until they are four times as large as the last cache",
+    )
     add_algorithms(bench, "ipc", "bp")
     bench.add_argument(
         "--workers",
@@ -126,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
         "(default 8; with --quick and on ranks 1, which says nothing about a re-run)",
     )
     add_algorithm_flags(bench, alpha=False)
-    add_optimizer(bench)
+    add_optimizer_flags(bench)
     bench.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="default float32")
     bench.add_argument(
         "--seconds",

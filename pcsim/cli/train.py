@@ -7,6 +7,7 @@ from typing import Any
 from ..algorithms.rates import SCHEDULES
 from ..errors import InputError
 from ..net.losses import LOSSES
+from ..schedule.calendar import STARTS
 from ..streams import check_streams, target
 from .bench import kept
 from .look import look_of
@@ -55,7 +56,7 @@ def run_train(arguments: argparse.Namespace) -> int:
         from ..figures.style import check_suffix
 
         check_suffix(file)
-    flop = curves.check_studies(plans, data, arguments.batch_size, arguments.steps_per_batch)
+    flop = curves.check_studies(plans, data, arguments.batch_size, arguments.steps_per_batch, arguments.start)
     settings: dict[str, Any] = {
         "batch_size": arguments.batch_size, "steps_per_batch": arguments.steps_per_batch,
         "record_every": arguments.record_every, "backend": arguments.backend,
@@ -137,7 +138,7 @@ def run_train(arguments: argparse.Namespace) -> int:
 # Arguments of ``train`` that are not told where they are as usual.
 USUAL: dict[str, Any] = {
     "epochs": None, "schedule": "constant", "warmup": 0, "floor": 0.0, "validation": None, "evaluate_every": None,
-    "patience": None, "checkpoint_every": None,
+    "patience": None, "checkpoint_every": None, "start": "forward",
 }  # fmt: skip
 
 
@@ -179,6 +180,13 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--floor", type=float, default=0.0, metavar="F", help="share of alpha that a cosine leaves (default 0)"
+    )
+    parser.add_argument(
+        "--start",
+        choices=STARTS,
+        default="forward",
+        help="where a new batch's values come from, with --steps-per-batch: a forward pass (default), or one that runs "
+        "layer by layer during the steps before, so that nobody waits for it (iPC alone)",
     )
     parser.add_argument(
         "--value-momentum", type=float, default=0.0, metavar="M", help="of PC's and iPC's value updates (default 0)"

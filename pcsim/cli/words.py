@@ -301,10 +301,6 @@ def add_changing(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_optimizer(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd", help="of the weights (default sgd)")
-
-
 LATE = ("weights", "accumulate", "weight_prediction", "delay_rates")  # options of asynchronous BP
 
 

@@ -22,8 +22,10 @@ KINDS = ("measured", "predicted", "counted")
 Row = dict[str, Any]
 
 # What tells cells apart that older files do not say, and what they then were: layers all ``width`` wide, one batch for
-# ever, forward starts, plain gradient descent.
+# ever, forward starts, plain gradient descent (or an optimiser's usual numbers), random data.
 USUAL: dict[str, Any] = {"net": None, "steps_per_batch": None, "start": "forward", "optimizer": "sgd"}
+USUAL |= {"momentum": 0.9, "weight_decay": 0.0, "data": "random"}
+OPTIMIZER = ("optimizer", "momentum", "weight_decay")  # of these, what an algorithm says of its optimiser
 
 
 def value_of(row: Mapping[str, Any], name: str) -> Any:
@@ -77,7 +79,8 @@ _OPTIONAL: dict[str, Rule] = {
     # cell's size between two neighbouring ranks, measured beside it; delay: seconds added to it on purpose.
     **dict.fromkeys(("ranks", "hosts"), _MANY),
     **dict.fromkeys(("messages", "counted_messages", "message_bytes", "collectives", "latency", "delay"), _AMOUNT),
-    **dict.fromkeys(("net", "start", "optimizer"), or_null(_TEXT, ", or null")),
+    **dict.fromkeys(("net", "start", "optimizer", "data"), or_null(_TEXT, ", or null")),
+    **dict.fromkeys(("momentum", "weight_decay"), _AMOUNT),
     "steps_per_batch": _MANY,  # updates on one batch, null where it never changes
     **dict.fromkeys(("mm_starts", "smm_starts"), _NUMBER),  # as mm and smm, with forward starts
     "variant": ("a text or null", lambda v: v is None or isinstance(v, str)),

@@ -57,6 +57,9 @@ class Cell(NamedTuple):
     steps_per_batch: int | None = None
     start: str = "forward"
     optimizer: str = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    data: str = "random"
 
     @property
     def table(self) -> Cell:
@@ -66,8 +69,9 @@ class Cell(NamedTuple):
     @property
     def place(self) -> tuple[Any, ...]:
         """Where it stands among others; None comes first."""
-        changing = self.optimizer != "sgd", self.optimizer, self.steps_per_batch or 0, self.start
-        return (*self[:6], self.net or "", *changing, self.delay is not None, self.delay or 0.0)
+        optimizer = self.optimizer != "sgd", self.optimizer, self.momentum, self.weight_decay
+        changing = self.steps_per_batch or 0, self.start, self.data != "random", self.data
+        return (*self[:6], self.net or "", *optimizer, *changing, self.delay is not None, self.delay or 0.0)
 
 
 def cell_of(row: Mapping[str, Any]) -> Cell:

@@ -40,6 +40,9 @@ class _Common:
     steps_per_batch: int | None
     start: str
     optimizer: str
+    momentum: float | None = None
+    weight_decay: float | None = None
+    data: str | None = None
     kind: str
     seconds: Sequence[float]
     median: float | None

@@ -218,7 +218,11 @@ def seeds_of(plans: Sequence[Study]) -> list[list[Study]]:
 
 
 def check_studies(
-    plans: Iterable[Study], data: Dataset, batch_size: int | None = None, steps_per_batch: int | None = None
+    plans: Iterable[Study],
+    data: Dataset,
+    batch_size: int | None = None,
+    steps_per_batch: int | None = None,
+    start: str = "forward",
 ) -> float:
     """InputError for studies that cannot be made of these data, in this machine's memory, or whose calendar breaks a
     rule; else the flop that an update of each takes, roughly and all together."""
@@ -229,7 +233,7 @@ def check_studies(
             raise InputError(
                 f"sizes {list(plan.sizes)} do not fit {data.name}: {data.x.shape[1]} inputs, {data.y.shape[1]} outputs"
             )
-        batch = check_batches(plan.algorithm, len(plan.sizes) - 1, len(data.x), batch_size, steps_per_batch)
+        batch = check_batches(plan.algorithm, len(plan.sizes) - 1, len(data.x), batch_size, steps_per_batch, start)
         require_weights(plan.sizes)
         needed = memory_of_engine(plan.sizes, batch, 4, MOMENTS[plan.algorithm.optimizer])
         require(needed, f"{plan.label} with {len(plan.sizes) - 1:,} layers and {batch:,} samples")

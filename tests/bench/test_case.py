@@ -1,5 +1,7 @@
 """Cells: nets by their sizes, batches that change, and which cells are one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from pcsim import InputError
 from pcsim.bench.case import CACHES, Case, sizes_of
 from pcsim.bench.grid import grid
 from pcsim.schedule.waves import read_caches
+from pcsim.training.data import load
 
 
 def test_a_net_is_named_by_its_sizes():
@@ -51,3 +54,24 @@ def test_nets_stand_in_place_of_depths_and_widths_or_beside_them():
     assert [case.steps_per_batch for case in changing] == [1, 4]
     with pytest.raises(InputError, match="--start is about batches that change"):
         grid([2], [8], [1], starts=["pipelined"])
+
+
+def test_cells_of_fashion_mnist_have_its_rows():
+    """The training images that come with pcsim, repeated until they do not fit into the caches."""
+    case = Case.of_net("784-12-10", 8, steps_per_batch=2, data="fashion-mnist")
+    _, x, y = case.problem()
+    data = load("fashion-mnist")
+    rows = np.arange(case.data_rows) % len(data.x)
+    assert len(x) > 2 * len(data.x)
+    assert np.array_equal(x, data.x[rows])
+    assert np.array_equal(y, data.y[rows])
+    assert np.array_equal(Case.of_net("784-12-10", 8, data="fashion-mnist").problem()[1], data.x[:8])
+    assert "fashion-mnist" in case.name
+    assert not np.array_equal(replace(case, data="random").problem()[1], x)  # the twin
+
+
+def test_data_that_do_not_fit_a_net_are_refused():
+    with pytest.raises(InputError, match="fashion-mnist has 784 inputs and 10 classes, not as 784-9-9"):
+        grid(None, None, [4], nets=["784-20-10", "784-9-9"], data="fashion-mnist")
+    with pytest.raises(InputError, match="data 'digits' are unknown here: choose from random, fashion-mnist"):
+        grid([2], [8], [1], data="digits")

@@ -157,3 +157,18 @@ def test_flags_that_do_not_fit_are_told_in_a_line(pcsim, words, message):
     code, out, err = pcsim(*TRAIN, *words)
     assert (code, out) == (2, "")
     assert message in err.splitlines()[-1]
+
+
+def test_a_pipelined_start_is_told_and_refused_where_there_is_none(pcsim, tmp_path):
+    pipelined = ["--batch-size", 5, "--steps-per-batch", 2, "--start", "pipelined"]
+    one, other, ordinary = (tmp_path / f"{name}.jsonl" for name in "abc")
+    assert pcsim(*TRAIN, *pipelined, "--algorithms", "ipc", "--out", one)[0] == 0
+    assert pcsim(*TRAIN, *pipelined[:4], "--algorithms", "ipc", "--out", ordinary)[0] == 0
+    row, usual = (read(file, CURVES).rows[0] for file in (one, ordinary))
+    assert row["start"] == "pipelined"
+    assert "start" not in usual
+    assert row["loss"] != usual["loss"]
+    code, out, err = pcsim(*TRAIN, *pipelined, "--out", other)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "start='pipelined' is not for" in err
+    assert not other.exists()

@@ -510,6 +510,9 @@ def test_the_key_is_the_cell_and_configuration():
         None,
         "forward",
         "sgd",
+        0.9,
+        0.0,
+        "random",
     )
     assert key(ROW | {"start": "forward", "optimizer": None, "net": None}) == key(ROW)
     assert key(ROW | {"seconds": [], "auto": True, "launch": 3, "kind": "predicted"}) == key(ROW)

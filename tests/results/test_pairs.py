@@ -11,6 +11,7 @@ from pcsim.errors import InputError
 from pcsim.report.ratios import gains_table, summary, table, verdicts
 from pcsim.report.words import definition
 from pcsim.results.comparison import interval, unsteady
+from pcsim.results.fields import USUAL
 from pcsim.results.files import Results, latest, read
 from pcsim.results.gains import gains, steps
 from pcsim.results.pairs import (
@@ -398,12 +399,16 @@ def test_an_algorithm_from_outside_alone_beside_bp_has_ratios_of_its_own():
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("net", "64-8-64"), ("steps_per_batch", 8), ("start", "pipelined"), ("optimizer", "adam")]
-)
+    ("field", "value"),
+    [
+        ("net", "64-8-64"), ("steps_per_batch", 8), ("start", "pipelined"), ("optimizer", "adam"), ("momentum", 0.99),
+        ("weight_decay", 0.1), ("data", "fashion-mnist"),
+    ],
+)  # fmt: skip
 def test_what_tells_cells_apart_is_never_put_together(field, value, tmp_path):
     plain = [synthetic.row("ipc", "serial", 1.0, 2, 64), synthetic.row("bp", "serial", 2.0, 2, 64)]
     other = [synthetic.row(name, "serial", 3.0, 2, 64, **{field: value}) for name in ("ipc", "bp")]
-    usual = [one | {"net": None, "steps_per_batch": None, "start": "forward", "optimizer": "sgd"} for one in plain]
+    usual = [one | USUAL for one in plain]
     known = Results(tmp_path / "r.jsonl", {}, latest([*plain, *other]))
     assert [round(pair["ratio"], 6) for pair in pairs(known)] == [0.5, 1.0]
     assert [getattr(cell, field) for cell in cells(known)] == [cell_of(plain[0])._asdict()[field], value]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 
+from ...algorithms import Algorithm
 from ...errors import InputError
 
 PEERS = {"torch": ("bp",), "jax": ("bp", "ipc"), "pcx": ("ipc",)}  # the libraries, and the algorithms they run here
@@ -42,6 +43,11 @@ def python_of(name: str) -> str:
 def available(name: str) -> bool:
     """True where the library is installed (it is not imported)."""
     return name in PEERS and (name in _PYTHONS or find_spec(name) is not None)
+
+
+def takes_numbers(algorithm: Algorithm) -> bool:
+    """Whether an algorithm's momentum and weight decay are the usual ones, which are all that peers have here."""
+    return getattr(algorithm, "momentum", 0.9) == 0.9 and not getattr(algorithm, "weight_decay", 0.0)
 
 
 def takes(name: str, optimizer: str, changing: bool) -> bool:

@@ -30,7 +30,7 @@ from ...algorithms.registry import algorithm_from_json, algorithm_to_json
 from ..case import Case
 from ..oracle import hold_values, hold_weights
 from ..wire import case_from_json, case_to_json
-from . import PEERS, python_of, takes
+from . import PEERS, python_of, takes, takes_numbers
 
 LONGEST_REQUEST = 600.0  # seconds until a silent child is ended
 
@@ -91,11 +91,15 @@ class PeerEngine:
         module: str | None = None,
         timeout: float = LONGEST_REQUEST,
     ) -> None:
-        fits = takes(name, algorithm.optimizer, case.steps_per_batch is not None)
+        fits = takes(name, algorithm.optimizer, case.steps_per_batch is not None) and takes_numbers(algorithm)
         if algorithm.name not in PEERS[name] or not fits or getattr(algorithm, "precision", 1) != 1:
             raise ValueError(
                 f"{name} runs {', '.join(PEERS[name])} here, with precision 1"
-                + (", plain gradient descent and one batch" if name == "pcx" else " and the optimizer sgd or adam")
+                + (
+                    ", plain gradient descent and one batch"
+                    if name == "pcx"
+                    else " and the optimizer sgd or adam, its numbers as usual"
+                )
             )
         self.name, self.timeout = name, timeout
         self.variant = ""  # the fastest one, and the one that is run
