@@ -50,6 +50,9 @@ _GAINS = (  # field of a gain, algorithm, execution, label, whether it is on sev
     ("layer_parallel_unfused", "ipc", "layer-parallel-unfused", "iPC unfused, all workers"),
     ("serial", "ipc", "serial", "iPC fused, 1 worker"),
     ("layer_parallel", "ipc", "layer-parallel", "iPC fused, all workers"),
+    ("intra_layer", "ipc", "intra-layer", "iPC, rows of layers"),
+    ("data_parallel", "ipc", "data-parallel", "iPC, samples"),
+    ("hybrid", "ipc", "hybrid", "iPC, teams"),
 )
 
 

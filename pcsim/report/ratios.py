@@ -14,7 +14,7 @@ from typing import Any
 from ..results.comparison import unsteady
 from ..results.fields import USUAL, names_of
 from ..results.files import KEY, Results
-from ..results.gains import gains, steps
+from ..results.gains import SHARED, gains, steps
 from ..results.pairs import (
     HEADLINE,
     Cell,
@@ -225,22 +225,38 @@ def gains_table(results: Results, format: str = "text") -> str:
         "fused, P": "layer_parallel",
     }
     factors = ("fusion", "layers", "both")
+    shared = [name for name in SHARED if any(gain[_field(name)] for gain in found)]
     body = [
         [
             *case_cells(gain),
             "-" if gain["workers"] is None else gain["workers"],
             *(scaled(gain[name]) for name in times.values()),
             *(entry for name in factors for entry in factor(gain, name)),
+            *(
+                entry
+                for name in shared
+                for entry in (scaled(gain[_field(name)]), *factor(gain, f"{_field(name)}_gain"))
+            ),
         ]
         for gain in found
     ]
     header = ["P", *times, *(entry for name in factors for entry in (name, "interval"))]
+    header += [entry for name in shared for entry in (name, "gain", "interval")]
     said = (
         "median seconds per complete weight update of BP and of iPC, unfused (three passes per layer) and fused (one),"
         " on 1 worker and on P.\nfusion = unfused, 1 ÷ fused, 1; layers = unfused, 1 ÷ unfused, P (parallel layers"
         f" alone); both = unfused, 1 ÷ fused, P; {basis_words(results)}"
     )
+    if shared:
+        said += (
+            f"\n{', '.join(shared)}: iPC whose workers share layers, as many as were fastest; gain = unfused, 1 (at"
+            " larger batches fused, 1) ÷ it"
+        )
     return f"{said}\n\n{listing(header, body, format)}"
+
+
+def _field(execution: str) -> str:
+    return execution.replace("-", "_")
 
 
 def step_costs(results: Results, format: str = "text") -> str:

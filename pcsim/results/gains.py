@@ -11,21 +11,30 @@ from .fields import Row, names_of
 from .files import Results
 from .pairs import FUSED, best_bp, by_workers, cells, fastest, merged, quotient
 
+SHARED = ("intra-layer", "data-parallel", "hybrid")  # executions of iPC whose workers share layers
+
 
 def gains(results: Results) -> list[Row]:
-    """Where iPC's gain comes from, for each cell that holds iPC unfused (three passes per layer in place of one).
+    """Where iPC's gain comes from, for each cell that holds iPC unfused (three passes per layer in place of one), or,
+    at larger batches, where there is nothing to fuse, iPC on one worker beside iPC whose workers share layers.
 
     Each holds the fields of :class:`Cell`; ``workers``, the largest number P > 1 that iPC ran on, fused and unfused if
     both did (None if neither); median seconds of ``bp_serial``, ``best_bp``, ``serial_unfused``, ``serial``,
     ``layer_parallel_unfused`` and ``layer_parallel`` (the last two on P workers; None where absent), of the backend
     that ran it unfused, ``best_bp`` of any; and three factors of ``serial_unfused`` over another, each with its
     interval ``…_low``, ``…_high``: ``fusion`` (÷ serial), ``layers`` (÷ layer_parallel_unfused: parallel layers alone)
-    and ``both`` (÷ layer_parallel).
+    and ``both`` (÷ layer_parallel). The same of workers that share layers, as many as were fastest: seconds of
+    ``intra_layer``, ``data_parallel`` and ``hybrid``, ``…_workers``, and the factor ``…_gain`` with its interval. At
+    larger batches ``serial`` stands in the numerators, and there is no ``fusion``.
     Raises :class:`InputError` where no cell has iPC unfused.
     """
     found = []
     for cell, rows in cells(results).items():
-        start = fastest(merged(rows, "ipc", ["serial-unfused"]))
+        shared = {name.replace("-", "_"): fastest(merged(rows, "ipc", [name])) for name in SHARED}
+        unfused = fastest(merged(rows, "ipc", ["serial-unfused"]))
+        start = unfused
+        if start is None and cell.batch > 1 and any(shared.values()):
+            start = fastest(merged(rows, "ipc", ["serial"]))
         if start is None:
             continue
         own = [row for row in rows if row["backend"] == start["backend"]]
@@ -37,15 +46,18 @@ def gains(results: Results) -> list[Row]:
         runs = {
             "bp_serial": fastest(merged(own, "bp", ["serial"])),
             "best_bp": best_bp(results, cell.kind, rows),
-            "serial_unfused": start,
+            "serial_unfused": unfused,
             "serial": fastest(merged(own, "ipc", ["serial"])),
             "layer_parallel_unfused": apart.get(P),
             "layer_parallel": fused.get(P),
+            **shared,
         }
         gain = {"workers": P or None} | {name: run and run["median"] for name, run in runs.items()}
         factors = {"fusion": "serial", "layers": "layer_parallel_unfused", "both": "layer_parallel"}
+        factors |= {f"{name}_gain": name for name in shared}
+        gain |= {f"{name}_workers": run and run["workers"] for name, run in shared.items()}
         for factor, name in factors.items():
-            run = runs[name]
+            run = None if name == "serial" and unfused is None else runs[name]
             numbers = compared(start, run)[:3] if run else (None, None, None)
             gain |= dict(zip((factor, f"{factor}_low", f"{factor}_high"), numbers, strict=True))
         found.append(cell._asdict() | gain)
