@@ -4,6 +4,7 @@ with a training that nobody killed: two seeds, Adam, momentum of values, a cosin
     python scripts/kills.py                    # 20 kills, on two threads
     python scripts/kills.py --ranks 2          # on two MPI ranks (mpiexec)
     python scripts/kills.py --kills 3 --optimizer nesterov
+    python scripts/kills.py --late             # asynchronous BP: stashed weights, prediction, compensation
 
 A kill is SIGKILL to the whole group of processes. Moments are drawn from the time that an undisturbed training takes,
 start-up included, so some fall before the first checkpoint, into the writing of one, or behind the end. Exit code 1 if
@@ -34,15 +35,21 @@ def child(arguments: argparse.Namespace) -> None:
     rng = np.random.default_rng(5)
     x, labels = rng.normal(size=(600, 20)), rng.integers(0, 4, 600)
     x[np.arange(600), labels] += 2
+    if arguments.late:
+        algorithm = pcsim.AsyncBP(
+            1e-3, "momentum", weights="stashed", accumulate=2, weight_prediction=True, spike_compensation=True
+        )
+    else:
+        algorithm = pcsim.IPC(1e-3, (0.5, 0.2), arguments.optimizer, value_momentum=0.5)
     runs = pcsim.train_seeds(
         lambda seed: pcsim.Network.mlp([20, 48, 40, 24, 4], bias=True, seed=seed),
-        pcsim.IPC(1e-3, (0.5, 0.2), arguments.optimizer, value_momentum=0.5),
+        algorithm,
         x,
         np.eye(4)[labels],
         seeds=SEEDS,
         epochs=arguments.epochs,
         batch_size=16,
-        steps_per_batch=4,
+        steps_per_batch=None if arguments.late else 4,
         schedule="cosine",
         warmup=50,
         validation=0.1,
@@ -68,7 +75,7 @@ def start(arguments: argparse.Namespace, folder: Path) -> subprocess.Popen[bytes
     mpiexec = str(launcher) if launcher.exists() else shutil.which("mpiexec") or "mpiexec"
     words = [mpiexec, "-n", str(arguments.ranks)] if arguments.ranks else []
     words += [sys.executable, __file__, "--child", "--folder", str(folder), "--epochs", str(arguments.epochs)]
-    words += ["--optimizer", arguments.optimizer, "--ranks", str(arguments.ranks)]
+    words += ["--optimizer", arguments.optimizer, "--ranks", str(arguments.ranks), *["--late"] * arguments.late]
     return subprocess.Popen(words, start_new_session=True)
 
 
@@ -92,6 +99,7 @@ def main() -> int:
     parser.add_argument("--ranks", type=int, default=0, help="0: two threads of one process")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--optimizer", default="adam")
+    parser.add_argument("--late", action="store_true", help="asynchronous BP in place of iPC")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)

@@ -13,7 +13,7 @@ from collections import namedtuple
 import numpy as np
 
 from ..machine.blas import add_at_b
-from ..machine.compiling import ONE, ZERO, inner, njit
+from ..machine.compiling import ONE, ZERO, inner
 from ..machine.simd import add, divide, lanes, load, multiply, multiply_add, splat, square_root, store
 from .dense import UPDATE, layer_pass
 from .products import ADD, STORE, columns_at_once, gradient_rows, pack_columns, tiles_of, transposed_times
@@ -21,7 +21,7 @@ from .vectors import add_rows, fill
 
 # What becomes of a gradient. PLAIN is gradient descent without weight decay, which the products themselves can do. From
 # MOMENTUM on there is a ``mean`` of gradients, from ADAM on also one of their ``square``.
-PLAIN, DECAYED, MOMENTUM, NESTEROV, ADAM, ADAMW = map(np.int64, range(6))
+PLAIN, DECAYED, MOMENTUM, NESTEROV, COMPENSATED, ADAM, ADAMW = map(np.int64, range(7))
 
 BETA_2, EPSILON = 0.999, 1e-8  # Kingma and Ba, arXiv:1412.6980, Algorithm 1
 
@@ -52,7 +52,7 @@ def gradient(s, l, first, rows, e, k, precision, at):
 def descend(s, l, first, rows, at, alpha, number):
     """Move rows of a layer's weights, and their biases, along what ``gradient`` has left at ``at`` of ``scratch``."""
     count, w = rows * s.padded[l], s.weight_at[l] + first * s.padded[l]
-    step = _numbers(s.rule, s.momentum, s.decay, alpha, number, s.one)
+    step = _numbers(s.rule, s.numbers, l, alpha, number, s.one)
     _move(s, step, ONE, count, count, w, s.scratch, at, ZERO, False, s.scratch, ZERO, s.one)
     if s.has_bias:
         w = s.bias_at[l] + first
@@ -65,7 +65,7 @@ def update(s, l, first, rows, e, k, precision, alpha, number):
     which the fused pass does."""
     below, columns, wide = s.value_at[l], s.padded[l], s.padded[l + 1]
     w, m = s.weight_at[l] + first * columns, min(rows, s.sizes[l + 1] - first)
-    step = _numbers(s.rule, s.momentum, s.decay, alpha, number, s.one)
+    step = _numbers(s.rule, s.numbers, l, alpha, number, s.one)
     if m > 0 and s.batch == 1:
         _move(s, step, m, columns, columns, w, s.a, below, ZERO, True, e, k, precision)
     elif m > 0 and s.rule == PLAIN:
@@ -105,16 +105,19 @@ def _update_tiles(s, step, m, w, e, k, wide, below, columns, precision):
                 row += high
 
 
-@njit(nogil=True, cache=True)
-def _numbers(rule, momentum, decay, alpha, number, one):
-    """The numbers of update ``number``.
+@inner
+def _numbers(rule, numbers, l, alpha, number, one):
+    """The numbers of update ``number``. What ``numbers`` holds: momentum, weight decay, and of each layer the delay D.
 
     MOMENTUM, NESTEROV (Sutskever et al. 2013, as ``torch.optim.SGD`` has it): ``g -= decay * W``,
     ``mean = momentum * mean + g``, then ``W += alpha * mean``, or ``W += alpha * (g + momentum * mean)``.
+    COMPENSATED (spike compensation, Kosson et al., arXiv:2003.11666): the same mean, and
+    ``W += alpha * (momentum**D * mean + (1 - momentum**D) / (1 - momentum) * g)``: what plain momentum would have made
+    of a gradient in the D updates by which it comes late, at once.
     ADAM: Kingma and Ba, arXiv:1412.6980, Algorithm 1, with ``g -= decay * W`` first. ADAMW takes ``alpha * decay * W``
     from the weights instead (Loshchilov and Hutter, arXiv:1711.05101, Algorithm 2, its eta being 1).
     """
-    kind = type(one)
+    kind, momentum, decay = type(one), numbers[0], numbers[1]
     rate = ahead = of_mean = of_square = to_square = spread = one - one
     to_mean = one
     if rule >= ADAM:
@@ -125,6 +128,9 @@ def _numbers(rule, momentum, decay, alpha, number, one):
         of_mean = kind(momentum)
         rate = alpha * of_mean if rule == NESTEROV else alpha
         ahead = alpha if rule == NESTEROV else one - one
+        if rule == COMPENSATED:
+            lasting = momentum ** numbers[2 + l]
+            rate, ahead = alpha * kind(lasting), alpha * kind((1.0 - lasting) / (1.0 - momentum))
     else:
         ahead = alpha
     shrink = one - one if rule == ADAMW else kind(-decay)

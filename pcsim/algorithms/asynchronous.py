@@ -29,6 +29,9 @@ class AsyncBP(BP):
     - ``accumulate``: batches whose gradients make one weight update, their sum
     - ``weight_prediction``: predict with ``W + D (W - W')``, W' being the weights before the last update and D the
       delay in updates (linear weight prediction, Kosson et al. 2020, in its form of weights)
+    - ``spike_compensation``: with the optimiser ``"momentum"`` m, ``v = m v + g`` and
+      ``W += alpha (m**D v + (1 - m**D) / (1 - m) g)``: a gradient that comes D updates late does at once what momentum
+      would have made of it in the meantime (Kosson et al. 2020)
     - ``delay_rates``: K of PipeMare (Yang et al. 2021, Eq. 5): update k has the rate ``alpha / D**(1 - min(k/K, 1))``,
       k from 0 on, where D is above 1; 0 for one rate at every depth
     """
@@ -40,6 +43,7 @@ class AsyncBP(BP):
     accumulate: int = 1
     weight_prediction: bool = False
     delay_rates: int = 0
+    spike_compensation: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,15 +53,27 @@ class AsyncBP(BP):
             if not is_whole(getattr(self, name), least):
                 value = shown(getattr(self, name))
                 raise InputError(f"{name} must be a whole number of at least {least}, not {value}")
-        if not isinstance(self.weight_prediction, bool):
-            raise InputError(f"weight_prediction must be True or False, not {shown(self.weight_prediction)}")
+        for name in ("weight_prediction", "spike_compensation"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} must be True or False, not {shown(getattr(self, name))}")
+        if self.spike_compensation and self.optimizer != "momentum":
+            raise InputError(f"spike_compensation is for the optimizer momentum, not {self.optimizer}")
+        if self.weight_prediction and self.weights == "two-versions":
+            raise InputError(
+                "weight_prediction is for weights current or stashed: two versions predict with the older one"
+            )
+
+    @property
+    def keeps_before(self) -> bool:
+        """Whether the weights before the last update are used again."""
+        return self.weight_prediction or self.weights == "two-versions"
 
     @property
     def label(self) -> str:
         """Its title with the options that are not as usual, for learning curves."""
         parts = [] if self.weights == "current" else [self.weights]
         parts += [f"{self.accumulate} batches"] if self.accumulate > 1 else []
-        parts += ["prediction"] * self.weight_prediction
+        parts += ["prediction"] * self.weight_prediction + ["compensation"] * self.spike_compensation
         parts += [f"K={self.delay_rates}"] if self.delay_rates else []
         return f"{self.title} ({', '.join(parts)})" if parts else self.title
 

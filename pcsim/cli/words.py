@@ -301,7 +301,7 @@ def add_changing(parser: argparse.ArgumentParser) -> None:
     )
 
 
-LATE = ("weights", "accumulate", "weight_prediction", "delay_rates")  # options of asynchronous BP
+LATE = ("weights", "accumulate", "weight_prediction", "spike_compensation", "delay_rates")  # options of asynchronous BP
 
 
 def add_late_flags(parser: argparse.ArgumentParser) -> None:
@@ -318,6 +318,11 @@ def add_late_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--weight-prediction", action="store_true", help="bp-async: predict with the weights expected at the update"
+    )
+    parser.add_argument(
+        "--spike-compensation",
+        action="store_true",
+        help="bp-async with --optimizer momentum: a late gradient does at once what it would have done in the meantime",
     )
     parser.add_argument(
         "--delay-rates",

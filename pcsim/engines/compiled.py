@@ -124,6 +124,9 @@ class CompiledEngine(Contents):
             algorithm.weight_decay,
             own=self.execution != "blas",
             softmax=softmax,
+            delays=[algorithm.delay(l, network.depth) for l in range(network.depth)]
+            if isinstance(algorithm, AsyncBP)
+            else (),
         )
         self.calendar: Calendar | None = None
         if isinstance(algorithm, PredictiveCoding):

@@ -20,7 +20,7 @@ from .loops.arguments import Arrays, Options, Ranks, Who
 from .loops.steps import activate_block
 from .rings import Flights
 from .starts import PipelinedStarts
-from .states import check_state, refuse_flights
+from .states import check_state
 
 Array = np.ndarray
 
@@ -66,7 +66,9 @@ class Contents:
     calendar: Calendar | None
     starts: PipelinedStarts
     flights: Flights | None
+    x: Array  # the data, of which a process may have no columns
     batch: int
+    full_batch: bool
     momentum: float  # of the values
     t: int  # step of the cycle
     number: int  # weight updates made
@@ -147,8 +149,8 @@ class Contents:
         """All that a training needs to go on from here, on any engine: ``weights``, ``biases``, ``values``; the
         optimiser's ``mean`` and ``square``, of weights and then biases (empty where it has none); ``step`` of the
         cycle, ``updates`` made, ``batches`` begun; whether the values are ``given``; the ``velocity`` of values
-        with momentum; and of pipelined ``starts`` under way the values of each, x[0], x[1] … as far as known."""
-        refuse_flights(self.algorithm)
+        with momentum; of pipelined ``starts`` under way the values of each, x[0], x[1] … as far as known; and what of
+        asynchronous BP is in flight (see ``states.FLIGHTS``)."""
         net, both = self.network, (self.arrays[0].mean, self.arrays[0].square)
         moments = [self._gathered(flat) if len(flat) else ([], []) for flat in both]
         return {
@@ -157,6 +159,7 @@ class Contents:
             "square": [*(moments[1][0] or ()), *moments[1][1]], "step": self.t, "updates": self.number,
             "batches": self.begun, "given": self.given, "velocity": self._velocities(),
             "starts": self.starts.state(self.t, self._assembled),
+            **(self.flights.state(self.number, self.arrays[0].values, self._assembled) if self.flights else {}),
         }  # fmt: skip
 
     def _velocities(self) -> list[Array]:
@@ -182,11 +185,14 @@ class Contents:
         self.begun = state["batches"]
         if self.starts.on:
             self.starts.restored(self.number, rows)
+        if self.flights:
+            self.flights.restored(self.number, rows, self.full_batch)
 
         def put(worker: int) -> None:
             layout, arrays = self.layout, self.arrays[worker]
             lo, hi = layout.blocks[worker]
-            self._fill(state["weights"], state["biases"], state["values"] or None, worker)
+            values = None if self.flights else state["values"] or None
+            self._fill(state["weights"], state["biases"], values, worker)
             for l in {0, layout.depth} & {*range(lo, hi + 1)} if state["values"] else ():
                 layout.values_of(arrays.values, l, worker)[...] = state["values"][l]
             layout.errors_of(arrays.errors, layout.depth, worker)[...] = 0
@@ -201,6 +207,9 @@ class Contents:
                     for place, part in zip(layout.rows_of(flat, worker, l), parts[l :: layout.depth], strict=False):
                         place[...] = part[first : first + rows]
             self.starts.restore(worker, self.t, state.get("starts", []))
+            for at in self.flights.restore(worker, state, self.x, arrays) if self.flights else ():
+                offsets = layout.offsets[worker]._replace(value_at=at)
+                activate_block(self._who(worker), arrays, offsets, self.options)
             if self.calendar is not None:
                 activate_block(self._who(worker), arrays, layout.offsets[worker], self.options)
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..algorithms import Algorithm
+from ..algorithms import Algorithm, AsyncBP
 from ..kernels.layers.activations import CODES
 from ..kernels.layers.dense import padded
 from ..kernels.layers.products import panel_size
-from ..kernels.layers.weights import ADAM, ADAMW, DECAYED, MOMENTUM, NESTEROV, PLAIN
+from ..kernels.layers.weights import ADAM, ADAMW, COMPENSATED, DECAYED, MOMENTUM, NESTEROV, PLAIN
 from ..kernels.machine import blas
 from ..kernels.machine.memory import PAGE_BYTES, side_by_side
 from ..kernels.machine.simd import VECTOR_BYTES
@@ -244,6 +244,8 @@ class Layout:
 
 def rule_of(algorithm: Algorithm) -> int:
     """What becomes of the gradients of an algorithm: see ``kernels.layers.weights``."""
+    if isinstance(algorithm, AsyncBP) and algorithm.spike_compensation:
+        return COMPENSATED
     rule = RULES[algorithm.optimizer]
     return DECAYED if rule == PLAIN and algorithm.weight_decay else rule
 
@@ -258,10 +260,12 @@ def options_of(
     decay: float = 0.0,
     own: bool = True,
     softmax: bool = False,
+    delays: Sequence[float] = (),
 ) -> Options:
-    """The options of the kernels; ``vectors``: BLAS also for a batch of one; ``own``: not BLAS for larger ones."""
+    """The options of the kernels. ``vectors``: BLAS also for a batch of one; ``own``: not BLAS for larger ones;
+    ``delays``: of each layer, in updates, for spike compensation."""
     return Options(
-        batch, has_bias, rule, float(momentum), float(decay), own, blas.address("gemm", dtype),
+        batch, has_bias, rule, np.array([momentum, decay, *delays], np.float64), own, blas.address("gemm", dtype),
         blas.address("gemv", dtype) if vectors else 0, blas.address("ger", dtype) if vectors else 0, dtype.type(1),
         softmax,
     )  # fmt: skip

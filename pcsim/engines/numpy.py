@@ -18,8 +18,8 @@ from ..net.losses import Squared
 from ..net.network import Network, with_arrays
 from ..schedule.timeline import Timeline
 from .numpy_async import Flight
-from .optimizers import OPTIMIZERS
-from .states import check_state, refuse_flights
+from .optimizers import optimizers_of
+from .states import check_state
 
 Array = np.ndarray
 
@@ -53,7 +53,7 @@ class NumpyEngine:
         self.x_t: list[Array] = values or []
         self.given = values is not None
         self.t = self.number = self.begun = 0  # step of the cycle; weight updates made; batches begun
-        self.optimizers = [OPTIMIZERS[algorithm.optimizer](p, algorithm) for p in self._parameters()]
+        self.optimizers = optimizers_of(self.net, algorithm)
         self.schedule = schedule or Schedule()
         self.velocity: list[Array] = []  # of values with momentum: v[1] … v[L-1]
         if isinstance(algorithm, PredictiveCoding):
@@ -90,7 +90,6 @@ class NumpyEngine:
 
     def state(self) -> dict[str, Any]:
         """All that a training needs to go on from here, on any engine (see ``CompiledEngine.state``); copies."""
-        refuse_flights(self.algorithm)
         net, moments = self.net, MOMENTS[self.algorithm.optimizer]
         return {
             "weights": [w.copy() for w in net.weights],
@@ -104,6 +103,7 @@ class NumpyEngine:
             "given": self.given,
             "velocity": [v.copy() for v in self.velocity],
             "starts": [[x.copy() for x in values] for _, values in self.starts],
+            **(self.flight.state() if self.flight else {}),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -122,6 +122,8 @@ class NumpyEngine:
         started = [[x.copy() for x in values] for values in state.get("starts", [])]
         self.starts = list(zip(rows[len(rows) - len(started) :], started, strict=True))
         self.t, self.number, self.given = state["step"], state["updates"], state["given"]
+        if self.flight and self.number:
+            self.flight.restore(state, rows)
 
     def run(self, updates: int, trace: bool = False) -> tuple[float, float]:
         """Make ``updates`` complete weight updates; seconds taken, and the energy F before the first of them.

@@ -13,6 +13,7 @@ would leave; a further run goes on with them as if there had been no pause.
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -65,6 +66,38 @@ class Flight:
     def values(self) -> list[Array]:
         """Values of the last batch from which all layers have updated, the output's prediction last."""
         return [x[self.t - 1] for x in self.x] if self.t > 0 else []
+
+    def state(self) -> dict[str, list[Array]]:
+        """What is in flight between two updates, as ``states.FLIGHTS`` says."""
+        net, algorithm, t, L = self.net, self.algorithm, self.t, self.net.depth
+        found: dict[str, list[Array]] = {"under_way": [], "stashed": [], "before": []}
+        if t <= 0:
+            return found
+        found["under_way"] = [np.stack([self.x[l][t + i] for i in range(2 * (L - l))]) for l in range(1, L)]
+        for kind in ("weights", "bias") if net.biases is not None else ("weights",):
+            for l in range(L - 1) if algorithm.weights == "stashed" else ():
+                kept = [getattr(self.used[l][t + i], kind) for i in range(algorithm.lag(l, L))]
+                found["stashed"].append(np.stack(kept))
+            if algorithm.keeps_before:
+                found["before"] += [getattr(layer, kind).copy() for layer in self.before]
+        return found
+
+    def restore(self, state: dict[str, Any], rows: list[Array]) -> None:
+        """Go on from a state, whose net is there already, with the rows of all batches so far."""
+        net, algorithm, L = self.net, self.algorithm, self.net.depth
+        t = self.t = state["updates"] * algorithm.accumulate
+        self.rows = {k: rows[k] for k in range(t, t + 2 * (L - 1))}
+        self.x = [{t - 1: values.copy()} for values in state["values"]]
+        self.x[0] |= {k: self.data[0][rows] for k, rows in self.rows.items()}
+        for l, values in enumerate(state["under_way"], 1):
+            self.x[l] |= {t + i: part.copy() for i, part in enumerate(values)}
+
+        if algorithm.keeps_before:
+            self.before = [_layer(net.layers[l], state["before"][l::L]) for l in range(L)]
+        for l in range(L - 1):
+            kept = state["stashed"][l :: L - 1]
+            for i in range(algorithm.lag(l, L)):
+                self.used[l][t + i] = _layer(net.layers[l], [part[i] for part in kept]) if kept else self.before[l]
 
     def _step(self, l: int, t: int, losses: list[float]) -> None:
         net, L = self.net, self.net.depth
@@ -120,6 +153,11 @@ class Flight:
         layer = self.net.layers[l]
         weights, bias = layer.weights.copy(), None if layer.bias is None else layer.bias.copy()
         return _with(layer, weights, bias)
+
+
+def _layer(layer: Dense, parts: list[Array]) -> Dense:
+    """A layer with other weights and, if it has any, biases."""
+    return _with(layer, parts[0], None if layer.bias is None else parts[1])
 
 
 def _with(layer: Dense, weights: Array, bias: Array | None) -> Dense:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms import Algorithm
+from ..algorithms import Algorithm, AsyncBP
+from ..net.network import Network
 
 Array = np.ndarray
 
@@ -43,6 +44,18 @@ class Nesterov(Sgd):
         return alpha * (g + self.momentum * self.mean)
 
 
+class Compensated(Momentum):
+    """Spike compensation: Kosson et al., arXiv:2003.11666, for gradients that come ``delay`` updates late."""
+
+    delay = 0.0
+
+    def step(self, W: Array, ascent: Array, alpha: float, number: int) -> Array:
+        """What update ``number`` adds to W."""
+        g, m = ascent - self.decay * W, self.momentum
+        self.mean = m * self.mean + g
+        return alpha * (m**self.delay * self.mean + (1 - m**self.delay) / (1 - m) * g)
+
+
 class Adam(Sgd):
     """Kingma and Ba, arXiv:1412.6980, Algorithm 1, with beta_1 = ``momentum``."""
 
@@ -66,3 +79,15 @@ class AdamW(Adam):
 
 
 OPTIMIZERS: dict[str, Any] = {"sgd": Sgd, "momentum": Momentum, "nesterov": Nesterov, "adam": Adam, "adamw": AdamW}
+
+
+def optimizers_of(net: Network, algorithm: Algorithm) -> list[Any]:
+    """One for each layer's weights, then one for each one's biases."""
+    found = []
+    for position, parameter in enumerate([*net.weights, *(net.biases or [])]):
+        if isinstance(algorithm, AsyncBP) and algorithm.spike_compensation:
+            found.append(Compensated(parameter, algorithm))
+            found[-1].delay = algorithm.delay(position % net.depth, net.depth)
+        else:
+            found.append(OPTIMIZERS[algorithm.optimizer](parameter, algorithm))
+    return found

@@ -1,6 +1,8 @@
 """Where the batches lie that are under way in asynchronous BP, and what its loops are given of them."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,12 @@ class RingLayout(Layout):
         height = self.batch * int(self.wide[l])
         begin = int(self.value_at[self.place + worker, l]) + self.turn % int(self.places[l]) * height
         return slice(begin, begin + height)
+
+    def in_ring(self, flat: Array, l: int, batch: int) -> Array:
+        """Layer l's values of any batch under way, (B, n[l])."""
+        height = self.batch * int(self.wide[l])
+        begin = int(self.value_at[self.place, l]) + batch % int(self.places[l]) * height
+        return flat[begin : begin + height].reshape(self.batch, self.wide[l])[:, : self.sizes[l]]
 
     def errors_of(self, flat: Array, l: int, worker: int = 0) -> Array:
         """The errors of the output, (B, n[l]), in a flat array."""
@@ -119,3 +127,88 @@ class Flights:
         whole = np.concatenate([self.rows, np.array(new, np.int64).reshape(len(new), self.layout.batch)])
         self.rows = whole[updates * self.algorithm.accumulate :]
         return whole
+
+    # What is under way between two runs
+
+    def _ahead(self, l: int) -> int:
+        """How many batches layer l has values of that it has still to update from: of half of the last two it has not
+        even predicted."""
+        return 2 * (self.layout.depth - l)
+
+    def _stashed(self, l: int, batch: int) -> tuple[Array, Array]:
+        """The weights and biases of layer l that are kept for a batch: views."""
+        layout = self.layout
+        rows, columns = int(layout.wide[l + 1]), int(layout.wide[l])
+        begin = int(self.stash_at[l]) + batch % int(self.copies[l]) * rows * (columns + 1)
+        whole = self.stash[begin : begin + rows * columns].reshape(rows, columns)
+        biases = self.stash[begin + rows * columns : begin + rows * (columns + 1)]
+        return whole[: layout.sizes[l + 1], : layout.sizes[l]], biases[: layout.sizes[l + 1]]
+
+    def _stack(self, values: Array, l: int, batches: range, worker: int) -> Array:
+        return np.stack([self.layout.in_ring(values, l, k) for k in batches])
+
+    def _stack_of_stashed(self, l: int, kind: int, batches: range, worker: int) -> Array:
+        return np.stack([self._stashed(l, k)[kind] for k in batches])
+
+    def _before_update(self, l: int, kind: int, worker: int) -> Array:
+        return self._before(worker, l)[kind]
+
+    def _before(self, worker: int, l: int) -> tuple[Array, Array]:
+        """Weights and biases of layer l before the last update: views."""
+        return self.layout.rows_of(self.before, worker, l) if len(self.before) else self._stashed(l, 0)
+
+    def state(self, made: int, values: Array, assembled: Callable[..., Array | None]) -> dict[str, list[Array]]:
+        """After so many updates what ``FIELDS`` of ``states`` are called. Gradients do not accumulate between two
+        updates, and errors are used in the step in which they are made."""
+        layout, algorithm, L = self.layout, self.algorithm, self.layout.depth
+        first, kinds = made * algorithm.accumulate, 1 if layout.network.biases is None else 2
+        found: dict[str, list[Array]] = {"under_way": [], "stashed": [], "before": []}
+        if not made:
+            return found
+
+        def put(name: str, shape: tuple[int, ...], part: Any, mine: Callable[[int], Array]) -> None:
+            whole = assembled(shape, part, mine, True)
+            if whole is not None:
+                found[name].append(whole)
+
+        for l in range(1, L):
+            batches = range(first, first + self._ahead(l))
+            shape = (len(batches), layout.batch, int(layout.sizes[l]))
+            put("under_way", shape, partial(layout.value_part, l=l), partial(self._stack, values, l, batches))
+        n = layout.sizes.tolist()
+        for kind, l in itertools.product(range(kinds), range(L)):
+            part, one, lag = partial(layout.weight_part, l=l), (n[l + 1], n[l])[: 2 - kind], algorithm.lag(l, L)
+            if algorithm.weights == "stashed" and lag:
+                batches = range(first, first + lag)
+                put("stashed", (lag, *one), part, partial(self._stack_of_stashed, l, kind, batches))
+            if algorithm.keeps_before:
+                put("before", one, part, partial(self._before_update, l, kind))
+        return found
+
+    def restored(self, made: int, rows: list[Array], full: bool) -> None:
+        """So many updates are made, with the ``rows`` of all batches so far."""
+        self.layout.turn = max(0, made * self.algorithm.accumulate - 1)
+        if made and not full:
+            self.rows = np.array(rows[made * self.algorithm.accumulate :], np.int64).reshape(-1, self.layout.batch)
+
+    def restore(self, worker: int, state: dict[str, Any], x: Array, arrays: Arrays) -> Iterator[Array]:
+        """Put what was under way where a worker finds it; for each batch, where its values then are."""
+        layout, algorithm, L, made = self.layout, self.algorithm, self.layout.depth, state["updates"]
+        lo, hi = layout.blocks[worker]
+        first = made * algorithm.accumulate
+        last = layout.depth == hi
+        for l in range(lo, hi + last) if state["values"] else ():
+            layout.values_of(arrays.values, l, worker)[...] = state["values"][l]
+        for l in range(lo, hi) if made else ():
+            for i in range(self._ahead(l) if l else 2 * (L - 1)):
+                rows = self.rows[i] if len(self.rows) else slice(None)
+                layout.in_ring(arrays.values, l, first + i)[...] = state["under_way"][l - 1][i] if l else x[rows]
+            for i in range(algorithm.lag(l, L) if algorithm.weights == "stashed" else 0):
+                for place, part in zip(self._stashed(l, first + i), state["stashed"][l :: L - 1], strict=False):
+                    place[...] = part[i]
+            if state["before"]:
+                for place, part in zip(self._before(worker, l), state["before"][l::L], strict=False):
+                    place[...] = part
+        at, heights = layout.value_at[layout.place], layout.batch * layout.wide
+        for k in range(first, first + 2 * (L - 1)) if made else ():
+            yield at + k % layout.places * heights

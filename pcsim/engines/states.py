@@ -15,13 +15,13 @@ from ..schedule.calendar import Calendar
 
 FIELDS = ("weights", "biases", "values", "mean", "square", "step", "updates", "batches", "given", "velocity")
 
+# Of asynchronous BP, from the first update on, where the next batch is t: ``under_way``, of each layer's values x[l],
+# l = 1 … L - 1, the values in the batches t … t + 2(L-l) - 1; ``stashed``, of each layer but the last its weights for
+# the batches t … t + 2(L-1-l) - 1, then biases, where weights are stashed; ``before``, the weights before the last
+# update, then biases, where they are used. (Rows of the data are drawn anew, as for every engine.)
+FLIGHTS = ("under_way", "stashed", "before")
+
 MOST = 10**15  # steps, updates or batches: more than anybody waits for, and a number that compiled code can hold
-
-
-def refuse_flights(algorithm: Algorithm) -> None:
-    """InputError where batches are under way between updates, which a state does not hold."""
-    if isinstance(algorithm, AsyncBP):
-        raise InputError("asynchronous BP has batches under way, so its state cannot be kept: train it in one go")
 
 
 def check_state(
@@ -31,7 +31,6 @@ def check_state(
 
     ``calendar``: None for BP. ``batch``: rows of a batch, None if the engine does not know them yet.
     """
-    refuse_flights(algorithm)
     if begun:
         raise InputError("restore needs a fresh engine, as batches cannot be taken back: this one has run already")
     if not isinstance(state, Mapping) or not all(key in state for key in FIELDS):
@@ -62,11 +61,34 @@ def check_state(
         if len(_listed("velocity", state["velocity"])) or (momentum and state["step"]):
             _check_arrays("velocity", state["velocity"], [(rows, units) for units in sizes[1:-1] if momentum])
 
+    if isinstance(algorithm, AsyncBP):
+        _check_flights(state, network, algorithm)
     for k, values in enumerate(_listed("starts", state.get("starts", []))):  # of pipelined starts, from x[0] on
         if not 0 < len(_listed(f"starts[{k}]", values)) < len(sizes):
             raise InputError(f"starts[{k}] of the state has {len(values)} arrays; expected 1 to {len(sizes) - 1}")
         rows = len(_array("starts[0][0]", state["starts"][0][0]))
         _check_arrays(f"starts[{k}]", values, [(rows, units) for units in sizes[: len(values)]])
+
+
+def _check_flights(state: Any, network: Network, algorithm: AsyncBP) -> None:
+    """The same of what is in flight."""
+    sizes, L, made = network.sizes, network.depth, state["updates"] > 0
+    if made and not all(name in state for name in FLIGHTS):
+        raise InputError(f"a state of asynchronous BP has the batches under way: {', '.join(FLIGHTS)}")
+    expected = made * (state["updates"] * algorithm.accumulate + 2 * (L - 1))
+    if state["batches"] != expected:
+        raise InputError(f"{state['batches']} batches of the state are not the {expected} of its updates")
+    rows = len(_array("values[0]", state["values"][0])) if made and state["values"] else 0
+    weights: list[tuple[int, ...]] = [(above, below) for below, above in itertools.pairwise(sizes)]
+    parts = weights if network.biases is None else weights + [shape[:1] for shape in weights]
+    kept = [(algorithm.lag(i % L, L), *shape) for i, shape in enumerate(parts) if i % L < L - 1]
+    shapes: dict[str, list[tuple[int, ...]]] = {
+        "under_way": [(2 * (L - l), rows, sizes[l]) for l in range(1, L)],
+        "stashed": kept if algorithm.weights == "stashed" else [],
+        "before": parts if algorithm.keeps_before else [],
+    }
+    for name in FLIGHTS:
+        _check_arrays(name, state.get(name, []), shapes[name] if made else [])
 
 
 def _listed(name: str, value: Any) -> list[Any]:

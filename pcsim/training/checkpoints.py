@@ -7,6 +7,7 @@ training killed at any moment leaves the checkpoint before or the one after. Wha
 
 import hashlib
 import io
+import itertools
 import json
 import os
 import zipfile
@@ -33,7 +34,12 @@ def write(file: str | os.PathLike[str], facts: dict[str, Any], parts: dict[str, 
     for part, fields in parts.items():
         written = sheet["parts"][part] = {}
         for name, value in fields.items():
-            if isinstance(value, list) and value and isinstance(value[0], np.ndarray):
+            if isinstance(value, list) and value and isinstance(value[0], list) and isinstance(value[0][0], np.ndarray):
+                flat = [array for each in value for array in each]
+                names = [f"{part}-{name}-{i:05}.npy" for i in range(len(flat))]
+                arrays |= dict(zip(names, flat, strict=True))
+                written[name] = {"arrays": len(flat), "of": [len(each) for each in value]}
+            elif isinstance(value, list) and value and isinstance(value[0], np.ndarray):
                 names = [f"{part}-{name}-{i:05}.npy" for i in range(len(value))]
                 arrays |= dict(zip(names, value, strict=True))
                 written[name] = {"arrays": len(names)}
@@ -102,6 +108,9 @@ def _part(archive: zipfile.ZipFile, part: str, fields: dict[str, Any]) -> dict[s
             with archive.open(f"{part}-{name}-{i:05}.npy") as place:
                 arrays.append(np.lib.format.read_array(place, allow_pickle=False))
         found[name] = arrays
+        if "of" in field:
+            rest = iter(arrays)
+            found[name] = [list(itertools.islice(rest, count)) for count in field["of"]]
     return found
 
 

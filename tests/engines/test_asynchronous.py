@@ -11,6 +11,7 @@ from problems import EXACT, distance, problems
 from pcsim import BP, AsyncBP, InputError, Network, train
 from pcsim.algorithms import algorithm_from_json, algorithm_to_json
 from pcsim.engines import make_engine
+from pcsim.engines.optimizers import Compensated, Momentum
 from pcsim.net.network import with_arrays
 
 some = settings(max_examples=25, deadline=None, derandomize=True)
@@ -23,6 +24,8 @@ KINDS = (
     AsyncBP(weight_prediction=True),
     AsyncBP(weights="stashed", weight_prediction=True),
     AsyncBP(optimizer="adam", delay_rates=3),
+    AsyncBP(optimizer="momentum", spike_compensation=True),
+    AsyncBP(optimizer="momentum", weights="stashed", accumulate=3, spike_compensation=True),
 )
 kinds = st.sampled_from(KINDS)
 
@@ -106,7 +109,7 @@ def test_frozen_weights_give_the_gradient_of_bp(problem, kind):
     found."""
     net, x, y = problem
     if kind.optimizer != "sgd":
-        kind = replace(kind, optimizer="sgd")
+        kind = replace(kind, optimizer="sgd", spike_compensation=False)
     kind = replace(kind, delay_rates=0, alpha=1e-9)
     m = kind.accumulate
     batches = drawn(problem, 2 * m + 2 * net.depth, 2)
@@ -166,6 +169,23 @@ def test_each_remedy_changes_what_is_learnt_and_two_versions_have_one_delay():
     assert distance(nets[4], now) < 1e-11
 
 
+def test_a_late_gradient_does_at_once_what_momentum_would_have_made_of_it():
+    """Spike compensation's closed form: one gradient, then none, and after D updates as if it had been in time."""
+    algorithm, m, alpha, g = AsyncBP(optimizer="momentum", spike_compensation=True), 0.9, 0.1, np.array([2.0])
+    for delay in (0, 1, 2.5, 6):
+        late, plain = Compensated(g, algorithm), Momentum(g, algorithm)
+        late.delay = delay
+        moved = late.step(g, g, alpha, 1)
+        assert moved == pytest.approx(alpha * g * (m**delay + (1 - m**delay) / (1 - m)), rel=1e-14)
+        in_time = plain.step(g, g, alpha, 1)
+        for _ in range(int(delay)):
+            in_time = in_time + plain.step(g, 0 * g, alpha, 1)
+        if delay == int(delay):
+            assert moved == pytest.approx(in_time, rel=1e-14)
+            assert late.step(g, 0 * g, alpha, 1) == pytest.approx(plain.step(g, 0 * g, alpha, 1), rel=1e-14)
+            assert delay == 0 or abs(moved - alpha * g) > 1e-3  # the twin: plain momentum
+
+
 def test_files_hold_every_option():
     for kind in KINDS:
         assert algorithm_from_json(algorithm_to_json(kind)) == kind
@@ -177,6 +197,8 @@ def test_files_hold_every_option():
         (lambda: AsyncBP(weights="old"), "weights must be one of"),
         (lambda: AsyncBP(accumulate=0), "accumulate must be a whole number"),
         (lambda: AsyncBP(weight_prediction=1), "must be True or False"),
+        (lambda: AsyncBP(spike_compensation=True), "is for the optimizer momentum, not sgd"),
+        (lambda: AsyncBP(weight_prediction=True, weights="two-versions"), "is for weights current or stashed"),
         (lambda: AsyncBP(weights="two-versions").tasks(3), "accumulate of at least 2"),
         (lambda: train(Network.mlp([2, 2]), AsyncBP(), [[0, 1]], [[1, 0]], updates=1, execution="serial"), "one exec"),
     ],
@@ -186,13 +208,62 @@ def test_what_is_refused(call, message):
         call()
 
 
-@pytest.mark.parametrize("backend", ["numpy", "threads"])
-def test_a_state_without_the_batches_under_way_is_refused(backend):
+@settings(some, max_examples=12)
+@given(
+    problems(max_depth=5, max_width=19, max_batch=5), kinds, st.integers(1, 2), st.sampled_from(["numpy", "threads"])
+)
+def test_a_state_goes_on_elsewhere(problem, kind, updates, backend):
+    """With what is in flight: to the same bits on an engine of the same kind, wherever its workers are."""
+    kind = replace(kind, alpha=0.01)
+    size = 3 if len(problem[1]) == 2 else 2  # a batch of all rows has them in order
+    batches = drawn(problem, 6 * kind.accumulate + 2 * problem[0].depth, size)
+    elsewhere = "threads" if backend == "numpy" else "numpy"
+    several = {"workers": min(2, problem[0].depth)} if backend == "threads" else {}
+    whole, energies = made(problem, kind, (updates, 3), batches, backend, **several)
+    state = made(problem, kind, (updates,), batches, backend)[0].state()
+    for other, options in ((backend, several), (elsewhere, {})):
+        engine = made(problem, kind, (), batches, other, **options)[0]
+        engine.restore(state)
+        assert distance(engine.values, made(problem, kind, (updates,), batches, backend)[0].values) < EXACT
+        energy = engine.run(3)[1]
+        if other == backend:
+            assert distance(engine.network, whole.network) == distance(engine.values, whole.values) == 0
+            assert energy == energies[1]
+        assert distance(engine.network, whole.network) < EXACT
+
+
+@pytest.mark.parametrize("lost", ["under_way", "stashed", "before"])
+def test_twin_a_state_that_has_lost_something_ends_elsewhere_or_is_refused(lost):
+    net = Network.mlp([3, 5, 4, 2], seed=2, dtype=np.float64)
+    rng = np.random.default_rng(1)
+    problem = net, rng.normal(size=(12, 3)), rng.normal(size=(12, 2))
+    kind = AsyncBP(0.02, weights="stashed" if lost == "stashed" else "current", weight_prediction=lost == "before")
+    batches = drawn(problem, 40, 2)
+    whole = made(problem, kind, (2, 3), batches, "threads")[0]
+    state = made(problem, kind, (2,), batches, "threads")[0].state()
+    twin = made(problem, kind, (), batches, "threads")[0]
+    twin.restore({**state, lost: [part + 0.1 for part in state[lost]]})
+    twin.run(3)
+    assert distance(twin.network, whole.network) > 1e-6
+    left = {key: value for key, value in state.items() if key != lost}
+    for spoilt, message in (
+        (left, "has the batches under way"),
+        ({**state, lost: state[lost][:-1]}, f"{lost} of the state has"),
+        ({**state, "batches": 3}, "are not the"),
+    ):
+        with pytest.raises(InputError, match=message):
+            made(problem, kind, (), batches, "threads")[0].restore(spoilt)
+
+
+def test_a_state_before_the_first_update_is_a_beginning():
     net = Network.mlp([3, 4, 2], seed=2, dtype=np.float64)
-    engine, _ = made((net, np.ones((2, 3)), np.ones((2, 2))), AsyncBP(), (1,), backend=backend)
-    for call in (engine.state, lambda: engine.restore({})):
-        with pytest.raises(InputError, match="batches under way"):
-            call()
+    for backend in ("numpy", "threads"):
+        engine = made((net, np.ones((2, 3)), np.ones((2, 2))), AsyncBP(), (), backend=backend)[0]
+        again = made((net, np.ones((2, 3)), np.ones((2, 2))), AsyncBP(), (), backend=backend)[0]
+        again.restore(engine.state())
+        engine.run(3)
+        again.run(3)
+        assert distance(engine.network, again.network) == 0
 
 
 def test_bp_with_that_execution_is_the_class_with_its_defaults():

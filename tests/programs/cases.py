@@ -239,11 +239,11 @@ def chosen():
         (AsyncBP(0.01, weights="stashed", accumulate=2, delay_rates=4), 2, 2, 3, (1, 5)),
         (AsyncBP(0.01, weights="two-versions", accumulate=11), 2, 1, 1, (1, 2)),
         (AsyncBP(0.01, "adam", weights="stashed", weight_prediction=True), 1, 2, 4, (1, 1, 4)),
-        (AsyncBP(0.01, "momentum", weight_prediction=True), 3, 1, 2, (2, 2)),
+        (AsyncBP(0.01, "momentum", weight_prediction=True, spike_compensation=True), 3, 1, 2, (2, 2)),
     )
     for number, (algorithm, batch, threads, wave, runs) in enumerate(late):
         case = Case(f"late-{number}", "pipeline-async", (5, 9, 12, 17, 6, 4, 8), algorithm, 3, 9, batch)
-        made.append(replace(case, threads=threads, wave=wave, runs=runs, bias=number % 2 == 1))
+        made.append(replace(case, threads=threads, wave=wave, runs=runs, bias=number % 2 == 1, resumed=number > 0))
     kinds = {"ipc": IPC(1e-3, 0.1), "pc": PC(1e-3, 0.1, T=3), "zil": ZIL(1e-3)}
     for way, algorithm in kinds.items():
         made.append(Case(f"trace-{way}", way, wide[8], algorithm, runs=(5,), trace=True, **common))

@@ -7,13 +7,14 @@ import zipfile
 import numpy as np
 import pytest
 
-from pcsim import BP, IPC, PC, InputError, Network, train
+from pcsim import BP, IPC, PC, AsyncBP, InputError, Network, train
 from pcsim.training import checkpoints
 
 RNG = np.random.default_rng(7)
 X, Y = RNG.normal(size=(21, 5)), RNG.normal(size=(21, 3))
 NET = Network.mlp([5, 8, 6, 3], seed=3, dtype="float64", bias=True)
 FULL = IPC(0.01, 0.2, "adam", value_momentum=0.5)
+LATE = AsyncBP(0.01, "momentum", weights="stashed", accumulate=2, spike_compensation=True)
 USUAL = {"batch_size": 4, "steps_per_batch": 3, "validation": 0.2, "schedule": "cosine", "warmup": 5}
 
 
@@ -46,6 +47,9 @@ def same(one, other):
         (FULL, {"workers": 2}),
         (PC(0.01, (0.3, 0.2), T=3, value_momentum=0.3), {"workers": 3}),
         (BP(0.01, "adam"), {"workers": 2, "execution": "intra-layer"}),
+        (IPC(0.01, 0.2), {"workers": 2, "start": "pipelined", "steps_per_batch": 1}),
+        (LATE, {"workers": 2, "steps_per_batch": None}),
+        (LATE, {"backend": "numpy", "steps_per_batch": None}),
     ],
 )
 @pytest.mark.parametrize("words", [0, 4])

@@ -13,12 +13,12 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "kills.py"
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("ranks", [0, 2])
-def test_a_killed_training_ends_in_the_bits_of_one_that_was_not(ranks):
-    """Three moments; ``scripts/kills.py`` by itself takes twenty."""
+@pytest.mark.parametrize(("ranks", "late"), [(0, []), (2, []), (2, ["--late"])])
+def test_a_killed_training_ends_in_the_bits_of_one_that_was_not(ranks, late):
+    """Three moments; ``scripts/kills.py`` by itself takes twenty. Late: asynchronous BP."""
     if ranks:
         require_ranks()
-    words = [sys.executable, str(SCRIPT), "--kills", "3", "--ranks", str(ranks), "--epochs", "25"]
+    words = [sys.executable, str(SCRIPT), "--kills", "3", "--ranks", str(ranks), "--epochs", "25", *late]
     told = subprocess.run(
         words, capture_output=True, text=True, timeout=900, check=False, env={**os.environ, "PYTHONUNBUFFERED": "1"}
     )

@@ -19,11 +19,11 @@ Arrays = namedtuple("Arrays", "parameters values activated slopes scratch mean s
 # activation. value_count: elements of one half of errors and drives.
 Offsets = namedtuple("Offsets", "sizes padded weight_at bias_at value_at scale skip activations value_count")
 
-# rule: of the weight updates, see ``kernels.layers.weights``; momentum, decay: its numbers, in float64 for any net.
+# rule: of the weight updates, see ``kernels.layers.weights``; numbers: its own, in float64 for any net.
 # own: whether products of a batch are own kernels, or those of BLAS. gemm, gemv, ger: addresses of BLAS functions, 0
 # where a batch of one takes the fused pass; one: 1 in the net's dtype. softmax: whether the
 # loss is the cross-entropy.
-Options = namedtuple("Options", "batch has_bias rule momentum decay own gemm gemv ger one softmax")
+Options = namedtuple("Options", "batch has_bias rule numbers own gemm gemv ger one softmax")
 
 # rows: the rows of x and y that make each batch, (batches, B); the last serves all further ones.
 Data = namedtuple("Data", "x y rows")

@@ -90,7 +90,7 @@ def layers(arrays, offsets, options):
     return LayersView(
         options.batch, pointer(offsets.sizes), pointer(offsets.padded), pointer(offsets.weight_at),
         pointer(offsets.bias_at), pointer(offsets.value_at), pointer(offsets.scale), pointer(offsets.skip),
-        pointer(offsets.activations), options.has_bias, options.rule, options.momentum, options.decay, options.own,
+        pointer(offsets.activations), options.has_bias, options.rule, pointer(options.numbers), options.own,
         options.gemm, options.gemv, options.ger, one, one - one, pointer(arrays.parameters), pointer(arrays.values),
         pointer(arrays.activated), pointer(arrays.slopes), pointer(arrays.scratch), pointer(arrays.mean),
         pointer(arrays.square), pointer(arrays.panel), options.softmax,
