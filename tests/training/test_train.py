@@ -604,6 +604,18 @@ def test_divergence_since_the_last_record_is_named_too(backend, every):
     assert run.diverged is not None
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("execution", ["intra-layer", "data-parallel", "hybrid"])
+def test_shared_layers_name_the_update_of_a_divergence(execution):
+    """Without records nobody sees energies on the way: the loops themselves note when the output's error is none."""
+    net, x, y = problem(np.float64, sizes=(4, 6, 5, 3))
+    net, algorithm = Network(net.weights, "identity"), IPC(5.0, 0.2)
+    alone = train(net, algorithm, x, y, updates=60, record_every=1)
+    run = train(net, algorithm, x, y, updates=2000, record_every=0, workers=2, execution=execution)
+    assert abs(run.diverged - alone.diverged) <= 1
+    assert run.diverged < 50
+
+
 def test_on_record_is_told_of_divergence():
     net, x, y = problem(sizes=(4, 6, 3))
     seen = []

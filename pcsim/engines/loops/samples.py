@@ -19,7 +19,7 @@ from ...kernels.machine.clock import nanoseconds
 from ...kernels.machine.compiling import ZERO, inner, njit
 from ...kernels.machine.simd import offset, pointer
 from ...kernels.machine.sync import load_acquire, meet, publish
-from .steps import layers, load_rows, rate_at, step_of_cycle
+from .steps import layers, load_rows, note_divergence, rate_at, step_of_cycle
 from .teams import all_told
 
 MADE, UPDATED = 0, 1  # flags of a worker among those of progress
@@ -57,7 +57,7 @@ def samples(who, arrays, offsets, options, data, rates, calendar, shares, team, 
     momentum, velocity = rates.value_momentum, pointer(arrays.velocity)
     if not meet(worker, workers, pointer(signals.ready), stop):
         return 0
-    notes.times[worker, 0] = nanoseconds()
+    notes.times[worker, 0], diverged = nanoseconds(), pointer(notes.diverged)
     number, batch, span = rates.number, ZERO, depth + 1
     made, updated = ZERO, ZERO
     for step in range(calendar.steps):
@@ -82,6 +82,8 @@ def samples(who, arrays, offsets, options, data, rates, calendar, shares, team, 
             if work & (PREDICT | BACKPROJECT):
                 layer_step(work, mine, l, ZERO, s.padded[l + 1], s.x, e, h, slot, weight, alpha, ZERO)
             publish(progress, 2 * worker + MADE, now + l + 1)
+            if l + 1 == depth:
+                note_divergence(diverged, worker, mine, depth, ZERO, s.padded[depth], e, slot, number)
             if step == calendar.energy_step:
                 notes.energy[worker] += 0.5 * weight * squares(mine, l + 1, ZERO, s.padded[l + 1], e, slot)
         for l in range(depth):

@@ -28,7 +28,7 @@ from ...kernels.machine.clock import nanoseconds
 from ...kernels.machine.compiling import ZERO, inner, njit
 from ...kernels.machine.simd import offset, pointer
 from ...kernels.machine.sync import load_acquire, meet, publish, reached, wait
-from .steps import layers, load_rows, rate_at, step_of_cycle
+from .steps import layers, load_rows, note_divergence, rate_at, step_of_cycle
 
 # One member of a team, as ``arguments`` have it with pointers in place of arrays: first, end: the workers of its team,
 # below … first - 1 and end … above - 1 those of the teams below and above; firsts, rows: for each layer its units, and
@@ -161,7 +161,7 @@ def teams(who, arrays, offsets, options, data, rates, calendar, shares, team, si
     alphas, gammas, precisions = pointer(rates.alpha), pointer(rates.gamma), pointer(rates.precision)
     if not meet(worker, who.workers, pointer(signals.ready), stop):
         return 0
-    notes.times[worker, 0] = nanoseconds()
+    notes.times[worker, 0], diverged = nanoseconds(), pointer(notes.diverged)
     number, batch, span = rates.number, ZERO, depth + 2
     made, moved, made_below, moved_above = ZERO, ZERO, ZERO, ZERO
     alone = s.batch > 1 or s.rule != PLAIN  # whether the update of W[0] is a product of its own
@@ -192,6 +192,8 @@ def teams(who, arrays, offsets, options, data, rates, calendar, shares, team, si
                 work &= ~UPDATE
             _multiply(b, s, l, work, slot, weight, alpha, number + 1)
             publish(progress, 2 * worker + MADE, now + position[l])
+            if l + 1 == depth:
+                note_divergence(diverged, worker, s, depth, b.firsts[depth], b.rows[depth], b.e, slot, number)
             if step == calendar.energy_step:
                 notes.energy[worker] += 0.5 * weight * squares(s, l + 1, b.firsts[l + 1], b.rows[l + 1], b.e, slot)
         for l in range(max(lo, 1), hi):
