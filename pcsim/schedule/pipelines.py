@@ -97,11 +97,14 @@ class Pipeline:
         return self._repeat(False)
 
     def _repeat(self, full: bool) -> Fraction:
-        """Batch after batch, until one takes as long as the one before."""
+        """Batch after batch, until the stages stand to one another as they did after an earlier one: from then on all
+        repeats. (A stage with less to do is faster for some batches, until it has to wait for the others.)"""
         M, P = self.micro_batches, len(self.stages)
-        free, last, ends = [0] * P, -1, [0]
-        while len(ends) < 3 or ends[-1] - ends[-2] != last:
-            last = ends[-1] - ends[-2] if len(ends) > 1 else -1
+        free, batches = [0] * P, 0
+        seen: dict[tuple[int, ...], tuple[int, int]] = {}
+        while (stand := tuple(end - free[0] for end in free)) not in seen:
+            seen[stand] = batches, free[0]
+            batches += 1
             values, errors = np.full((2, P, M), -1).tolist()
             place = [0] * P
             while any(at < len(stage.what) for at, stage in zip(place, self.stages, strict=True)):
@@ -119,8 +122,8 @@ class Pipeline:
                         if what <= BACKWARD:
                             (values, errors)[what][s][m] = free[s]
                         place[s] += 1
-            ends.append(free[0])
-        return Fraction(ends[-1] - ends[-2])
+        then, end = seen[stand]
+        return Fraction(free[0] - end, batches - then)
 
 
 @lru_cache(maxsize=64)

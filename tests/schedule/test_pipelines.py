@@ -41,6 +41,7 @@ def test_every_stage_does_everything_once_and_in_the_order_of_micro_batches(weig
             assert all(turn[BACKWARD, m] < turn[ALONE, m] for m in range(stage.alone))
             assert turn[REST, stage.alone] == len(stage.what) - 1
         assert pipeline.span(True) >= pipeline.span() > 0  # so that nobody waits for ever
+        assert 0 <= pipeline.bubble < 1
 
 
 @settings(max_examples=20, deadline=None)
