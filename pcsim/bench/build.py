@@ -27,7 +27,7 @@ def build(
         if contender.algorithm.chained:
             options |= {"execution": contender.execution}
         if contender.micro_batches:
-            options |= {"micro_batches": contender.micro_batches}
+            options |= {"micro_batches": contender.micro_batches, "order": contender.order}
         threads = contender.workers // contender.ranks
         return crew().engine(case, contender.algorithm, contender.ranks, threads, **options)
     if contender.backend == "threads":
@@ -35,7 +35,7 @@ def build(
         if contender.algorithm.chained or contender.execution in SHARED:
             options |= {"execution": contender.execution}
         if contender.micro_batches:
-            options |= {"micro_batches": contender.micro_batches}
+            options |= {"micro_batches": contender.micro_batches, "order": contender.order}
     net, x, y = case.problem()
     return make_engine(contender.backend, net, contender.algorithm, x, y, case.batches(), **options, **changing)
 

@@ -17,6 +17,7 @@ from ..algorithms.predictive_coding import SHARED
 from ..errors import InputError
 from ..host.topology import physical_cores, usable_cores, within_quota
 from ..kernels.machine.simd import VECTOR_BYTES
+from ..schedule.pipelines import make_pipeline
 from ..schedule.teams import balanced_teams
 from .case import Case
 from .peers import PEERS, available, offers, takes, takes_numbers
@@ -29,6 +30,8 @@ RANK_BASELINES = ("serial", "intra-layer", "pipeline", "data-parallel", "threads
 BASELINES = (*OWN_BASELINES, PIPELINE_ASYNC, *PEERS)
 
 MICRO_BATCHES = (1, 2, 4, 8)  # of the pipeline, per worker: the fastest runs
+
+BUSY = 0.8  # of the busiest stage's work: who has less to do waits whatever the order
 
 _UNFUSED = "-unfused"
 
@@ -44,6 +47,7 @@ class Contender:
     auto: bool = False
     micro_batches: int | None = None
     ranks: int | None = None
+    order: str = "split"  # of a pipeline
 
     @property
     def name(self) -> str:
@@ -58,7 +62,8 @@ class Contender:
     @property
     def variant(self) -> str | None:
         """In which form it runs, in words; None where there is one form."""
-        return f"{self.micro_batches} micro-batches" if self.micro_batches else None
+        order = "" if self.order == "split" else f", {self.order}"
+        return f"{self.micro_batches} micro-batches{order}" if self.micro_batches else None
 
     @property
     def backend(self) -> str:
@@ -259,4 +264,16 @@ def _backprops(case: Case, algorithm: Algorithm, workers: Sequence[int | str], n
     if name != "pipeline":
         return [Contender(algorithm, name, count) for count in shared]
     parts = sorted({(count, min(case.batch, count * share)) for count in shared for share in MICRO_BATCHES})
-    return [Contender(algorithm, name, count, micro_batches=part) for count, part in parts]
+    split = [Contender(algorithm, name, count, micro_batches=part) for count, part in parts]
+    # With more micro-batches waits are short, and products apart cost what they save.
+    few = [one for one in split if (one.micro_batches or 0) <= MICRO_BATCHES[1] * one.workers]
+    return split + [replace(one, order="zero-bubble") for one in few if _waits(case, one)]
+
+
+def _waits(case: Case, one: Contender) -> bool:
+    """Whether a stage of a pipeline that has nearly as much to do as the busiest one waits for so long that weight
+    products fit in."""
+    costs = [float(below * above) for below, above in zip(case.sizes, case.sizes[1:], strict=False)]
+    stages = make_pipeline("zero-bubble", tuple(costs), one.workers, one.micro_batches or 1).stages
+    work = [2 * sum(costs[stage.lo : stage.hi]) + sum(costs[max(stage.lo, 1) : stage.hi]) for stage in stages]
+    return any(stage.alone and mine > BUSY * max(work) for stage, mine in zip(stages, work, strict=True))

@@ -6,6 +6,7 @@ from contenders import contenders
 from pcsim import BP, IPC, InputError
 from pcsim.bench import contenders as who
 from pcsim.bench import measure
+from pcsim.bench.build import build
 from pcsim.bench.case import Case
 from pcsim.bench.contenders import Contender
 from pcsim.engines.threads import ThreadsEngine
@@ -87,3 +88,17 @@ def test_workers_share_layers_as_many_as_suit_them():
     teams = shared(Case(4, 1024, 64), (64,))
     assert [("hybrid", 64)] in teams or ("hybrid", 64) in teams[-1]
     assert shared(Case(2, 8), (1,)) == []
+
+
+def test_the_zero_bubble_order_is_tried_where_stages_wait():
+    def tried(case, workers):
+        groups = who.candidates(case, [BP()], workers, ["serial", "pipeline"])
+        return {(c.workers, c.micro_batches): c for group in groups for c in group if c.order == "zero-bubble"}
+
+    assert tried(Case.of_net("784-512-512-10", 128), [2]).keys() == {(2, 2), (2, 4)}
+    found = tried(Case(8, 16, 64), [2])
+    assert found.keys() == {(2, 2), (2, 4)}
+    assert found[2, 2].variant == "2 micro-batches, zero-bubble"
+    assert build(Case(8, 16, 64), found[2, 2]).turns.pipeline.order == "zero-bubble"
+    assert tried(Case(8, 16, 1), [2]) == {}
+    assert tried(Case.of_net("512-512-4-4-4", 64), [2]) == {}  # the twin: one layer has all the work, and nobody waits
