@@ -19,6 +19,7 @@ from pcsim.engines.loops import (
     backprop,
     backprop_ranks,
     edges,
+    exchange,
     predictive_coding,
     samples,
     starts,
@@ -27,9 +28,9 @@ from pcsim.engines.loops import (
     zero_bubble,
 )
 
-MODULES = [steps, edges, starts, predictive_coding, backprop, backprop_ranks, teams, samples, zero_bubble]
+MODULES = [steps, exchange, edges, starts, predictive_coding, backprop, backprop_ranks, teams, samples, zero_bubble]
 MODULES += [asynchronous, asynchronous_ranks]
-WAITS = {"wait", "meet", "finish", "done", "_finish_all", "_all_here", "_await", "poll_until", "all_told"}
+WAITS = {"wait", "meet", "finish", "done", "finish_all", "_all_here", "_await", "poll_until", "all_told"}
 WAITS |= {"_all_started", "_met"}
 
 machine = None  # that of the case that is run
@@ -271,7 +272,7 @@ def rate_at(rates, count, turn):
     return 0.5  # so that sums of energies are exact in any order
 
 
-def _copy_rows(samples, count, source, i, step, target, k, stride):
+def copy_rows(samples, count, source, i, step, target, k, stride):
     for sample in range(samples):
         machine.access("pack", source.cells(i + sample * step, count), target.cells(k + sample * stride, count))
 
@@ -293,7 +294,7 @@ STANDINS = {
     for function in (
         publish, reached, wait, meet, load_acquire, go_on, start, done, finish, sum_over_ranks, layer_step,
         start_prediction, activate_rows, activate_layer, move_values, push_values, subtract_from, sum_shares, squares,
-        all_finite, softmax_errors, copy_part, fill, gradient, descend, load_rows, rate_at, _copy_rows, stream_step,
+        all_finite, softmax_errors, copy_part, fill, gradient, descend, load_rows, rate_at, copy_rows, stream_step,
         step_ahead, move_units, move_copies, copy_units, fill_units,
     )
 }  # fmt: skip

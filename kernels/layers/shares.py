@@ -19,6 +19,18 @@ def fetch_units(s, l, first, rows, row, p, size, begin, end, worker):
 
 
 @njit(nogil=True, forceinline=True)
+def _total(s, shares, size, begin, end, rows_of, stride, j):
+    """One vector of the sum of the shares of the workers ``begin … end - 1``, in this order."""
+    total, there = splat(s.zero), False
+    for other in range(begin, end):
+        if rows_of[other * stride] > 0:
+            share = load(shares, other * size + j)
+            total = multiply_add(splat(s.one), share, total) if there else share
+            there = True
+    return total
+
+
+@njit(nogil=True, forceinline=True)
 def _move(x, j, error, drive, gamma, momentum, v, shift, minus_one):
     """One vector of values, as ``move_values`` and ``push_values`` have it."""
     if momentum > 0:
@@ -43,7 +55,7 @@ def move_units(
     the errors above. If ``keep``, h receives the drive. ``momentum`` of values, if above 0, has velocities in v (see
     ``push_values``).
     """
-    through, one, nothing = splat(weight), splat(s.one), splat(s.zero)
+    through, nothing = splat(weight), splat(s.zero)
     above = s.value_at[l + 1] - s.value_at[l]  # a skip leads to a layer of as many units
     for row in range(s.batch):
         if row + AHEAD < s.batch:
@@ -53,12 +65,7 @@ def move_units(
                 prefetch_to_write(s.a, j)
         at = s.value_at[l] + row * s.padded[l] + first
         for j in range(at, at + rows, lanes(e)):
-            total, there = nothing, False
-            for other in range(begin, end):
-                if rows_of[other * stride] > 0:
-                    share = load(shares, other * size + j)
-                    total = multiply_add(one, share, total) if there else share
-                    there = True
+            total = _total(s, shares, size, begin, end, rows_of, stride, j)
             drive = multiply_add(total, load(s.d, j), nothing)
             if s.skip[l]:
                 drive = multiply_add(through, load(e, slot + above + j), drive)
@@ -68,6 +75,23 @@ def move_units(
         count = min(rows, s.sizes[l] - first)
         if count > 0:
             activate_part(s.activations[l], s.x, at, count, s.scale[l], s.a, s.d)
+
+
+@inner
+def sum_units(s, l, first, rows, shares, size, begin, end, rows_of, stride, worker, e, h, slot, weight):
+    """``h[l]`` of so many units, as ``move_units`` makes it, while the values stay where they are."""
+    through, nothing = splat(weight), splat(s.zero)
+    above = s.value_at[l + 1] - s.value_at[l]
+    for row in range(s.batch):
+        if row + AHEAD < s.batch:
+            fetch_units(s, l, first, rows, row + AHEAD, shares, size, begin, end, worker)
+        at = s.value_at[l] + row * s.padded[l] + first
+        for j in range(at, at + rows, lanes(e)):
+            total = _total(s, shares, size, begin, end, rows_of, stride, j)
+            drive = multiply_add(total, load(s.d, j), nothing)
+            if s.skip[l]:
+                drive = multiply_add(through, load(e, slot + above + j), drive)
+            store(h, slot + j, drive)
 
 
 @inner

@@ -29,7 +29,7 @@ from .loops.arguments import Data, Notes, Ranks, Rates, Signals, Steps
 from .loops.predictive_coding import predictive_coding
 from .loops.steps import TRACE_COLUMNS
 from .rings import Flights, RingLayout
-from .shared import SHARED, shared_loop, team_of, teams_for
+from .shared import SHARED, team_of, teams_for
 from .starts import PipelinedStarts
 from .turns import Turns, check_order
 
@@ -97,7 +97,8 @@ class CompiledEngine(Contents):
         shared = self.execution if isinstance(algorithm, PredictiveCoding) else None
         split = _SPLITS.get(self.execution or "", LAYERS)
         split = TEAMS if shared and split != SAMPLES else split
-        self.teams = teams_for(shared, network, self.batch, transport.all_workers) if shared else []
+        team = transport.workers if transport.copies else None
+        self.teams = teams_for(shared, network, self.batch, transport.all_workers, team) if shared else []
         parts = transport.all_workers if split == SAMPLES else min(micro_batches, self.batch)
         where = transport.workers, transport.all_workers, transport.place
         streams = isinstance(algorithm, AsyncBP)
@@ -111,7 +112,8 @@ class CompiledEngine(Contents):
             check_softmax(self.execution if isinstance(algorithm, BP) else None, execution)
         self.schedule = schedule or Schedule()
         self.momentum = algorithm.value_momentum if isinstance(algorithm, PredictiveCoding) else 0.0
-        drives = {ROWS: transport.all_workers, TEAMS: 2 + transport.workers}.get(split, 2)
+        sharing = transport.workers if shared == "hybrid" else transport.all_workers
+        drives = {ROWS: transport.all_workers, TEAMS: 2 + sharing}.get(split, 2)
         self.arrays = self.layout.allocate(rule, drives, velocities=self.momentum > 0)
         vectors = self.execution == "blas" and self.batch == 1
         self.options = options_of(
@@ -233,8 +235,8 @@ class CompiledEngine(Contents):
             rows, batches = self._rows(steps), self._batches(steps)
         data = Data(self.x, self.y, self._rows(steps) if rows is None else rows)
         stop, ready = make_flags(1), make_flags(transport.workers)
-        # Two more than there are workers: for the neighbours on other ranks.
-        signals = Signals(make_flags(2 * transport.workers + 4), make_flags(transport.workers + 2), ready, stop)
+        # More than there are workers: for the neighbours on other ranks.
+        signals = Signals(make_flags(2 * transport.workers + 5), make_flags(transport.workers + 2), ready, stop)
         energy = np.zeros(max(L, transport.all_workers))
         times = np.zeros((transport.workers, 16), np.int64)  # a cache line and its pair for each worker
         room = steps * (4 * (L + 1) if self.calendar else 3 * L * self._parts) if trace else 0
@@ -298,13 +300,13 @@ class CompiledEngine(Contents):
         )  # fmt: skip
 
         if self.execution is not None:
-            compiled = shared_loop(self.execution)
+            name = self.execution
 
             def shared(worker: int, data: Data, signals: Signals, notes: Notes, ranks: Ranks) -> int:
-                team = team_of(self.layout, self.teams, worker)
-                shares = self.layout.shares
+                compiled, more = self.transport.shared(name, ranks)
+                team, shares = team_of(self.layout, self.teams, worker), self.layout.shares
                 return compiled(
-                    *self._groups(worker), data, rates, calendar_of_run, shares, team, signals, notes
+                    *self._groups(worker), data, rates, calendar_of_run, shares, team, signals, notes, *more
                 )  # fmt: skip
 
             return shared

@@ -50,12 +50,17 @@ def check_threads(algorithm: Algorithm, execution: str | None, workers: int, dep
 def check_ranks(algorithm: Algorithm, execution: str | None, ranks: int, workers: int, depth: int, batch: int) -> None:
     """InputError where ``ranks`` of so many threads each cannot share the work of an algorithm."""
     if not isinstance(algorithm, BP):
-        if execution in SHARED:
+        here = _ranks(ranks, workers)
+        if execution == "hybrid":  # a team on each rank
+            _check_layers(f"{ranks} ranks", ranks, depth)
+        elif execution in SHARED and workers > 1:
             raise InputError(
-                f"execution {execution!r} of {algorithm.title} is for threads: on ranks it has layers on workers"
+                f"execution {execution!r} over ranks runs one thread on each: start a rank for every core, or choose "
+                f"hybrid, which has a team of threads on each rank"
             )
-        _check_layers(_ranks(ranks, workers), ranks * workers, depth)
-        check_threads(algorithm, execution, ranks * workers, depth, batch)
+        elif execution not in SHARED:
+            _check_layers(here, ranks * workers, depth)
+        _check_shared(algorithm, execution or "layer-parallel", here, ranks * workers, depth, batch)
         return
     execution = execution or "serial"
     if execution == PIPELINE_ASYNC:

@@ -9,7 +9,7 @@ from ..host.mpi import world
 from ..kernels.machine.memory import side_by_side
 from ..kernels.machine.messages import functions, make_scratch
 from .layout import Layout
-from .loops.arguments import Arrays, Crossings, GradientSums, PartMessages, Ranks, RowMessages
+from .loops.arguments import Arrays, Crossings, GradientSums, PartMessages, Ranks, RowMessages, ShareMessages
 from .loops.asynchronous_ranks import SIDE as CROSSING
 from .loops.edges import (
     ABOVE,
@@ -28,6 +28,7 @@ from .loops.edges import (
     TABLE,
 )
 from .rings import RingLayout
+from .share_messages import share_messages
 from .starts import PipelinedStarts
 
 Array = np.ndarray
@@ -40,6 +41,9 @@ LARGE = 1 << 13  # bytes of a message above which libraries begin to ask the rec
 OFTEN = 1 << 15  # weights × batch of a layer above which a poll after it costs nothing to speak of (some 0.2 µs)
 
 
+SUMMED = 1 << 15  # bytes of gradients from which on a sum over ranks is worth its beginning
+
+
 class Messages:
     """The requests of this rank of ``comm``, made once for the arrays of an engine and used in every step."""
 
@@ -49,6 +53,7 @@ class Messages:
         self.requests: list[Any] = []
         self.bytes_of: dict[int, int] = {}  # of each request that sends, by the address of its handle
         self.batch_bytes = 0  # of asynchronous BP, that this rank sends for a batch
+        self.shares: ShareMessages | None = None
         self.addresses = np.zeros(2 * REQUESTS, np.int64)  # of the edges' requests, 0 for none
         self.started: dict[int, list[int]] = {}  # by side, those of a pipelined start's places
 
@@ -134,6 +139,11 @@ class Messages:
                     sums[l, 0, other] = self._from(arriving, other, 2 + (l & 1))
         return RowMessages(gathers, sums, out, inbox, size, self.functions, self.memory)
 
+    def of_shares(self, layout: Layout) -> ShareMessages:
+        """The messages of row-split predictive coding."""
+        self.shares = share_messages(layout, self.rank, self._to, self._from, self.functions, self.memory)
+        return self.shares
+
     def of_parts(self, layout: Layout, arrays: Arrays) -> PartMessages:
         """For each micro-batch: values from below, values to above, errors from above, errors to below."""
         begins, counts, lo, hi = layout.shares.at, layout.shares.samples, layout.lo, layout.hi
@@ -188,14 +198,18 @@ class Messages:
         pending = np.full(layout.depth, self.MPI._handleof(self.MPI.REQUEST_NULL), np.int64)
         handles = (self.MPI._typedict[layout.dtype.char], self.MPI.SUM, self.comm)
         kind, operation, communicator = (int(self.MPI._handleof(handle)) for handle in handles)
+        opened, least = np.arange(layout.depth), SUMMED // scratch.itemsize
         sums = GradientSums(
             int(self.MPI.IN_PLACE), kind, operation, communicator, int(scratch.ctypes.data), scratch.itemsize,
-            pending, begins, self.functions, self.memory,
+            pending, begins, opened, least, self.functions, self.memory,
         )  # fmt: skip
         return sums, [each._replace(scratch=scratch) for each in arrays]
 
-    def edge_bytes(self) -> tuple[int, int]:
+    def bytes_of_step(self) -> tuple[int, int]:
         """Bytes that this rank sends in a step in which values move, and in a forward start."""
+        if self.shares:
+            moving, starting = np.array([self.shares.shares, self.shares.values]), self.shares.starts
+            return tuple(sum(self.bytes_of.get(a, 0) for a in found.ravel().tolist()) for found in (moving, starting))
         places = [side * REQUESTS + SENDS for side in (BELOW, ABOVE)]
         moved = sum(self.bytes_of.get(int(self.addresses[place]), 0) for place in places)
         return moved, self.bytes_of.get(int(self.addresses[REQUESTS + START]), 0)

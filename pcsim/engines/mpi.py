@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..algorithms import BP, Algorithm
+from ..algorithms.predictive_coding import SHARED
 from ..algorithms.rates import Schedule
 from ..host.context import version
 from ..host.mpi import agree, all_to_all, from_root, vendor, world
@@ -84,7 +85,7 @@ class MpiEngine(CompiledEngine):
         )
         check_ranks(algorithm, execution, comm.size, workers, network.depth, len(first))
         transport = RankTransport(comm, workers, pin)
-        shared = isinstance(algorithm, BP) and execution in ("intra-layer", "data-parallel")
+        shared = execution in SHARED  # all have layers, or (a net's loss is taken on rank 0) may need the data
         given = [np.empty((0, 0)) if data is None else data for data in (x, y)]
         x, y = transport.hand_out(given, (network.sizes[0], network.sizes[-1]), network.dtype, shared)
         super().__init__(
@@ -134,7 +135,7 @@ class MpiEngine(CompiledEngine):
             return float(self.flights.algorithm.accumulate * self.transport.messages.batch_bytes)
         if calendar is None:
             return float(sum(self.transport.messages.bytes_of.values()))
-        moved, started = self.transport.messages.edge_bytes()
+        moved, started = self.transport.messages.bytes_of_step()
         updates = int(calendar.completed[-1])
         starts = started / (updates * calendar.repeats) if calendar.repeats is not None else 0.0
         return moved * int(calendar.moves.sum()) / updates + starts
@@ -205,8 +206,8 @@ class MpiEngine(CompiledEngine):
 
     def finite(self) -> bool:
         """Whether all weights on all ranks are finite numbers."""
-        mine = range(self.layout.lo, self.layout.hi)
-        parts = (part for l in mine for part in self.layout.rows_of(self.arrays[0].parameters, 0, l))
+        mine, workers = range(self.layout.lo, self.layout.hi), range(self.transport.workers if self.layout.by_rows else 1)
+        parts = (part for l in mine for w in workers for part in self.layout.rows_of(self.arrays[0].parameters, w, l))
         return all(all_to_all(self.comm, bool(all(np.isfinite(part).all() for part in parts))))
 
     def close(self) -> None:

@@ -12,9 +12,12 @@ from ..host.links import one_way
 from ..host.mpi import all_to_all, hosts, watched, world
 from ..host.threads import in_threads
 from ..kernels.machine.messages import COUNT, FAILED
-from .layout import Layout
+from .layout import ROWS, Layout
 from .loops import asynchronous_ranks, backprop, backprop_ranks, zero_bubble
 from .loops.arguments import Arrays, Ranks
+from .loops.rows_ranks import rows_of_rank
+from .loops.samples_ranks import samples_of_rank
+from .loops.teams_ranks import team_of_rank
 from .messages import Messages
 from .rings import RingLayout
 from .starts import PipelinedStarts
@@ -45,10 +48,11 @@ class RankTransport:
 
     def connect(self, layout: Layout, arrays: list[Arrays], execution: str | None, starts: PipelinedStarts) -> None:
         """Make the messages."""
-        if execution is None:
+        if execution in (None, "hybrid"):
             self.messages.of_edges(layout, arrays[0], starts)
         elif execution == "intra-layer":
-            self.of_execution = self.messages.of_rows(layout, arrays[0])
+            rows = layout.split == ROWS  # of backprop
+            self.of_execution = self.messages.of_rows(layout, arrays[0]) if rows else self.messages.of_shares(layout)
         elif execution == "data-parallel":
             self.of_execution, arrays[:] = self.messages.of_gradients(layout, arrays)
         elif execution == "pipeline":
@@ -86,6 +90,12 @@ class RankTransport:
             PIPELINE_ASYNC: asynchronous_ranks.pipeline_async,
         }
         return (loops[execution], (self.of_execution,)) if execution in loops else (backprop.serial, ())
+
+    def shared(self, execution: str, ranks: Ranks) -> tuple[Any, tuple]:
+        """The compiled loop of an execution of PC, Z-IL and iPC, and the messages it is given."""
+        if execution == "hybrid":
+            return team_of_rank, (ranks,)
+        return (samples_of_rank if execution == "data-parallel" else rows_of_rank), (ranks, self.of_execution)
 
     def together(self, seconds: float, energy: Array) -> tuple[float, float]:
         """The longest time; each part of the energy comes from one rank, so that the sum has one order."""

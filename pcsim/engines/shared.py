@@ -1,7 +1,6 @@
 """How PC, Z-IL and iPC share the work of layers: which teams there are, and the loops of their members."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -9,30 +8,27 @@ from ..algorithms.predictive_coding import SHARED
 from ..kernels.machine.simd import VECTOR_BYTES
 from ..net.network import Network
 from ..schedule.blocks import even_parts
-from ..schedule.teams import Team, balanced_teams, one_team
+from ..schedule.teams import Team, balanced_teams, one_team, teams_of_ranks
 from .layout import Layout
 from .loops.arguments import TeamOf
-from .loops.samples import samples
-from .loops.teams import teams
 
-__all__ = ["SHARED", "orders", "shared_loop", "team_of", "teams_for"]
+__all__ = ["SHARED", "orders", "team_of", "teams_for"]
 
 
-def teams_for(execution: str, network: Network, batch: int, workers: int) -> list[Team]:
-    """The teams of an execution: several for ``hybrid``, else one of all workers."""
+def teams_for(execution: str, network: Network, batch: int, workers: int, members: int | None = None) -> list[Team]:
+    """The teams of an execution: several for ``hybrid``, else one of all workers. ``members``: of each team, where a
+    team is what a rank has."""
+    if execution == "hybrid" and members is not None:
+        return list(teams_of_ranks(network.sizes, batch, workers // members, members))
     if execution == "hybrid":
         lanes = VECTOR_BYTES // network.dtype.itemsize
         return list(balanced_teams(tuple(network.sizes), batch, workers, lanes))
     return one_team(network.depth, workers)
 
 
-def shared_loop(execution: str) -> Any:
-    """The compiled loop of a worker in an execution."""
-    return samples if execution == "data-parallel" else teams
-
-
 def team_of(layout: Layout, found: Sequence[Team], worker: int) -> TeamOf:
-    """What the loop of a worker is given of its team and of its part of the batch."""
+    """What the loop of a worker of this process is given of its team and of its part of the batch."""
+    worker += layout.place
     t = next(t for t, team in enumerate(found) if team.first <= worker < team.first + team.members)
     team = found[t]
     below = found[t - 1].first if t else team.first

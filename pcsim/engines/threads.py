@@ -14,6 +14,8 @@ from .layout import Layout
 from .limits import check_threads
 from .loops import asynchronous, backprop, zero_bubble
 from .loops.arguments import Arrays, Ranks
+from .loops.samples import samples
+from .loops.teams import teams
 from .starts import PipelinedStarts
 
 Array = np.ndarray
@@ -52,6 +54,10 @@ class ThreadTransport:
             PIPELINE_ASYNC: asynchronous.pipeline_async,
         }
         return loops.get(execution, backprop.serial), ()
+
+    def shared(self, execution: str, ranks: Ranks) -> tuple[Any, tuple]:
+        """The compiled loop of an execution of PC, Z-IL and iPC, and what it is given beside the arguments of all."""
+        return (samples if execution == "data-parallel" else teams), ()
 
     def together(self, seconds: float, energy: Array) -> tuple[float, float]:
         """Seconds and energy of the whole net."""

@@ -64,6 +64,18 @@ def balanced_teams(sizes: tuple[int, ...], batch: int, workers: int, lanes: int 
     return tuple(teams)
 
 
+def teams_of_ranks(sizes: Sequence[int], batch: int, ranks: int, members: int) -> list[Team]:
+    """A team of as many ``members`` on each rank, whose blocks are cut so that the slowest is as fast as can be.
+
+    >>> [(team.lo, team.hi, team.first) for team in teams_of_ranks((784, 64, 64, 10), 64, 2, 2)]
+    [(0, 1, 0), (1, 3, 2)]
+    """
+    once = MEETING_COST * members if members > 1 else 0  # for a team, not for a layer
+    each = [_cost_of(sizes, batch, Team(l, l + 1, 0, members)) - once for l in range(len(sizes) - 1)]
+    blocks = balanced_blocks(each, ranks)
+    return [Team(lo, hi, rank * members, members) for rank, (lo, hi) in enumerate(blocks)]
+
+
 def _costs(sizes: Sequence[int], batch: int, workers: int, lanes: int) -> np.ndarray:
     """What the slowest member of a team does in a step: (members - 1, lo, hi) for each block and number of members."""
     L = len(sizes) - 1

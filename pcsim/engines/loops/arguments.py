@@ -69,9 +69,17 @@ Ranks = namedtuple("Ranks", "below above often clocked batches first_start funct
 # Requests of row-split BP, see ``backprop_ranks.intra_layer``.
 RowMessages = namedtuple("RowMessages", "gathers sums out inbox part functions scratch")
 
-# Arguments of MPI_Iallreduce for data-parallel BP, and where each layer's gradient lies in ``Arrays.scratch``.
+# Requests of row-split predictive coding, see ``rows_ranks``, by group of layers (of starts by layer), to receive and
+# to send, and rank. group: of each layer; begins: of each group, and the end; at: where parts lie in ``out`` and
+# ``inbox``.
+ShareMessages = namedtuple("ShareMessages", "shares values starts group begins at out inbox functions scratch")
+
+# Arguments of MPI_Iallreduce for gradients that are summed over ranks, and where each layer's lies in
+# ``Arrays.scratch``. opened: of each layer, with which one its sum began; least: numbers from which on a sum is worth
+# its beginning.
 GradientSums = namedtuple(
-    "GradientSums", "in_place kind operation communicator base item pending gradient_at functions scratch"
+    "GradientSums",
+    "in_place kind operation communicator base item pending gradient_at opened least functions scratch",
 )
 
 # The edges of a rank in asynchronous BP, see ``asynchronous_ranks``. below, above: is there another rank? often: poll

@@ -17,35 +17,8 @@ from ...kernels.machine.messages import Library, address_of, done, finish, send,
 from ...kernels.machine.simd import offset, pointer
 from ...kernels.machine.sync import load_acquire
 from .backprop import forward, predict
+from .exchange import copy_rows, finish_all, start_all
 from .steps import layers, load_rows, note_divergence, output_energy, rate_at
-
-
-@njit(nogil=True, cache=True)
-def _start_all(library, requests, first, count, sends):
-    """Start the requests ``first … first + count - 1``; 0 stands for none."""
-    for i in range(first, first + count):
-        if requests[i] != 0:
-            if sends:
-                send(library, requests[i])
-            else:
-                start(library, requests[i])
-
-
-@njit(nogil=True, cache=True)
-def _finish_all(library, requests, first, count, stop):
-    """Wait for them; False if flag 0 of ``stop`` was raised meanwhile."""
-    for i in range(first, first + count):  # noqa: SIM110 - compiled code has no generators
-        if requests[i] != 0 and not finish(library, requests[i], stop):
-            return False
-    return True
-
-
-@njit(nogil=True, cache=True)
-def _copy_rows(samples, count, source, i, step, target, k, stride):
-    """``count`` elements of every sample, which lie ``step`` apart from i of ``source`` on, and go ``stride`` apart."""
-    for sample in range(samples):
-        for j in range(count):
-            target[k + sample * stride + j] = source[i + sample * step + j]
 
 
 @njit(nogil=True, cache=True)
@@ -77,20 +50,20 @@ def intra_layer(who, arrays, offsets, options, data, rates, updates, shares, sig
         for l in range(depth):
             hand = 2 * ranks * (l + 1)
             if l + 1 < depth:
-                _start_all(library, gathers, hand, ranks, False)
+                start_all(library, gathers, hand, ranks, False)
             predict(s, l, depth, firsts[l + 1], counts[l + 1], errors)
             if l + 1 < depth:
                 at, wide = value_at[l + 1], padded[l + 1]
                 if packed:  # the same for all
                     count = counts[l + 1]
-                    _copy_rows(s.batch, count, s.x, at + firsts[l + 1], wide, out, 0, count)
-                _start_all(library, gathers, hand + ranks, ranks, True)
-                if not _finish_all(library, gathers, hand, 2 * ranks, stop):
+                    copy_rows(s.batch, count, s.x, at + firsts[l + 1], wide, out, 0, count)
+                start_all(library, gathers, hand + ranks, ranks, True)
+                if not finish_all(library, gathers, hand, 2 * ranks, stop):
                     return 0
                 for other in range(ranks if packed else 0):
                     if other != rank:
                         count = all_counts[other, l + 1]
-                        _copy_rows(s.batch, count, inbox, other * part, count, s.x, at + all_firsts[other, l + 1], wide)
+                        copy_rows(s.batch, count, inbox, other * part, count, s.x, at + all_firsts[other, l + 1], wide)
                 activate_layer(s, l + 1)
         if update == 0:
             notes.energy[rank] = 0.5 * squares(s, depth, firsts[depth], counts[depth], errors, ZERO)
@@ -100,7 +73,7 @@ def intra_layer(who, arrays, offsets, options, data, rates, updates, shares, sig
             if l == 0:
                 layer_step(UPDATE, s, l, first, count, s.x, errors, share, ZERO, s.one, alpha, number + update + 1)
                 continue
-            _start_all(library, sums, hand, ranks, False)
+            start_all(library, sums, hand, ranks, False)
             # One pass over the weights where the batch is one; else the update's product covers the messages.
             fused = s.batch == 1
             work = BACKPROJECT | (UPDATE if fused else ZERO)
@@ -109,16 +82,16 @@ def intra_layer(who, arrays, offsets, options, data, rates, updates, shares, sig
             for other in range(ranks if packed else 0):
                 if other != rank:
                     theirs = all_counts[other, l]
-                    _copy_rows(s.batch, theirs, share, at + all_firsts[other, l], wide, out, other * part, theirs)
-            _start_all(library, sums, hand + ranks, ranks, True)
+                    copy_rows(s.batch, theirs, share, at + all_firsts[other, l], wide, out, other * part, theirs)
+            start_all(library, sums, hand + ranks, ranks, True)
             if not fused:
                 layer_step(UPDATE, s, l, first, count, s.x, errors, share, ZERO, s.one, alpha, number + update + 1)
-            if not _finish_all(library, sums, hand, 2 * ranks, stop):
+            if not finish_all(library, sums, hand, 2 * ranks, stop):
                 return 0
             for other in range(ranks if packed else 0):
                 if other != rank:
                     to = other * share_size + at + firsts[l]
-                    _copy_rows(s.batch, counts[l], inbox, other * part, counts[l], share_of_all, to, wide)
+                    copy_rows(s.batch, counts[l], inbox, other * part, counts[l], share_of_all, to, wide)
             sum_shares(s, l, firsts[l], counts[l], arrays.drives, share_size, ranks, errors)
     notes.times[0, 1] = nanoseconds()
     return 0

@@ -26,7 +26,7 @@ MADE, UPDATED = 0, 1  # flags of a worker among those of progress
 
 
 @inner
-def _begin(s, mine, depth, data, batch, begin, samples, e, slot, forward):
+def begin_samples(s, mine, depth, data, batch, begin, samples, e, slot, forward):
     """Load a worker's samples of a batch, and if ``forward`` let the values be their predictions."""
     load_rows(data.x, data.rows, batch, begin, samples, s.padded[0], s.x, s.value_at[0])
     load_rows(data.y, data.rows, batch, begin, samples, s.padded[depth], s.x, s.value_at[depth])
@@ -68,7 +68,7 @@ def samples(who, arrays, offsets, options, data, rates, calendar, shares, team, 
         slot, now, forward, moving = (step & 1) * size, step * span, False, moves[stage] != 0
         if t == 0:
             forward = not calendar.given or step > 0
-            _begin(s, mine, depth, data, batch, begin, count, e, slot, forward)
+            begin_samples(s, mine, depth, data, batch, begin, count, e, slot, forward)
             for l in range(1, depth if momentum > 0 else 1):
                 fill(velocity, mine.value_at[l], count * s.padded[l], s.zero)
             batch += 1

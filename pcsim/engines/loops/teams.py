@@ -69,7 +69,7 @@ def _all_started(flags, begin, end, value, stop):
 
 
 @inner
-def _load_samples(b, s, l, data, rows, batch):
+def load_samples(b, s, l, data, rows, batch):
     """A member's samples of the input or the target."""
     load_rows(data, rows, batch, b.begin, b.samples, s.padded[l], s.x, s.value_at[l])
     if l == 0:
@@ -92,9 +92,9 @@ def _start(b, s, data, batch, slot, forward):
     if not _met(b, origin + 1):
         return False
     if b.lo == 0:
-        _load_samples(b, s, ZERO, data.x, data.rows, batch)
+        load_samples(b, s, ZERO, data.x, data.rows, batch)
     if b.hi == b.depth:
-        _load_samples(b, s, b.depth, data.y, data.rows, batch)
+        load_samples(b, s, b.depth, data.y, data.rows, batch)
     if not _met(b, origin + 2):
         return False
     if b.momentum > 0:
@@ -123,7 +123,7 @@ def _start(b, s, data, batch, slot, forward):
 
 
 @inner
-def _multiply(b, s, l, work, slot, precision, alpha, number):
+def multiply(b, s, l, work, slot, precision, alpha, number):
     """Products of a member's rows of ``W[l]``."""
     rows, target = b.rows[l + 1], s.x if l + 1 < b.hi or b.hi == b.depth else b.top
     if rows > 0 and work & (PREDICT | BACKPROJECT | UPDATE):
@@ -132,7 +132,7 @@ def _multiply(b, s, l, work, slot, precision, alpha, number):
 
 
 @inner
-def _move_own(b, s, l, slot, precision, gamma):
+def move_own(b, s, l, slot, precision, gamma):
     """New values of a member's units of ``x[l]``."""
     move_units(
         s, l, b.firsts[l], b.rows[l], b.shares, b.size, b.first, b.end, offset(b.all_rows, l + 1), b.stride, b.worker,
@@ -190,7 +190,7 @@ def teams(who, arrays, offsets, options, data, rates, calendar, shares, team, si
                 work &= ~PREDICT
             if l == 0 and alone:
                 work &= ~UPDATE
-            _multiply(b, s, l, work, slot, weight, alpha, number + 1)
+            multiply(b, s, l, work, slot, weight, alpha, number + 1)
             publish(progress, 2 * worker + MADE, now + position[l])
             if l + 1 == depth:
                 note_divergence(diverged, worker, s, depth, b.firsts[depth], b.rows[depth], b.e, slot, number)
@@ -205,7 +205,7 @@ def teams(who, arrays, offsets, options, data, rates, calendar, shares, team, si
                 if made_below < 0:
                     return 0
             if moving:
-                _move_own(b, s, l, slot, precision if l + 1 == depth else s.one, gamma)
+                move_own(b, s, l, slot, precision if l + 1 == depth else s.one, gamma)
             publish(progress, 2 * worker + MOVED, now + l + 1)
         if hi < depth:
             moved_above = all_told(progress, MOVED, b.end, b.above, now + hi + 1, moved_above, stop)
@@ -215,7 +215,7 @@ def teams(who, arrays, offsets, options, data, rates, calendar, shares, team, si
                 move_copies(s, hi, b.firsts[hi], b.rows[hi], b.top, b.e, h, slot, gamma, b.momentum, b.velocity, size)
         if lo == 0 and alone:
             work, weight = products[stage * depth] & UPDATE, precision if depth == 1 else s.one
-            _multiply(b, s, ZERO, work, slot, weight, alpha, number + 1)
+            multiply(b, s, ZERO, work, slot, weight, alpha, number + 1)
         number += completed[stage + 1] - completed[stage]
     notes.times[worker, 1] = nanoseconds()
     return 0
