@@ -21,17 +21,21 @@ from pcsim.engines.loops import (
     edges,
     exchange,
     predictive_coding,
+    rows_ranks,
     samples,
+    samples_ranks,
     starts,
     steps,
     teams,
+    teams_ranks,
     zero_bubble,
 )
 
 MODULES = [steps, exchange, edges, starts, predictive_coding, backprop, backprop_ranks, teams, samples, zero_bubble]
 MODULES += [asynchronous, asynchronous_ranks]
+MODULES += [rows_ranks, samples_ranks, teams_ranks]
 WAITS = {"wait", "meet", "finish", "done", "finish_all", "_all_here", "_await", "poll_until", "all_told"}
-WAITS |= {"_all_started", "_met"}
+WAITS |= {"_all_started", "_met", "_finish_group", "_descended", "_all_told", "_all_met"}
 
 machine = None  # that of the case that is run
 
@@ -202,6 +206,14 @@ def move_units(
     activate_rows(s, l, first, rows)
 
 
+def sum_units(s, l, first, rows, shares, size, begin, end, above, stride, worker, e, h, slot, weight):
+    there = [other for other in range(begin, end) if above[other * stride] > 0]
+    parts = [cell for other in there for cell in rows_of(s, shares, l, other * size, first, rows)]
+    errors = rows_of(s, e, l + 1, slot, first, rows) if s.skip[l] else []
+    reads = [*parts, *errors, *rows_of(s, s.d, l, 0, first, rows)]
+    machine.access(("sum", l), reads, rows_of(s, h, l, slot, first, rows))
+
+
 def move_copies(s, l, first, rows, x, e, h, slot, gamma, momentum, v, shift):
     mine = rows_of(s, x, l, 0, first, rows) + (rows_of(s, v, l, shift, first, rows) if momentum > 0 else [])
     errors, drives = rows_of(s, e, l, slot, first, rows), rows_of(s, h, l, slot, first, rows)
@@ -295,12 +307,12 @@ STANDINS = {
         publish, reached, wait, meet, load_acquire, go_on, start, done, finish, sum_over_ranks, layer_step,
         start_prediction, activate_rows, activate_layer, move_values, push_values, subtract_from, sum_shares, squares,
         all_finite, softmax_errors, copy_part, fill, gradient, descend, load_rows, rate_at, copy_rows, stream_step,
-        step_ahead, move_units, move_copies, copy_units, fill_units,
+        step_ahead, move_units, sum_units, move_copies, copy_units, fill_units,
     )
 }  # fmt: skip
 AS_THEY_ARE = {
     "LayersView", "lanes", "prefetch", "Library", "PREDICT", "BACKPROJECT", "SHARE", "UPDATE", "PLAIN", "ZERO", "ONE",
-    "ALONE", "BACKWARD", "FORWARD",
+    "ALONE", "BACKWARD", "FORWARD", "FLAG_STRIDE",
 }  # fmt: skip
 
 

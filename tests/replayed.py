@@ -13,7 +13,7 @@ import replay
 from pcsim import BP, IPC, AsyncBP, Calendar, Network, Stage
 from pcsim.algorithms.asynchronous import PIPELINE_ASYNC as ASYNC
 from pcsim.algorithms.asynchronous import WEIGHTS
-from pcsim.engines import compiled, contents, messages
+from pcsim.engines import compiled, contents, messages, share_messages
 from pcsim.engines.loops.arguments import Notes, Signals
 from pcsim.engines.ranks import RankTransport
 from pcsim.engines.threads import ThreadTransport
@@ -101,6 +101,8 @@ def draw(seed, kind, rules=False, stops=False):
     if mpi:
         ranks, threads = rng.randint(2, 4), rng.choice((1, 1, 2)) if layered or execution == ASYNC else 1
         depth = max(depth, ranks * threads) if execution in ("layers", *PIPELINES, ASYNC) else min(depth, 4)
+        if execution == "pc-hybrid":
+            threads, depth = rng.randint(1, 3), max(depth, ranks)
     else:
         ranks, threads = 1, most if execution != "serial" else 1
         threads = min(threads, depth) if execution in ("layers", *PIPELINES, ASYNC) else threads
@@ -201,6 +203,9 @@ def prepare(monkeypatch):
     monkeypatch.setattr(compiled, "limit_worker", lambda *_: None)
     monkeypatch.setattr(messages, "world", lambda: _Mpi)
     monkeypatch.setattr(messages, "functions", lambda file: (0, 0, 0))
+    # Some layers of such small nets go together, and some alone.
+    monkeypatch.setattr(messages, "SUMMED", 2000)
+    monkeypatch.setattr(share_messages, "JOINED", 200)
 
 
 def _cells(array):
@@ -238,6 +243,8 @@ class Replay:
             transport = _Ranks(comm, case.threads) if case.mpi else _Threads(case.threads, False)
             choose = transport.backprop
             transport.backprop = lambda name, choose=choose: self.replayed(*choose(name))
+            share = transport.shared
+            transport.shared = lambda name, ranks, share=share: self.replayed(*share(name, ranks))
             batches = lambda order=order: next(order)  # noqa: E731
             self.engines.append(
                 compiled.CompiledEngine(
@@ -297,9 +304,8 @@ class Replay:
         """All runs of the case; labels of weights and values, and energies."""
         energies, self.kept = [], []
         replay.use(self.machine)
-        relaxation, shared_loop = compiled.predictive_coding, compiled.shared_loop
+        relaxation = compiled.predictive_coding
         compiled.predictive_coding = self.replayed(relaxation)[0]
-        compiled.shared_loop = lambda name: self.replayed(shared_loop(name))[0]
         try:
             for number, updates in enumerate(self.case.runs):
                 started, kept = [], len(self.kept)
@@ -318,7 +324,7 @@ class Replay:
                     sum(float(e.sum()) for e in {id(each.energy): each.energy for each in notes.values()}.values())
                 )
         finally:
-            compiled.predictive_coding, compiled.shared_loop = relaxation, shared_loop
+            compiled.predictive_coding = relaxation
         return None if self.machine.stopping else (self._left(), energies)
 
     def _left(self):

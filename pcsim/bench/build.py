@@ -24,7 +24,7 @@ def build(
         from .crew import crew
 
         options = {"values": values, "pin": pin, "wave": wave, "fused": contender.fused, **changing}
-        if contender.algorithm.chained:
+        if contender.algorithm.chained or contender.execution in SHARED:
             options |= {"execution": contender.execution}
         if contender.micro_batches:
             options |= {"micro_batches": contender.micro_batches, "order": contender.order}

@@ -1,8 +1,8 @@
 """Who runs in a cell: algorithms in their executions, the ladder of backprops, and what each of them must do.
 
 ``baselines`` are names: BP's executions on pcsim's own kernels, ``numpy``, the peers (which run BP, iPC or both),
-``unfused``, iPC whose steps read the weights anew for each product, ``shared``, iPC (PC, Z-IL) whose workers share
-layers (rows, samples, or in teams), and ``pipeline-async``, asynchronous BP, which learns something else than BP does
+``unfused``, iPC whose steps read the weights anew for each product, ``shared``, iPC (PC, Z-IL) whose workers or ranks
+share layers (rows, samples, or in teams), and ``pipeline-async``, asynchronous BP, which learns something else than BP does
 and so is measured where it is named, and never stands for the best BP.
 """
 
@@ -25,7 +25,7 @@ from .peers import PEERS, available, offers, takes, takes_numbers
 OWN_BASELINES = (*BP_EXECUTIONS, "numpy", "unfused", "shared")
 
 # On ranks; ``threads`` is iPC on as many threads of rank 0, which tells what messages cost.
-RANK_BASELINES = ("serial", "intra-layer", "pipeline", "data-parallel", "threads")
+RANK_BASELINES = ("serial", "intra-layer", "pipeline", "data-parallel", "threads", "shared")
 
 BASELINES = (*OWN_BASELINES, PIPELINE_ASYNC, *PEERS)
 
@@ -167,6 +167,8 @@ def candidates_on_ranks(
                     found += _each([replace(several, ranks=ranks)])
                 if "threads" in baselines and several.workers <= min(case.depth, len(usable_cores())):
                     found += _each([several])
+                if "shared" in baselines and case.start == "forward":
+                    found += _each(_sharing_ranks(case, algorithm, ranks, threads))
             continue
         for name in baselines:
             if name == PIPELINE_ASYNC:
@@ -243,6 +245,13 @@ def _sharing(case: Case, algorithm: Algorithm, workers: Sequence[int | str], nam
             if 1 < len(teams) < count and all((team.members - 1) * lanes < rows(team) for team in teams)
         ]
     return [Contender(algorithm, name, count) for count in counts]
+
+
+def _sharing_ranks(case: Case, algorithm: Algorithm, ranks: int, threads: int) -> list[Contender]:
+    """PC, Z-IL or iPC on ranks that share layers: rows or samples where a rank has one thread, else teams of threads."""
+    limits = {"intra-layer": ranks, "data-parallel": case.batch} if threads == 1 else {"hybrid": case.depth}
+    names = [name for name, limit in limits.items() if 1 < ranks <= limit]
+    return [Contender(algorithm, name, ranks * threads, ranks=ranks) for name in names]
 
 
 def _backprops(case: Case, algorithm: Algorithm, workers: Sequence[int | str], name: str) -> list[Contender]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..algorithms import BP, IPC, PIPELINE_ASYNC, Algorithm
+from ..algorithms.predictive_coding import SHARED
 from ..host.memory import require
 from ..host.probes import core_distance, fixed_loop
 from ..host.threads import settle
@@ -63,16 +64,18 @@ class Known:
         return cls(updates, rates)
 
 
-def warm_up(dtype: str, on_ranks: Sequence[Algorithm] | None = None) -> dict[str, float]:
+def warm_up(
+    dtype: str, on_ranks: Sequence[Algorithm] | None = None, sharing: Sequence[str] = ()
+) -> dict[str, float]:
     """Compile the serial loops (or load them from Numba's cache); seconds of BP's and, as "ipc", of those
     of all calendars. If these algorithms run ``on_ranks``, also the loops of ranks, while the other ranks sleep: they
-    will find them in the cache."""
+    will find them in the cache; ``sharing``: executions of iPC (PC, Z-IL) that are measured there beside its layers."""
     seconds = {}
     for name, algorithm in (("bp", BP(ALPHA)), ("ipc", IPC(ALPHA, GAMMA))):
         begin = time.perf_counter()
         build(Case(2, 8, 1, dtype), Contender(algorithm, "serial", 1)).run(1)
         if on_ranks is not None:
-            executions = ("intra-layer", "pipeline", "data-parallel") if name == "bp" else ("layer-parallel",)
+            executions = ("intra-layer", "pipeline", "data-parallel") if name == "bp" else ("layer-parallel", *sharing)
             for execution in executions if name == "ipc" or any(a.chained for a in on_ranks) else ():
                 build(Case(2, 8, 2, dtype), Contender(algorithm, execution, 1, ranks=1)).run(1)
         seconds[name] = time.perf_counter() - begin
@@ -116,7 +119,9 @@ def measure_cell(
         drift = fixed_loop() / before
         distances = apart, core_distance(pin)
         for entry in alive:
-            if entry.contender.blocks > 1 and known is None and entry.contender.execution != PIPELINE_ASYNC:
+            shared = bool(entry.contender.ranks) and entry.contender.execution in SHARED
+            waits = entry.contender.blocks > 1 or (shared and not entry.contender.algorithm.chained)
+            if waits and known is None and entry.contender.execution != PIPELINE_ASYNC:
                 entry.handover = _handover(case, entry)
         threads = {entry.contender.workers for entry in alive if entry.contender.backend == "threads"}
         rates: Mapping[int, Mapping[str, float]] = {}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..algorithms import Algorithm
+from ..algorithms.predictive_coding import SHARED
 from ..checks import whole_number
 from ..engines.limits import flop_needed
 from ..errors import InputError
@@ -145,7 +146,8 @@ class Sweep:
         for row in done:
             if row.get("error") is None and tuple(value_of(row, name) for name in OPTIMIZER) in optimizers:
                 finished.setdefault(_case(row), []).append(row)
-        compile_seconds = warm_up(self.cases[0].dtype, self.algorithms if self.ranks else None)
+        sharing = self._sharing_ranks()
+        compile_seconds = warm_up(self.cases[0].dtype, self.algorithms if self.ranks else None, sharing)
         if self.launches > 1:
             # Who failed in the first process was chosen all the same, and the others need not choose again.
             tried = {case: list(rows) for case, rows in finished.items()}
@@ -192,6 +194,11 @@ class Sweep:
         finally:
             if process:
                 process.close()
+
+    def _sharing_ranks(self) -> list[str]:
+        """The executions of PC, Z-IL and iPC in which ranks share layers."""
+        on_ranks = (one for case in self.cases if self.ranks for group in self.candidates(case) for one in group)
+        return sorted({one.execution for one in on_ranks if not one.algorithm.chained} & {*SHARED})
 
     def candidates(self, case: Case) -> list[Group]:
         """Who may run in a cell; nothing is timed."""

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 
 from ..algorithms import PIPELINE_ASYNC
+from ..algorithms.predictive_coding import SHARED
 from ..engines.limits import memory_of_engine
 from ..schedule.blocks import balanced_blocks
 from ..schedule.tasks import Kind, TaskGraph
@@ -61,8 +62,9 @@ def memory_needed(case: Case, contenders: int, moments: int = 0) -> int:
 def messages_counted(contender: Contender, case: Case, graph: TaskGraph) -> int | float | None:
     """Messages per weight update that the task graph asks for, on so many ranks; None where ranks sum up gradients.
 
-    Layers on ranks: what one rank's task makes and another's needs, for each micro-batch. Rows of layers on ranks:
-    whatever one product hands to the next goes from every rank to every other.
+    Layers on ranks, or a team on each: what one rank's task makes and another's needs, for each micro-batch. Rows of
+    layers on ranks: whatever one product hands to the next goes from every rank to every other; in PC, Z-IL and iPC
+    shares of drives, and then values, whenever values move, neighbouring layers together.
     """
     from ..kernels.layers.dense import padded
     from ..kernels.machine.simd import VECTOR_BYTES
@@ -70,6 +72,8 @@ def messages_counted(contender: Contender, case: Case, graph: TaskGraph) -> int 
     ranks = contender.ranks or 1
     if contender.execution == "data-parallel":
         return None
+    if contender.execution in SHARED and not contender.algorithm.chained:
+        return _shared_messages(contender, case, graph)
     if contender.execution == "intra-layer":
         # A rank whose part of a narrow layer is empty has no rows to send, and wants none of its errors' shares.
         vectors = [-(-n * np.dtype(case.dtype).itemsize // VECTOR_BYTES) for n in case.sizes[1:-1]]
@@ -80,3 +84,22 @@ def messages_counted(contender: Contender, case: Case, graph: TaskGraph) -> int 
     blocks = balanced_blocks(costs, contender.workers)
     owner = [place // threads for place, (lo, hi) in enumerate(blocks) for _ in range(lo, hi)]
     return graph.messages(owner) * (contender.micro_batches or 1)
+
+
+def _shared_messages(contender: Contender, case: Case, graph: TaskGraph) -> int | float:
+    """The same of PC, Z-IL and iPC on ranks that share layers."""
+    from ..engines.layout import TEAMS, Layout
+    from ..engines.share_messages import EXCHANGES, STARTS, messages_of_exchange
+    from ..engines.shared import teams_for
+
+    ranks, net = contender.ranks or 1, case.problem(lazy=True)[0]
+    teams = teams_for(contender.execution, net, case.batch, contender.workers, contender.workers // ranks)
+    if contender.execution == "hybrid":
+        return graph.messages([rank for rank, team in enumerate(teams) for _ in range(team.lo, team.hi)])
+    layout = Layout(net, case.batch, TEAMS, 1, ranks, 0, 1, False, teams, True)
+    calendar = contender.algorithm.checked_calendar(case.depth, case.steps_per_batch)
+    updates = int(calendar.completed[-1])
+    found = sum(len(messages_of_exchange(layout, kind)) for kind in EXCHANGES) * int(calendar.moves.sum())
+    if calendar.repeats is not None:  # rounds from one forward start to the next
+        found += len(messages_of_exchange(layout, STARTS)) / calendar.repeats
+    return found / updates

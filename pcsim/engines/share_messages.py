@@ -9,7 +9,11 @@ from .layout import Layout
 from .loops.arguments import ShareMessages
 from .loops.rows_ranks import SHARES, STARTS, VALUES
 
+__all__ = ["EXCHANGES", "STARTS", "joined_layers", "messages_of_exchange", "share_messages", "units_sent"]
+
 Array = np.ndarray
+
+EXCHANGES = (SHARES, VALUES)  # in every step in which values move
 
 JOINED = 1 << 15  # bytes of layers' values from which on their parts go in a message of their own
 

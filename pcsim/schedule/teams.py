@@ -164,5 +164,16 @@ def suits(sizes: Sequence[int], batch: int, workers: int) -> str:
     return "intra-layer" if len(teams) == 1 else "hybrid"
 
 
+def suits_ranks(sizes: Sequence[int], batch: int, ranks: int, threads: int) -> str:
+    """The same of ranks of so many threads each: teams of threads on each rank, or rows where it has one thread.
+
+    >>> suits_ranks((256,) * 17, 1, 2, 1), suits_ranks((784, 64, 64, 10), 64, 2, 1), suits_ranks((1024,) * 9, 64, 8, 8)
+    ('layer-parallel', 'intra-layer', 'hybrid')
+    """
+    if suits(sizes, batch, ranks * threads) == "layer-parallel":
+        return "layer-parallel"
+    return "intra-layer" if threads == 1 else "hybrid"
+
+
 def _cost_of(sizes: Sequence[int], batch: int, team: Team) -> float:
     return float(_costs(sizes[team.lo : team.hi + 1], batch, team.members, 16)[-1, 0, -1])

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from numbers import Real
 from typing import Any
@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..host.mpi import agree, all_to_all, check_thread, from_root, on_root, world
 from ..net.given import check_seed, checked_truth
 from ..net.network import Network
-from ..schedule.teams import suits
+from ..schedule.teams import suits, suits_ranks
 from . import checkpoints
 from .batches import Batches
 from .data_checks import check_batches, given_data, given_values, updates_of_epochs
@@ -97,9 +97,9 @@ def train(
       (every event of every step: short runs)
     - ``execution``: how BP shares its work among threads or ranks: "serial" (default), "intra-layer", "blas" (threads
       alone), "pipeline" or "data-parallel"; "pipeline-async" is asynchronous BP, which learns from late gradients (see
-      ``pcsim.AsyncBP``); how PC, Z-IL and iPC share theirs among threads: "layer-parallel" (default), "intra-layer"
-      (rows of every layer), "data-parallel" (samples), "hybrid" (teams of workers for blocks of layers), or "auto" for
-      what should be the fastest by the sizes of layers and batch
+      ``pcsim.AsyncBP``); how PC, Z-IL and iPC share theirs: "layer-parallel" (default), "intra-layer" (rows of
+      every layer), "data-parallel" (samples), "hybrid" (teams of workers for blocks of layers; on ranks a team of
+      threads on each), or "auto" for what should be the fastest by the sizes of layers and batch
     - ``order``: of BP's "pipeline": "split", all weight products of a batch at its end, or "zero-bubble", some of them
       where a stage would wait (Qi et al. 2024); the same gradient
 
@@ -173,8 +173,7 @@ def train(
         raise InputError("order says in which order stages of a pipeline work; backend numpy has no stages")
     workers = resolve_workers(workers, algorithm, network.depth, backend, execution)
     if execution == "auto" and not algorithm.chained:
-        alone = backend != "threads" or start != "forward"  # then layers are on workers
-        execution = None if alone else suits(network.sizes, batch, workers)
+        execution = _suiting(network.sizes, batch, workers, on_ranks) if start == "forward" else None
     if on_ranks:
         facts = {"batch_size": batch, "resume": resume, "checkpoint": checkpoint is not None, "seed": seed}
         agree(world().COMM_WORLD, asdict(plan) | facts)
@@ -233,6 +232,11 @@ def train(
     if on_ranks:
         engine.close()  # type: ignore[attr-defined]
     return run
+
+
+def _suiting(sizes: Sequence[int], batch: int, workers: int, on_ranks: bool) -> str:
+    """What "auto" stands for, so far as batches begin with a forward start; else layers are on workers."""
+    return suits_ranks(sizes, batch, world().COMM_WORLD.size, workers) if on_ranks else suits(sizes, batch, workers)
 
 
 def _rows(

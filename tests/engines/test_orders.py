@@ -22,6 +22,7 @@ RANKS = (
     "zero-bubble-ranks",
     "pipeline-async-ranks",
 )
+RANKS += tuple(f"{kind}-ranks" for kind in SHARED)
 KINDS = (*THREADS, *SHARED, *RANKS)
 # Whatever the number of workers: of the others the sums depend on it.
 SAME_BITS = (None, "pipeline", "pipeline-async", "serial")
@@ -125,8 +126,9 @@ def kinds_of(module):
     """Which cases run the loops of a module."""
     layers = ("layers-ranks", "layers")
     bp = {"backprop": THREADS[2:5], "asynchronous": THREADS[5:6], "backprop_ranks": RANKS[1:4]}
-    bp |= {"zero_bubble": ("zero-bubble", "zero-bubble-ranks"), "asynchronous_ranks": RANKS[5:]}
+    bp |= {"zero_bubble": ("zero-bubble", "zero-bubble-ranks"), "asynchronous_ranks": RANKS[5:6], "exchange": (RANKS[1], RANKS[6])}
     shared = {"teams": SHARED[:2], "samples": SHARED[2:]}
+    shared |= {"rows_ranks": RANKS[6:7], "teams_ranks": RANKS[7:8], "samples_ranks": RANKS[8:]}
     return {"edges": layers[:1], "predictive_coding": layers, "starts": layers, **bp, **shared}[module]
 
 
@@ -147,6 +149,7 @@ NEEDLESS = {  # (module, function, what is called): why nothing is amiss without
     ("asynchronous_ranks", "pipeline_async", "meet"): "a common start, for the clocks",
     ("teams", "teams", "meet"): "a common start, for the clocks",
     ("samples", "samples", "meet"): "a common start, for the clocks",
+    ("teams_ranks", "team_of_rank", "meet"): "a common start, for the clocks",
     ("backprop_ranks", "data_parallel", "done"): "moves messages on; each sum is waited for below",
 }
 WAITS = replay.waits(replay.sources())

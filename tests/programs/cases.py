@@ -13,6 +13,7 @@ from pcsim.net.activations import ACTIVATIONS
 # The same bits for any number of threads and ranks; sums in an order that goes with the number of ranks.
 LAYERED = ("ipc", "pc", "zil", "planned", "pipeline", "pipeline-async")
 SUMMED = ("intra-layer", "data-parallel", "zero-bubble")
+SHARING = ("pc-intra-layer", "pc-data-parallel", "pc-hybrid")  # the same of PC, Z-IL and iPC
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,11 @@ class Case:
 
     def fits(self, ranks):
         """Whether so many ranks can share it."""
-        if self.way == "data-parallel":
+        if self.way.endswith("data-parallel"):
             return ranks <= self.batch
-        return self.way == "intra-layer" or ranks * self.threads <= self.depth
+        if self.way == "pc-hybrid":
+            return ranks <= self.depth
+        return self.way == "pc-intra-layer" or self.way == "intra-layer" or ranks * self.threads <= self.depth
 
     @cached_property
     def problem(self):
@@ -107,6 +110,8 @@ class Case:
 
     def execution(self):
         """Of engines that share BP's work."""
+        if self.way in SHARING:
+            return {"execution": self.way.removeprefix("pc-")}
         if self.way == "zero-bubble":
             return {"execution": "pipeline", "order": self.way, "micro_batches": self.micro_batches}
         return {"execution": self.way, "micro_batches": self.micro_batches} if self.is_backprop else {}

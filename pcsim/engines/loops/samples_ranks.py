@@ -59,14 +59,11 @@ def _sum(s, sums, first, l):
 @inner
 def _descended(s, sums, l, alpha, number, step):
     """Wait for the sum with layer l's gradient, and move its weights; False for a stop."""
-    request = address_of(sums.pending, sums.opened[l])
-    if len(sums.spent) > 0:
-        before = nanoseconds()
-        if not finish(sums.library, request, sums.stop):
-            return False
-        sums.spent[step] += nanoseconds() - before
-    elif not finish(sums.library, request, sums.stop):
+    before = nanoseconds() if len(sums.spent) > 0 else 0
+    if not finish(sums.library, address_of(sums.pending, sums.opened[l]), sums.stop):
         return False
+    if len(sums.spent) > 0:
+        sums.spent[step] += nanoseconds() - before
     descend(s, l, ZERO, s.padded[l + 1], sums.gradient_at[l], alpha, number)
     return True
 
