@@ -64,9 +64,7 @@ class Known:
         return cls(updates, rates)
 
 
-def warm_up(
-    dtype: str, on_ranks: Sequence[Algorithm] | None = None, sharing: Sequence[str] = ()
-) -> dict[str, float]:
+def warm_up(dtype: str, on_ranks: Sequence[Algorithm] | None = None, sharing: Sequence[str] = ()) -> dict[str, float]:
     """Compile the serial loops (or load them from Numba's cache); seconds of BP's and, as "ipc", of those
     of all calendars. If these algorithms run ``on_ranks``, also the loops of ranks, while the other ranks sleep: they
     will find them in the cache; ``sharing``: executions of iPC (PC, Z-IL) that are measured there beside its layers."""

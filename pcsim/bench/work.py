@@ -86,7 +86,7 @@ def messages_counted(contender: Contender, case: Case, graph: TaskGraph) -> int 
     return graph.messages(owner) * (contender.micro_batches or 1)
 
 
-def _shared_messages(contender: Contender, case: Case, graph: TaskGraph) -> int | float:
+def _shared_messages(contender: Contender, case: Case, graph: TaskGraph) -> float:
     """The same of PC, Z-IL and iPC on ranks that share layers."""
     from ..engines.layout import TEAMS, Layout
     from ..engines.share_messages import EXCHANGES, STARTS, messages_of_exchange
@@ -99,7 +99,7 @@ def _shared_messages(contender: Contender, case: Case, graph: TaskGraph) -> int 
     layout = Layout(net, case.batch, TEAMS, 1, ranks, 0, 1, False, teams, True)
     calendar = contender.algorithm.checked_calendar(case.depth, case.steps_per_batch)
     updates = int(calendar.completed[-1])
-    found = sum(len(messages_of_exchange(layout, kind)) for kind in EXCHANGES) * int(calendar.moves.sum())
+    found: float = sum(len(messages_of_exchange(layout, kind)) for kind in EXCHANGES) * int(calendar.moves.sum())
     if calendar.repeats is not None:  # rounds from one forward start to the next
         found += len(messages_of_exchange(layout, STARTS)) / calendar.repeats
     return found / updates

@@ -209,7 +209,8 @@ class Messages:
         """Bytes that this rank sends in a step in which values move, and in a forward start."""
         if self.shares:
             moving, starting = np.array([self.shares.shares, self.shares.values]), self.shares.starts
-            return tuple(sum(self.bytes_of.get(a, 0) for a in found.ravel().tolist()) for found in (moving, starting))
+            sent = [sum(self.bytes_of.get(a, 0) for a in found.ravel().tolist()) for found in (moving, starting)]
+            return sent[0], sent[1]
         places = [side * REQUESTS + SENDS for side in (BELOW, ABOVE)]
         moved = sum(self.bytes_of.get(int(self.addresses[place]), 0) for place in places)
         return moved, self.bytes_of.get(int(self.addresses[REQUESTS + START]), 0)

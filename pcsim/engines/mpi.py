@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms import BP, Algorithm
+from ..algorithms import Algorithm
 from ..algorithms.predictive_coding import SHARED
 from ..algorithms.rates import Schedule
 from ..host.context import version
@@ -206,7 +206,10 @@ class MpiEngine(CompiledEngine):
 
     def finite(self) -> bool:
         """Whether all weights on all ranks are finite numbers."""
-        mine, workers = range(self.layout.lo, self.layout.hi), range(self.transport.workers if self.layout.by_rows else 1)
+        mine, workers = (
+            range(self.layout.lo, self.layout.hi),
+            range(self.transport.workers if self.layout.by_rows else 1),
+        )
         parts = (part for l in mine for w in workers for part in self.layout.rows_of(self.arrays[0].parameters, w, l))
         return all(all_to_all(self.comm, bool(all(np.isfinite(part).all() for part in parts))))
 

@@ -75,12 +75,12 @@ def share_messages(
                             lengths[comes] += B * units
                     if lengths[comes] > begin:
                         parts.append((kind, turn, comes, other, slice(begin, lengths[comes])))
-    buffers = side_by_side(lengths, layout.dtype)
+    out, inbox = side_by_side(lengths, layout.dtype)
     for kind, turn, comes, other, part in parts:
-        make = come if comes else to
-        requests[kind][turn, 1 - comes, other] = make(buffers[comes][part], other, 3 * turn + kind // 2)
+        make, buffer = (come, inbox) if comes else (to, out)
+        requests[kind][turn, 1 - comes, other] = make(buffer[part], other, 3 * turn + kind // 2)
     return ShareMessages(
-        requests[SHARES], requests[VALUES], requests[STARTS], group, np.array(begins), at, *buffers, functions, memory
+        requests[SHARES], requests[VALUES], requests[STARTS], group, np.array(begins), at, out, inbox, functions, memory
     )
 
 

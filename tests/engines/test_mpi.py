@@ -12,12 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from programs.cases import ALL, LAYERED, SUMMED, outcome
+from programs.cases import ALL, LAYERED, SHARING, SUMMED, outcome
 from ranks import PATIENCE, PROGRAMS, Job, pcsim, program, require_ranks
 
+from pcsim import PC
+from pcsim.algorithms.predictive_coding import SHARED
+from pcsim.engines import compiled
 from pcsim.engines.numpy import NumpyEngine
 from pcsim.engines.threads import ThreadsEngine
 from pcsim.results.files import read
+from pcsim.schedule.teams import one_team, teams_of_ranks
 from pcsim.schedule.timeline import Event, Timeline
 from pcsim.training.train import forward_loss
 
@@ -116,10 +120,33 @@ def test_layers_on_ranks_have_the_bits_of_threads(made, count):
 def test_every_execution_on_ranks_equals_the_oracle(made, count):
     _, oracle, folders = made
     checked = [name for name in told_in(folders[count]) if name in oracle]
-    assert {ALL[name].way for name in checked} == {*LAYERED, *SUMMED}
+    assert {ALL[name].way for name in checked} == {*LAYERED, *SUMMED, *SHARING}
     found = {name: distance(arrays_in(folders[count], name), oracle[name]) for name in checked}
     allowed = {name: ADAM if ALL[name].algorithm.optimizer == "adam" else EXACT for name in checked}
     assert {name: far for name, far in found.items() if not far[0] < allowed[name]} == {}
+
+
+@pytest.mark.parametrize("count", RANKS)
+def test_ranks_that_share_layers_have_the_bits_of_as_many_threads(made, count, monkeypatch):
+    """Rows, and teams that are cut alike. (Sums over samples have another order.)"""
+    _, _, folders = made
+    monkeypatch.setattr(
+        compiled,
+        "teams_for",
+        lambda name, net, batch, workers, _: (
+            teams_of_ranks(net.sizes, batch, count, workers // count)
+            if name == "hybrid"
+            else one_team(net.depth, workers)
+        ),
+    )
+    checked = [name for name in told_in(folders[count]) if ALL[name].way in ("pc-intra-layer", "pc-hybrid")]
+    assert {ALL[name].way for name in checked} == {"pc-intra-layer", "pc-hybrid"}
+    faults = {}
+    for case in (ALL[name] for name in checked):
+        its = reference(case, ThreadsEngine, workers=count * case.threads, **case.execution())
+        if found := differing(arrays_in(folders[count], case.name), its):
+            faults[case.name] = found
+    assert faults == {}
 
 
 @pytest.mark.parametrize("count", RANKS)
@@ -140,6 +167,17 @@ def blocks(case, told):
     return owner
 
 
+def shared_messages(case, count):
+    """Of layers of 40 units: 13 kB of gradients, and 320 bytes of a sample's values; from 32 kB on they go alone."""
+    if case.way == "pc-data-parallel":
+        return {"messages": 0, "collectives": -(-case.depth // 3)}
+    groups = -(-(case.depth - 1) // -(-(1 << 15) // (320 * case.batch)))
+    steps = case.algorithm.calendar(case.depth).moves.sum()
+    # Every batch has a start of L - 1 layers, one after the other.
+    starts = case.depth - 1 if isinstance(case.algorithm, PC) else 0
+    return {"messages": (2 * groups * steps + starts) * count * (count - 1), "collectives": 0}
+
+
 def messages_faults(folder):
     """Cases whose messages are not those of the task graph, with what was counted and what was to be."""
     count = int(folder.name.split("-")[1][0])
@@ -148,6 +186,10 @@ def messages_faults(folder):
         case, sent = ALL[name], facts["messages"]
         if case.way == "data-parallel":
             expected = {"messages": 0, "collectives": case.depth}
+        elif case.way in SHARING[:2]:
+            if not name.startswith("messages"):
+                continue
+            expected = shared_messages(case, count)
         elif case.way == "intra-layer":
             if not name.startswith("messages"):  # some ranks have no rows of a narrow layer
                 continue
@@ -164,9 +206,11 @@ def messages_faults(folder):
             parts = min(case.micro_batches, case.batch) if case.way in ("pipeline", "zero-bubble") else 1
             sent_each = case.algorithm.steady_tasks(case.depth).messages(owner)
             expected = {"messages": sent_each * parts, "collectives": 0}
-            if case.way == "ipc":
+            if case.way == "ipc" or name.startswith("messages-teams"):
                 assert expected["messages"] == 2 * (count - 1)
-        if case.way == "ipc" and len(case.runs) == 1 and not case.given:  # its first run has a forward start
+        if (
+            case.way in ("ipc", "pc-hybrid") and len(case.runs) == 1 and not case.given
+        ):  # its first run has a forward start
             continue
         found = {key: round(sent[key], 9) for key in expected}
         if found != expected:
@@ -182,6 +226,7 @@ def test_as_many_messages_as_the_task_graph_needs(made, count):
     for L in (4, 8, 16):  # whatever the depth, and with it, respectively
         assert told[f"messages-ipc-{L}"]["messages"]["messages"] == 2 * (count - 1)
         assert told[f"messages-intra-{L}"]["messages"]["messages"] == 2 * (L - 1) * count * (count - 1)
+        assert told[f"messages-rows-{L}"]["messages"]["messages"] == 2 * count * (count - 1)
 
 
 def trace_faults(folder):
@@ -209,10 +254,10 @@ def test_the_timeline_of_all_ranks_is_an_order_of_the_task_graph(made, count):
 @pytest.mark.parametrize("count", [2, 3])
 def test_another_launch_has_the_same_bits(made, tmp_path, count):
     _, _, folders = made
-    answer = program(count, "exact.py", tmp_path, *SUMMED)
+    answer = program(count, "exact.py", tmp_path, *SUMMED, SHARING[1])
     assert answer.returncode == 0, answer.stderr
     again, before = told_in(tmp_path), told_in(folders[count])
-    assert len(again) >= 15
+    assert len(again) >= 20
     assert {name for name in again if again[name]["digest"] != before[name]["digest"]} == set()
 
 
@@ -223,6 +268,8 @@ def test_twins_a_bit_a_message_and_an_event_are_told_apart(made, tmp_path):
     folder.mkdir()
     names = ["ipc-float64-1", "pc-float64-1", "zil-float64-1", "pipeline-float64-1", "intra-layer-float64-1"]
     names += ["messages-ipc-4", "messages-pc-3", "messages-zil", "messages-pipeline-2", "messages-intra-4", "trace-"]
+    names += ["pc-intra-layer-9", "pc-hybrid-8", "messages-rows-4", "messages-rows-long", "messages-samples-8"]
+    names += ["messages-teams-4"]
     answer = program(2, "exact.py", folder, "--twin", *names)
     assert answer.returncode == 0, answer.stderr
     told, before = told_in(folder), told_in(folders[2])
@@ -304,6 +351,9 @@ def test_equal_arguments_are_not_refused(manners):
         ("BP without execution", "BP's execution 'serial' is one process"),
         ("BP on BLAS", "BP's execution 'blas' is one process"),
         ("BP on threads of ranks", "BP over ranks runs one thread on each"),
+        ("rows on threads of ranks", "execution 'intra-layer' over ranks runs one thread on each"),
+        ("teams without layers", "3 ranks are more than the 2 layers of the net: use at most 2"),
+        ("iPC with samples for two", "3 ranks are more than the 2 samples of a batch: use at most 2"),
         ("a pipeline for one sample", "a pipeline needs a batch above 1"),
         ("more ranks than samples", "3 workers are more than the 2 samples"),
         ("NaN on rank 0", "x holds NaN or infinity"),
@@ -346,6 +396,20 @@ def test_a_training_run_is_that_of_threads_on_every_rank(manners):
             }
             for its in manners[0]["train"][f"{algorithm.name} {dtype}"]:
                 assert {key: its[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize("execution", SHARED)
+def test_ranks_that_share_layers_go_on_from_a_checkpoint_with_the_same_bits(manners, execution):
+    answers = manners[0]["shared"][execution]
+    assert len(answers) == 3
+    assert all(whole == resumed == answers[0][0] for whole, resumed in answers)
+
+
+def test_what_suits_three_ranks_is_found_on_all_of_them(manners):
+    """Rows, as the widest layer is more than a third of the net."""
+    found = manners[0]["auto"]
+    assert len(found) == 3
+    assert all(auto == rows == found[0][0] for auto, rows in found)
 
 
 def test_a_lazy_net_is_trained_and_saved_layer_by_layer(manners):
@@ -394,9 +458,18 @@ def test_bench_on_ranks_writes_rows_for_each_number_of_them(bench):
     assert all(row["error"] is None and row["median"] > 0 for row in results.rows)
     of_ranks = {(row["algorithm"], row["execution"], row["ranks"]) for row in results.rows if row["backend"] == "mpi"}
     shared = {("bp", execution, 2) for execution in ("intra-layer", "pipeline", "data-parallel")}
+    shared |= {("ipc", execution, 2) for execution in ("intra-layer", "data-parallel")}
     assert of_ranks == {("ipc", "serial", 1), ("ipc", "layer-parallel", 2), ("bp", "serial", 1)} | shared
-    by_rank = {row["execution"]: row for row in results.rows if row["backend"] == "mpi" and row["ranks"] == 2}
-    assert by_rank["layer-parallel"]["messages"] == by_rank["layer-parallel"]["counted_messages"] == 2
+    by_rank = {row["execution"]: row for row in results.rows if row["algorithm"] == "bp" and row["workers"] == 2}
+    on_ranks = [
+        row for row in results.rows if row["backend"] == "mpi" and row["ranks"] == 2 and row["algorithm"] == "ipc"
+    ]
+    of_ipc = {row["execution"]: row for row in on_ranks}
+    assert of_ipc["layer-parallel"]["messages"] == of_ipc["layer-parallel"]["counted_messages"] == 2
+    # One vector of rows: the other rank has none, and waits for values alone.
+    assert of_ipc["intra-layer"]["messages"] == of_ipc["intra-layer"]["counted_messages"]
+    assert of_ipc["data-parallel"]["collectives"] == 1
+    assert all(row["handover_seconds"] > 0 for row in on_ranks)
     assert by_rank["pipeline"]["messages"] == by_rank["pipeline"]["counted_messages"]
     assert by_rank["data-parallel"]["collectives"] == 2
     assert results.context["mpi"]["ranks"] == 2

@@ -126,13 +126,14 @@ def kinds_of(module):
     """Which cases run the loops of a module."""
     layers = ("layers-ranks", "layers")
     bp = {"backprop": THREADS[2:5], "asynchronous": THREADS[5:6], "backprop_ranks": RANKS[1:4]}
-    bp |= {"zero_bubble": ("zero-bubble", "zero-bubble-ranks"), "asynchronous_ranks": RANKS[5:6], "exchange": (RANKS[1], RANKS[6])}
+    bp |= {"zero_bubble": ("zero-bubble", "zero-bubble-ranks"), "asynchronous_ranks": RANKS[5:6]}
+    bp["exchange"] = (RANKS[1], RANKS[6])
     shared = {"teams": SHARED[:2], "samples": SHARED[2:]}
     shared |= {"rows_ranks": RANKS[6:7], "teams_ranks": RANKS[7:8], "samples_ranks": RANKS[8:]}
     return {"edges": layers[:1], "predictive_coding": layers, "starts": layers, **bp, **shared}[module]
 
 
-def fault_of(module, loops, count=12):
+def fault_of(module, loops, count=40):
     """The first fault that cases of this module find, in any of the ways to look."""
     alone = module in ("backprop", "asynchronous", "teams", "samples")  # without messages
     options = [{}] if alone else [{}, {"rules": True}, {"rules": True, "stops": True}]
@@ -212,6 +213,14 @@ TWINS = [  # module, what stands there, what the twin has
     ("teams", "now + position[l - 1], made_below", "now + position[l - 1] - 1, made_below"),
     ("teams", "    if known >= value:", "    if known + 1 >= value:"),
     ("samples", "now + l + 1, updated, stop)", "now + l, updated, stop)"),
+    ("rows_ranks", "        coming = moving\n", ""),
+    ("rows_ranks", "if exchanged + 1 < exchanges:", "if True:"),
+    ("samples_ranks", "if under_way and products[before + l]", "if under_way and l > 0 and products[before + l]"),
+    ("samples_ranks", "first, last = depth, first", "first, last = first, first"),
+    ("teams_ranks", ">= step * n.span + b.lo:", ">= step * n.span + b.lo - 1:"),
+    ("teams_ranks", ">= step * n.span + n.top:", ">= step * n.span + n.top - 1:"),
+    ("teams_ranks", "+ 2 + b.hi:", "+ 1 + b.hi:"),
+    ("teams_ranks", "MOVED, now - span + l + 1, moved", "MOVED, now - span + l, moved"),
 ]  # fmt: skip
 
 

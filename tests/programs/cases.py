@@ -202,6 +202,17 @@ DRAWN = {
 }
 
 
+def shared():
+    """Random cases of PC, Z-IL and iPC whose ranks share layers."""
+    rng, found = np.random.default_rng(8), []
+    for number, way in enumerate(SHARING * 7):
+        one = _draw(f"{way}-{number}", LAYERED[number % 4], rng, "float64")
+        adam = one.algorithm.optimizer == "adam"
+        one = replace(one, way=way, scaled=one.scaled and not adam, runs=(1,) if adam else (2, 1))
+        found.append(replace(one, threads=one.threads if way == "pc-hybrid" else 1))
+    return found
+
+
 def drawn():
     """The random cases."""
     rng = np.random.default_rng(7)
@@ -221,6 +232,12 @@ def chosen():
     for L, sizes in wide.items():
         made.append(Case(f"messages-ipc-{L}", "ipc", sizes, IPC(1e-3, 0.1), runs=(6, 5), **common))
         made.append(Case(f"messages-intra-{L}", "intra-layer", sizes, BP(1e-3), **common))
+        made.append(Case(f"messages-rows-{L}", "pc-intra-layer", sizes, IPC(1e-3, 0.1), runs=(6, 5), **common))
+        made.append(Case(f"messages-samples-{L}", "pc-data-parallel", sizes, IPC(1e-3, 0.1), runs=(2, 1), **common))
+        made.append(Case(f"messages-teams-{L}", "pc-hybrid", sizes, IPC(1e-3, 0.1), runs=(6, 5), threads=2, **common))
+    made.append(
+        Case("messages-rows-long", "pc-intra-layer", wide[8], PC(1e-3, 0.1, T=3), 3, rows=64, batch=64, runs=(1, 2))
+    )
     made += [
         Case("messages-pc-4", "pc", wide[8], PC(1e-3, 0.1, T=4), runs=(2, 3), **common),
         Case("messages-pc-3", "pc", wide[8], PC(1e-3, 0.1, T=3), runs=(2, 3), **common),
@@ -256,4 +273,4 @@ def chosen():
     return made
 
 
-ALL = {case.name: case for case in (*drawn(), *chosen())}
+ALL = {case.name: case for case in (*drawn(), *shared(), *chosen())}

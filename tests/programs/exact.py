@@ -20,7 +20,7 @@ from pcsim.host import mpi
 
 def spoil(engine, case):
     """What ``--twin`` does on the last rank that has weights of its own."""
-    rank = 0 if case.way == "data-parallel" else comm.size - 1
+    rank = 0 if case.way.endswith("data-parallel") else comm.size - 1
     if comm.rank == rank:
         l = case.depth - 1
         weights, _ = engine.layout.rows_of(engine.arrays[0].parameters, 0, l)
@@ -61,7 +61,7 @@ for case in reversed(cases) if comm.size == 1 else cases:
         "finite": engine.finite(),
         "messages": engine.messages,
         "owner": [engine.owner(l) for l in range(case.depth)]
-        if case.way not in ("intra-layer", "data-parallel")
+        if case.way not in ("intra-layer", "data-parallel", "pc-intra-layer", "pc-data-parallel")
         else [],
         "events": events[1 if twin else 0 :],
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pcsim import BP, IPC, PC, ZIL, InputError, Network, train
+from pcsim.algorithms.predictive_coding import SHARED
 from pcsim.engines.mpi import MpiEngine
 from pcsim.host import mpi
 
@@ -75,7 +76,7 @@ unequal = {  # arguments of rank 1, and of the others
     "wave": ({"wave": 2}, {"wave": 3}),
     "fused": ({"fused": False}, {}),
 }
-found = {"unequal": {}, "equal": {}, "refused": {}, "train": {}}
+found = {"unequal": {}, "equal": {}, "refused": {}, "train": {}, "shared": {}}
 for what, (odd, even) in unequal.items():
     found["unequal"][what] = everywhere(refused(engine, **(odd if comm.rank == 1 else even)))
     found["equal"][what] = everywhere(refused(engine, **even) or refused(engine, **odd))
@@ -98,6 +99,9 @@ for what, call in {
     "BP without execution": lambda: engine(BP(1e-3)),
     "BP on BLAS": lambda: engine(BP(1e-3), execution="blas"),
     "BP on threads of ranks": lambda: engine(BP(1e-3), execution="pipeline", workers=2),
+    "rows on threads of ranks": lambda: engine(execution="intra-layer", workers=2),
+    "teams without layers": lambda: engine(sizes=(5, 6, 4), execution="hybrid", workers=2),
+    "iPC with samples for two": lambda: engine(execution="data-parallel", batch=2),
     "a pipeline for one sample": lambda: engine(BP(1e-3), execution="pipeline", batch=1),
     "more ranks than samples": lambda: engine(BP(1e-3), execution="data-parallel", batch=2),
     "NaN on rank 0": lambda: training(spoilt, y[:6]),
@@ -119,6 +123,29 @@ for dtype in ("float32", "float64"):
         fields = {name: getattr(run, name) for name in ("energy", "loss", "final_loss", "recorded", "diverged")}
         told = {"arrays": [array.tobytes().hex() for array in arrays], **fields}
         found["train"][f"{algorithm.name} {dtype}"] = everywhere(told)
+
+for execution in SHARED:
+    net, algorithm = Network.mlp([7, 12, 20, 9, 4], seed=2, dtype="float64", bias=True), IPC(0.01, 0.2, "adam")
+    given = (x, y) if comm.rank == 0 else (None, None)
+    options = {"record_every": 2, "batch_size": 4, "steps_per_batch": 3, "seed": 5, "backend": "mpi"}
+    options |= {"execution": execution, "workers": 2 if execution == "hybrid" else 1}
+    run = train(net, algorithm, *given, updates=8, **options)
+    file = folder / f"{execution}.checkpoint"
+    train(net, algorithm, *given, updates=4, checkpoint=file, **options)
+    resumed = train(net, algorithm, *given, updates=8, checkpoint=file, resume=True, **options)
+    found["shared"][execution] = everywhere(
+        [[array.tobytes().hex() for array in [*run.network.weights, *run.values]] for run in (run, resumed)]
+    )
+wide = Network.mlp([7, 300, 300, 4], seed=2)
+found["auto"] = everywhere(
+    [
+        [
+            a.tobytes().hex()
+            for a in train(wide, IPC(), *given, updates=4, backend="mpi", execution=name).network.weights
+        ]
+        for name in ("auto", "intra-layer")
+    ]
+)
 
 whole = Network.mlp([7, 12, 5, 9, 4, 4], seed=2, bias=True, skip=[False] * 4 + [True], lazy=True)
 drawn = set()
