@@ -2,8 +2,8 @@
 
 ``baselines`` are names: BP's executions on pcsim's own kernels, ``numpy``, the peers (which run BP, iPC or both),
 ``unfused``, iPC whose steps read the weights anew for each product, ``shared``, iPC (PC, Z-IL) whose workers or ranks
-share layers (rows, samples, or in teams), and ``pipeline-async``, asynchronous BP, which learns something else than BP does
-and so is measured where it is named, and never stands for the best BP.
+share layers (rows, samples, or in teams), and ``pipeline-async``, asynchronous BP, which learns something else than BP
+does and so is measured where it is named, and never stands for the best BP.
 """
 
 from collections.abc import Collection, Sequence
@@ -248,7 +248,7 @@ def _sharing(case: Case, algorithm: Algorithm, workers: Sequence[int | str], nam
 
 
 def _sharing_ranks(case: Case, algorithm: Algorithm, ranks: int, threads: int) -> list[Contender]:
-    """PC, Z-IL or iPC on ranks that share layers: rows or samples where a rank has one thread, else teams of threads."""
+    """PC, Z-IL or iPC on ranks that share layers: rows or samples if each has one thread, else teams of threads."""
     limits = {"intra-layer": ranks, "data-parallel": case.batch} if threads == 1 else {"hybrid": case.depth}
     names = [name for name, limit in limits.items() if 1 < ranks <= limit]
     return [Contender(algorithm, name, ranks * threads, ranks=ranks) for name in names]

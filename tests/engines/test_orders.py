@@ -215,7 +215,7 @@ TWINS = [  # module, what stands there, what the twin has
     ("samples", "now + l + 1, updated, stop)", "now + l, updated, stop)"),
     ("rows_ranks", "        coming = moving\n", ""),
     ("rows_ranks", "if exchanged + 1 < exchanges:", "if True:"),
-    ("samples_ranks", "if under_way and products[before + l]", "if under_way and l > 0 and products[before + l]"),
+    ("samples_ranks", "due = under_way and products", "due = under_way and l > 0 and products"),
     ("samples_ranks", "first, last = depth, first", "first, last = first, first"),
     ("teams_ranks", ">= step * n.span + b.lo:", ">= step * n.span + b.lo - 1:"),
     ("teams_ranks", ">= step * n.span + n.top:", ">= step * n.span + n.top - 1:"),

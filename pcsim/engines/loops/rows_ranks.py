@@ -226,9 +226,9 @@ def rows_of_rank(who, arrays, offsets, options, data, rates, calendar, shares, t
         for turn in range(depth):
             l = order[turn]
             g = m.group[l]
-            if coming and l > 0 and l == m.begins[g]:
-                if not _take_values(m, s, g, exchanged < exchanges, step):
-                    return 0
+            comes = coming and l > 0 and l == m.begins[g]
+            if comes and not _take_values(m, s, g, exchanged < exchanges, step):
+                return 0
             work, weight = products[stage * depth + l], precision if l + 1 == depth else s.one
             if forward:
                 work &= ~PREDICT

@@ -108,9 +108,9 @@ def samples_of_rank(
         precision = rate_at(precisions, len(rates.precision), t)
         first, last = depth, depth  # of the layers whose sum has still to start; and of the last sum
         for l in range(depth):
-            if under_way and products[before + l] & UPDATE:
-                if not _descended(s, sums, l, rate_before, number_before + 1, step):
-                    return 0
+            due = under_way and products[before + l] & UPDATE
+            if due and not _descended(s, sums, l, rate_before, number_before + 1, step):
+                return 0
             work, weight = products[turn + l], precision if l + 1 == depth else s.one
             if forward:
                 work &= ~PREDICT
@@ -138,8 +138,8 @@ def samples_of_rank(
         )  # fmt: skip
         number += completed[stage + 1] - completed[stage]
     for l in range(depth if under_way else ZERO):
-        if products[before + l] & UPDATE:
-            if not _descended(s, sums, l, rate_before, number_before + 1, calendar.steps - 1):
-                return 0
+        due = products[before + l] & UPDATE
+        if due and not _descended(s, sums, l, rate_before, number_before + 1, calendar.steps - 1):
+            return 0
     notes.times[0, 1] = nanoseconds()
     return 0
