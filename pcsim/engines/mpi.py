@@ -1,7 +1,8 @@
 """Layers on MPI ranks: each rank owns a block of layers for ever, and exchanges messages with its neighbours alone.
 
 Every rank makes the engine with the same arguments and calls the same methods. What a rank exchanges in a step is in
-``loops/edges.py``; BP's loops are in ``loops/backprop_ranks.py``.
+``loops/edges.py``; BP's loops are in ``loops/backprop_ranks.py``, those of ranks that share layers of PC, Z-IL and iPC
+in ``loops/rows_ranks.py``, ``samples_ranks.py`` and ``teams_ranks.py``.
 """
 
 import zlib
@@ -33,8 +34,10 @@ class MpiEngine(CompiledEngine):
     which hands them to the ranks that need them; those of the others are not looked at.
 
     ``execution`` says how BP shares its work: "serial" (one rank), "intra-layer", "pipeline" or "data-parallel", each
-    with one thread on a rank. Layers need a worker each at most: InputError for more. InputError also where ranks were
-    given different arguments, or run different versions.
+    with one thread on a rank; or how PC, Z-IL and iPC do: layers on workers (the default), "intra-layer" or
+    "data-parallel" with one thread on a rank, or "hybrid", a team of threads on each. Layers need a worker (or a team)
+    each at most: InputError for more. InputError also where ranks were given different arguments, or run different
+    versions.
     """
 
     transport: RankTransport
