@@ -236,14 +236,7 @@ def _sharing(case: Case, algorithm: Algorithm, workers: Sequence[int | str], nam
     limit = case.batch if name == "data-parallel" else 1 << 30
     counts = sorted({min(count, limit) for count in _counts_to_share(workers) if min(count, limit) > 1})
     if name == "hybrid":
-        lanes = VECTOR_BYTES // np.dtype(case.dtype).itemsize
-        several = {count: balanced_teams(case.sizes, case.batch, count, lanes) for count in counts}
-        rows = lambda team: max(case.sizes[team.lo + 1 : team.hi + 1])  # noqa: E731
-        counts = [
-            count
-            for count, teams in several.items()
-            if 1 < len(teams) < count and all((team.members - 1) * lanes < rows(team) for team in teams)
-        ]
+        counts = [count for count in counts if has_teams(case, count)]
     return [Contender(algorithm, name, count) for count in counts]
 
 
@@ -252,6 +245,14 @@ def _sharing_ranks(case: Case, algorithm: Algorithm, ranks: int, threads: int) -
     limits = {"intra-layer": ranks, "data-parallel": case.batch} if threads == 1 else {"hybrid": case.depth}
     names = [name for name, limit in limits.items() if 1 < ranks <= limit]
     return [Contender(algorithm, name, ranks * threads, ranks=ranks) for name in names]
+
+
+def has_teams(case: Case, workers: int) -> bool:
+    """Whether so many workers make teams that are neither one nor a worker each, and every member has rows."""
+    lanes = VECTOR_BYTES // np.dtype(case.dtype).itemsize
+    teams = balanced_teams(case.sizes, case.batch, workers, lanes)
+    rows = [max(case.sizes[team.lo + 1 : team.hi + 1]) for team in teams]
+    return 1 < len(teams) < workers and all((t.members - 1) * lanes < n for t, n in zip(teams, rows, strict=True))
 
 
 def _backprops(case: Case, algorithm: Algorithm, workers: Sequence[int | str], name: str) -> list[Contender]:

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from ..algorithms import BP, IPC
+from ..algorithms.predictive_coding import SHARED
 from ..bench.case import Case
-from ..bench.contenders import Contender
-from ..bench.measure import measure_cell
+from ..bench.contenders import Contender, has_teams
+from ..bench.measure import ALPHA, measure_cell
 from ..checks import FLAG, Rule, is_number, or_null, whole
 from ..errors import InputError
 from ..predict.machine import Machine
-from ..predict.plans import Net
+from ..predict.nets import Net
 from ..predict.simulate import MICRO_BATCHES, Prediction, simulate
 from ..streams import read_text, source, write_whole
 from ..tables import layout
@@ -39,7 +40,8 @@ NEAR = (0.9, 1.1)  # measured ratios between these have no winner
 
 @dataclass(frozen=True)
 class Checked:
-    """One configuration of a cell, predicted and measured: seconds per weight update. ``ranks``: None on threads."""
+    """One configuration of a cell, predicted and measured: seconds per weight update. ``ranks``: None on threads;
+    ``net``, ``steps_per_batch``, ``start`` and ``optimizer`` as in a results file."""
 
     algorithm: str
     execution: str
@@ -52,6 +54,10 @@ class Checked:
     measured: float
     ci95: tuple[float, float]
     inside: bool
+    net: str | None = None
+    steps_per_batch: int | None = None
+    start: str = "forward"
+    optimizer: str = "sgd"
 
     @property
     def error(self) -> float:
@@ -61,32 +67,43 @@ class Checked:
     @property
     def cell(self) -> tuple:
         """Which rows can be compared with one another."""
-        return self.ranks, self.depth, self.width, self.batch
+        net = self.depth, self.width, self.batch, self.net, self.steps_per_batch, self.start, self.optimizer
+        return self.ranks, *net
 
 
-def contenders(case: Case, workers: int, ranks: int | None) -> list[Contender]:
-    """Who is measured in a cell on so many workers: iPC, BP alone, and BP in every execution that the simulator knows:
-    which other numbers of workers are checked does not matter."""
+def contenders(case: Case, workers: int, ranks: int | None, optimizer: str = "sgd") -> list[Contender]:
+    """Who is measured in a cell on so many workers: BP alone, and iPC and BP in every execution that the simulator
+    knows and that the cell has room for: which other numbers of workers are checked does not matter."""
     where: dict[str, Any] = {"ranks": ranks} if ranks else {}
-    alone = Contender(BP(), "serial", 1, ranks=1 if ranks else None)
+    # Rates so small that no number of updates makes anything overflow, as in ``bench``.
+    alpha = ALPHA if optimizer != "sgd" or case.steps_per_batch else BP.alpha
+    bp, ipc = BP(alpha, optimizer), IPC(alpha, optimizer=optimizer)
+    alone = Contender(bp, "serial", 1, ranks=1 if ranks else None)
     if workers == 1:
-        return [Contender(IPC(), "serial", 1, **where), alone]
-    found = [
-        alone,
-        Contender(IPC(), "layer-parallel", workers, **where),
-        Contender(BP(), "intra-layer", workers, **where),
-    ]
-    if case.batch > 1:
-        found.append(Contender(BP(), "pipeline", workers, micro_batches=min(MICRO_BATCHES, case.batch), **where))
-        found.append(Contender(BP(), "data-parallel", workers, **where))
+        return [Contender(ipc, "serial", 1, **where), alone]
+    found, layers = [alone], workers <= case.depth
+    if layers:
+        found.append(Contender(ipc, "layer-parallel", workers, **where))
+    shared = SHARED if not ranks and case.start == "forward" else ()
+    fits = {"data-parallel": 1 < workers <= case.batch, "hybrid": has_teams(case, workers)}
+    found += [Contender(ipc, name, workers) for name in shared if fits.get(name, True)]
+    found.append(Contender(bp, "intra-layer", workers, **where))
+    if case.batch > 1 and layers:
+        found.append(Contender(bp, "pipeline", workers, micro_batches=min(MICRO_BATCHES, case.batch), **where))
+    if fits["data-parallel"]:
+        found.append(Contender(bp, "data-parallel", workers, **where))
     return found
+
+
+def net_of(case: Case) -> Net:
+    """A cell as the simulator has it."""
+    return Net(case.sizes, case.batch, np.dtype(case.dtype).itemsize, case.steps_per_batch, case.start)
 
 
 def predict(machine: Machine, case: Case, contender: Contender) -> Prediction:
     """What the simulator says of a contender."""
-    net = Net(case.sizes, case.batch, np.dtype(case.dtype).itemsize)
     several = contender.ranks if contender.ranks and contender.ranks > 1 else None
-    return simulate(contender.algorithm, net, machine, contender.execution, contender.workers, ranks=several)
+    return simulate(contender.algorithm, net_of(case), machine, contender.execution, contender.workers, ranks=several)
 
 
 def check_cells(
@@ -95,6 +112,7 @@ def check_cells(
     workers: Sequence[int],
     *,
     on_ranks: bool = False,
+    optimizer: str = "sgd",
     budget: float = 1.0,
     pin: bool = True,
     done: Sequence[Checked] = (),
@@ -106,12 +124,15 @@ def check_cells(
     known = {(row.cell, row.workers, row.algorithm, row.execution) for row in done}
     for number, case in enumerate(cases, 1):
         everybody = [
-            c for count in workers if count <= case.depth for c in contenders(case, count, count if on_ranks else None)
+            c
+            for count in workers
+            if count <= case.depth or not on_ranks
+            for c in contenders(case, count, count if on_ranks else None, optimizer)
         ]
         runners = [
             c
             for c in dict.fromkeys(everybody)
-            if ((c.ranks, case.depth, case.width, case.batch), c.workers, c.algorithm.name, c.execution) not in known
+            if (_cell(case, c), c.workers, c.algorithm.name, c.execution) not in known
         ]
         on_progress(number, len(cases), case, not runners)
         if not runners:
@@ -120,8 +141,7 @@ def check_cells(
         rows = _measured(case, runners, budget, pin)
         for c, row in zip(runners, rows, strict=True):
             if row["error"] is not None:
-                name = f"depth {case.depth}, width {case.width}, batch {case.batch}"
-                on_error(f"{name}: {c.algorithm.name} {c.execution}: {row['error']}")
+                on_error(f"{case.name}: {c.algorithm.name} {c.execution}: {row['error']}")
         yield [
             Checked(
                 p.algorithm,
@@ -135,10 +155,17 @@ def check_cells(
                 row["median"],
                 (row["ci95"][0], row["ci95"][1]),
                 p.inside,
+                *_cell(case, c)[4:],
             )
             for c, p, row in zip(runners, predictions, rows, strict=True)
             if row["error"] is None
         ]
+
+
+def _cell(case: Case, contender: Contender) -> tuple:
+    """As ``Checked.cell``."""
+    net = case.depth, case.width, case.batch, case.net, case.steps_per_batch, case.start
+    return contender.ranks, *net, contender.algorithm.optimizer
 
 
 def _measured(case: Case, runners: Sequence[Contender], budget: float, pin: bool) -> list[dict]:
@@ -210,7 +237,9 @@ def card(rows: Sequence[Checked]) -> Card:
 
 def _pairs(rows: Sequence[Checked]) -> Iterator[tuple[str, float, float, str]]:
     """(denominator, predicted ratio, measured ratio, cell) of iPC against BP on as many workers; best-bp is whichever
-    of these and BP on one worker is the fastest, predicted and measured each by itself."""
+    of these and BP on one worker is the fastest, predicted and measured each by itself, against the fastest iPC on as
+    many workers."""
+    seen = set()
     for mine in rows:
         if mine.algorithm != "ipc":
             continue
@@ -224,14 +253,22 @@ def _pairs(rows: Sequence[Checked]) -> Iterator[tuple[str, float, float, str]]:
             yield row.execution, mine.predicted / row.predicted, mine.measured / row.measured, _name(mine)
         # With more cores BP may still be fastest on one.
         rivals = [row for row in its if row.workers in (1, mine.workers)]
-        if rivals:
-            fastest = min(row.predicted for row in rivals), min(row.measured for row in rivals)
-            yield "best-bp", mine.predicted / fastest[0], mine.measured / fastest[1], _name(mine)
+        if rivals and (mine.cell, mine.workers) not in seen:
+            seen.add((mine.cell, mine.workers))
+            ours = [r for r in rows if r.algorithm == "ipc" and (r.cell, r.workers) == (mine.cell, mine.workers)]
+            predicted, measured = (
+                min(getattr(row, name) for row in ours) / min(getattr(row, name) for row in rivals)
+                for name in ("predicted", "measured")
+            )
+            yield "best-bp", predicted, measured, _name(mine)
 
 
 def _name(row: Checked) -> str:
-    batch = "" if row.batch == 1 else f", batch {row.batch}"
-    return f"{row.depth} × {row.width}{batch}, {row.workers} {'ranks' if row.ranks else 'threads'}"
+    words = [row.net or f"{row.depth} × {row.width}", *([] if row.batch == 1 else [f"batch {row.batch}"])]
+    words += [f"T {row.steps_per_batch}"] if row.steps_per_batch else []
+    words += [f"{row.start} start"] if row.start != "forward" else []
+    words += [row.optimizer] if row.optimizer != "sgd" else []
+    return ", ".join([*words, f"{row.workers} {'ranks' if row.ranks else 'threads'}"])
 
 
 def _score(name: str, errors: Sequence[tuple[float, str]]) -> Score:
@@ -302,6 +339,13 @@ _FIELDS: dict[str, Rule] = {
     "inside": FLAG,
 }
 
+# Fields that older cards lack.
+_LATER: dict[str, Rule] = {
+    "net": ("a text, or null", lambda v: v is None or isinstance(v, str)),
+    "steps_per_batch": or_null(whole(), ", or null"),
+    **dict.fromkeys(("start", "optimizer"), ("a text", lambda v: isinstance(v, str))),
+}
+
 
 def read(path: str | Path, machine: Machine | None = None) -> list[Checked]:
     """What was checked, by a file; InputError where it is not such a file, or of another machine than ``machine``."""
@@ -317,15 +361,15 @@ def read(path: str | Path, machine: Machine | None = None) -> list[Checked]:
     if machine is not None and content.get("calibrated") != machine.calibrated:
         raise InputError(f"{path}: is of another calibration of {machine.name!r}: validate anew")
     rows = content.get("rows")
-    names = list(Checked.__dataclass_fields__)
     if not isinstance(rows, list):
         raise InputError(f"{path}: rows: must be a list")
     found = []
     for number, row in enumerate(rows):
-        if not isinstance(row, dict) or sorted(row) != sorted(names):
-            raise InputError(f"{path}: rows[{number}]: must have the fields {', '.join(names)}")
-        for name, (what, good) in _FIELDS.items():
-            if not good(row[name]):
+        if not isinstance(row, dict) or not _FIELDS.keys() <= row.keys() <= _FIELDS.keys() | _LATER.keys():
+            names = ", ".join([*_FIELDS, *_LATER])
+            raise InputError(f"{path}: rows[{number}]: must have the fields {names}")
+        for name, (what, good) in (_FIELDS | _LATER).items():
+            if name in row and not good(row[name]):
                 raise InputError(f"{path}: rows[{number}].{name}: must be {what}, not {json.dumps(row[name])[:40]}")
         found.append(Checked(**{**row, "ci95": tuple(row["ci95"])}))
     return found

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import InputError
 from ..host import mpi
 from ..streams import check_streams, is_stream, read_text, target
+from .cells import cells_of
 from .words import CHECK_FAILED, INTERRUPTED, beside, check_new, say, with_crew
 
 # calibrate
@@ -126,7 +127,6 @@ def _machine_to_check(arguments: argparse.Namespace) -> Any:
 
 
 def _check(arguments: argparse.Namespace, crew: Any) -> int:
-    from ..bench.case import Case
     from ..calibration import validate
     from ..host.context import usable_cores
     from .display import Display
@@ -141,8 +141,8 @@ def _check(arguments: argparse.Namespace, crew: Any) -> int:
         raise InputError(
             f"--workers: {counts[-1]} are more than the {here} {'ranks that were started' if crew else 'usable cores'}"
         )
-    if max(arguments.depths) < counts[0]:
-        raise InputError(f"no cell has as many layers as the {counts[0]} workers: give greater --depths")
+    if crew and max(case.depth for case in cells_of(arguments, "float32")) < counts[0]:
+        raise InputError(f"no cell has as many layers as the {counts[0]} ranks: give greater --depths")
     if not arguments.resume:
         check_new(arguments.out)
     try:
@@ -154,12 +154,7 @@ def _check(arguments: argparse.Namespace, crew: Any) -> int:
         return INTERRUPTED
     rows = _known_rows(arguments.out, machine) if arguments.resume and Path(arguments.out).exists() else []
     dtype = str((machine.calibrated or {}).get("dtype", "float32"))
-    cases = [
-        Case(depth, width, batch, dtype)
-        for batch in sorted(set(arguments.batches))
-        for depth in sorted(set(arguments.depths))
-        for width in sorted(set(arguments.widths))
-    ]
+    cases = cells_of(arguments, dtype)
     failed: list[str] = []
 
     def failure(text: str) -> None:
@@ -170,14 +165,14 @@ def _check(arguments: argparse.Namespace, crew: Any) -> int:
         with Display("validate") as display:
 
             def show(number: int, total: int, case: Any, skipped: bool) -> None:
-                name = f"depth {case.depth}, width {case.width}, batch {case.batch}"
-                display.cell(argparse.Namespace(number=number, total=total, name=name, skipped=skipped))
+                display.cell(argparse.Namespace(number=number, total=total, name=case.name, skipped=skipped))
 
             for found in validate.check_cells(
                 machine,
                 cases,
                 counts,
                 on_ranks=bool(crew),
+                optimizer=arguments.optimizer,
                 budget=arguments.seconds,
                 pin=not arguments.no_pin,
                 done=tuple(rows),

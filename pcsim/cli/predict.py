@@ -15,6 +15,7 @@ from ..algorithms.registry import names
 from ..errors import InputError
 from ..streams import check_place, check_streams, target
 from .calibration import run_calibrate, run_validate
+from .cells import add_cells, cells_of
 from .look import add_look, look_of
 from .words import (
     add_cores,
@@ -60,7 +61,7 @@ def add_verbs(verbs: Any) -> None:
 
     simulate = verbs.add_parser("simulate", help="predict a sweep, or one case with its timeline, on a machine")
     simulate.add_argument("machine", metavar="MACHINE", help="a machine file, or a preset such as server-64")
-    _sizes(simulate, "2 4 8 16 32", "64 256 1024", "1")
+    add_cells(simulate, "2 4 8 16 32", "64 256 1024", "1")
     simulate.add_argument("--workers", type=whole_number, nargs="+", metavar="P", help="default: all cores, at most 64")
     simulate.add_argument("--ranks", type=whole_number, metavar="N", help="processes that the workers are spread over")
     simulate.add_argument(
@@ -147,7 +148,7 @@ def add_verbs(verbs: Any) -> None:
     validate.add_argument(
         "--out", type=file_name, required=True, metavar="CARD.json", help="report card, written cell by cell"
     )
-    _sizes(validate, "3 6 12 24", "96 192 384 768 1536", "1 64")
+    add_cells(validate, "3 6 12 24", "96 192 384 768 1536", "1 64")
     validate.add_argument(
         "--workers",
         type=whole_number,
@@ -166,20 +167,6 @@ def add_verbs(verbs: Any) -> None:
     validate.set_defaults(run=run_validate)
 
 
-def _sizes(parser: argparse.ArgumentParser, depths: str, widths: str, batches: str) -> None:
-    flags = (("depths", "L", depths), ("widths", "N", widths), ("batches", "B", batches))
-    for name, letter, default in flags:
-        numbers = [int(word) for word in default.split()]
-        parser.add_argument(
-            f"--{name}",
-            type=whole_number,
-            nargs="+",
-            metavar=letter,
-            default=numbers,
-            help=f"default {default}",
-        )
-
-
 # simulate
 
 
@@ -196,6 +183,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
     from ..calibration import validate
     from ..figures import style
     from ..predict import machine_files, sweep
+    from ..predict.nets import Net
     from ..results import files
     from .display import Display
 
@@ -222,13 +210,18 @@ def _simulate(arguments: argparse.Namespace) -> int:
         arguments.ranks,
         arguments.micro_batches,
         arguments.order,
+        arguments.optimizer,
     )
-    sizes = [sorted(set(n)) for n in (arguments.depths, arguments.widths, arguments.batches, workers)]
+    item = 4 if arguments.dtype == "float32" else 8
+    nets = [Net(c.sizes, c.batch, item, c.steps_per_batch, c.start) for c in cells_of(arguments, arguments.dtype)]
+    if arguments.map == "depth-width" and arguments.nets:
+        raise InputError("--map depth-width is of nets whose layers are all alike: leave --nets out")
+    workers = sorted(set(workers))
     factors = [sorted(set(n)) for n in (latencies, bandwidths)]
-    single = all(len(n) == 1 for n in sizes + factors)
+    single = all(len(n) == 1 for n in (nets, workers, *factors))
     for flag in ("sensitivity", "trace", "gantt"):
         if getattr(arguments, flag) and not single:
-            raise InputError(f"--{flag} is for a single case: give one depth, width, batch and number of workers")
+            raise InputError(f"--{flag} is for a single case: give one net, batch and number of workers")
         if getattr(arguments, flag) and factors != [[1.0], [1.0]]:
             raise InputError(f"--{flag} is for a single machine: change its figures with --set")
     for path in (arguments.gantt, arguments.figure):
@@ -240,16 +233,16 @@ def _simulate(arguments: argparse.Namespace) -> int:
         files.check_target(arguments.out)
         if factors != [[1.0], [1.0]]:
             raise InputError("--out is for a single machine: change its figures with --set, one file for each")
-    warn_of_time("simulate", PER_LAYER * sum(sizes[0]) * math.prod(map(len, sizes[1:] + factors)))
+    warn_of_time("simulate", PER_LAYER * sum(net.depth for net in nets) * math.prod(map(len, (workers, *factors))))
     cases = []
     with Display("simulate") as display:
-        for case in sweep.sweep(
+        for case in sweep.sweep_nets(
             one,
-            *sizes,
+            nets,
+            workers,
             how=how,
             latencies=factors[0],
             bandwidths=factors[1],
-            item=4 if arguments.dtype == "float32" else 8,
             on_progress=lambda name, done, total: display.share("predicting", done, total) if total > 1 else None,
         ):
             cases.append(case)

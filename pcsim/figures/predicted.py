@@ -6,6 +6,7 @@ attributes. It must never predict anything, and every figure names the machine a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,8 @@ def map_figure(maps: Sequence[Any], source: str, title: str | None = None, look:
     who = next(case.title for one in maps for case in one.at.values())
     title = f"Where {who} is faster: predicted ratio" if title is None else title
     note = _RATIO.replace("iPC", who) + ("" if not named else "; below each ratio that BP")
-    return page.finish(title, handles, source, note + (f"; *: {_OUTSIDE}" if starred else ""))
+    mine = _executions([case for one in maps for case in one.at.values()])
+    return page.finish(title, handles, source, note + (f"; *: {_OUTSIDE}" if starred else "") + f"; {mine}")
 
 
 def _map(page: Page, axes: Axes, found: Any, named: bool, room: float) -> None:
@@ -123,18 +125,21 @@ def curves_figure(
     """
     if not cases:
         raise InputError("there is no case to draw")
-    names = ("depth", "width", "batch", "workers", "latency", "bandwidth")
+    names = ["sizes", "depth", "width", "batch", "steps_per_batch", "start", "workers", "latency", "bandwidth"]
+    if any(one.sizes for one in cases):  # which say depth and width
+        names = [n for n in names if n not in ("depth", "width")]
     varied = [n for n in names if n != over and len({getattr(one, n) for one in cases}) > 1]
     panels = grouped(cases, lambda one: tuple(getattr(one, n) for n in varied))
-    shared = [f"{_axis(n)} {getattr(cases[0], n):g}" for n in names[:4] if n != over and n not in varied]
+    same = [n for n in names if n not in (over, "latency", "bandwidth") and n not in varied]
+    shared = [said for n in same if (said := _said(cases[0], n))]
     page = Page(look, len(panels))
     every = [1.0, *(ratio for one in cases for ratio in (one.ratio, one.paper_style))]
-    for number, (values, inside) in enumerate(panels.items()):
+    for number, inside in enumerate(panels.values()):
         (axes,) = page.panels[number]
         page.log_x(axes, sorted({getattr(one, over) for one in cases}))
         page.log_y(axes, every)
         page.ratio(axes)
-        page.title(axes, ", ".join(f"{_axis(n)} {v:g}" for n, v in zip(varied, values, strict=True)))
+        page.title(axes, ", ".join(filter(None, (_said(inside[0], n, always=True) for n in varied))))
         ratio = f"{cases[0].title} ÷ BP" if page.leftmost(number) else ""
         page.name(axes, _axis(over) if page.lowest(number) else "", ratio)
         axes.tick_params(labelbottom=page.lowest(number), labelleft=page.leftmost(number))
@@ -156,7 +161,25 @@ def curves_figure(
         handles.append(keys.entry(page.look, _OUTSIDE, INK, "layer-parallel", hollow=True, stroke=""))
     handles.append(keys.patch("BP faster"))
     title = f"Predicted ratio of seconds per weight update, {cases[0].title} ÷ BP" if title is None else title
-    return page.finish(title, handles, source, ", ".join(shared))
+    return page.finish(title, handles, source, "; ".join([", ".join(shared), _executions(cases)]))
+
+
+def _executions(cases: Sequence[Any]) -> str:
+    """By which executions, and in how many cases, the algorithm did what it did."""
+    counts = Counter(case.execution for case in cases)
+    return f"{cases[0].title} by " + ", ".join(f"{name} ({count} of {len(cases)})" for name, count in counts.items())
+
+
+def _said(case: Any, name: str, always: bool = False) -> str:
+    """What a figure says of its cases; what is usual only if ``always``."""
+    value = getattr(case, name)
+    if name == "sizes":
+        return value or (f"{case.depth} × {case.width}" if always else "")
+    if name == "steps_per_batch":
+        return f"a new batch every {value} steps" if value else "one batch" if always else ""
+    if name == "start":
+        return f"{value} start" if always or value != "forward" else ""
+    return f"{_axis(name)} {value:g}"
 
 
 @with_own_settings

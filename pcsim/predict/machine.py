@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import InputError
 from .points import Table
-from .prices import Cost, Task
+from .prices import LOAD, RULE_FLOPS, RULES, Cost, Task
 
 COLUMNS = ("work", "workers", "batch", "rows", "columns", "distance", "seconds")  # of a measured point
 
@@ -119,13 +119,17 @@ class Machine:
         """What a task takes on one worker while ``task.workers`` are at work."""
         if task.rows == 0 or task.batch == 0:  # there are more workers than rows, or samples
             return Cost(0.0, 0.0)
+        if task.work == LOAD:
+            return self._load(task)
         if self.model == "measured":
             # Where a cache is shared, a point was measured while all who were at work went through as much.
             own = max((level.size or 0 for level in self.levels if level.shared_by == 1), default=0)
             if task.distance > own and self.levels:
                 at_work = min(task.workers, self.table.most)
                 task = task._replace(distance=max(own, task.distance * task.crowd / at_work))
-            found = self.table.cost(task._replace(crowd=1.0, together=True))
+            found = self.table.cost(task._replace(crowd=1.0, together=True, moments=0))
+            if task.moments and task.updates:
+                found = found.plus(self._rule(task))
             return found._replace(seconds=found.seconds + self.overhead) if task.work == "values" else found
         parts = task.work.split("+")
         elements = task.columns * task.batch if "values" in parts else 0
@@ -135,9 +139,29 @@ class Machine:
             seconds = sum(self.constants.get(part, 0.0) * times for part in names if part != "values")
             values = self.constants.get("values", 0.0) if "values" in names else 0.0
             return Cost(seconds + self.overhead + elements * self.element + values, 0.0)
-        arithmetic = task.flops / self.flop_rate + elements * self.element
+        flops = task.flops + RULE_FLOPS[task.moments] * task.rows * task.columns * task.updates
+        arithmetic = flops / self.flop_rate + elements * self.element
         traffic = self.traffic(task)
         return Cost(self.overhead + max(arithmetic, traffic), max(0.0, traffic - arithmetic))
+
+    def _load(self, task: Task) -> Cost:
+        """Rows of a new batch come from the last level of memory; a machine of constants has none."""
+        if self.model == "measured" and LOAD in self.table.tree:
+            return self.table.cost(task._replace(crowd=1.0, together=True, moments=0, rows=1, distance=0.0))
+        if not self.levels:
+            return Cost(0.0, 0.0)
+        traffic = task.bytes / self.levels[-1].rate(task.workers if task.together else 1)
+        return Cost(self.overhead * (self.model == "roofline") + traffic, traffic, self.model != "measured")
+
+    def _rule(self, task: Task) -> Cost:
+        """What an optimiser adds to a measured update: as it was measured, or where it was not, its traffic."""
+        rule = RULES[task.moments]
+        if rule in self.table.tree:
+            return self.table.cost(task._replace(work=rule, crowd=1.0, together=True, moments=0, batch=1))
+        level = self.level(task)
+        moved = 2.0 * task.moments * task.rows * task.columns * task.item
+        traffic = moved / level.rate(task.workers if task.together else 1) if level else 0.0
+        return Cost(traffic, traffic, inside=False)
 
     def traffic(self, task: Task) -> float:
         """Seconds to move a task's weights at the bandwidth of the level that holds them."""

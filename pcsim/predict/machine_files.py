@@ -13,7 +13,7 @@ from ..checks import is_number, is_whole
 from ..errors import InputError
 from ..streams import is_stream, read_text, source
 from .machine import COLUMNS, MODELS, Level, Machine, MessageTimes, Segment
-from .prices import ITEMS, MOST, PARTS, SPLIT
+from .prices import ITEMS, LOAD, MOST, PARTS, RULES, SPLIT
 
 SCHEMA = "pcsim-machine/1"
 
@@ -225,7 +225,7 @@ def _point(reader: _Reader, number: int, point: Any) -> tuple:
     if not isinstance(point, list) or len(point) != len(COLUMNS):
         reader.fail(where, f"must be a list of {len(COLUMNS)}: {', '.join(COLUMNS)}")
     work, *numbers = point
-    if not isinstance(work, str) or not set(work.split("+")) <= {*PARTS, *SPLIT}:
+    if not isinstance(work, str) or not set(work.split("+")) <= {*PARTS, *SPLIT, LOAD, *RULES.values()}:
         reader.fail(where, f"work must be of {', '.join(PARTS)}, joined by '+', not {_short(work)}")
     for name, value in zip(COLUMNS[1:], numbers, strict=True):
         if not is_number(value) or value < 0:

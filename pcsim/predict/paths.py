@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..schedule.timeline import VALUE
-from .plans import ALLREDUCE, GATHER, MEET, REDUCE
+from .plans import ALLREDUCE, GATHER, LOAD, MEET, REDUCE
 from .timing import Timed
 
 
@@ -35,7 +35,9 @@ def critical_cycle(
         ]
         memory = float(timed.memory[v])
         layer = int(plan.layer[v])
-        if name == "work":
+        if name == "work" and plan.work[v] == LOAD:
+            trail.append(("new batches", float(timed.seconds[v]), layer))
+        elif name == "work":
             rest = float(timed.seconds[v]) - memory
             trail.append(("weights traffic", memory, layer))
             trail.append(("new values" if plan.work[v] == VALUE else "arithmetic", rest, layer))

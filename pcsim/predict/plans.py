@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,12 +19,14 @@ from ..errors import InputError
 from ..schedule.blocks import balanced_blocks, even_parts
 from ..schedule.tasks import Kind, TaskGraph
 from ..schedule.timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE
+from .nets import Net as Net
 
 EXECUTIONS = ("serial", "layer-parallel", "intra-layer", "pipeline", "data-parallel", "batched")
 
 ORDERS = ("split", "gpipe", "1f1b")  # of a pipeline
 
-GRADIENT, DESCEND = 32, 64  # of work, beside the bits of ``timeline``: an update whose gradient is summed in between
+# Of work, beside the bits of ``timeline``: an update whose gradient is summed in between; rows of a new batch copied.
+GRADIENT, DESCEND, LOAD = 32, 64, 128
 
 NOBODY = -1  # the worker of a meeting
 
@@ -75,28 +77,12 @@ class Plan:
         return len(self.worker)
 
 
-@dataclass(frozen=True)
-class Net:
-    """What a plan needs to know of a net: ``sizes``, n[0] … n[L]; the batch; bytes of an element."""
-
-    sizes: tuple[int, ...]
-    batch: int = 1
-    item: int = 4
-
-    @property
-    def depth(self) -> int:
-        """L, the number of weight matrices."""
-        return len(self.sizes) - 1
-
-    def weights(self) -> list[int]:
-        """Of each layer."""
-        return [below * above for below, above in zip(self.sizes, self.sizes[1:], strict=False)]
-
-
 @lru_cache(maxsize=8)
-def tasks_of(algorithm: Algorithm, depth: int, updates: int) -> TaskGraph:
+def tasks_of(
+    algorithm: Algorithm, depth: int, updates: int, steps_per_batch: int | None = None, start: str = "forward"
+) -> TaskGraph:
     """The task graph, once for all numbers of workers that are tried one after the other."""
-    return algorithm.tasks(depth, updates)
+    return algorithm.tasks(depth, updates, steps_per_batch, start)
 
 
 class Draft:
@@ -164,32 +150,38 @@ class Draft:
 def layered(algorithm: Algorithm, net: Net, workers: int, wave: int = 1, whole: int = 0, batched: bool = False) -> Plan:
     """Layers on workers (one worker: serial), each with a contiguous block; of BP one worker.
 
-    ``wave``: steps taken together (``engines.loops.predictive_coding``); ``whole``: in place of a period, the whole run
-    of so many updates from its forward start. ``batched``: all that need not wait for one another is one job of one
-    worker.
+    ``wave``: steps taken together (``engines.loops.predictive_coding``), none of which goes beyond the end of a batch;
+    ``whole``: in place of a period, the whole run of so many updates from its forward start. ``batched``: all that need
+    not wait for one another is one job of one worker.
     """
-    calendar = algorithm.checked_calendar(net.depth)
-    several = 2 * wave if wave > 1 and workers > 1 else wave  # neighbours' directions alternate
-    period = several if calendar.period == 1 else calendar.period_updates
-    graph = tasks_of(algorithm, net.depth, whole or 3 * period)
+    calendar = algorithm.checked_calendar(net.depth, net.steps_per_batch, net.start)
+    alternates = 2 if wave > 1 and workers > 1 else 1  # neighbours' directions
+    period = wave * alternates if calendar.period == 1 else calendar.period_updates
+    if calendar.period > 1 and -(-calendar.period // wave) % 2:
+        period *= alternates
+    if calendar.pipelined:  # what a job waits for is of the period before at the earliest
+        period *= -(-calendar.lead(net.depth) // period) or 1
+    graph = tasks_of(algorithm, net.depth, whole or 3 * period, net.steps_per_batch, net.start)
     blocks = balanced_blocks(net.weights(), workers)
     owner = np.concatenate([np.full(hi - lo, w) for w, (lo, hi) in enumerate(blocks)])
     if batched:
         draft = _grouped(graph, net, calendar.chained)
     else:
-        draft = _contracted(graph, net, owner, blocks, wave, calendar.chained, period)
+        draft = _contracted(graph, net, owner, blocks, _Order(wave, calendar.chained, calendar.cycle), period)
     execution = "batched" if batched else "serial" if workers == 1 else "layer-parallel"
     return draft.plan(execution, workers, 0 if whole else 2 * period, whole or period)
 
 
+class _Order(NamedTuple):
+    """In which order a worker takes its jobs: steps in a wave, BP or not, steps from one start to the next (0: one)."""
+
+    wave: int = 1
+    chained: bool = False
+    cycle: int = 0
+
+
 def _contracted(
-    graph: TaskGraph,
-    net: Net,
-    owner: _Ints,
-    blocks: Sequence[tuple[int, int]],
-    wave: int,
-    chained: bool,
-    period: int = 1,
+    graph: TaskGraph, net: Net, owner: _Ints, blocks: Sequence[tuple[int, int]], order_of: _Order, period: int = 1
 ) -> Draft:
     """Tasks become jobs: all products of a layer in a step are one pass; BP's forward and backward products are two.
     The values between two workers' layers are moved by both, each in its copy."""
@@ -199,12 +191,12 @@ def _contracted(
     hi = np.array([block[1] for block in blocks])[owner]
     # A job is (step, class, layer); classes: starts or forward passes, passes, values, values in a lower worker's copy.
     group = np.select([kinds == Kind.START, kinds == Kind.VALUE], [0, 2], 1)
-    if chained:
+    if order_of.chained:
         group = np.where(kinds == Kind.PREDICT, 0, 1)
     place = (steps * 4 + group) * (L + 1) + layers
     bits = np.zeros(S * 4 * (L + 1), np.int64)
     np.bitwise_or.at(bits, place, np.array([_BITS[kind] for kind in Kind])[kinds])
-    if chained:
+    if order_of.chained:
         forward = group == 0
         bits[place[forward]] = PREDICT
     copied = (kinds == Kind.VALUE) & (owner[layers] != owner[np.maximum(layers, 1) - 1])
@@ -215,7 +207,7 @@ def _contracted(
     kind, layer = np.divmod(rest, L + 1)
     worker = np.where(kind == 3, owner[layer - 1], owner[layer])
     home = np.where(kind == 3, layer - 1, layer)
-    key = _program(kind, layer, step, lo[home], hi[home], worker, wave, chained)
+    key = _program(kind, layer, step - graph.lead, lo[home], hi[home], worker, order_of, net.start == "pipelined")
     update = np.zeros(len(bits), np.int64)
     update[place] = graph.update_of
     update[copy] = graph.update_of[copied]
@@ -251,20 +243,23 @@ def _contracted(
 
 
 def _program(
-    kind: _Ints, layer: _Ints, step: _Ints, lo: _Ints, hi: _Ints, worker: _Ints, wave: int, chained: bool
+    kind: _Ints, layer: _Ints, step: _Ints, lo: _Ints, hi: _Ints, worker: _Ints, order: _Order, pipelined: bool
 ) -> tuple[_Ints, ...]:
     """Keys for ``lexsort``, last first, by which each worker takes its jobs: those of
-    ``engines.loops.predictive_coding``."""
-    if chained:
+    ``engines.loops.predictive_coding``. A ``pipelined`` start goes ahead of its layer's pass, another ahead of all."""
+    if order.chained:
         return np.where(kind == 0, layer, -layer), kind, step
-    value = kind >= 2
+    value, wave = kind >= 2, order.wave
     if wave == 1:
         # Edges first; then the interior; new values of the interior, of the lower edge, of the upper one.
         turn = np.where(layer == lo, 0, np.where(layer == hi - 1, 1, layer - lo + 1))
-        turn = np.where(kind == 0, layer, turn)
+        turn = np.where((kind == 0) & (not pipelined), layer, turn)
         edge = np.where(kind == 3, hi + 1, np.where(layer == lo, hi, layer))
-        return np.where(value, edge, turn), np.where(value, 2, kind), step
-    k, number = step % wave, step // wave
+        return kind, np.where(value, edge, turn), np.where(value, 2, 1 if pipelined else kind), step
+    cycle, batch = order.cycle, np.zeros_like(step)
+    if cycle:
+        batch, step = np.divmod(step, cycle)
+    k, number = step % wave, step // wave + batch * -(-cycle // wave)
     upwards = (worker + number) % 2 == 0
     late = np.iinfo(np.int64).max // 2
 
@@ -274,11 +269,11 @@ def _program(
     inner = turn_of(np.where(upwards, layer, layer - 1)) + k
     at_edge = value & ((kind == 3) | (layer == lo))
     edge = turn_of(np.where(kind == 3, hi - 1, lo)) + k + 1
-    last = at_edge & (k == wave - 1)
+    last = at_edge & ((k == wave - 1) | (step == cycle - 1))
     front = np.where(at_edge, edge, np.where(value, inner, turn_of(layer) + k))
-    front = np.where(last, late + (kind == 3), np.where(kind == 0, -1, front))
+    front = np.where(last, late + (kind == 3), np.where((kind == 0) & (not pipelined), -1, front))
     turn = np.where(at_edge & ~last, k + 1, k)
-    sub = np.where(at_edge, 0, np.where(value, 2, 1))
+    sub = np.where(at_edge, 0, np.where(value, 3, np.where(kind == 0, 1, 2)))
     return layer, sub, turn, front, number
 
 
@@ -328,7 +323,7 @@ def by_rows(net: Net, workers: int, graph: TaskGraph, ranks: bool = False) -> Pl
     L = net.depth
     parts, alike = shares_that_differ([[count for _, count in even_parts(n, workers)] for n in net.sizes])
     shares, sizes, several = np.array(parts), np.array(net.sizes), len(alike)
-    fields = _contracted(graph, net, np.zeros(L, int), [(0, L)], 1, True).fields()
+    fields = _contracted(graph, net, np.zeros(L, int), [(0, L)], _Order(chained=True)).fields()
     work, l, update = (fields[name][fields["update"] > 0] for name in ("work", "layer", "update"))
     # A pass is a job of everyone; they may meet after it, and each may add up its rows of all shares of the errors.
     upwards = work == PREDICT

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..errors import InputError
-from .prices import SPLIT, Cost, Task
+from .prices import LOAD, SPLIT, Cost, Task
+
+BY_ELEMENT = ("values", LOAD)  # work that has no weights
 
 
 class Table:
@@ -82,19 +84,19 @@ class Table:
         # For each weight (of values: for each element), which changes slowly with the width.
         found = []
         for k in near:
-            rows = task.rows * k / wide  # the same share of a square matrix
+            rows = 1 if work in BY_ELEMENT else task.rows * k / wide  # the same share of a square matrix
             cold, hot = (self._of_width(columns[k], rows, d) for d in (task.distance, 0.0))
-            scale = k if work == "values" else rows * k
+            scale = k if work in BY_ELEMENT else rows * k
             found.append((cold / scale, max(0.0, cold - hot) / scale))
         x = [math.log(k) for k in near]
-        scale = task.columns if work == "values" else task.rows * task.columns
+        scale = task.columns if work in BY_ELEMENT else task.rows * task.columns
         seconds, memory = (float(np.interp(math.log(wide), x, [f[i] for f in found])) * scale for i in (0, 1))
         return seconds, memory, known[0] <= task.columns <= known[-1]
 
     def _of_width(self, rows: Mapping[int, dict], count: float, distance: float) -> float:
         known = sorted(rows)
         found = [self._of_rows(rows[k], distance) for k in known]
-        if count >= known[0] or len(known) == 1:
+        if count >= known[0]:
             if count >= known[-1]:
                 return found[-1] * count / known[-1]
             return float(np.interp(count, known, found))

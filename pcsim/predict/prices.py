@@ -9,6 +9,11 @@ PARTS = ("start", "predict", "backproject", "update", "values")
 
 SPLIT = ("gradient", "descend")  # an update whose gradient is summed over ranks in between
 
+# Beside the parts: rows of a new batch copied; what an optimiser adds to an update, by how many numbers it keeps.
+LOAD, RULES = "load", {1: "momentum", 2: "adam"}
+
+RULE_FLOPS = {0: 0, 1: 2, 2: 12}  # of each weight
+
 ITEMS = {"float32": 4, "float64": 8}  # bytes
 
 MOST = 2**31 - 1  # workers, units of a layer
@@ -19,7 +24,9 @@ class Task(NamedTuple):
 
     ``distance``: bytes that the worker goes through until it comes back to these weights, which are found in a cache of
     that size; ``crowd``: how many times as many all go through who have a cache in common with it. ``workers``: how
-    many are at work at the same time; ``together``: whether they do the same, and so share bandwidth all the time.
+    many are at work at the same time; ``together``: whether they do the same, and so share bandwidth all the time;
+    ``moments``: how many numbers the optimiser keeps of each weight. Of ``load``, ``batch`` rows of ``columns`` units
+    are copied.
     """
 
     work: str
@@ -31,11 +38,17 @@ class Task(NamedTuple):
     workers: int
     crowd: float = 1.0
     together: bool = True
+    moments: int = 0
+
+    @property
+    def updates(self) -> bool:
+        """Whether weights change."""
+        return "update" in self.work.split("+") or self.work == "descend"
 
     @property
     def products(self) -> list[str]:
         """The products among the work."""
-        return [part for part in self.work.split("+") if part not in ("values", "descend")]
+        return [part for part in self.work.split("+") if part not in ("values", "descend", LOAD)]
 
     @property
     def flops(self) -> float:
@@ -44,16 +57,19 @@ class Task(NamedTuple):
 
     @property
     def bytes(self) -> float:
-        """Bytes of weights read, and written where they update: once for all products of a batch of one."""
+        """Bytes of weights read, and written where they update: once for all products of a batch of one. What the
+        optimiser keeps is read and written too. Of a new batch, the bytes of its rows."""
         size, parts = float(self.rows * self.columns * self.item), self.products
+        if self.work == LOAD:
+            return size * self.batch
         if self.work == "descend":
-            return 3 * size
+            return (3 + 2 * self.moments) * size
         if not parts:
             return 0.0
         if self.work == "gradient":  # it writes, but reads no weights
             return size
         passes = 1 if self.batch == 1 else len(parts)
-        return size * (passes + ("update" in parts))
+        return size * (passes + ("update" in parts) * (1 + 2 * self.moments))
 
 
 class Cost(NamedTuple):
@@ -62,3 +78,7 @@ class Cost(NamedTuple):
     seconds: float
     memory: float
     inside: bool = True
+
+    def plus(self, other: Cost) -> Cost:
+        """Both, one after the other."""
+        return Cost(self.seconds + other.seconds, self.memory + other.memory, self.inside and other.inside)

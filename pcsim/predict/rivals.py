@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..algorithms import BP, IPC, Algorithm
+from ..algorithms.predictive_coding import SHARED
+from ..schedule.teams import balanced_teams
 from .machine import Machine
 from .plans import Net
 from .simulate import Prediction, simulate
@@ -43,12 +45,19 @@ def counts_to_try(net: Net, execution: str, most: int, measured: bool = False) -
     if execution in ("layer-parallel", "pipeline"):
         most = min(most, net.depth)
         shared = [net.depth]
+    if execution == "hybrid":  # in steps of a quarter to a seventh: teams are cut anew for each
+        return [count for count in range(2, most + 1) if count % (1 << max(0, count.bit_length() - 3)) == 0]
     if measured or execution == "pipeline" or (execution == "layer-parallel" and len(set(net.sizes)) > 1):
         return list(range(1, most + 1))
     fewest: dict[tuple[int, ...], int] = {}
     for count in range(1, min(most, max(shared)) + 1):
         fewest.setdefault(tuple(-(-size // count) for size in shared), count)
     return list(fewest.values())
+
+
+def _teams_differ(net: Net, workers: int) -> bool:
+    """Whether teams of so many workers are neither one team nor a worker each."""
+    return 1 < len(balanced_teams(net.sizes, net.batch, workers, 64 // net.item)) < workers
 
 
 @dataclass
@@ -60,12 +69,13 @@ class Rivals:
     ranks: int | None = None
     micro_batches: int | None = None  # None for the best number
     order: str = "split"
+    optimizer: str = "sgd"  # of BP
     known: dict[tuple[Algorithm, str, int], Prediction] = field(default_factory=dict)
 
     def backprops(self, workers: int, algorithm: Algorithm | None = None) -> list[Prediction]:
         """BP in every execution that fits, each on the number of workers up to ``workers`` that suits it best: of these
         ``best-bp`` is the fastest. Serial comes first."""
-        bp = algorithm or BP(1e-4)
+        bp = algorithm or BP(1e-4, self.optimizer)
         found = [self._on(bp, "serial", 1)]
         for execution in EXECUTIONS[1:] if not self.machine.batched else ():
             if execution != "intra-layer" and self.net.batch == 1:
@@ -77,10 +87,45 @@ class Rivals:
         return found
 
     def layers_on_workers(self, algorithm: Algorithm, workers: int) -> Prediction:
-        """PC, Z-IL or iPC on the number of workers up to ``workers`` that suits it best."""
+        """PC, Z-IL or iPC on the number of workers up to ``workers`` that suits it best: layers on workers, or workers
+        of one host who share layers (rows, samples, teams) if that is faster."""
         most = 1 if self.machine.batched else workers
         counts = counts_to_try(self.net, "layer-parallel", most, self._measured)
-        return self._fastest(algorithm, "layer-parallel", counts)
+        found = [self._fastest(algorithm, "layer-parallel", counts)]
+        machine = self.machine
+        most = min(most, machine.sockets * machine.cores if machine.cores else most)
+        alone = (self.ranks or 1) > 1 or self.net.start == "pipelined"
+        for execution in () if alone else SHARED:
+            if execution == "data-parallel" and self.net.batch == 1:
+                continue
+            counts = [c for c in counts_to_try(self.net, execution, most, self._measured) if c > 1]
+            if execution == "hybrid":
+                found += self._teams(algorithm, counts, _first(found).seconds)
+            elif counts:
+                search = self._bisected if execution == "intra-layer" and not self._measured else self._fastest
+                found.append(search(algorithm, execution, counts))
+        return _first(found)
+
+    def _teams(self, algorithm: Algorithm, counts: Sequence[int], best: float) -> list[Prediction]:
+        """Teams of as many workers as suit them best, where these may take less than ``best`` seconds: whatever the
+        teams, their workers have the products to share, and begin each of them once at least."""
+        found: list[Prediction] = []
+        for count in reversed(counts):
+            if self._floor / count > best * (1 + 1e-9):
+                break
+            if _teams_differ(self.net, count):
+                found.append(self._on(algorithm, "hybrid", count))
+                best = min(best, found[-1].seconds)
+        return found
+
+    @property
+    def _floor(self) -> float:
+        """Seconds of the products of an update of iPC, wherever the weights are; others have more. Of measured products
+        nothing is known but that they take time."""
+        if self._measured:
+            return 0.0
+        flops = 2.0 * self.net.batch * (3 * sum(self.net.weights()) - self.net.weights()[0])
+        return flops / self.machine.flop_rate + self.net.depth * self.machine.overhead
 
     @property
     def _measured(self) -> bool:
@@ -123,7 +168,7 @@ class Rivals:
         farther away."""
         if self._measured or one.execution == "data-parallel":
             return 0.0
-        return one.products if one.execution == "layer-parallel" else one.flops / self.machine.flop_rate
+        return one.products if one.execution in ("layer-parallel", "serial") else one.flops / self.machine.flop_rate
 
     def _bisected(self, algorithm: Algorithm, execution: str, counts: Sequence[int]) -> Prediction:
         """The same of rows on workers: products are shared out ever better, meetings cost ever more, and so whole

@@ -73,7 +73,10 @@ def rows(cases: Iterable[Projection]) -> Iterator[Row]:
     for one in cases:
         if (one.latency, one.bandwidth) != (1, 1):
             raise InputError("a results file is of one machine: change its figures with --set, a file for each")
-        everybody = [*zip(one.algorithms, one.runs, strict=True), *((BP(), bp) for bp in one.bps)]
+        everybody = [
+            *zip(one.algorithms, one.runs, strict=True),
+            *((BP(optimizer=one.optimizer), bp) for bp in one.bps),
+        ]
         for algorithm, run in everybody:
             key = (algorithm, run.execution, run.workers, run.ranks, one.net)
             if key not in seen:
@@ -82,12 +85,12 @@ def rows(cases: Iterable[Projection]) -> Iterator[Row]:
 
 
 @lru_cache(maxsize=64)
-def _graph(algorithm: Algorithm, depth: int) -> TaskGraph:
-    return algorithm.steady_tasks(depth)
+def _graph(algorithm: Algorithm, depth: int, steps_per_batch: int | None, start: str) -> TaskGraph:
+    return algorithm.steady_tasks(depth, steps_per_batch, start)
 
 
 def _row(one: Projection, algorithm: Algorithm, run: Prediction) -> Row:
-    graph = _graph(algorithm, one.depth)
+    graph = _graph(algorithm, one.depth, one.steps_per_batch, one.start)
     on_ranks: RankFields | None = None
     if run.ranks and run.ranks > 1:
         on_ranks = {"ranks": run.ranks, "messages": run.messages}
@@ -100,12 +103,12 @@ def _row(one: Projection, algorithm: Algorithm, run: Prediction) -> Row:
         width=one.width,
         batch=one.batch,
         steps=getattr(algorithm, "T", 1),
-        inference_steps=algorithm.calendar(one.depth).steps_per_update,
+        inference_steps=algorithm.calendar(one.depth, one.steps_per_batch).steps_per_update,
         dtype=_ITEMS.get(one.net.item, f"{one.net.item} bytes"),
         activation="tanh",
-        net=None,
-        steps_per_batch=None,
-        start="forward",
+        net=one.sizes,
+        steps_per_batch=one.steps_per_batch,
+        start=one.start,
         optimizer=algorithm.optimizer,
         seconds=[],
         median=run.seconds,

@@ -23,7 +23,7 @@ PERIODS = 3  # of which the last is the steady state
 
 def shared_plan(algorithm: Algorithm, net: Net, execution: str, workers: int) -> Plan:
     """The plan of ``intra-layer``, ``hybrid`` or ``data-parallel`` on one host."""
-    calendar = algorithm.checked_calendar(net.depth)
+    calendar = algorithm.checked_calendar(net.depth, net.steps_per_batch)
     if execution == "data-parallel":
         return _by_samples(calendar, net, workers)
     teams = one_team(net.depth, workers)

@@ -21,9 +21,10 @@ from ..algorithms.predictive_coding import SHARED
 from ..errors import InputError
 from ..schedule.timeline import UPDATE, Event, Timeline
 from ..schedule.waves import Caches, wave_length
+from .loads import with_loads
 from .machine import Machine
 from .paths import critical_cycle, waits_by_layer
-from .plans import EXECUTIONS, GRADIENT, Net, Plan, by_rows, data_parallel, layered, pipeline, tasks_of
+from .plans import EXECUTIONS, GRADIENT, LOAD, Net, Plan, by_rows, data_parallel, layered, pipeline, tasks_of
 from .prices import MOST
 from .shared import shared_plan
 from .timing import SYNCHRONOUS, Timed
@@ -101,6 +102,13 @@ def make_plan(
     algorithm: Algorithm, net: Net, execution: str, workers: int, ranks: bool, micro_batches: int, order: str, wave: int
 ) -> Plan:
     """The plan of an execution; InputError where the work cannot be shared so."""
+    plan = _laid_out(algorithm, net, execution, workers, ranks, micro_batches, order, wave)
+    return with_loads(plan, net, algorithm.chained) if net.steps_per_batch else plan
+
+
+def _laid_out(
+    algorithm: Algorithm, net: Net, execution: str, workers: int, ranks: bool, micro_batches: int, order: str, wave: int
+) -> Plan:
     L = net.depth
     if execution not in (*EXECUTIONS, "hybrid"):
         raise InputError(f"execution {execution!r} is unknown: choose from {', '.join((*EXECUTIONS, 'hybrid'))}")
@@ -110,6 +118,8 @@ def make_plan(
     if not chained and execution in SHARED:
         if ranks:
             raise InputError(f"{algorithm.title}'s execution {execution!r} is for the threads of one host")
+        if net.start == "pipelined":
+            raise InputError(f"a pipelined start is for layers on workers: {execution!r} begins with a forward pass")
         return shared_plan(algorithm, net, execution, workers)
     if chained == (execution == "layer-parallel") and execution not in (
         "serial",
@@ -190,13 +200,13 @@ def _timed(
         raise InputError(f"{ranks} ranks for {workers} workers: each rank has at least one")
     if wave is None:
         wave = 1
-        calendar = algorithm.checked_calendar(net.depth)
-        if calendar.endless and calendar.period == 1 and execution in ("serial", "layer-parallel"):
+        calendar = algorithm.checked_calendar(net.depth, net.steps_per_batch, net.start)
+        if len(calendar.stages) == 1 and not calendar.chained and execution in ("serial", "layer-parallel"):
             sizes = [
                 (n + 1) * m * net.item + (net.batch > 1) * 8 * net.batch * m * net.item
                 for n, m in zip(net.sizes, net.sizes[1:], strict=False)
             ]
-            wave = wave_length(sum(sizes), max(sizes), workers, caches_of(machine))
+            wave = min(wave_length(sum(sizes), max(sizes), workers, caches_of(machine)), calendar.cycle or MOST)
     on_ranks = bool(ranks and ranks > 1)
     here = machine.sockets * machine.cores if machine.cores else workers
     plan = make_plan(algorithm, net, execution, workers, on_ranks or workers > here, micro_batches, order, wave)
@@ -244,6 +254,6 @@ def _events(plan: Plan, start: np.ndarray, finish: np.ndarray, turn: int, shift:
                 float(b) + shift,
             )
             for w, work, l, step, a, b in zip(plan.worker, plan.work, plan.layer, plan.step, start, finish, strict=True)
-            if w >= 0 and work
+            if w >= 0 and work and work != LOAD
         ]
     )

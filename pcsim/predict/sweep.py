@@ -15,7 +15,8 @@ from ..algorithms import BP, IPC, Algorithm
 from ..errors import InputError
 from ..schedule.timeline import Timeline
 from .machine import Machine
-from .plans import ORDERS, Net
+from .nets import Net, equal_nets
+from .plans import ORDERS
 from .rivals import EXECUTIONS, Rivals
 from .simulate import MICRO_BATCHES, Prediction, timeline
 from .what_if import FIGURES, with_figure
@@ -32,7 +33,7 @@ MAPS = {"depth-width": ("depth", "width"), "workers-latency": ("workers", "laten
 class How:
     """What a sweep is about beside sizes: who is set against BP, which BPs there are, and how a pipeline goes.
 
-    ``micro_batches``: None for the best number of them.
+    ``micro_batches``: None for the best number of them; ``optimizer``: of BP.
     """
 
     algorithms: tuple[Algorithm, ...] = (IPC(),)
@@ -40,6 +41,7 @@ class How:
     ranks: int | None = None
     micro_batches: int | None = None
     order: str = "split"
+    optimizer: str = "sgd"
 
     def __post_init__(self) -> None:
         for name in self.executions:
@@ -67,6 +69,7 @@ class Projection:
     executions: tuple[str, ...] = EXECUTIONS  # of BP, that count
     latency: float = 1.0
     bandwidth: float = 1.0
+    optimizer: str = "sgd"  # of BP
 
     @property
     def title(self) -> str:
@@ -80,8 +83,23 @@ class Projection:
 
     @property
     def width(self) -> int:
-        """Of all layers."""
-        return self.net.sizes[-1]
+        """Of the widest layer."""
+        return self.net.width
+
+    @property
+    def sizes(self) -> str | None:
+        """In words, where the layers are not all alike."""
+        return self.net.unequal
+
+    @property
+    def steps_per_batch(self) -> int | None:
+        """For how many updates iPC stays on a batch; None where it never changes."""
+        return self.net.steps_per_batch
+
+    @property
+    def start(self) -> str:
+        """What a new batch begins with."""
+        return self.net.start
 
     @property
     def batch(self) -> int:
@@ -90,8 +108,8 @@ class Projection:
 
     @property
     def name(self) -> str:
-        """The net in words."""
-        return f"{self.depth} × {self.width}, batch {self.batch}"
+        """The net and its batches in words."""
+        return self.net.name
 
     @property
     def best(self) -> Prediction:
@@ -106,6 +124,11 @@ class Projection:
     def best_execution(self) -> str:
         """Of ``best``."""
         return self.best.execution
+
+    @property
+    def execution(self) -> str:
+        """Of the first of ``runs``."""
+        return self.runs[0].execution
 
     @property
     def ratio(self) -> float:
@@ -168,11 +191,11 @@ def case(
     ``known``: what was predicted before on this machine, in the same way.
     """
     how = how or How()
-    new = Rivals(net, machine, how.ranks, how.micro_batches, how.order)
+    new = Rivals(net, machine, how.ranks, how.micro_batches, how.order, how.optimizer)
     rivals = new if known is None else known.setdefault(net, new)
     runs = tuple(rivals.layers_on_workers(algorithm, workers) for algorithm in how.algorithms)
     bps = tuple(rivals.backprops(workers))
-    return Projection(net, workers, machine.name, runs, bps, how.algorithms, how.executions)
+    return Projection(net, workers, machine.name, runs, bps, how.algorithms, how.executions, optimizer=how.optimizer)
 
 
 def sweep(
@@ -189,14 +212,28 @@ def sweep(
     on_progress: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> Iterator[Projection]:
     """Predict every combination; ``item``: bytes of an element. ``workers``: none for ``default_workers``."""
+    options: dict[str, Any] = {"how": how, "latencies": latencies, "bandwidths": bandwidths, "on_progress": on_progress}
+    yield from sweep_nets(machine, equal_nets(depths, widths, batches, item), workers, **options)
+
+
+def sweep_nets(
+    machine: Machine,
+    nets: Sequence[Net],
+    workers: Sequence[int] = (),
+    *,
+    how: How | None = None,
+    latencies: Sequence[float] = (1.0,),
+    bandwidths: Sequence[float] = (1.0,),
+    on_progress: Callable[[str, int, int], None] = lambda name, done, total: None,
+) -> Iterator[Projection]:
+    """The same of any nets, whose layers and batches are their own."""
     workers = list(workers) or default_workers(machine)
     check_workers(machine, workers, how.ranks if how else None)
     machines = {(a, b): with_factors(machine, a, b) for a in latencies for b in bandwidths}
-    all_of_them = list(product(batches, depths, widths, latencies, bandwidths, sorted(workers)))
+    all_of_them = list(product(nets, latencies, bandwidths, sorted(workers)))
     known: dict[tuple[float, float], dict[Net, Rivals]] = {factors: {} for factors in machines}
-    for number, (batch, depth, width, latency, bandwidth, count) in enumerate(all_of_them):
-        on_progress(f"depth {depth}, width {width}, batch {batch}, {count} workers", number, len(all_of_them))
-        net = Net((width,) * (depth + 1), batch, item)
+    for number, (net, latency, bandwidth, count) in enumerate(all_of_them):
+        on_progress(f"{net.name}, {count} workers", number, len(all_of_them))
         factors = latency, bandwidth
         found = case(machines[factors], net, count, how, known[factors])
         yield replace(found, latency=latency, bandwidth=bandwidth)
@@ -225,7 +262,10 @@ class Map:
 
 def maps(cases: Sequence[Projection], over: tuple[str, str] = MAPS["depth-width"]) -> list[Map]:
     """Crossover maps of a sweep: one for each combination of what is not ``over``."""
-    names = [name for name in ("depth", "width", "batch", "workers", "latency", "bandwidth") if name not in over]
+    if over == MAPS["depth-width"] and any(one.sizes for one in cases):
+        raise InputError("a map over depth and width is of nets whose layers are all alike: leave --nets out")
+    names = ["sizes", "depth", "width", "batch", "steps_per_batch", "start", "workers", "latency", "bandwidth"]
+    names = [name for name in names if name not in over]
     groups: dict[tuple, list[Projection]] = {}
     for one in cases:
         groups.setdefault(tuple(getattr(one, name) for name in names), []).append(one)
@@ -234,17 +274,26 @@ def maps(cases: Sequence[Projection], over: tuple[str, str] = MAPS["depth-width"
         axes = [tuple(sorted({getattr(one, name) for one in inside})) for name in over]
         place = {(getattr(one, over[0]), getattr(one, over[1])): one for one in inside}
         plain = zip(names, values, strict=True)
-        shared = [f"{n} × {v:g}" if n in ("latency", "bandwidth") else _size(n, v) for n, v in plain if _worth(n, v)]
+        known = dict(zip(names, values, strict=True))
+        hidden = {"depth", "width"} if known.get("sizes") else set()
+        shared = [_said(n, v) for n, v in plain if n not in hidden and _worth(n, v)]
         found.append(Map(", ".join(shared), over, axes[0], axes[1], place))
     return found
 
 
-def _worth(name: str, value: float) -> bool:
-    return name not in ("latency", "bandwidth") or value != 1
+_USUAL = {"latency": 1.0, "bandwidth": 1.0, "sizes": None, "steps_per_batch": None, "start": "forward"}
 
 
-def _size(name: str, value: float) -> str:
-    return f"{value:g} workers" if name == "workers" else f"{name} {value:g}"
+def _worth(name: str, value: Any) -> bool:
+    return name not in _USUAL or value != _USUAL[name]
+
+
+def _said(name: str, value: Any) -> str:
+    forms = {
+        "latency": "latency × {:g}", "bandwidth": "bandwidth × {:g}", "workers": "{:g} workers", "sizes": "{}",
+        "start": "{} start", "steps_per_batch": "a new batch every {} steps",
+    }  # fmt: skip
+    return forms.get(name, f"{name} {{:g}}").format(value)
 
 
 def by(run: Prediction) -> str:
@@ -268,7 +317,7 @@ def timeline_of(
 ) -> tuple[Timeline, str]:
     """The first updates of a case's first algorithm, or of the best BP, with a title that says the machine."""
     how = how or How()
-    run, algorithm = (one.best, BP()) if backprop else (one.runs[0], one.algorithms[0])
+    run, algorithm = (one.best, BP(optimizer=one.optimizer)) if backprop else (one.runs[0], one.algorithms[0])
     found = timeline(
         algorithm, one.net, machine, run.execution, run.workers, updates=updates,
         ranks=how.ranks and min(how.ranks, run.workers), micro_batches=run.micro_batches or MICRO_BATCHES,

@@ -8,10 +8,12 @@ from functools import cached_property
 import numpy as np
 
 from ..algorithms import Algorithm
+from ..algorithms.common import MOMENTS
 from ..schedule.timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE
 from .machine import Machine, MessageTimes
-from .plans import ALLREDUCE, DESCEND, GATHER, GRADIENT, MEET, REDUCE, Net, Plan
+from .plans import ALLREDUCE, DESCEND, GATHER, GRADIENT, LOAD, MEET, REDUCE, Net, Plan
 from .prices import ITEMS, Cost, Task
+from .prices import LOAD as LOADING
 
 TOLERANCE = 1e-9  # of a period, between two states that are the same
 
@@ -23,6 +25,7 @@ _NAMES = {
     VALUE: "values",
     GRADIENT: "gradient",
     DESCEND: "descend",
+    LOAD: LOADING,
 }
 
 # Last-level caches do not keep what streams through them: of 24 layers of 2.4 MB that BP walks up and down, a cache of
@@ -38,7 +41,7 @@ class Timed:
 
     def __init__(self, plan: Plan, machine: Machine, net: Net, algorithm: Algorithm, ranks: int | None) -> None:
         self.plan, self.machine, self.net = plan, machine, net
-        self.chained = algorithm.chained
+        self.chained, self.moments = algorithm.chained, MOMENTS[algorithm.optimizer]
         self.ranks = ranks
         self.all = int(plan.alike.sum())
         P = plan.workers if plan.workers == self.all else self.all
@@ -84,7 +87,7 @@ class Timed:
                 continue
             task = Task(
                 work, int(plan.rows[v]), int(plan.columns[v]), int(plan.batch[v]), self.net.item,
-                float(self.distances[v]), self.at_once, float(self.crowds[v]), together,
+                float(self.distances[v]), self.at_once, float(self.crowds[v]), together, self.moments,
             )  # fmt: skip
             self.tasks.append(task)
             near, lost = machine.cost(task), float(self.lost[v])
@@ -99,7 +102,7 @@ class Timed:
         self._count_collectives(first)
         seconds, memory, inside = zip(*self.costs, strict=True)
         self.seconds, self.memory = np.array(seconds)[self.kind], np.array(memory)[self.kind]
-        product = (plan.work & ~VALUE != 0) & (plan.worker >= 0)
+        product = (plan.work & ~(VALUE | LOAD) != 0) & (plan.worker >= 0)
         self.products = float((self.seconds * times)[product].sum())
         if machine.step_overhead and not self.chained:  # of each worker's loop: with its lowest layer's products
             lowest = np.full(plan.workers, np.iinfo(np.int32).max)
@@ -127,15 +130,15 @@ class Timed:
         from ..kernels.graphs import plans
 
         plan, levels = self.plan, self.machine.levels
-        product = (plan.meeting == 0) & (plan.work & ~VALUE != 0)
-        weights = plan.rows.astype(np.float64) * plan.columns
+        product = (plan.meeting == 0) & (plan.work & ~(VALUE | LOAD) != 0)
+        weights = plan.rows.astype(np.float64) * plan.columns * (1 + self.moments)
         # With weights alone the distance of a batch would be too short: there are three vectors to each of its layers.
         values = np.where(plan.batch > 1, 3.0 * plan.batch * plan.columns, 0.0)
         size = np.where(product, (weights + values) * self.net.item, 0.0)
         self.distances, self.crowds, self.far = size.copy(), np.ones(len(plan)), np.zeros(len(plan))
         self.lost: np.ndarray = np.zeros(len(plan))
         if plan.execution == "batched":
-            self.distances[:] = sum(self.net.weights()) * self.net.item
+            self.distances[:] = sum(self.net.weights()) * self.net.item * (1 + self.moments)
             return
         layers = int(plan.layer.max()) + 1
         caches = [level for level in levels if level.size is not None]

@@ -28,7 +28,11 @@ def table(cases: Sequence[Projection], machine: Machine, format: str = "text", v
     seconds = (lambda value: f"{value:.6g}") if plain else scaled
     ratio = (lambda value: f"{value:.6g}") if plain else short
     who = "by" if several else f"{cases[0].algorithms[0].title} by"
-    header = ["batch", "depth", "width", "workers", *factors, *(["algorithm"] if several else []), who, "seconds"]
+    nets = any(one.sizes for one in cases)
+    changing = ["T", "start"] if any(one.steps_per_batch for one in cases) else []
+    optimizer = ["optimizer"] if any(one.optimizer != "sgd" for one in cases) else []
+    header = ["batch", *(["net"] if nets else ["depth", "width"]), *changing, *optimizer, "workers", *factors]
+    header += [*(["algorithm"] if several else []), who, "seconds"]
     header += ["BP by", "seconds", "÷ best-bp", "÷ paper-style", "busy", *(["J", "J of BP"] if known else [])]
     header += ["notes"] if noted else []
     if plain:
@@ -36,7 +40,10 @@ def table(cases: Sequence[Projection], machine: Machine, format: str = "text", v
     body = []
     for one in cases:
         for algorithm, run in zip(one.algorithms, one.runs, strict=True):
-            line = [one.batch, one.depth, one.width, one.workers, *(f"{getattr(one, name):g}" for name in factors)]
+            net = [one.sizes or f"{one.depth} × {one.width}"] if nets else [one.depth, one.width]
+            line = [one.batch, *net, *([one.steps_per_batch, one.start] if changing else [])]
+            line += [*([one.optimizer] if optimizer else []), one.workers]
+            line += [f"{getattr(one, name):g}" for name in factors]
             line += [title_of(algorithm)] if several else []
             line += [by(run), seconds(run.seconds), by(one.best), seconds(one.best.seconds)]
             line += [ratio(run.seconds / one.best.seconds), ratio(run.seconds / one.bps[0].seconds)]

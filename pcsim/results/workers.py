@@ -26,6 +26,10 @@ class WorkersPoint:
     title: str = "iPC"
     latency: float = 1.0
     bandwidth: float = 1.0
+    execution: str = "layer-parallel"  # iPC's
+    sizes: str | None = None  # where layers are not all ``width`` wide
+    steps_per_batch: int | None = None
+    start: str = "forward"
 
 
 def predicted_over_workers(results: Results) -> bool:
@@ -59,9 +63,10 @@ def over_workers(results: Results) -> list[WorkersPoint]:
             if best and other and serial:
                 ratios = best["median"] / other["median"], best["median"] / serial["median"]
                 marks = _mark(best) or _mark(other)
-                found.append(
-                    WorkersPoint(cell.depth, cell.width, cell.batch, count, *ratios, other["execution"], marks)
-                )
+                place = cell.depth, cell.width, cell.batch, count
+                changing = {"steps_per_batch": cell.steps_per_batch, "start": cell.start}
+                mine = {"execution": best["execution"], "sizes": cell.net, **changing}
+                found.append(WorkersPoint(*place, *ratios, other["execution"], marks, **mine))
     if not found:
         raise InputError(f"{results.path}: no net has times of both iPC and serial BP, so there is no ratio")
     return found

@@ -105,6 +105,18 @@ def test_bp_alone_is_checked_beside_any_number_of_workers(ranks):
     assert [(c.execution, c.workers, c.ranks) for c in found if c.execution == "serial"] == [("serial", 1, ranks and 1)]
 
 
+def test_the_winner_is_of_the_fastest_on_both_sides():
+    rows = [
+        row("ipc", "layer-parallel", 3.0, 2.0),
+        row("ipc", "intra-layer", 1.0, 3.0),
+        row("bp", "intra-layer", 2.0, 4.0),
+    ]
+    assert [pair[1:3] for pair in validate._pairs(rows) if pair[0] == "best-bp"] == [(0.5, 0.5)]
+    others = [dataclasses.replace(one, steps_per_batch=8, start="pipelined", net="9-9-8") for one in rows[:2]]
+    assert list(validate._pairs([*rows, *others])) == list(validate._pairs(rows))  # cells of their own
+    assert card(others).all_times.cell == "9-9-8, T 8, pipelined start, 2 threads"
+
+
 def test_a_card_without_pairs_or_rows():
     alone = card(ROWS[:1])
     assert alone.ratios == [] and alone.correlation is None and alone.winners == (0, 0)
@@ -145,9 +157,23 @@ def test_what_is_written_is_read(tmp_path):
         write(ROWS, MACHINE, tmp_path / "none" / "card.json")
 
 
+def test_cards_of_earlier_versions_are_read(tmp_path):
+    path = tmp_path / "card.json"
+    write(ROWS, MACHINE, path)
+    content = json.loads(path.read_text())
+    for one in content["rows"]:
+        for name in ("net", "steps_per_batch", "start", "optimizer"):
+            del one[name]
+    path.write_text(json.dumps(content))
+    assert read(path) == ROWS
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
+        ("net", 3),
+        ("steps_per_batch", 0),
+        ("start", None),
         ("predicted", 0),
         ("predicted", -1.0),
         ("predicted", "1"),
@@ -208,8 +234,18 @@ def test_what_is_no_card_is_refused_in_one_line(tmp_path):
 def test_contenders_of_a_cell_are_predicted_as_they_are_measured():
     one, many = Case(6, 96), Case(6, 96, batch=64)
     assert [(c.algorithm.name, c.execution) for c in contenders(one, 1, None)] == [("ipc", "serial"), ("bp", "serial")]
-    assert [c.execution for c in contenders(one, 2, None)] == ["serial", "layer-parallel", "intra-layer"]
-    assert [c.execution for c in contenders(many, 2, None)][3:] == ["pipeline", "data-parallel"]
+    shared = ["serial", "layer-parallel", "intra-layer"]  # BP alone, and iPC
+    assert [c.execution for c in contenders(one, 2, None)] == [*shared, "intra-layer"]
+    assert [c.execution for c in contenders(many, 2, None)] == [
+        *shared, "data-parallel", "intra-layer", "pipeline", "data-parallel"
+    ]  # fmt: skip
+    assert "hybrid" in [c.execution for c in contenders(Case(8, 1024, batch=64), 64, None)]
+    real = Case.of_net("784-64-64-10", 64, steps_per_batch=8, start="pipelined")
+    found = contenders(real, 2, None, "adam")
+    assert [c.execution for c in found if c.algorithm.name == "ipc"] == ["layer-parallel"]
+    assert {c.algorithm.optimizer for c in found} == {"adam"}
+    net = predict(MACHINE, real, found[1]).net
+    assert (net.sizes, net.steps_per_batch, net.start) == ((784, 64, 64, 10), 8, "pipelined")
     for contender in contenders(many, 2, None):
         found = predict(MACHINE, many, contender)
         workers = 1 if contender.execution == "serial" else 2

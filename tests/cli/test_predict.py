@@ -69,6 +69,22 @@ def test_a_map_is_a_table_and_a_figure(pcsim, tmp_path, over, many):
     assert (tmp_path / "m.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_nets_and_changing_batches_are_predicted_and_kept(pcsim, tmp_path):
+    path, figure = tmp_path / "o.jsonl", tmp_path / "f.png"
+    words = ["--nets", "784-64-64-10", "--batches", 64, "--steps-per-batch", 2, 8, "--start", "forward", "pipelined"]
+    words += ["--optimizer", "adam", "--workers", 2]
+    code, out, _ = pcsim("simulate", "server-64", *words, "--out", path, "--figure", figure)
+    assert code == 0
+    rows = read(path).rows
+    assert {row["net"] for row in rows} == {"784-64-64-10"}
+    assert {(row["steps_per_batch"], row["start"]) for row in rows} == {(T, s) for T in (2, 8) for s in ("forward", "pipelined")}
+    assert {(row["optimizer"], row["width"]) for row in rows} == {("adam", 784)}
+    assert {row["execution"] for row in rows if row["algorithm"] == "ipc"} == {"data-parallel", "layer-parallel"}
+    assert len([line for line in out.splitlines() if "784-64-64-10  2  " in line or "784-64-64-10  8  " in line]) == 4
+    _, again, _ = pcsim("report", path)
+    assert "784-64-64-10" in again
+
+
 def test_csv_is_a_table_with_comments_alone(pcsim):
     _, out, _ = pcsim("simulate", "server-64", *ONE, "--format", "csv")
     lines = [line for line in out.splitlines() if not line.startswith("#")]
@@ -100,6 +116,10 @@ BAD = {
     "figure without factor": ["simulate", "server-64", "--set", "barrier"],
     "unknown execution": ["simulate", "server-64", "--executions", "cuda"],
     "bandwidth without cores": ["simulate", "server-64", "--bandwidth", "scaled"],
+    "start of one batch": ["simulate", "server-64", "--start", "pipelined"],
+    "no net": ["simulate", "server-64", "--nets", "784-x"],
+    "map of nets": ["simulate", "server-64", "--nets", "9-8-7", "--map", "depth-width"],
+    "validate no net": ["validate", "server-64", "--out", "card.json", "--nets", "784"],
     "gantt of many": ["simulate", "server-64", "--gantt", "g.png"],
     "figure of no type": ["simulate", "server-64", "--figure", "f.gif"],
     "out exists": ["simulate", "server-64", *ONE, "--out", "there.json"],

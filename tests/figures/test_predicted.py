@@ -70,6 +70,7 @@ def test_ratio_1_is_drawn_where_it_is_crossed_and_nowhere_else(server, cases):
 def test_what_is_outside_the_calibrated_range_has_a_star(server, cases):
     class Outside:
         ratio, mark, best, title = 2.0, "outside the calibrated range", cases[0].best, "iPC"
+        execution = "serial"
 
     found = sweep.Map("", ("depth", "width"), (2,), (32,), {(2, 32): Outside})
     whole = said(predicted.map_figure([found], "machine x"))

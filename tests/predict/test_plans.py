@@ -75,6 +75,21 @@ def test_a_whole_run_has_every_task_and_keeps_every_edge(algorithm, depth, updat
     assert edges_kept(plan, graph, owner)
 
 
+@settings(deadline=None, max_examples=25)
+@given(
+    st.sampled_from([(1, "pipelined"), (3, "forward"), (3, "pipelined"), (8, "pipelined")]),
+    st.integers(1, 5),
+    st.data(),
+)
+def test_a_run_of_changing_batches_keeps_every_edge(changing, depth, data):
+    net, updates = Net((8,) * (depth + 1), 1, 4, *changing), data.draw(st.integers(1, 7))
+    workers, graph = data.draw(st.integers(1, depth)), IPC().tasks(depth, updates, *changing)
+    plan = layered(IPC(), net, workers, whole=updates)
+    blocks = balanced_blocks(net.weights(), workers)
+    assert runnable(plan)
+    assert edges_kept(plan, graph, [w for w, (lo, hi) in enumerate(blocks) for _ in range(lo, hi)])
+
+
 def test_twin_a_dropped_edge_is_seen():
     algorithm, net = IPC(), Net((8,) * 4)
     plan, graph = layered(algorithm, net, 3, whole=3), algorithm.tasks(3, 3)

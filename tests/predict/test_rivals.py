@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from simulated import rooflines, square
 
 from pcsim.algorithms import BP, IPC
+from pcsim.algorithms.predictive_coding import SHARED
 from pcsim.predict import sweep
 from pcsim.predict.machine_files import load
-from pcsim.predict.rivals import EXECUTIONS, Rivals, backprops, sensitivity
+from pcsim.predict.rivals import EXECUTIONS, Rivals, backprops, counts_to_try, sensitivity
 from pcsim.predict.what_if import FIGURES
 
 few_examples = settings(deadline=None, max_examples=25)
@@ -81,12 +82,17 @@ def test_no_number_of_workers_is_better_than_the_one_that_was_found(depth, width
     net, most = square(depth, width, batch), 20
     rivals, others = Rivals(net, machine), Rivals(net, machine)
     found = {one.execution: one for one in rivals.backprops(most)}
-    found["layer-parallel"] = rivals.layers_on_workers(IPC(), most)
+    mine = rivals.layers_on_workers(IPC(), most)
+    found["layer-parallel"] = mine
     for execution in (*EXECUTIONS[1:], "layer-parallel"):
         if batch == 1 and execution in ("pipeline", "data-parallel"):
             continue
         for one in every(others, execution, most):
             assert found[execution].seconds <= one.seconds * 1.01, (execution, one.workers)
+    for execution in SHARED if machine.nodes == 1 else ():  # of iPC too
+        counts = range(2, min(most, batch if execution == "data-parallel" else most) + 1)
+        for count in counts_to_try(net, execution, most) if execution == "hybrid" else counts:
+            assert mine.seconds <= others._on(IPC(), execution, count).seconds * 1.01, (execution, count)
 
 
 def test_of_measured_products_every_number_of_workers_is_looked_at():
@@ -96,6 +102,16 @@ def test_of_measured_products_every_number_of_workers_is_looked_at():
     found = {one.execution: one for one in rivals.backprops(12)}
     for execution in EXECUTIONS[1:]:
         assert found[execution].seconds == min(one.seconds for one in every(Rivals(net, host), execution, 12))
+
+
+def test_who_stands_for_ipc_is_the_fastest_of_all_its_executions():
+    server = load("server-64")
+    found = {net: Rivals(square(*net), server).layers_on_workers(IPC(), 64) for net in ((8, 1024), (8, 1024, 64))}
+    assert {one.execution for one in found.values()} == {"hybrid"}
+    (wide,) = [net for net in found if len(net) == 2]
+    cluster = load("cluster-ethernet")  # teams have common memory: not on ranks
+    assert Rivals(square(*wide), cluster, ranks=8).layers_on_workers(IPC(), 64).execution == "layer-parallel"
+    assert Rivals(square(2, 64, 512), server).layers_on_workers(IPC(), 8).execution == "data-parallel"
 
 
 @pytest.mark.parametrize("batch", [1, 16])
