@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from ..algorithms import Algorithm
+from ..algorithms import Algorithm, AsyncBP
 from ..algorithms.registry import names
 from ..errors import InputError
 from ..streams import check_place, check_streams, target
@@ -70,8 +70,8 @@ def add_verbs(verbs: Any) -> None:
         metavar="NAME",
         nargs="+",
         default=["ipc"],
-        help="what is compared with BP: pc, zil, ipc (default) or one of an installed package; bp lists every BP of "
-        "each case",
+        help="what is compared with BP: pc, zil, ipc (default), bp-async (BP that learns from late gradients) or one "
+        "of an installed package; bp lists every BP of each case",
     )
     simulate.add_argument("--steps", type=whole_number, nargs="+", default=[8], metavar="T", help="T of PC (default 8)")
     simulate.add_argument(
@@ -83,7 +83,9 @@ def add_verbs(verbs: Any) -> None:
     simulate.add_argument(
         "--micro-batches", type=whole_number, metavar="M", help="number of them in a pipeline (default: the best)"
     )
-    simulate.add_argument("--order", choices=["split", "gpipe", "1f1b"], default="split", help="schedule of a pipeline")
+    simulate.add_argument(
+        "--order", choices=["split", "gpipe", "1f1b", "zero-bubble"], default="split", help="schedule of a pipeline"
+    )
     simulate.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="default float32")
     simulate.add_argument(
         "--cores", type=whole_number, metavar="N", help="the same machine with that many cores per socket"
@@ -254,12 +256,11 @@ def _simulate(arguments: argparse.Namespace) -> int:
 
 
 def _against(arguments: argparse.Namespace) -> list[Algorithm]:
-    """What is compared with BP, iPC first where it is among them."""
-    if "bp-async" in arguments.algorithms:
-        raise InputError("asynchronous BP is counted and measured, but not predicted: leave bp-async out")
+    """What is compared with BP, iPC first where it is among them, and asynchronous BP, which learns something else."""
     order = dict.fromkeys(["ipc", *names()])
     wanted = algorithms_of(arguments, [name for name in order if name in arguments.algorithms])
-    return [algorithm for algorithm in wanted if not algorithm.chained] or algorithms_of(arguments, ["ipc"])
+    against = [one for one in wanted if not one.chained or isinstance(one, AsyncBP)]
+    return against or algorithms_of(arguments, ["ipc"])
 
 
 def _show_cases(arguments: argparse.Namespace, cases: list[Any], shown: _Shown, single: bool) -> list[Any]:

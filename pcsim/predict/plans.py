@@ -17,13 +17,14 @@ import numpy as np
 from ..algorithms import Algorithm
 from ..errors import InputError
 from ..schedule.blocks import balanced_blocks, even_parts
+from ..schedule.pipelines import make_pipeline
 from ..schedule.tasks import Kind, TaskGraph
 from ..schedule.timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE
 from .nets import Net as Net
 
 EXECUTIONS = ("serial", "layer-parallel", "intra-layer", "pipeline", "data-parallel", "batched")
 
-ORDERS = ("split", "gpipe", "1f1b")  # of a pipeline
+ORDERS = ("split", "gpipe", "1f1b", "zero-bubble")  # of a pipeline
 
 # Of work, beside the bits of ``timeline``: an update whose gradient is summed in between; rows of a new batch copied.
 GRADIENT, DESCEND, LOAD = 32, 64, 128
@@ -411,7 +412,8 @@ def pipeline(net: Net, workers: int, graph: TaskGraph, micro_batches: int, order
 
     ``order``: "gpipe", all forwards and then all backwards (Huang et al. 2019); "1f1b", forwards and backwards in turn
     (Narayanan et al. 2019), a backward being both products, as published; "split", errors first and all weight
-    gradients together at the end, as pcsim's engines do (the split is that of zero-bubble schedules, Qi et al. 2023).
+    gradients together at the end, as pcsim's engines do; "zero-bubble", in which a stage that would wait makes weight
+    products of single micro-batches meanwhile (Qi et al. 2024; ``schedule.pipelines``).
     """
     if order not in ORDERS:
         raise InputError(f"order {order!r} of a pipeline is unknown: choose from {', '.join(ORDERS)}")
@@ -419,27 +421,29 @@ def pipeline(net: Net, workers: int, graph: TaskGraph, micro_batches: int, order
     blocks = balanced_blocks(net.weights(), workers)
     owner = np.concatenate([np.full(hi - lo, w) for w, (lo, hi) in enumerate(blocks)])
     samples, sizes, here = np.array([count for _, count in even_parts(net.batch, M)]), np.array(net.sizes), np.arange(L)
+    left = samples[::-1].cumsum()[::-1]  # of the batch, from each micro-batch on
     passes = {}  # over a stage's block: layers and what is done at each
     for stage, (lo, hi) in enumerate(blocks):
         up, down = here[lo:hi], here[lo:hi][::-1]
         lower = down[down > 0]  # the lowest layer hands no error on
+        passes["A", stage] = down, np.full(len(down), UPDATE)  # weight products of one micro-batch
         passes["F", stage] = up, np.full(len(up), PREDICT)
         passes["W", stage] = down, np.full(len(down), UPDATE)
         passes["B", stage] = lower, np.full(len(lower), BACKPROJECT)
-        if order != "split":
+        if order in ("gpipe", "1f1b"):
             both = np.tile([UPDATE, BACKPROJECT], len(down))[: len(down) + len(lower)]
             passes["B", stage] = np.repeat(down, 2)[: len(both)], both
     draft, updated = Draft(), np.full(L, -1)
     for update in range(1, graph.updates):
         jobs = np.full((3, L, M), -1)  # forwards, backwards, weights
         for stage in range(workers):
-            program, turns = zip(*_stage(order, stage, workers, M), strict=True)
+            program, turns = zip(*_stage(net, order, stage, workers, M), strict=True)
             l, work = (np.concatenate(parts) for parts in zip(*(passes[what, stage] for what in program), strict=True))
-            m = np.repeat(turns, [len(passes[what, stage][0]) for what in program])
+            lengths = [len(passes[what, stage][0]) for what in program]
+            m, rest = np.repeat(turns, lengths), np.repeat([what == "W" for what in program], lengths)
             found = draft.add(
                 np.full(len(l), stage), work=work, layer=l, rows=sizes[l + 1], columns=sizes[l],
-                batch=np.where((work == UPDATE) & (order == "split"), net.batch, samples[m]), step=update,
-                update=update, part=m,
+                batch=np.where(rest, left[m], samples[m]), step=update, update=update, part=m,
             )  # fmt: skip
             jobs[np.select([work == PREDICT, work == BACKPROJECT], [0, 1], 2), l, m] = found
 
@@ -454,14 +458,17 @@ def pipeline(net: Net, workers: int, graph: TaskGraph, micro_batches: int, order
         errors = np.concatenate([backward[1:], forward[-1:]])  # above each layer
         above = np.minimum(here + 1, L - 1)
         hand(errors, backward, above, here)
-        hand(errors, weights if order != "split" else weights[:, :1], above, here)
-        updated = weights[:, -1 if order != "split" else 0]
+        updated = weights.max(1)  # which is the last one, with all that were left
+        hand(errors, np.where(weights < 0, updated[:, None], weights), above, here)
     return draft.plan("pipeline", workers, 2, 1)
 
 
-def _stage(order: str, stage: int, stages: int, M: int) -> list[tuple[str, int]]:
-    """What a stage of a pipeline does, in order: forwards (F), backwards (B), and weights alone (W), with the number of
-    the micro-batch."""
+def _stage(net: Net, order: str, stage: int, stages: int, M: int) -> list[tuple[str, int]]:
+    """What a stage of a pipeline does, in order: forwards (F), backwards (B), weights of one micro-batch (A) and of all
+    from there on (W), with the number of the micro-batch."""
+    if order == "zero-bubble":
+        turns = make_pipeline(order, tuple(net.weights()), stages, M).stages[stage]
+        return [("FBAW"[what], m) for what, m in zip(turns.what.tolist(), turns.part.tolist(), strict=True)]
     last = stage == stages - 1
     if order == "gpipe":
         return [("F", m) for m in range(M)] + [("B", m) for m in range(M)]

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..algorithms import BP, IPC, Algorithm
+from ..algorithms import BP, IPC, PIPELINE_ASYNC, Algorithm, AsyncBP
 from ..algorithms.predictive_coding import SHARED
+from ..errors import InputError
 from ..schedule.teams import balanced_teams
 from .machine import Machine
 from .plans import Net
@@ -42,12 +43,13 @@ def counts_to_try(net: Net, execution: str, most: int, measured: bool = False) -
     if execution == "data-parallel":
         most = min(most, net.batch)
         shared.append(net.batch)
-    if execution in ("layer-parallel", "pipeline"):
+    if execution in ("layer-parallel", "pipeline", PIPELINE_ASYNC):
         most = min(most, net.depth)
         shared = [net.depth]
     if execution == "hybrid":  # in steps of a quarter to a seventh: teams are cut anew for each
         return [count for count in range(2, most + 1) if count % (1 << max(0, count.bit_length() - 3)) == 0]
-    if measured or execution == "pipeline" or (execution == "layer-parallel" and len(set(net.sizes)) > 1):
+    staged = execution in ("pipeline", PIPELINE_ASYNC)
+    if measured or staged or (execution == "layer-parallel" and len(set(net.sizes)) > 1):
         return list(range(1, most + 1))
     fewest: dict[tuple[int, ...], int] = {}
     for count in range(1, min(most, max(shared)) + 1):
@@ -88,7 +90,14 @@ class Rivals:
 
     def layers_on_workers(self, algorithm: Algorithm, workers: int) -> Prediction:
         """PC, Z-IL or iPC on the number of workers up to ``workers`` that suits it best: layers on workers, or workers
-        of one host who share layers (rows, samples, teams) if that is faster."""
+        of one host who share layers (rows, samples, teams) if that is faster. Asynchronous BP has one execution."""
+        if isinstance(algorithm, AsyncBP):
+            if self.machine.batched:
+                raise InputError(
+                    f"{algorithm.title} has no launch on a machine whose products are batched: leave it out"
+                )
+            counts = counts_to_try(self.net, PIPELINE_ASYNC, workers, self._measured)
+            return self._fastest(algorithm, PIPELINE_ASYNC, counts)
         most = 1 if self.machine.batched else workers
         counts = counts_to_try(self.net, "layer-parallel", most, self._measured)
         found = [self._fastest(algorithm, "layer-parallel", counts)]
@@ -168,7 +177,11 @@ class Rivals:
         farther away."""
         if self._measured or one.execution == "data-parallel":
             return 0.0
-        return one.products if one.execution in ("layer-parallel", "serial") else one.flops / self.machine.flop_rate
+        return (
+            one.products
+            if one.execution in ("layer-parallel", "serial", PIPELINE_ASYNC)
+            else one.flops / self.machine.flop_rate
+        )
 
     def _bisected(self, algorithm: Algorithm, execution: str, counts: Sequence[int]) -> Prediction:
         """The same of rows on workers: products are shared out ever better, meetings cost ever more, and so whole

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from ..algorithms import BP, Algorithm
+from ..algorithms import BP, PIPELINE_ASYNC, Algorithm
 from ..errors import InputError
 from ..host.context import capture
 from ..results.fields import Row
@@ -95,7 +95,7 @@ def _row(one: Projection, algorithm: Algorithm, run: Prediction) -> Row:
     if run.ranks and run.ranks > 1:
         on_ranks = {"ranks": run.ranks, "messages": run.messages}
     return PredictedRow(
-        algorithm=run.algorithm,
+        algorithm="bp" if run.execution == PIPELINE_ASYNC else run.algorithm,
         execution=run.execution,
         backend="mpi" if on_ranks else "threads",
         workers=run.workers,
@@ -117,7 +117,7 @@ def _row(one: Projection, algorithm: Algorithm, run: Prediction) -> Row:
         smm=graph.smm,
         mm_full=graph.mm_full,
         smm_full=graph.smm_full,
-        smm_workers=graph.makespan(run.workers if run.execution == "layer-parallel" else 1),
+        smm_workers=graph.makespan(run.workers if run.execution in ("layer-parallel", PIPELINE_ASYNC) else 1),
         mm_starts=graph.mm_starts,
         smm_starts=graph.smm_starts,
         flops=run.flops,

@@ -16,11 +16,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..algorithms import Algorithm
+from ..algorithms import PIPELINE_ASYNC, Algorithm, AsyncBP, asynchronous
 from ..algorithms.predictive_coding import SHARED
 from ..errors import InputError
 from ..schedule.timeline import UPDATE, Event, Timeline
 from ..schedule.waves import Caches, wave_length
+from .asynchronous import asynchronous_plan
 from .loads import with_loads
 from .machine import Machine
 from .paths import critical_cycle, waits_by_layer
@@ -30,6 +31,9 @@ from .shared import shared_plan
 from .timing import SYNCHRONOUS, Timed
 
 MICRO_BATCHES = 8
+
+# Executions that may take several steps together, of what relaxes and of BP.
+_IN_WAVES = {False: ("serial", "layer-parallel"), True: (PIPELINE_ASYNC,)}
 
 MOST_JOBS = 40_000_000  # timed in search of a steady state
 
@@ -109,11 +113,13 @@ def make_plan(
 def _laid_out(
     algorithm: Algorithm, net: Net, execution: str, workers: int, ranks: bool, micro_batches: int, order: str, wave: int
 ) -> Plan:
-    L = net.depth
-    if execution not in (*EXECUTIONS, "hybrid"):
-        raise InputError(f"execution {execution!r} is unknown: choose from {', '.join((*EXECUTIONS, 'hybrid'))}")
+    L, known = net.depth, (*EXECUTIONS, "hybrid", PIPELINE_ASYNC)
+    if execution not in known:
+        raise InputError(f"execution {execution!r} is unknown: choose from {', '.join(known)}")
     if workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
+    if isinstance(algorithm, AsyncBP):
+        return asynchronous_plan(algorithm, net, workers, wave)
     chained = algorithm.checked_calendar(L).chained
     if not chained and execution in SHARED:
         if ranks:
@@ -159,6 +165,7 @@ def simulate(
     ``workers``: cores in use; ``ranks``: over how many processes they are spread (None: one on each node). Raises
     InputError where the machine has fewer workers, or the work cannot be shared so.
     """
+    algorithm = asynchronous(algorithm, execution)[0]
     timed = _timed(algorithm, net, machine, execution, workers, ranks, micro_batches, order, wave)
     limit = max(LEAST_PERIODS, min(4096, MOST_JOBS // max(1, len(timed.plan))))
     start, finish, rate = timed.run(limit)
@@ -201,12 +208,14 @@ def _timed(
     if wave is None:
         wave = 1
         calendar = algorithm.checked_calendar(net.depth, net.steps_per_batch, net.start)
-        if len(calendar.stages) == 1 and not calendar.chained and execution in ("serial", "layer-parallel"):
+        if len(calendar.stages) == 1 and execution in _IN_WAVES[calendar.chained]:
             sizes = [
                 (n + 1) * m * net.item + (net.batch > 1) * 8 * net.batch * m * net.item
                 for n, m in zip(net.sizes, net.sizes[1:], strict=False)
             ]
-            wave = min(wave_length(sum(sizes), max(sizes), workers, caches_of(machine)), calendar.cycle or MOST)
+            wave = wave_length(sum(sizes), max(sizes), workers, caches_of(machine))
+            if not calendar.chained and calendar.cycle:
+                wave = min(wave, calendar.cycle)
     on_ranks = bool(ranks and ranks > 1)
     here = machine.sockets * machine.cores if machine.cores else workers
     plan = make_plan(algorithm, net, execution, workers, on_ranks or workers > here, micro_batches, order, wave)

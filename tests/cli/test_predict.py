@@ -77,7 +77,9 @@ def test_nets_and_changing_batches_are_predicted_and_kept(pcsim, tmp_path):
     assert code == 0
     rows = read(path).rows
     assert {row["net"] for row in rows} == {"784-64-64-10"}
-    assert {(row["steps_per_batch"], row["start"]) for row in rows} == {(T, s) for T in (2, 8) for s in ("forward", "pipelined")}
+    assert {(row["steps_per_batch"], row["start"]) for row in rows} == {
+        (T, s) for T in (2, 8) for s in ("forward", "pipelined")
+    }
     assert {(row["optimizer"], row["width"]) for row in rows} == {("adam", 784)}
     assert {row["execution"] for row in rows if row["algorithm"] == "ipc"} == {"data-parallel", "layer-parallel"}
     assert len([line for line in out.splitlines() if "784-64-64-10  2  " in line or "784-64-64-10  8  " in line]) == 4

@@ -15,7 +15,7 @@ from pcsim.predict.machine_files import load
 from pcsim.predict.rivals import EXECUTIONS, Rivals, backprops, counts_to_try, sensitivity
 from pcsim.predict.what_if import FIGURES
 
-few_examples = settings(deadline=None, max_examples=25)
+few_examples = settings(deadline=None, max_examples=15)
 
 machines = rooflines(nodes=1) | st.sampled_from(["server-64", "cluster-ethernet"]).map(load)
 
@@ -40,7 +40,7 @@ def test_backprop_is_tried_in_every_execution_that_fits():
 # A cell's prediction depends on the cell alone.
 
 
-@few_examples
+@settings(deadline=None, max_examples=8)
 @given(
     st.integers(1, 9),
     st.sampled_from([3, 64, 200]),
