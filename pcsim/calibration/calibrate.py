@@ -27,6 +27,7 @@ from ..predict.machine_files import SCHEMA, figure, parse
 from ..predict.timing import gathered
 from ..schedule.timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE
 from ..streams import write_whole
+from .additions import MOST_BYTES, measure_loads, measure_rules
 
 # Two or three widths to the octave, multiples of a vector of 16 float32.
 WIDTHS = (16, 32, 64, 80, 112, 160, 208, 256, 320, 416, 640, 832, 1024, 1280, 1664, 2048)
@@ -44,8 +45,6 @@ SAMPLES, PASSES_OVER = 3, 2  # of each point in a pass; passes over all points
 WARM = 0.004, 0.025  # seconds of work before the first sample: on a ring in a core's own cache, on others
 
 SETTLE = 3  # turns of the ring before the first sample of each work
-
-MOST_BYTES = 192 << 20  # of a ring, for all workers together
 
 SUM_BYTES = 16 << 20  # of a sum over ranks
 
@@ -67,7 +66,8 @@ RARE_PASSES = (PREDICT | BACKPROJECT, PREDICT, BACKPROJECT)  # of PC and Z-IL: a
 
 PASSES = tuple(work for work in NAMES if work < 32 and work not in RARE_PASSES)  # of a batch of one
 
-SHARED_PASSES = (START, BACKPROJECT | UPDATE, UPDATE)  # BP's, of whose matrices a worker may have some rows
+# Of whose matrices a worker may have some rows: BP's, and the one of iPC.
+SHARED_PASSES = (START, BACKPROJECT | UPDATE, UPDATE, PREDICT | BACKPROJECT | UPDATE)
 
 PRODUCTS = (START, PREDICT, BACKPROJECT, UPDATE, VALUE, 32, 64)
 
@@ -193,6 +193,8 @@ def calibrate(
     wanted = list(rings(sorted(set(widths)), sorted(set(batches)), counts, kind.itemsize, own, last))
     began = time.time()
     points = measure_points(wanted, kind, pin, own, on_progress)
+    points += measure_loads(sorted(set(widths)), batches, 4 * last, kind, pin)
+    points += measure_rules(sorted(set(widths)), own, last, kind, pin)
     source = f"measured by pcsim calibrate, {host['time']}"
     content: dict[str, Any] = {
         "schema": SCHEMA,

@@ -6,10 +6,12 @@ that the ring's size says which level of memory they come from. Nothing here kno
 
 import numpy as np
 
-from ..engines.layout import options_of, ring
+from ..algorithms.common import MOMENTS
+from ..engines.layout import RULES, options_of, ring
 from ..engines.loops.arguments import Arrays
-from ..engines.loops.steps import layers
+from ..engines.loops.steps import layers, load_rows
 from ..host.threads import in_threads
+from ..kernels.layers.dense import padded
 from ..kernels.layers.products import panel_size
 from ..kernels.layers.step import activate_rows, layer_step, start_prediction
 from ..kernels.layers.values import move_values
@@ -51,31 +53,37 @@ def _ring(worker, workers, work, rows, arrays, offsets, options, rate, repeats, 
 
 
 class Ring:
-    """``depth`` layers, of each ``rows`` rows of ``columns``, for each of ``workers`` workers, and a batch."""
+    """``depth`` layers, of each ``rows`` rows of ``columns``, for each of ``workers`` workers, and a batch;
+    ``optimizer``: of the updates."""
 
     def __init__(
-        self, columns: int, rows: int, depth: int, batch: int, workers: int, dtype: np.dtype, pin: bool
-    ) -> None:
+        self, columns: int, rows: int, depth: int, batch: int, workers: int, dtype: np.dtype, pin: bool,
+        optimizer: str = "sgd",
+    ) -> None:  # fmt: skip
         self.workers, self.rows, self.depth, self.pin = workers, rows, depth, pin
         self.one = dtype.type(1)
         self.offsets = ring(columns, rows, depth, batch, dtype)
-        self.options = options_of(dtype, batch, has_bias=False, vectors=False)
+        self.options = options_of(dtype, batch, has_bias=False, vectors=False, rule=RULES[optimizer])
+        moments = MOMENTS[optimizer]
         wide, count = int(self.offsets.padded[0]), int(self.offsets.value_count)
         # With three vectors to each layer of a batch, as ``simulate`` counts.
-        self.bytes = depth * (rows + (3 * batch if batch > 1 else 0)) * wide * dtype.itemsize
+        self.bytes = depth * (rows * (1 + moments) + (3 * batch if batch > 1 else 0)) * wide * dtype.itemsize
         self.arrays: dict[int, Arrays] = {}
 
         def fill(worker: int) -> None:
             rng = np.random.default_rng(worker)
-            counts = depth * rows * wide, *[count] * 5, (rows + 1) * wide, panel_size(wide, batch), 0
-            weights, x, a, d, e, h, scratch, panel, nothing = side_by_side(counts, dtype)  # as an engine's memory is
+            kept = depth * rows * wide
+            more = kept * (moments > 0), kept * (moments > 1)
+            counts = kept, *[count] * 5, (rows + 1) * wide, panel_size(wide, batch), 0, *more
+            weights, x, a, d, e, h, scratch, panel, nothing, mean, square = side_by_side(counts, dtype)  # as engines do
+            mean[:], square[:] = 0, 1
             row = rng.normal(0, columns**-0.5, wide).astype(dtype)
             row[columns:] = 0
             weights.reshape(-1, wide)[:] = row  # the same everywhere: drawing millions would take longer than timing
             for array in (x, a, d, e, h):
                 parts = array.reshape(depth + 1, -1)[:, : batch * wide].reshape(depth + 1, batch, wide)
                 parts[:, :, :columns] = rng.normal(0, 0.3, (batch, columns))
-            self.arrays[worker] = Arrays(weights, x, a, d, scratch, nothing, nothing, e, h, nothing, nothing, panel)
+            self.arrays[worker] = Arrays(weights, x, a, d, scratch, mean, square, e, h, nothing, nothing, panel)
 
         in_threads(workers, fill, pin=pin)
 
@@ -93,6 +101,26 @@ class Ring:
         in_threads(self.workers, run, stop, self.pin)
         taken = float(times[:, 1].max() - times[:, 0].min()) * 1e-9
         return taken / (repeats * self.depth)
+
+
+@njit(nogil=True, cache=True)
+def _load(data, rows, padded, out, repeats, times):
+    times[0, 0] = nanoseconds()
+    for batch in range(repeats):
+        load_rows(data, rows, batch % rows.shape[0], ZERO, rows.shape[1], padded, pointer(out), ZERO)
+    times[0, 1] = nanoseconds()
+
+
+def load_seconds(units: int, batch: int, size: int, dtype: np.dtype, pin: bool) -> float:
+    """Of copying a batch of rows of so many ``units`` from all over a data set of ``size`` bytes."""
+    count = max(2 * batch, size // (units * dtype.itemsize))
+    data = np.resize(np.random.default_rng(0).normal(size=1 << 16).astype(dtype), (count, units))
+    rows = np.random.default_rng(1).permutation(count)[: count // batch * batch].reshape(-1, batch)
+    wide, times = padded(units, dtype), np.zeros((1, 16), np.int64)
+    out = aligned_empty(batch * wide, dtype)
+    out[:] = 0
+    in_threads(1, lambda worker: _load(data, rows, wide, out, len(rows), times), pin=pin)
+    return float(times[0, 1] - times[0, 0]) * 1e-9 / len(rows)
 
 
 @njit(nogil=True, cache=True)

@@ -8,7 +8,7 @@ can be the fastest: of those who give the largest share of everything the same s
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,8 +46,8 @@ def counts_to_try(net: Net, execution: str, most: int, measured: bool = False) -
     if execution in ("layer-parallel", "pipeline", PIPELINE_ASYNC):
         most = min(most, net.depth)
         shared = [net.depth]
-    if execution == "hybrid":  # in steps of a quarter to a seventh: teams are cut anew for each
-        return [count for count in range(2, most + 1) if count % (1 << max(0, count.bit_length() - 3)) == 0]
+    if execution == "hybrid":  # teams are cut anew for each
+        return _in_steps(range(2, most + 1))
     staged = execution in ("pipeline", PIPELINE_ASYNC)
     if measured or staged or (execution == "layer-parallel" and len(set(net.sizes)) > 1):
         return list(range(1, most + 1))
@@ -55,6 +55,11 @@ def counts_to_try(net: Net, execution: str, most: int, measured: bool = False) -
     for count in range(1, min(most, max(shared)) + 1):
         fewest.setdefault(tuple(-(-size // count) for size in shared), count)
     return list(fewest.values())
+
+
+def _in_steps(counts: Iterable[int]) -> list[int]:
+    """Of many numbers of workers those that lie an eighth to a quarter apart: 1 … 8, 10, 12, 14, 16, 20 …"""
+    return [count for count in counts if count % (1 << max(0, count.bit_length() - 3)) == 0]
 
 
 def _teams_differ(net: Net, workers: int) -> bool:
@@ -108,6 +113,7 @@ class Rivals:
             if execution == "data-parallel" and self.net.batch == 1:
                 continue
             counts = [c for c in counts_to_try(self.net, execution, most, self._measured) if c > 1]
+            counts = _in_steps(counts) if self._measured else counts
             if execution == "hybrid":
                 found += self._teams(algorithm, counts, _first(found).seconds)
             elif counts:
