@@ -114,22 +114,22 @@ class Rivals:
                 continue
             counts = [c for c in counts_to_try(self.net, execution, most, self._measured) if c > 1]
             counts = _in_steps(counts) if self._measured else counts
-            if execution == "hybrid":
-                found += self._teams(algorithm, counts, _first(found).seconds)
+            if execution != "intra-layer":
+                found += self._sharing(algorithm, execution, _in_steps(counts), _first(found).seconds)
             elif counts:
                 search = self._bisected if execution == "intra-layer" and not self._measured else self._fastest
                 found.append(search(algorithm, execution, counts))
         return _first(found)
 
-    def _teams(self, algorithm: Algorithm, counts: Sequence[int], best: float) -> list[Prediction]:
-        """Teams of as many workers as suit them best, where these may take less than ``best`` seconds: whatever the
-        teams, their workers have the products to share, and begin each of them once at least."""
+    def _sharing(self, algorithm: Algorithm, execution: str, counts: Sequence[int], best: float) -> list[Prediction]:
+        """Samples or teams on the numbers of workers that may take less than ``best`` seconds: however they are shared,
+        their workers have the products to make, and begin each of them once at least."""
         found: list[Prediction] = []
         for count in reversed(counts):
             if self._floor / count > best * (1 + 1e-9):
                 break
-            if _teams_differ(self.net, count):
-                found.append(self._on(algorithm, "hybrid", count))
+            if execution != "hybrid" or _teams_differ(self.net, count):
+                found.append(self._on(algorithm, execution, count))
                 best = min(best, found[-1].seconds)
         return found
 
