@@ -3,7 +3,8 @@
 import argparse
 from typing import Any
 
-from .words import add_changing, add_nets, add_optimizer, whole_number
+from ..algorithms import OPTIMIZERS
+from .words import add_changing, add_nets, whole_number
 
 
 def add_cells(parser: argparse.ArgumentParser, depths: str, widths: str, batches: str) -> None:
@@ -14,7 +15,7 @@ def add_cells(parser: argparse.ArgumentParser, depths: str, widths: str, batches
     parser.set_defaults(usual={name: [int(word) for word in usual.split()] for name, _, usual in flags})
     add_nets(parser)
     add_changing(parser)
-    add_optimizer(parser)
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd", help="of the weights (default sgd)")
 
 
 def cells_of(arguments: argparse.Namespace, dtype: str) -> list[Any]:
