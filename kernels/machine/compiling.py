@@ -35,3 +35,6 @@ inner = njit(nogil=True, cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=T
 
 # The same where a call is as long as what it does: every field of every tuple is handed over at a call.
 folded = njit(nogil=True, cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
+
+# In place in the caller's source: of what calls something long, and would be compiled with it once more for nothing.
+pasted = njit(nogil=True, inline="always")

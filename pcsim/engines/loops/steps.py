@@ -5,7 +5,7 @@ from ...kernels.layers.step import activate_layer, layer_step
 from ...kernels.layers.vectors import all_finite, squares
 from ...kernels.layers.view import LayersView
 from ...kernels.machine.clock import nanoseconds
-from ...kernels.machine.compiling import ZERO, folded, inner, njit
+from ...kernels.machine.compiling import ZERO, inner, njit, pasted
 from ...kernels.machine.simd import lanes, pointer, prefetch
 
 # Columns of a trace: what was done (bits of ``timeline``), layer, step, start and end in nanoseconds.
@@ -52,16 +52,14 @@ def note(trace, room, count, work, l, step, begin):
     return count
 
 
-@folded
+@pasted
 def step_layer(s, l, work, target, e, h, slot, precision, alpha, number, step, trace, room, count):
     """One layer's products, noted as one event where they are one pass, else one event each."""
-    if s.batch == 1 or room == 0:
-        begin = nanoseconds() if room > 0 else 0
-        layer_step(work, s, l, ZERO, s.padded[l + 1], target, e, h, slot, precision, alpha, number)
-        return note(trace, room, count, work, l, step, begin)
-    for part in (PREDICT, BACKPROJECT, UPDATE):
-        if work & part:
-            begin = nanoseconds()
+    whole = s.batch == 1 or room == 0
+    for turn in range(1 if whole else 3):  # one call in the code, of what is long to compile
+        part = work if whole else work & (PREDICT, BACKPROJECT, UPDATE)[turn]
+        if part != 0:
+            begin = nanoseconds() if room > 0 else 0
             layer_step(part, s, l, ZERO, s.padded[l + 1], target, e, h, slot, precision, alpha, number)
             count = note(trace, room, count, part, l, step, begin)
     return count
