@@ -290,7 +290,6 @@ def copy_rows(samples, count, source, i, step, target, k, stride):
 
 
 STANDINS = {
-    "pasted": lambda function: function,
     "njit": lambda **_: lambda function: function,
     "inner": lambda function: function,
     "folded": lambda function: function,

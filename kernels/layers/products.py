@@ -9,7 +9,7 @@ neither on the shape of the tiles nor on who has which rows or samples.
 
 import numpy as np
 
-from ..machine.compiling import inner
+from ..machine.compiling import ONE, ZERO, inner
 from ..machine.simd import VECTOR_BYTES, lanes, load, store
 from ..machine.tiles import MOST_ROWS, VECTORS, multiply_tile, transpose_four
 
@@ -102,8 +102,8 @@ def times_transposed(samples, rows, columns, a, i, W, w, panel, factor, c, k, be
                 transpose_four(W, w + (row + r) * columns + j, columns, panel, j * step + r, step)
         k_row, at_row = k + row, at + row
         _column(
-            vectors, samples, columns, a, i, columns, 1, panel, 0, step, factor, c, k_row, beside, mode, base, at_row,
-            beside,
+            vectors, samples, columns, a, i, columns, ONE, panel, ZERO, step, factor, c, k_row, beside, mode, base,
+            at_row, beside,
         )  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def times(samples, rows, columns, e, k, wide, W, w, panel, factor, h, g, mode, b
             for side in range(0, step, lanes(W)):
                 store(panel, row * step + side, load(W, w + row * columns + j + side))
         _column(
-            vectors, samples, rows, e, k, wide, 1, panel, 0, step, factor, h, g + j, columns, mode, base, at + j,
+            vectors, samples, rows, e, k, wide, ONE, panel, ZERO, step, factor, h, g + j, columns, mode, base, at + j,
             columns,
         )  # fmt: skip
 
@@ -145,7 +145,7 @@ def gradient_rows(rows, samples, width, panel, row, a, i, columns, factor, c, at
     for j in range(0, width, VECTORS * lanes(a)):
         vectors, to = min(VECTORS, (width - j) // lanes(a)), at + j
         _tile(
-            vectors, rows, samples, panel, row, 1, lanes(a), a, i + j, columns, factor, c, to, beside, mode, c, to,
+            vectors, rows, samples, panel, row, ONE, lanes(a), a, i + j, columns, factor, c, to, beside, mode, c, to,
             beside,
         )  # fmt: skip
 
@@ -160,7 +160,7 @@ def transposed_times(rows, samples, columns, e, k, wide, a, i, panel, factor, c,
         for block in range(0, rows, step):
             height = min(step, rows - block)
             pack_columns(samples, e, k + block, wide, panel)
-            tiles, row = tiles_of(height), 0
+            tiles, row = tiles_of(height), ZERO
             for tile in range(tiles):
                 high = (height - row) // (tiles - tile)
                 to = at + (block + row) * columns + left

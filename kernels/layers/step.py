@@ -7,7 +7,7 @@ CONTRACT's: ``x`` values, ``e`` errors, ``a = scale * f(x)``, ``d = scale * f'(x
 """
 
 from ..machine.blas import add_a_b, add_a_bt, add_at_b, add_outer, matrix_vector
-from ..machine.compiling import ZERO, folded, inner, njit
+from ..machine.compiling import FALSE, TRUE, ZERO, folded, inner, njit
 from ..machine.simd import lanes, load, multiply, multiply_add, splat, store
 from .activations import IDENTITY
 from .activations import activate as activate_part
@@ -68,7 +68,7 @@ def start_prediction(s, l, first, rows, out, at):
         work = PREDICT | FORWARD | (OFFSET if offset else ZERO)
         layer_pass(work, s.W, w, rows, columns, s.a, below, out, k, out, k, out, k, s.one, s.one)
     else:
-        _product(s, l, first, rows, offset, out, at, False, out)
+        _product(s, l, first, rows, offset, out, at, FALSE, out)
 
 
 @inner
@@ -130,24 +130,23 @@ def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, nu
     driven = work & BACKPROJECT and not work & SHARE
     work &= ~SHARE
     offset = start_offsets(s, l, first, rows, e, slot + above) if work & PREDICT else False
-    if s.batch == 1 and s.gemv == 0:
+    fused = s.batch == 1 and s.gemv == 0
+    if fused:
         products = (work if plain else work & ~UPDATE) | (OFFSET if offset else ZERO)
         layer_pass(
             products, s.W, w, rows, columns, s.a, below, target, above + first, e, k, h, g, precision, rate
         )  # fmt: skip
         if driven:
             times_slope(s, s.batch, below, columns, h, g)
-    elif s.own and s.batch > 1:
-        if work & PREDICT:
-            _product(s, l, first, rows, offset, e, slot + above, True, target)
+    elif work & PREDICT:
+        _product(s, l, first, rows, offset, e, slot + above, TRUE, target)
+    if not fused and s.own and s.batch > 1:
         if work & BACKPROJECT and m > 0:
             mode = TIMES if driven else STORE
             times(s.batch, m, columns, e, k, wide, s.W, w, s.panel, precision, h, g, mode, s.d, below)
         elif work & BACKPROJECT:
             fill(h, g, s.batch * columns, s.zero)
-    else:
-        if work & PREDICT:
-            _product(s, l, first, rows, offset, e, slot + above, True, target)
+    elif not fused:
         part = _samples_at_once(s.batch, m, n)
         for i in range(0, s.batch if work & BACKPROJECT else 0, part):
             count, b, c = min(part, s.batch - i), k + i * wide, g + i * columns

@@ -13,7 +13,7 @@ from collections import namedtuple
 import numpy as np
 
 from ..machine.blas import add_at_b
-from ..machine.compiling import ONE, ZERO, inner
+from ..machine.compiling import FALSE, ONE, TRUE, ZERO, inner
 from ..machine.simd import add, divide, lanes, load, multiply, multiply_add, splat, square_root, store
 from .dense import UPDATE, layer_pass
 from .products import ADD, STORE, columns_at_once, gradient_rows, pack_columns, tiles_of, transposed_times
@@ -53,10 +53,10 @@ def descend(s, l, first, rows, at, alpha, number):
     """Move rows of a layer's weights, and their biases, along what ``gradient`` has left at ``at`` of ``scratch``."""
     count, w = rows * s.padded[l], s.weight_at[l] + first * s.padded[l]
     step = _numbers(s.rule, s.numbers, l, alpha, number, s.one)
-    _move(s, step, ONE, count, count, w, s.scratch, at, ZERO, False, s.scratch, ZERO, s.one)
+    _move(s, step, ONE, count, count, w, s.scratch, at, ZERO, FALSE, s.scratch, ZERO, s.one)
     if s.has_bias:
         w = s.bias_at[l] + first
-        _move(s, step, ONE, rows, rows, w, s.scratch, at + count, ZERO, False, s.scratch, ZERO, s.one)
+        _move(s, step, ONE, rows, rows, w, s.scratch, at + count, ZERO, FALSE, s.scratch, ZERO, s.one)
 
 
 @inner
@@ -67,7 +67,7 @@ def update(s, l, first, rows, e, k, precision, alpha, number):
     w, m = s.weight_at[l] + first * columns, min(rows, s.sizes[l + 1] - first)
     step = _numbers(s.rule, s.numbers, l, alpha, number, s.one)
     if m > 0 and s.batch == 1:
-        _move(s, step, m, columns, columns, w, s.a, below, ZERO, True, e, k, precision)
+        _move(s, step, m, columns, columns, w, s.a, below, ZERO, TRUE, e, k, precision)
     elif m > 0 and s.rule == PLAIN:
         transposed_times(m, s.batch, columns, e, k, wide, s.a, below, s.panel, alpha * precision, s.W, w, ADD)
     elif m > 0:
@@ -77,7 +77,7 @@ def update(s, l, first, rows, e, k, precision, alpha, number):
     elif s.has_bias:
         fill(s.panel, ZERO, rows, s.zero)
         add_rows(s.batch, wide, rows, precision, e, k, s.panel, ZERO)
-        _move(s, step, ONE, rows, rows, s.bias_at[l] + first, s.panel, ZERO, ZERO, False, e, k, s.one)
+        _move(s, step, ONE, rows, rows, s.bias_at[l] + first, s.panel, ZERO, ZERO, FALSE, e, k, s.one)
 
 
 @inner
@@ -99,9 +99,9 @@ def _update_tiles(s, step, m, w, e, k, wide, below, columns, precision):
                 to = w + (block + row) * columns + left
                 if width == columns:
                     count = high * columns
-                    _move(s, step, ONE, count, count, to, s.scratch, ZERO, ZERO, False, e, k, s.one)
+                    _move(s, step, ONE, count, count, to, s.scratch, ZERO, ZERO, FALSE, e, k, s.one)
                 else:
-                    _move(s, step, high, width, columns, to, s.scratch, ZERO, width, False, e, k, s.one)
+                    _move(s, step, high, width, columns, to, s.scratch, ZERO, width, FALSE, e, k, s.one)
                 row += high
 
 

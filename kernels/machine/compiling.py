@@ -16,12 +16,15 @@ if config.DISABLE_JIT:
 # turn, once more for that number alone. With a NumPy scalar in its place there is one version for all numbers.
 ZERO, ONE = np.int64(0), np.int64(1)
 
+TRUE, FALSE = np.bool_(True), np.bool_(False)  # for the same reason
+
 
 def njit(*, cache: bool = False, **options: Any) -> Callable[[Callable], Any]:
-    """``numba.njit``, whose code is kept by a :class:`.cache.KernelCache` where ``cache`` is set."""
+    """``numba.njit``, whose code is kept by a :class:`.cache.KernelCache` where ``cache`` is set. A function that does
+    not say ``forceinline`` would be as the one is from which it is compiled first: all below a folded one folded."""
 
     def compiled(function: Callable) -> Any:
-        dispatcher = numba.njit(**options)(function)
+        dispatcher = numba.njit(**{"forceinline": False} | options)(function)
         if cache:
             dispatcher._cache = KernelCache(function)
         return dispatcher
@@ -35,6 +38,3 @@ inner = njit(nogil=True, cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=T
 
 # The same where a call is as long as what it does: every field of every tuple is handed over at a call.
 folded = njit(nogil=True, cache=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)
-
-# In place in the caller's source: of what calls something long, and would be compiled with it once more for nothing.
-pasted = njit(nogil=True, inline="always")

@@ -28,7 +28,7 @@ from ...kernels.machine.clock import nanoseconds
 from ...kernels.machine.compiling import ZERO, inner, njit
 from ...kernels.machine.simd import offset, pointer
 from ...kernels.machine.sync import load_acquire, meet, publish, wait
-from .steps import layers, load_rows, rate_at
+from .steps import layers, load_rows, note_divergence, rate_at
 
 CURRENT, STASHED, TWO_VERSIONS = np.int64(0), np.int64(1), np.int64(2)  # the weights that pull errors back
 
@@ -181,8 +181,9 @@ def stream_of(who, s, arrays, rates, flight):
 
 
 @inner
-def slot_of_layer(r, s, data, l, t, energy, worker):
-    """Step t of layer l, with the input or the target that it needs; the loss of the first batch is noted."""
+def slot_of_layer(r, s, data, l, t, energy, diverged, worker):
+    """Step t of layer l, with the input or the target that it needs; noted are the loss of the first batch, and an
+    output that is not finite."""
     depth, base = r.depth, max(r.first, 0)
     batch = t + 2 * (depth - 1 - l)
     if batch < 0:
@@ -193,8 +194,10 @@ def slot_of_layer(r, s, data, l, t, energy, worker):
     if l + 1 == depth:
         load_rows(data.y, data.rows, t - base, ZERO, s.batch, s.padded[depth], s.x, s.value_at[depth])
     _work(r, l, t)
+    at = r.error_at[depth] - s.value_at[depth]
+    if l + 1 == depth:
+        note_divergence(diverged, worker, s, depth, ZERO, s.padded[depth], r.e, at, t // r.accumulate)
     if l + 1 == depth and t == base:
-        at = r.error_at[depth] - s.value_at[depth]
         energy[worker] = 0.5 * squares(s, depth, ZERO, s.padded[depth], r.e, at)
 
 
@@ -202,7 +205,7 @@ def slot_of_layer(r, s, data, l, t, energy, worker):
 def pipeline_async(who, arrays, offsets, options, data, rates, updates, flight, signals, notes):
     """The steps of ``flight`` by one worker, which has the layers ``lo … hi-1``."""
     s, worker = layers(arrays, offsets, options), who.worker
-    r, energy = stream_of(who, s, arrays, rates, flight), pointer(notes.energy)
+    r, energy, diverged = stream_of(who, s, arrays, rates, flight), pointer(notes.energy), pointer(notes.diverged)
     progress, stop, lo, hi, first = pointer(signals.progress), pointer(signals.stop), who.lo, who.hi, flight.first
     if not meet(worker, who.workers, pointer(signals.ready), stop):
         return 0
@@ -221,7 +224,7 @@ def pipeline_async(who, arrays, offsets, options, data, rates, updates, flight, 
                         return 0
                     if l == lo and who.below >= 0 and not wait(progress, 2 * who.below + 1, done - 2, stop):
                         return 0
-                    slot_of_layer(r, s, data, l, t, energy, worker)
+                    slot_of_layer(r, s, data, l, t, energy, diverged, worker)
                     if l == hi - 1:
                         publish(progress, 2 * worker + 1, done)
                     if l == lo:

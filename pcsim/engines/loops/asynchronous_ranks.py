@@ -171,7 +171,7 @@ def _settle(c, progress, stop):
 def pipeline_async(who, arrays, offsets, options, data, rates, updates, flight, signals, notes, crossings):
     """The steps of ``flight`` by one worker, which has the layers ``lo … hi-1``, as in ``asynchronous``."""
     s, worker = layers(arrays, offsets, options), who.worker
-    r, energy = stream_of(who, s, arrays, rates, flight), pointer(notes.energy)
+    r, energy, diverged = stream_of(who, s, arrays, rates, flight), pointer(notes.energy), pointer(notes.diverged)
     progress, stop, lo, hi, first = pointer(signals.progress), pointer(signals.stop), who.lo, who.hi, flight.first
     c, talks = _crossing_of(r, who, crossings), worker == 0 and (crossings.below or crossings.above)
     if not meet(worker, who.workers, pointer(signals.ready), stop):
@@ -192,7 +192,7 @@ def pipeline_async(who, arrays, offsets, options, data, rates, updates, flight, 
                         return 0
                     if below and not _await(c, talks, progress, 2 * who.below + 1, now - 2, stop):
                         return 0
-                    slot_of_layer(r, s, data, l, t, energy, worker)
+                    slot_of_layer(r, s, data, l, t, energy, diverged, worker)
                     if l == hi - 1:
                         publish(progress, 2 * worker + 1, now)
                     if l == lo:

@@ -25,7 +25,7 @@ from ...kernels.layers.step import activate_layer, start_prediction
 from ...kernels.layers.values import move_values, push_values
 from ...kernels.layers.vectors import copy_part, fill, squares, subtract_from
 from ...kernels.machine.clock import nanoseconds
-from ...kernels.machine.compiling import ONE, ZERO, inner, njit, pasted
+from ...kernels.machine.compiling import ONE, ZERO, folded, inner, njit
 from ...kernels.machine.simd import pointer
 from ...kernels.machine.sync import load_acquire, meet, publish, wait
 from ...schedule.timeline import START, VALUE
@@ -46,14 +46,14 @@ Block = namedtuple(
 )
 
 
-@pasted
+@folded
 def _due(b, l, stage, forward):
     """Which products of ``W[l]`` a step takes: those of its stage, but after a forward start no predictions."""
     work = b.products[stage * b.depth + l]
     return work & ~PREDICT if forward else work
 
 
-@pasted
+@folded
 def _later(b, stage, k):
     """The stage k steps after a stage."""
     return (stage + k) % b.stages if b.stages > 1 else 0
@@ -79,7 +79,7 @@ def _of_step(b, rates, count, step):
     return rate_at(rates, count, t)
 
 
-@pasted
+@folded
 def _work(b, s, l, work, step, number, count):
     """Products of ``W[l]`` in a step."""
     if work != 0:
@@ -98,7 +98,7 @@ def _work(b, s, l, work, step, number, count):
     return count
 
 
-@pasted
+@folded
 def _await(b, flags, flag, value, step):
     """Wait for a flag in a step; False if flag 0 of ``stop`` was raised meanwhile."""
     if b.talks:
@@ -106,7 +106,7 @@ def _await(b, flags, flag, value, step):
     return wait(flags, flag, value, b.stop)
 
 
-@pasted
+@folded
 def _note_energy(b, s, l, step, number):
     """Layer l's part of F, at the step that is asked for; and whether the output's error is finite."""
     slot = (step & 1) * b.value_count
@@ -121,7 +121,7 @@ def _note_energy(b, s, l, step, number):
             b.energy[l] = 0.5 * squares(s, l + 1, ZERO, s.padded[l + 1], b.e, slot)
 
 
-@pasted
+@folded
 def _products(b, s, l, step, stage, forward, number, count):
     """All products of ``W[l]`` in a step, handed over where a neighbour waits for them; what it predicts for a batch to
     come is first, while the weights are as the step found them."""
@@ -138,7 +138,7 @@ def _products(b, s, l, step, stage, forward, number, count):
     return count
 
 
-@pasted
+@folded
 def _move(b, s, l, step, count):
     """New values of a layer inside the block, from both sides of which errors and drives are there."""
     begin = nanoseconds() if b.room > 0 else 0
@@ -150,7 +150,7 @@ def _move(b, s, l, step, count):
     return note(b.trace, b.room, count, VALUE, l, step, begin)
 
 
-@pasted
+@folded
 def _end_bottom(b, s, step, moving, count):
     """The end of a step at the lower edge: when the error has come from below, new values, if they move."""
     if b.below < 0 or not _await(b, b.progress, 2 * b.below + 1, step + 1, step) or not moving:
@@ -158,7 +158,7 @@ def _end_bottom(b, s, step, moving, count):
     return _move(b, s, b.lo, step, count)
 
 
-@pasted
+@folded
 def _end_top(b, s, step, moving, count):
     """The end of a step at the upper edge: when the drive has come from above, new values in the copy, if they move."""
     if b.above < 0 or not _await(b, b.progress, 2 * b.above, step + 1, step) or not moving:
@@ -172,7 +172,7 @@ def _end_top(b, s, step, moving, count):
     return note(b.trace, b.room, count, VALUE, b.hi, step, begin)
 
 
-@pasted
+@folded
 def _edges_first(b, s, step, stage, forward, number, count):
     """One step."""
     for turn in range(b.hi - b.lo):
@@ -181,7 +181,7 @@ def _edges_first(b, s, step, stage, forward, number, count):
     return _end(b, s, step, stage, count)
 
 
-@pasted
+@folded
 def _end(b, s, step, stage, count):
     """The end of a step: new values of the whole block, if they move."""
     moving = b.moves[stage] != 0
@@ -192,7 +192,7 @@ def _end(b, s, step, stage, count):
     return _end_top(b, s, step, moving, count)
 
 
-@pasted
+@inner
 def _unfused(b, s, step, stage, forward, number, count):
     """One step as it is written in textbooks: all predictions, then all back-projections, then all weight updates. Each
     reads the weights anew; that is what fusion and waves are measured against."""
@@ -212,7 +212,7 @@ def _unfused(b, s, step, stage, forward, number, count):
     return _end(b, s, step, stage, count)
 
 
-@pasted
+@inner
 def _wave(b, s, steps, upwards, step, stage, forward, number, count):
     """``steps`` steps in one wave. A step ends at the edges when the next begins there: that is when one must wait."""
     n = b.hi - b.lo

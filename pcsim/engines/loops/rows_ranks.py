@@ -26,7 +26,7 @@ from ...kernels.machine.messages import Library, done
 from ...kernels.machine.simd import offset, pointer
 from ...kernels.machine.sync import load_acquire
 from .exchange import copy_rows, finish_all, start_all
-from .steps import layers, load_rows, rate_at, step_of_cycle
+from .steps import layers, load_rows, note_divergence, rate_at, step_of_cycle
 from .teams import Member, move_own, multiply
 
 # Where a layer's part of a message lies, for each layer and other rank: to be sent, and received; shares, values, and
@@ -199,7 +199,7 @@ def rows_of_rank(who, arrays, offsets, options, data, rates, calendar, shares, t
     moves, completed = pointer(calendar.moves), pointer(calendar.completed)
     alphas, gammas, precisions = pointer(rates.alpha), pointer(rates.gamma), pointer(rates.precision)
     groups, exchanges, exchanged, coming = len(messages.begins) - 1, _moves_in(calendar, moves), ZERO, False
-    notes.times[0, 0] = nanoseconds()
+    notes.times[0, 0], diverged = nanoseconds(), pointer(notes.diverged)
     for g in range(groups if exchanges > 0 else ZERO):
         _start_group(m, m.shares, g, False)
         _start_group(m, m.values, g, False)
@@ -235,6 +235,8 @@ def rows_of_rank(who, arrays, offsets, options, data, rates, calendar, shares, t
             if l == 0 and alone:
                 work &= ~UPDATE
             multiply(b, s, l, work, slot, weight, alpha, number + 1)
+            if l + 1 == depth:
+                note_divergence(diverged, ZERO, s, depth, b.firsts[depth], b.rows[depth], b.e, slot, number)
             if step == calendar.energy_step:
                 notes.energy[rank] += 0.5 * weight * squares(s, l + 1, b.firsts[l + 1], b.rows[l + 1], b.e, slot)
             if moving and l > 0:

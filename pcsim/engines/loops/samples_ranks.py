@@ -20,7 +20,7 @@ from ...kernels.machine.messages import Library, address_of, done, finish, sum_o
 from ...kernels.machine.simd import pointer
 from ...kernels.machine.sync import load_acquire
 from .samples import begin_samples
-from .steps import layers, rate_at, step_of_cycle
+from .steps import layers, note_divergence, rate_at, step_of_cycle
 
 # ``arguments.GradientSums`` with pointers in place of arrays; spent: nanoseconds of each step, if there is an account.
 Sums = namedtuple(
@@ -84,7 +84,7 @@ def samples_of_rank(
     alphas, gammas, precisions = pointer(rates.alpha), pointer(rates.gamma), pointer(rates.precision)
     momentum, velocity = rates.value_momentum, pointer(arrays.velocity)
     sums = sums_of(messages, ranks.spent, stop)
-    notes.times[0, 0] = nanoseconds()
+    notes.times[0, 0], diverged = nanoseconds(), pointer(notes.diverged)
     number, batch = rates.number, ZERO
     # Of the step before: where its products stand, its rate, and how many updates were made.
     before, rate_before, number_before, under_way = ZERO, s.zero, number, False
@@ -116,6 +116,8 @@ def samples_of_rank(
                 work &= ~PREDICT
             if work & ~UPDATE:
                 layer_step(work & ~UPDATE, mine, l, ZERO, s.padded[l + 1], s.x, e, h, slot, weight, s.zero, ZERO)
+            if l + 1 == depth:
+                note_divergence(diverged, ZERO, mine, depth, ZERO, s.padded[depth], e, slot, number)
             if step == calendar.energy_step:
                 notes.energy[rank] += 0.5 * weight * squares(mine, l + 1, ZERO, s.padded[l + 1], e, slot)
             if work & UPDATE:

@@ -5,7 +5,7 @@ from ...kernels.layers.step import activate_layer, layer_step
 from ...kernels.layers.vectors import all_finite, squares
 from ...kernels.layers.view import LayersView
 from ...kernels.machine.clock import nanoseconds
-from ...kernels.machine.compiling import ZERO, inner, njit, pasted
+from ...kernels.machine.compiling import ZERO, folded, inner, njit
 from ...kernels.machine.simd import lanes, pointer, prefetch
 
 # Columns of a trace: what was done (bits of ``timeline``), layer, step, start and end in nanoseconds.
@@ -52,7 +52,7 @@ def note(trace, room, count, work, l, step, begin):
     return count
 
 
-@pasted
+@folded
 def step_layer(s, l, work, target, e, h, slot, precision, alpha, number, step, trace, room, count):
     """One layer's products, noted as one event where they are one pass, else one event each."""
     whole = s.batch == 1 or room == 0

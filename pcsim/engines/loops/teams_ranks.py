@@ -21,7 +21,7 @@ from ...kernels.machine.messages import go_on
 from ...kernels.machine.simd import offset, pointer
 from ...kernels.machine.sync import FLAG_STRIDE, load_acquire, meet, publish, reached, wait
 from .edges import edges_of, poll, settle_edges
-from .steps import layers, rate_at, step_of_cycle
+from .steps import layers, note_divergence, rate_at, step_of_cycle
 from .teams import FOREVER, MADE, MOVED, Member, load_samples, move_own, multiply
 
 # What a team has with its neighbours. told, begun: the flags of ``edges``, as of one worker: the team's steps, and what
@@ -208,7 +208,7 @@ def team_of_rank(who, arrays, offsets, options, data, rates, calendar, shares, t
     alphas, gammas, precisions = pointer(rates.alpha), pointer(rates.gamma), pointer(rates.precision)
     if not meet(worker, who.workers, pointer(signals.ready), stop):
         return 0
-    notes.times[worker, 0] = nanoseconds()
+    notes.times[worker, 0], diverged = nanoseconds(), pointer(notes.diverged)
     number, batch, made, moved = rates.number, ZERO, ZERO, ZERO
     alone = s.batch > 1 or s.rule != PLAIN  # whether the update of W[0] is a product of its own
     for step in range(calendar.steps):
@@ -240,6 +240,8 @@ def team_of_rank(who, arrays, offsets, options, data, rates, calendar, shares, t
             publish(progress, 2 * worker + MADE, now + position[l])
             if n.talks and (n.edges.often or l == lo or l == hi - 1):
                 _move_on(b, n, n.edges.often, step)
+            if l + 1 == depth:
+                note_divergence(diverged, worker, s, depth, b.firsts[depth], b.rows[depth], b.e, slot, number)
             if step == calendar.energy_step:
                 notes.energy[who.place] += 0.5 * weight * squares(s, l + 1, b.firsts[l + 1], b.rows[l + 1], b.e, slot)
         for l in range(max(lo, 1), hi):
