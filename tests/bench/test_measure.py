@@ -154,7 +154,8 @@ def test_every_rung_is_checked_and_timed(batch):
         assert row["median"] > 0
         assert row["tile_rate" if batch == 1 else "gemm_rate"] > 0
         assert row["drift"] > 0
-        assert row["variant"] == ("4 micro-batches" if row["execution"] == "pipeline" else None)
+        orders = ("2 micro-batches", "2 micro-batches, zero-bubble", "4 micro-batches", "4 micro-batches, zero-bubble")
+        assert row["variant"] in (orders if row["execution"] == "pipeline" else (None,))  # whichever was faster
     assert [row["execution"] for row in rows].count("pipeline") == (batch > 1)
     assert rows[-1]["smm_workers"] == 5
 
