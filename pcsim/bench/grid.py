@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..checks import whole_number
 from ..errors import InputError
 from .case import Case
-from .contenders import OWN_BASELINES, RANK_BASELINES, check_baselines
+from .contenders import OWN_BASELINES, OWN_ON_RANKS, RANK_BASELINES, check_baselines
 from .data import check_data
 from .peers import PEERS, available
 
@@ -76,9 +76,7 @@ def weak_grid(cases: Sequence[Case], counts: Sequence[int]) -> dict[Case, list[i
 def resolve_baselines(names: Sequence[str], backend: str = "threads") -> list[str]:
     """The baselines that ``names`` stand for: "own" for all of pcsim's, "all" for these and the peers installed."""
     if backend == "mpi":
-        spelt = dict.fromkeys(
-            name for word in names for name in (RANK_BASELINES if word in ("own", "all") else (word,))
-        )
+        spelt = dict.fromkeys(name for word in names for name in (OWN_ON_RANKS if word in ("own", "all") else (word,)))
         check_baselines(list(spelt), RANK_BASELINES)
         return list(spelt)
     lists = {"own": OWN_BASELINES, "all": (*OWN_BASELINES, *filter(available, PEERS))}

@@ -163,9 +163,7 @@ class _Compiling(event.Listener):
             self.next = now + MOMENT
         self.functions += 1
         if now >= self.next:
-            self.say(
-                f"compiling: {self.functions} functions so far" if self.said else "compiling, once: about a minute"
-            )
+            self.say(f"compiling: {self.functions} functions so far" if self.said else "compiling, once: some minutes")
             self.said, self.next = True, now + OFTEN
 
     def on_end(self, event: event.Event) -> None:
