@@ -1,4 +1,4 @@
-"""What keeps Numba's work small: all loops of one dtype took 100 s to compile, and take 70 s."""
+"""What keeps Numba's work small, which is most of a first run."""
 
 from collections.abc import Callable
 from typing import Any

@@ -27,7 +27,7 @@ OWN_BASELINES = (*BP_EXECUTIONS, "numpy", "unfused", "shared")
 # On ranks; ``threads`` is iPC on as many threads of rank 0, which tells what messages cost.
 OWN_ON_RANKS = ("serial", "intra-layer", "pipeline", "data-parallel", "threads")
 # "shared" has to be asked for, and by itself: beside BP a sweep was seen to hang.
-RANK_BASELINES = (*OWN_ON_RANKS, "shared")
+RANK_BASELINES = (*OWN_ON_RANKS, "shared", PIPELINE_ASYNC)
 
 BASELINES = (*OWN_BASELINES, PIPELINE_ASYNC, *PEERS)
 
