@@ -54,7 +54,6 @@ WRONG = [
     ("simulate", ["--depths", "2", "4"]),  # a trace is of one case
     ("simulate", ["--workers", "100000000"]),
     ("validate", ["--workers", "100000"]),
-    ("validate", ["--depths", "1", "--workers", "2"]),
     ("plot", ["--denominator", "nobody"]),
     ("report", ["--denominator", "nobody"]),
     ("report", ["--show", "details"]),

@@ -37,7 +37,7 @@ def test_files_of_one_number_of_workers_and_measured_ones_are_not_over_workers(c
     unknown = results(cases)
     unknown.context.clear()
     assert predicted_over_workers(unknown)
-    assert {point.workers for point in over_workers(unknown)} == {1, 2, 4, 8}  # what was used
+    assert {point.workers for point in over_workers(unknown)} == {1, 2, 4, 8, 16}  # what was used
     measured = results(cases)
     measured.rows[0] = measured.rows[0] | {"kind": "measured"}
     assert not predicted_over_workers(measured)
