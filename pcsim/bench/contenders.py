@@ -25,9 +25,8 @@ from .peers import PEERS, available, offers, takes, takes_numbers
 OWN_BASELINES = (*BP_EXECUTIONS, "numpy", "unfused", "shared")
 
 # On ranks; ``threads`` is iPC on as many threads of rank 0, which tells what messages cost.
-OWN_ON_RANKS = ("serial", "intra-layer", "pipeline", "data-parallel", "threads")
-# "shared" has to be asked for, and by itself: beside BP a sweep was seen to hang.
-RANK_BASELINES = (*OWN_ON_RANKS, "shared", PIPELINE_ASYNC)
+OWN_ON_RANKS = ("serial", "intra-layer", "pipeline", "data-parallel", "threads", "shared")
+RANK_BASELINES = (*OWN_ON_RANKS, PIPELINE_ASYNC)
 
 BASELINES = (*OWN_BASELINES, PIPELINE_ASYNC, *PEERS)
 
@@ -181,7 +180,7 @@ def candidates_on_ranks(
                 continue
             if name == "serial":
                 found += _each([Contender(algorithm, name, 1, ranks=1)])
-            if name in ("serial", "threads"):
+            if name in ("serial", "threads", "shared"):
                 continue
             for ranks in counts:
                 if ranks == 1 or (case.batch == 1 and name != "intra-layer"):

@@ -5,6 +5,7 @@ written. While ranks have nothing to do they must not take a core from those tha
 and then, and wait for none inside MPI.
 """
 
+import contextlib
 import json
 import os
 import time
@@ -129,7 +130,12 @@ class Crew:
             order = json.loads(data.tobytes())
             if order["do"] == "end":
                 return int(order["code"])
-            getattr(self, "_" + order.pop("do"))(**order)
+            self._obey(order.pop("do"), order)
+
+    def _obey(self, what: str, details: dict[str, Any]) -> None:
+        """What cannot be built is refused on every rank alike: rank 0 says so and goes on, and so does this one."""
+        with contextlib.suppress(*((InputError,) if what == "build" else ())):
+            getattr(self, "_" + what)(**details)
 
     def end(self, code: int) -> None:
         """The last order, on rank 0: all leave with this exit code."""

@@ -179,7 +179,8 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
         else:
             print(ratios.details(results))
         if crew and crew.size > 1:
-            print(f"\n{ranks.ranks(results)}")
+            with contextlib.suppress(InputError):  # BP on one number of ranks makes no curve
+                print(f"\n{ranks.ranks(results)}")
         if arguments.out:
             print(f"\nresults file: {target(arguments.out)}")
     if folder:  # when all the rest is known and said

@@ -214,7 +214,11 @@ def with_crew(verb: str, work: Callable[[Any], int]) -> int:
     crew = sign_on(sys.argv[1:])
     if crew.rank > 0:
         with mpi.patient(lambda: say(f"pcsim {verb}: rank {crew.rank}: interrupted by a signal")):
-            return crew.serve()
+            try:
+                return crew.serve()
+            except (InputError, OSError, MemoryError) as error:  # of this rank alone: the others would wait for it
+                say(f"pcsim {verb}: rank {crew.rank}: {in_a_line(error)}")
+                mpi.abort(BAD_INPUT)
     code = BAD_INPUT
     try:
         code = work(crew)

@@ -11,6 +11,7 @@ from .fields import Row, names_of
 from .files import Results
 from .gains import steps_of
 from .pairs import (
+    APART,
     FUSED,
     HEADLINE,
     LADDER,
@@ -168,11 +169,11 @@ _ORDER = ("ipc", "bp", "pc", "zil")  # of algorithms; others follow
 
 
 def _with_ranks(rows: Iterable[Row]) -> list[Row]:
-    """The merged rows with MPI: iPC first, then BP in the order of ``LADDER``, PC, Z-IL, others; each by workers and
-    ranks."""
+    """The merged rows with MPI: iPC first, then BP in the order of ``LADDER``, asynchronous BP, PC, Z-IL, others; each
+    by workers and ranks."""
     rows = [row for row in rows if row["backend"] == RANKS]
     found = [run for name in names_of(rows) for run in merged(rows, name, FUSED if name == "ipc" else None)]
-    return sorted(found, key=_curve)
+    return sorted(found + merged(rows, "bp", APART), key=_curve)
 
 
 def _curve(run: Mapping[str, Any]) -> tuple[Any, ...]:

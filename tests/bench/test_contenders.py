@@ -102,3 +102,10 @@ def test_the_zero_bubble_order_is_tried_where_stages_wait():
     assert build(Case(8, 16, 64), found[2, 2]).turns.pipeline.order == "zero-bubble"
     assert tried(Case(8, 16, 1), [2]) == {}
     assert tried(Case.of_net("512-512-4-4-4", 64), [2]) == {}  # the twin: one layer has all the work, and nobody waits
+
+
+def test_on_ranks_only_who_relaxes_shares_layers():
+    groups = who.candidates_on_ranks(Case(2, 8, 4), [IPC(), BP()], [1, 2], 1, ["serial", "shared"])
+    found = {(c.algorithm.name, c.execution, c.ranks) for group in groups for c in group}
+    shared = {("ipc", name, 2) for name in ("layer-parallel", "intra-layer", "data-parallel")}
+    assert found == {("ipc", "serial", 1), ("bp", "serial", 1)} | shared

@@ -458,6 +458,7 @@ def test_bench_on_ranks_writes_rows_for_each_number_of_them(bench):
     assert all(row["error"] is None and row["median"] > 0 for row in results.rows)
     of_ranks = {(row["algorithm"], row["execution"], row["ranks"]) for row in results.rows if row["backend"] == "mpi"}
     shared = {("bp", execution, 2) for execution in ("intra-layer", "pipeline", "data-parallel")}
+    shared |= {("ipc", execution, 2) for execution in ("intra-layer", "data-parallel")}
     assert of_ranks == {("ipc", "serial", 1), ("ipc", "layer-parallel", 2), ("bp", "serial", 1)} | shared
     by_rank = {row["execution"]: row for row in results.rows if row["algorithm"] == "bp" and row["workers"] == 2}
     on_ranks = [
@@ -465,10 +466,33 @@ def test_bench_on_ranks_writes_rows_for_each_number_of_them(bench):
     ]
     of_ipc = {row["execution"]: row for row in on_ranks}
     assert of_ipc["layer-parallel"]["messages"] == of_ipc["layer-parallel"]["counted_messages"] == 2
+    # Each has the rows of one matrix, a single vector of them: values go one way, drives the other.
+    assert of_ipc["intra-layer"]["messages"] == of_ipc["intra-layer"]["counted_messages"] == 2
+    assert of_ipc["data-parallel"]["collectives"] == 1
     assert all(row["handover_seconds"] is not None for row in on_ranks)
     assert by_rank["pipeline"]["messages"] == by_rank["pipeline"]["counted_messages"]
     assert by_rank["data-parallel"]["collectives"] == 2
     assert results.context["mpi"]["ranks"] == 2
+
+
+def test_asynchronous_bp_has_a_row_where_it_is_asked_for(made, tmp_path):
+    out = tmp_path / "late.jsonl"
+    words = ["--depths", 2, "--algorithms", "bp", "--baselines", "serial", "pipeline-async", "--out", out]
+    answer = pcsim(2, *BENCH, *words)
+    assert answer.returncode == 0, answer.stderr
+    rows = {row["execution"]: row for row in read(out).rows}
+    assert set(rows) == {"serial", "pipeline-async"}
+    assert rows["pipeline-async"]["error"] is None
+    assert (rows["pipeline-async"]["ranks"], rows["pipeline-async"]["workers"]) == (2, 2)
+    assert rows["pipeline-async"]["median"] > 0
+
+
+def test_what_no_rank_can_build_is_refused_and_the_others_go_on():
+    answer = program(2, "crew.py", patience=60)
+    assert answer.returncode == 0, answer.stderr
+    refused, energy = answer.stdout.splitlines()
+    assert refused.startswith("refused BP's execution 'nobody' is unknown")
+    assert float(energy.split()[1]) > 0
 
 
 def test_one_rank_alone_prints(bench):

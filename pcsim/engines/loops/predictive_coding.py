@@ -59,7 +59,7 @@ def _later(b, stage, k):
     return (stage + k) % b.stages if b.stages > 1 else 0
 
 
-@inner
+@folded
 def _updates_until(b, stage, k):
     """How many weight updates are complete k steps after the beginning of a stage."""
     if b.stages == 1:
@@ -68,7 +68,7 @@ def _updates_until(b, stage, k):
     return rounds * b.completed[b.stages] + b.completed[rest] - b.completed[stage]
 
 
-@inner
+@folded
 def _of_step(b, rates, count, step):
     """The rate at a step of this run, out of ``count`` for the steps of a batch."""
     if count == 1:
