@@ -118,6 +118,72 @@ def peers_table() -> str:
     return layout(header, body, "markdown")
 
 
+# Nets that people train, in batches that change
+
+
+def nets() -> list[tuple[pairs.Cell, list[pairs.Row], pairs.Row]]:
+    """The cells whose batches change, and their like: rows, and the ratio to the fastest BP."""
+    files = [results(name) for name in ("nets-2-cores", "changing-2-cores")]
+    ratio_of = {pairs.cell_of(pair): pair for found in files for pair in pairs.pairs(found)}
+    return [(cell, rows, ratio_of[cell]) for found in files for cell, rows in pairs.cells(found).items()]
+
+
+def classifiers() -> str:
+    """What README says of them."""
+    found = [pair for cell, _, pair in nets() if cell.net and cell.start == "forward"]
+    ratios = [pair["ratio"] for pair in found]
+    faster, slower = (sum(pair["verdict"] == verdict for pair in found) for verdict in ("iPC faster", "BP faster"))
+    return (
+        f"With a new batch for every eight updates it is {min(ratios):.2f} to {max(ratios):.2f} for the classifiers "
+        f"784-64-64-10 and 784-512-512-10 (Adam, batches of 64 and 128): of these {len(found)} ratios "
+        f"{len(found) - faster - slower} are not resolved, iPC is faster in {faster}, BP in {slower}"
+    )
+
+
+def nets_table() -> str:
+    """iPC from either start, on one worker and on two, against the fastest BP and against asynchronous BP."""
+    body = []
+    for cell, rows, pair in nets():
+        ours = pairs.representative(rows)
+        alone = pairs.fastest(row for row in pairs.merged(rows, "ipc", pairs.FUSED) if row["workers"] == 1)
+        late = pairs.fastest(pairs.merged(rows, "bp", pairs.APART))
+        body.append(
+            [
+                f"{cell.net or f'{cell.depth} × {cell.width}'}, batch {cell.batch}",
+                "never changes" if cell.steps_per_batch is None else cell.start,
+                scaled(alone["median"]),
+                f"{scaled(ours['median'])} ({ours['execution']})",
+                f"{alone['median'] / ours['median']:.2f}",
+                f"{scaled(pair['other_median'])} ({pair['other_execution']})",
+                f"{pair['ratio']:.2f} ({pair['low']:.2f} to {pair['high']:.2f})",
+                pair["verdict"],
+                scaled(late and late["median"]),
+            ]
+        )
+    header = ["net", "start of a batch", "iPC, 1 worker", "iPC, 2 workers", "1 ÷ 2", "best BP", "iPC ÷ BP", "verdict"]
+    return layout([*header, "asynchronous BP"], body, "markdown")
+
+
+def nets_peers_table() -> str:
+    """The same nets against libraries: update for update, iPC against iPC and BP against BP."""
+    body = []
+    for cell, rows in pairs.cells(results("nets-peers-2-cores")).items():
+        ipc, jax_ipc = (pairs.fastest(pairs.merged(rows, "ipc", names)) for names in (pairs.FUSED, ["jax"]))
+        own = pairs.fastest(pairs.merged(rows, "bp", ("serial", "intra-layer", "data-parallel")))
+        torch, jax = (pairs.fastest(pairs.merged(rows, "bp", [name])) for name in ("torch", "jax"))
+        times = [ipc, jax_ipc, own, torch, jax]
+        ratios = [ipc["median"] / jax_ipc["median"], *(own["median"] / its["median"] for its in (torch, jax))]
+        body.append(
+            [
+                f"{cell.net}, batch {cell.batch}",
+                *(scaled(run["median"]) for run in times),
+                *(f"{ratio:.2f}" for ratio in ratios),
+            ]
+        )
+    header = ["net", "iPC", "JAX's iPC", "best BP of pcsim", "PyTorch", "JAX"]
+    return layout([*header, "iPC ÷ JAX's", "BP ÷ PyTorch", "BP ÷ JAX"], body, "markdown")
+
+
 def place(cell: pairs.Cell) -> str:
     return f"{cell.depth} × {cell.width}" + (f", batch {cell.batch}" if cell.batch > 1 else "")
 
@@ -321,6 +387,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "paper-style": lambda: ratio_table(1, "paper-style"),
     "gains": gains_table,
     "peers": peers_table,
+    "nets": nets_table,
+    "nets-peers": nets_peers_table,
     "learning": learning_table,
     "accuracy": accuracy_table,
     "extreme": extreme_table,
@@ -364,6 +432,7 @@ def sentences() -> dict[str, list[str]]:
             f"against {scaled(largest['other_median'])}, a ratio of {short(largest['ratio'])}; on one core iPC already "
             f"has {short(alone)}, and the SMMs alone have {short(largest['smm_ratio'])}",
             f"Nets of two layers have {min(two):.2f} to {max(two):.2f}",
+            classifiers(),
         ],
         "docs/results/two-cores.md": [
             *losses(),

@@ -48,7 +48,7 @@ def check(case: Case, contender: Contender, known: References) -> None:
     try:
         engine.run(several)
         weights, last = known[algorithm, False]
-        hold_weights(engine.network.weights, weights, net.weights, str(several))
+        hold_weights(engine.network.weights, weights, net.weights, str(several), algorithm.optimizer)
         if not grows:  # else the last values hold grown rounding, too; nothing is made of them
             hold_values(engine.values, last, str(several))
         if not algorithm.chained and contender.execution not in SHARED:  # there sums are split

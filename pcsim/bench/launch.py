@@ -17,6 +17,7 @@ from .case import Case
 from .ceilings import Ceiling, Ceilings
 from .contenders import Contender, Group
 from .measure import FEW_ROUNDS, Known, fastest, measure_cell, warm_up
+from .peers import PYTHONS
 from .wire import case_from_json, case_to_json, contender_from_json, contender_to_json
 
 # OpenBLAS's threads spin for 2**28 clock cycles after a product, during which nobody else can be timed. 2**20 (0.4 ms)
@@ -52,6 +53,7 @@ class Launch:
             "ceilings": ceilings.to_json(),
             "known": None if known is None else vars(known),
             "seed": self.seed,
+            "pythons": PYTHONS,
         }
         assert self.process.stdin is not None and self.process.stdout is not None
         try:
@@ -79,6 +81,7 @@ def serve(dtype: str) -> None:
     for line in sys.stdin:
         request = json.loads(line)
         case, known = case_from_json(request["case"]), request["known"]
+        PYTHONS.update(request["pythons"])
         found: list[Row] | str
         try:
             found = measure_cell(

@@ -13,6 +13,7 @@ from pcsim.bench.ceilings import Ceiling, Ceilings
 from pcsim.bench.contenders import Contender
 from pcsim.bench.launch import Launch
 from pcsim.bench.measure import measure_cell
+from pcsim.bench.peers import PYTHONS
 from pcsim.bench.rows import SAMPLE_SECONDS
 from pcsim.engines.threads import ThreadsEngine
 from pcsim.results.fields import SCHEMA
@@ -222,6 +223,17 @@ def test_a_cell_in_a_fresh_process():
             process.measure(case, groups, "long", False, Ceilings([]), None)
     finally:
         process.close()
+
+
+def test_a_fresh_process_runs_peers_with_the_interpreters_that_were_named(monkeypatch):
+    monkeypatch.setitem(PYTHONS, "torch", "/nowhere/python")
+    case, torch = Case(2, 8), Contender(BP(1e-7), "torch", 1)
+    process = Launch(0, case.dtype)
+    try:
+        (row,) = process.measure(case, [{torch: [torch]}], 0.01, False, Ceilings([]), None)
+    finally:
+        process.close()
+    assert "/nowhere/python" in row["error"]
 
 
 def test_turns_are_taken_in_a_random_order_and_backwards(monkeypatch):

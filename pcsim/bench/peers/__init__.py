@@ -12,7 +12,7 @@ from ...errors import InputError
 
 PEERS = {"torch": ("bp",), "jax": ("bp", "ipc"), "pcx": ("ipc",)}  # the libraries, and the algorithms they run here
 
-_PYTHONS: dict[str, str] = {}
+PYTHONS: dict[str, str] = {}  # the interpreters that peers run with, of those that have one of their own
 
 
 def use_python(name: str, python: str) -> None:
@@ -32,17 +32,17 @@ def use_python(name: str, python: str) -> None:
         raise InputError(f"{python} cannot be run as a Python interpreter") from None
     if found.returncode != 0:
         raise InputError(f"{python} lacks {name} or pcsim: install both in its environment")
-    _PYTHONS[name] = python
+    PYTHONS[name] = python
 
 
 def python_of(name: str) -> str:
     """The interpreter that runs a peer."""
-    return _PYTHONS.get(name, sys.executable)
+    return PYTHONS.get(name, sys.executable)
 
 
 def available(name: str) -> bool:
     """True where the library is installed (it is not imported)."""
-    return name in PEERS and (name in _PYTHONS or find_spec(name) is not None)
+    return name in PEERS and (name in PYTHONS or find_spec(name) is not None)
 
 
 def takes_numbers(algorithm: Algorithm) -> bool:

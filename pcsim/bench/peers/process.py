@@ -112,8 +112,10 @@ class PeerEngine:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed by _end)
         threads = {f"{library}_NUM_THREADS": str(workers) for library in ("OMP", "MKL", "OPENBLAS", "NUMEXPR")}
         # The same pcsim; another interpreter has its own, as this one's packages are not for it.
-        folders = [str(Path(__file__).resolve().parents[3]), os.environ.get("PYTHONPATH")]
-        here = {"PYTHONPATH": os.pathsep.join(filter(None, folders))} if python_of(name) == sys.executable else {}
+        ours = str(Path(__file__).resolve().parents[3])
+        folders = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder not in ("", ours)]
+        if python_of(name) == sys.executable:
+            folders.insert(0, ours)
         self._child = subprocess.Popen(
             [python_of(name), "-P", "-c", "from pcsim.bench.peers.process import main; main()"],
             stdin=subprocess.PIPE,
@@ -127,7 +129,7 @@ class PeerEngine:
                 "NPROC": str(workers),  # the size of XLA's pools
                 "JAX_PLATFORMS": "cpu",
                 "TORCHINDUCTOR_COMPILE_THREADS": "1",  # no pool of compiling processes
-                **here,
+                "PYTHONPATH": os.pathsep.join(folders),
             },
         )
         self._end = weakref.finalize(self, _end, self._child, self._errors)
@@ -385,7 +387,7 @@ class _Server:
         self.peer.load(list(net.weights), values, algorithm)
         variant.run(updates)
         weights, last = self.peer.arrays()
-        hold_weights(weights, oracle.network.weights, net.weights, str(updates))
+        hold_weights(weights, oracle.network.weights, net.weights, str(updates), algorithm.optimizer)
         if last:  # backprop has none
             hold_values(last, oracle.values, str(updates))
 
