@@ -5,7 +5,6 @@ written. While ranks have nothing to do they must not take a core from those tha
 and then, and wait for none inside MPI.
 """
 
-import contextlib
 import json
 import os
 import time
@@ -134,8 +133,11 @@ class Crew:
 
     def _obey(self, what: str, details: dict[str, Any]) -> None:
         """What cannot be built is refused on every rank alike: rank 0 says so and goes on, and so does this one."""
-        with contextlib.suppress(*((InputError,) if what == "build" else ())):
+        try:
             getattr(self, "_" + what)(**details)
+        except InputError:
+            if what != "build":
+                raise
 
     def end(self, code: int) -> None:
         """The last order, on rank 0: all leave with this exit code."""
