@@ -148,8 +148,7 @@ def nets_table() -> str:
     for cell, rows, pair in nets():
         ours = pairs.representative(rows)
         alone = pairs.fastest(row for row in pairs.merged(rows, "ipc", pairs.FUSED) if row["workers"] == 1)
-        # Of one sample it was measured while its pass was compiled badly, at more than twice its time.
-        late = pairs.fastest(pairs.merged(rows, "bp", pairs.APART)) if cell.batch > 1 else None
+        late = pairs.fastest(pairs.merged(rows, "bp", pairs.APART))
         body.append(
             [
                 f"{cell.net or f'{cell.depth} × {cell.width}'}, batch {cell.batch}",
@@ -160,11 +159,26 @@ def nets_table() -> str:
                 f"{scaled(pair['other_median'])} ({pair['other_execution']})",
                 f"{pair['ratio']:.2f} ({pair['low']:.2f} to {pair['high']:.2f})",
                 pair["verdict"],
-                scaled(late["median"]) if late else "–",
+                scaled(late["median"]),
             ]
         )
     header = ["net", "start of a batch", "iPC, 1 worker", "iPC, 2 workers", "1 ÷ 2", "best BP", "iPC ÷ BP", "verdict"]
     return layout([*header, "asynchronous BP"], body, "markdown")
+
+
+def late_table() -> str:
+    """iPC against asynchronous BP at batch 1."""
+    body = [
+        [
+            f"{pair['depth']} × {pair['width']}",
+            scaled(pair["median"]),
+            scaled(pair["other_median"]),
+            f"{pair['ratio']:.2f} ({pair['low']:.2f} to {pair['high']:.2f})",
+            pair["verdict"].replace("BP", "asynchronous BP"),
+        ]
+        for pair in pairs.pairs(results("late-2-cores"), "pipeline-async")
+    ]
+    return layout(["depth × width", "iPC", "asynchronous BP", "iPC ÷ asynchronous BP", "verdict"], body, "markdown")
 
 
 def nets_peers_table() -> str:
@@ -391,6 +405,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "gains": gains_table,
     "peers": peers_table,
     "nets": nets_table,
+    "late": late_table,
     "nets-peers": nets_peers_table,
     "learning": learning_table,
     "accuracy": accuracy_table,
