@@ -11,7 +11,8 @@ from typing import Any
 from ..errors import InputError
 from ..host import mpi
 from ..streams import is_stream, target
-from .words import CHECK_FAILED, INTERRUPTED, algorithms_of, beside, in_a_line, say, warn_of_time, with_crew
+from .ranks import with_crew
+from .words import CHECK_FAILED, INTERRUPTED, algorithms_of, beside, in_a_line, say, warn_of_time
 
 
 def kept(out: str | None, rows: bool) -> str:

@@ -10,7 +10,8 @@ from ..errors import InputError
 from ..host import mpi
 from ..streams import check_streams, is_stream, read_text, target
 from .cells import cells_of
-from .words import CHECK_FAILED, INTERRUPTED, beside, check_new, say, with_crew
+from .ranks import with_crew
+from .words import CHECK_FAILED, INTERRUPTED, beside, check_new, say
 
 # calibrate
 

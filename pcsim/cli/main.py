@@ -217,8 +217,19 @@ def _parser() -> argparse.ArgumentParser:
         help="updates between records (default 1, with --epochs an epoch)",
     )
     add_training_flags(train)
-    train.add_argument("--backend", choices=["threads", "numpy"], default="threads")
-    train.add_argument("--workers", type=number_of_workers, default="auto", metavar="P", help="threads (default auto)")
+    train.add_argument(
+        "--backend",
+        choices=["threads", "mpi", "numpy"],
+        default="threads",
+        help="what runs the layers: threads (default), mpi, started by mpiexec or srun, or NumPy",
+    )
+    train.add_argument(
+        "--workers",
+        type=number_of_workers,
+        default="auto",
+        metavar="P",
+        help="threads (default auto); of each rank (default 1)",
+    )
     add_cores(train)
     train.add_argument(
         "--out",

@@ -1,16 +1,21 @@
 """The verb ``train``."""
 
 import argparse
+import contextlib
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..algorithms.rates import SCHEDULES
 from ..errors import InputError
+from ..host import mpi
 from ..net.losses import LOSSES
 from ..schedule.calendar import STARTS
+from ..schedule.pipelines import ORDERS
 from ..streams import check_streams, target
 from .bench import kept
 from .look import look_of
+from .ranks import on_all_ranks
 from .words import (
     CHECK_FAILED,
     INTERRUPTED,
@@ -19,6 +24,7 @@ from .words import (
     file_name,
     in_a_line,
     say,
+    speaks,
     warn_of_time,
     whole_number,
 )
@@ -29,6 +35,13 @@ SLOW = 2e10  # flop/s of one core on a batch: a guess, for a warning
 
 
 def run_train(arguments: argparse.Namespace) -> int:
+    if arguments.backend == "mpi":
+        return on_all_ranks("train", lambda: _train(arguments))
+    return _train(arguments)
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    """On ranks all train, and the first alone reads and writes curves, shows progress, prints and draws."""
     from ..host.context import capture
     from ..results.fields import CURVES
     from ..results.files import Writer
@@ -36,11 +49,17 @@ def run_train(arguments: argparse.Namespace) -> int:
     from ..training.data import load
     from .display import Display
 
+    on_ranks, first = arguments.backend == "mpi", speaks()
     updates = _checked(arguments)
     look = look_of(arguments, "figure", "accuracy")
     if arguments.sizes and arguments.depths:
         raise InputError("give either --sizes or --depths, not both")
-    data = load(arguments.data, samples=arguments.samples, at_most=USUAL_SAMPLES)
+
+    def everywhere(work: Callable[[], Any]) -> Any:
+        """What a host of the launch may lack, or a file that it has not."""
+        return mpi.each(mpi.world().COMM_WORLD, work) if on_ranks else work()
+
+    data = everywhere(lambda: load(arguments.data, samples=arguments.samples, at_most=USUAL_SAMPLES))
     inputs, outputs = data.x.shape[1], data.y.shape[1]
     hidden = [arguments.sizes] if arguments.sizes else [[arguments.hidden] * (L - 1) for L in arguments.depths or [3]]
     plans = [
@@ -49,14 +68,12 @@ def run_train(arguments: argparse.Namespace) -> int:
         for algorithm in algorithms_of(arguments)
         for seed in arguments.seeds or [arguments.seed]
     ]
-    test = load(arguments.data, split="test", classes=data.classes) if arguments.test else None
+    test = everywhere(lambda: load(arguments.data, split="test", classes=data.classes)) if arguments.test else None
     drawn = [file for file in (arguments.figure, arguments.accuracy) if file]
-    check_streams([arguments.out, *drawn])
-    for file in drawn:
-        from ..figures.style import check_suffix
-
-        check_suffix(file)
-    flop = curves.check_studies(plans, data, arguments.batch_size, arguments.steps_per_batch, arguments.start)
+    everywhere(lambda: _check_files(arguments.out, drawn) if first else None)
+    flop = everywhere(
+        lambda: curves.check_studies(plans, data, arguments.batch_size, arguments.steps_per_batch, arguments.start)
+    )
     settings: dict[str, Any] = {
         "batch_size": arguments.batch_size, "steps_per_batch": arguments.steps_per_batch,
         "record_every": arguments.record_every, "backend": arguments.backend,
@@ -70,31 +87,50 @@ def run_train(arguments: argparse.Namespace) -> int:
     def total(plan: curves.Study) -> int:
         return updates or arguments.epochs * curves.epoch_of(plan, len(data.x), settings)
 
-    warn_of_time("train", total(plans[0]) * flop / SLOW)
-    context = capture(["pcsim", *sys.argv[1:]]) if arguments.out or drawn else {}
-    writer = Writer(arguments.out, context, arguments.resume, CURVES) if arguments.out else None
+    context = capture(["pcsim", *sys.argv[1:]]) if first and (arguments.out or drawn) else {}
+
+    def opened() -> Writer | None:
+        return Writer(arguments.out, context, arguments.resume, CURVES) if arguments.out and first else None
+
+    if first:
+        warn_of_time("train", total(plans[0]) * flop / SLOW)
+    writer = everywhere(opened)
     rows = list(writer.rows) if writer else []
+    done = mpi.from_root(mpi.world().COMM_WORLD, rows) if on_ranks else list(rows)
     try:
-        with Display("train") as display:
+        with Display("train") if first else contextlib.nullcontext() as display:
+            shown: dict[str, Any] = {}
+            if display:
+                shown = {
+                    "on_start": lambda number, plan, skipped: display.run(
+                        number, len(curves.seeds_of(plans)), plan, total(plan), skipped
+                    ),
+                    "on_record": display.record,
+                    "on_progress": display.progress,
+                }
             made = curves.curves(
                 plans,
                 data,
                 updates=updates,
-                done=rows,
-                on_start=lambda number, plan, skipped: display.run(
-                    number, len(curves.seeds_of(plans)), plan, total(plan), skipped
-                ),
-                on_record=display.record,
-                on_progress=display.progress,
+                done=done,
                 workers=arguments.workers,
                 test=test,
                 checkpoint=arguments.checkpoint,
+                **shown,
                 **settings,
             )
             for row in made:
-                rows.append(writer.write(row) if writer else row)
+
+                def write(row: dict[str, Any] = row) -> dict[str, Any]:
+                    return writer.write(row) if writer else row
+
+                rows.append(write() if row["interrupted"] else everywhere(write))
     except KeyboardInterrupt:
+        if not first:
+            raise
         say(f"pcsim train: interrupted; {kept(arguments.out, bool(rows))}")
+        if on_ranks:  # the others may be in the middle of a message
+            mpi.abort(INTERRUPTED)
         return INTERRUPTED
     except BrokenPipeError:  # whoever reads what goes to standard output has enough
         raise
@@ -103,12 +139,27 @@ def run_train(arguments: argparse.Namespace) -> int:
             if writer:
                 writer.undo()
             raise
-        say(f"pcsim train: {in_a_line(error)}; {kept(arguments.out, True)}")
+        if first:
+            say(f"pcsim train: {in_a_line(error)}; {kept(arguments.out, True)}")
+        if on_ranks and isinstance(error, OSError):  # of this rank alone
+            mpi.abort(CHECK_FAILED)
         return CHECK_FAILED
     finally:
         if writer:
             writer.close()
-    rows = curves.latest(rows)
+    return _show(arguments, curves.latest(rows), context, drawn, look) if first else 0
+
+
+def _show(
+    arguments: argparse.Namespace,
+    rows: list[dict[str, Any]],
+    context: dict[str, Any],
+    drawn: Sequence[str],
+    look: Any,
+) -> int:
+    """Print the table of the curves and draw the figures; the exit code."""
+    from ..training import curves
+
     with beside(arguments.out, arguments.figure):
         print(curves.table(rows, arguments.until_loss))
         if arguments.out:
@@ -135,10 +186,18 @@ def run_train(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _check_files(out: str | None, drawn: Sequence[str]) -> None:
+    check_streams([out, *drawn])
+    for file in drawn:
+        from ..figures.style import check_suffix
+
+        check_suffix(file)
+
+
 # Arguments of ``train`` that are not told where they are as usual.
 USUAL: dict[str, Any] = {
     "epochs": None, "schedule": "constant", "warmup": 0, "floor": 0.0, "validation": None, "evaluate_every": None,
-    "patience": None, "checkpoint_every": None, "start": "forward",
+    "patience": None, "checkpoint_every": None, "start": "forward", "execution": None, "order": "split",
 }  # fmt: skip
 
 
@@ -180,6 +239,15 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--floor", type=float, default=0.0, metavar="F", help="share of alpha that a cosine leaves (default 0)"
+    )
+    parser.add_argument(
+        "--execution",
+        metavar="NAME",
+        help="how workers share the work: layer-parallel (default of PC, Z-IL and iPC), serial (default of BP), "
+        "intra-layer, data-parallel, hybrid, pipeline, blas, or auto",
+    )
+    parser.add_argument(
+        "--order", choices=ORDERS, default="split", help="of --execution pipeline: where weight products are made"
     )
     parser.add_argument(
         "--start",

@@ -207,28 +207,6 @@ def beside(*paths: str | None) -> contextlib.AbstractContextManager[Any]:
     return contextlib.redirect_stdout(sys.stderr) if any(map(is_stream, paths)) else contextlib.nullcontext()
 
 
-def with_crew(verb: str, work: Callable[[Any], int]) -> int:
-    """Run ``work(crew)`` on rank 0 while the other ranks follow it; the exit code of all."""
-    from ..bench.crew import sign_on
-
-    crew = sign_on(sys.argv[1:])
-    if crew.rank > 0:
-        with mpi.patient(lambda: say(f"pcsim {verb}: rank {crew.rank}: interrupted by a signal")):
-            try:
-                return crew.serve()
-            except (InputError, OSError, MemoryError) as error:  # of this rank alone: the others would wait for it
-                say(f"pcsim {verb}: rank {crew.rank}: {in_a_line(error)}")
-                mpi.abort(BAD_INPUT)
-    code = BAD_INPUT
-    try:
-        code = work(crew)
-    except InputError:
-        crew.end(code)
-        raise
-    crew.end(code)
-    return code
-
-
 def add_algorithms(parser: argparse.ArgumentParser, *default: str) -> None:
     known = f"{', '.join(ALGORITHMS)}, or one of an installed package (default {' '.join(default)})"
     parser.add_argument(

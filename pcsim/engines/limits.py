@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 
-from ..algorithms import BP, PIPELINE_ASYNC, Algorithm, PredictiveCoding
+from ..algorithms import BP, PIPELINE_ASYNC, Algorithm
 from ..algorithms.backprop import BP_EXECUTIONS
 from ..algorithms.predictive_coding import PC_EXECUTIONS, SHARED
 from ..checks import is_whole, shown
@@ -84,7 +84,7 @@ def resolve_workers(
     the engine says.
     """
     serial = isinstance(algorithm, BP) and execution in (None, "serial")
-    shared = isinstance(algorithm, PredictiveCoding) and execution in (*SHARED, "auto")
+    shared = execution in (*SHARED, "blas", "auto")  # as many as there are rows, samples or threads of BLAS
     limit = 1 if serial or backend == "numpy" else (1 << 20 if shared else depth)
     auto = isinstance(workers, str) and workers == "auto"
     if auto and backend == "mpi":

@@ -215,6 +215,22 @@ def on_root(comm: Any, work: Callable[[], Any]) -> Any:
     return result
 
 
+def each(comm: Any, work: Callable[[], Any]) -> Any:
+    """``work()`` on every rank; what one of them cannot do (InputError, OSError) is an InputError of all, in its words.
+
+    Not for work that sends messages.
+    """
+    result, refused = None, None
+    try:
+        result = work()
+    except (InputError, OSError) as error:
+        refused = str(error)
+    for rank, said in enumerate(all_to_all(comm, refused)):
+        if said:
+            raise InputError(said if rank == 0 else f"rank {rank}: {said}")
+    return result
+
+
 def hosts(comm: Any) -> list[int]:
     """For every rank the number of its host; hosts are numbered as they appear."""
     names = all_to_all(comm, socket.gethostname())

@@ -16,6 +16,7 @@ from ..algorithms.common import MOMENTS
 from ..engines.limits import flop_needed, memory_of_engine, resolve_workers
 from ..errors import InputError
 from ..host.memory import require
+from ..host.mpi import world
 from ..net.given import check_seed, require_weights
 from ..net.network import Network
 from .curve_words import OUTCOME, conditions, for_figure, latest, table
@@ -140,17 +141,19 @@ def curves(
     shared = {name: told.get(name, usual) for name, usual in _SETTINGS.items()} | told
     shared |= {"test": test.name if test else None} if test else {}
     shared |= {"until_updates": updates, "data": data.name, "samples": len(data.x), "data_digest": data.digest}
+    shared |= {"ranks": world().COMM_WORLD.size} if shared["backend"] == "mpi" else {}
     finished = [row for row in done if not row["interrupted"]]
     check_studies(plans, data, settings.get("batch_size"), settings.get("steps_per_batch"))
+    execution = settings.get("execution")
     order = settings.pop("seed", None)  # of the batches; else that of the net
     groups = [[plan] for plan in plans] if order is not None else seeds_of(plans)
     for number, alike in enumerate(groups, 1):
         plan, count = alike[0], workers
         seeds = {each.seed if order is None else order: each for each in alike}
         depth = len(plan.sizes) - 1
-        if isinstance(workers, int):
+        if isinstance(workers, int) and execution is None:
             count = 1 if plan.algorithm.chained else min(workers, depth)
-        count = resolve_workers(count, plan.algorithm, depth, shared["backend"])
+        count = resolve_workers(count, plan.algorithm, depth, shared["backend"], execution)
         epoch = epoch_of(plan, len(data.x), settings)
         wanted = {seed: {**each.knobs, **shared, "workers": count, "batch_seed": seed} for seed, each in seeds.items()}
 

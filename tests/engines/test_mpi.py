@@ -361,12 +361,17 @@ def test_equal_arguments_are_not_refused(manners):
         ("width on rank 0", "y must be a table of numbers with 4 columns"),
         ("no data on rank 0", "x holds Python objects"),
         ("batch_size", "batch_size must be between 1 and the 6 rows"),
+        ("what one rank lacks", "rank 1: [Errno 2] No such file or directory: 'not there'"),
     ],
 )
 def test_what_cannot_be_is_refused_on_every_rank(manners, what, expected):
     answers = manners[0]["refused"][what]
     assert len(answers) == 3
     assert all(told and expected in told for told in answers), answers
+
+
+def test_what_no_rank_lacks_each_has(manners):
+    assert manners[0]["each"] == [0, 1, 2]
 
 
 def test_only_rank_0_needs_data(manners):

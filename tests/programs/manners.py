@@ -111,6 +111,10 @@ for what, call in {
     "batch_size": lambda: training(x[:6], y[:6], batch_size=7),
 }.items():
     found["refused"][what] = everywhere(refused(call))
+found["refused"]["what one rank lacks"] = everywhere(
+    refused(mpi.each, comm, lambda: open("not there") if comm.rank == 1 else 5)  # noqa: SIM115
+)
+found["each"] = everywhere(mpi.each(comm, lambda: comm.rank))
 found["None elsewhere"] = everywhere(refused(training, x[:6], y[:6]) is None)
 
 for dtype in ("float32", "float64"):
