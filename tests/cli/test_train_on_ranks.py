@@ -62,7 +62,7 @@ def test_one_rank_alone_speaks_and_writes(trained):
     answer, folder, _ = trained
     assert answer.stdout.count("all updates made") == 4
     assert answer.stdout.count("curves file: ") == 1
-    assert answer.stderr.count("run 1 of ") == 1
+    assert answer.stderr.splitlines().count("pcsim train: run 1 of 2: iPC, depth 3") == 1
     assert len(list(folder.glob("k-*.npz"))) == 4
     assert (folder / "c.svg").exists()
 
