@@ -1,5 +1,6 @@
 """How the ranks of a launch do a verb: rank 0 leads and the others follow, or all do the same and rank 0 speaks."""
 
+import contextlib
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -36,8 +37,10 @@ def on_all_ranks(verb: str, work: Callable[[], int]) -> int:
     """Run ``work`` on every rank alike; the exit code of all. What only one of them cannot do ends the job."""
     comm = mpi.world().COMM_WORLD
     mpi.agree(comm, {"version": __version__, "MPI library": mpi.vendor(), "arguments": sys.argv[1:]})
+    others = mpi.patient(lambda: say(f"pcsim {verb}: rank {comm.rank}: interrupted by a signal"))
     try:
-        return work()
+        with others if comm.rank else contextlib.nullcontext():
+            return work()
     except BrokenPipeError:  # whoever reads rank 0's words has enough
         if comm.size == 1:
             raise
