@@ -18,7 +18,21 @@ if not (_root / "pcsim" / "kernels").exists() and (_root / "kernels" / "layers" 
 from .version import __version__
 
 if TYPE_CHECKING:
-    from .algorithms import BP, IPC, PC, ZIL, Algorithm, AsyncBP, Calendar, PredictiveCoding, Stage, register
+    from .algorithms import (
+        BP,
+        DFA,
+        IPC,
+        PC,
+        ZIL,
+        Algorithm,
+        AsyncBP,
+        Calendar,
+        DualProp,
+        Local,
+        PredictiveCoding,
+        Stage,
+        register,
+    )
     from .algorithms.rates import Schedule, rising
     from .errors import InputError
     from .net.network import Network
@@ -31,15 +45,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BP",
+    "DFA",
     "IPC",
     "PC",
     "ZIL",
     "Algorithm",
     "AsyncBP",
     "Calendar",
+    "DualProp",
     "Event",
     "InputError",
     "Interrupted",
+    "Local",
     "Network",
     "PredictiveCoding",
     "Progress",
@@ -60,12 +77,15 @@ __all__ = [
 _HOMES = {
     "algorithms": (
         "BP",
+        "DFA",
         "IPC",
         "PC",
         "ZIL",
         "Algorithm",
         "AsyncBP",
         "Calendar",
+        "DualProp",
+        "Local",
         "PredictiveCoding",
         "Stage",
         "register",

@@ -4,12 +4,15 @@ from ..schedule.calendar import Calendar, Stage
 from .asynchronous import PIPELINE_ASYNC, AsyncBP, asynchronous
 from .backprop import BP
 from .common import OPTIMIZERS, Algorithm, PredictiveCoding
+from .dual import DualProp
+from .local import DFA, Local
 from .predictive_coding import IPC, PC, ZIL
 from .registry import ALGORITHMS, algorithm_from_json, algorithm_to_json, register
 
 __all__ = [
     "ALGORITHMS",
     "BP",
+    "DFA",
     "IPC",
     "OPTIMIZERS",
     "PC",
@@ -18,6 +21,8 @@ __all__ = [
     "Algorithm",
     "AsyncBP",
     "Calendar",
+    "DualProp",
+    "Local",
     "PredictiveCoding",
     "Stage",
     "algorithm_from_json",

@@ -36,8 +36,10 @@ class Algorithm(ABC):
 
     ``weight_decay`` of all others is the L2 penalty ``weight_decay / 2 * W**2``: ``g -= weight_decay * W`` before
     anything else, as in PyTorch; weights and biases alike. A class of another package need not have these two fields.
+    ``compiled``: whether the compiled engines execute it, so that it can be timed, predicted and run on threads.
     """
 
+    compiled: ClassVar[bool] = True
     name: ClassVar[str]
     title: ClassVar[str]
     alpha: float
@@ -71,6 +73,8 @@ class Algorithm(ABC):
             calendar.check(depth)
         except InputError as error:
             raise InputError(f"calendar of {self.title} at depth {depth}: {error}") from None
+        if calendar.swept:
+            return calendar
         if calendar.chained == isinstance(self, PredictiveCoding):
             why = "values that move cannot be chained" if calendar.chained else "only a PredictiveCoding moves values"
             raise InputError(f"calendar of {self.title}: {why}")
@@ -98,7 +102,7 @@ class Algorithm(ABC):
     def steady_tasks(self, depth: int, steps_per_batch: int | None = None, start: str = "forward") -> TaskGraph:
         """A task graph long enough for the counts of the steady state: one period in the middle, updates around it."""
         calendar = self.checked_calendar(depth, steps_per_batch, start)
-        periods = -(-calendar.lead(depth) // calendar.period) or 1  # in which a start is under way
+        periods = -(-calendar.lead(depth) // calendar.period) or calendar.waits  # in which a start is under way
         return self.tasks(depth, 2 * periods * calendar.period_updates + 1, steps_per_batch, start)
 
     def _given_calendar(self, depth: int, steps_per_batch: int | None = None) -> Calendar:

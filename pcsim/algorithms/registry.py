@@ -14,11 +14,15 @@ from ..errors import InputError
 from .asynchronous import AsyncBP
 from .backprop import BP
 from .common import PER_STEP, Algorithm
+from .dual import DualProp
+from .local import DFA, Local
 from .predictive_coding import IPC, PC, ZIL
 
 GROUP = "pcsim.algorithms"
 
-ALGORITHMS: dict[str, type[Algorithm]] = {cls.name: cls for cls in (BP, PC, ZIL, IPC, AsyncBP)}  # pcsim's own
+ALGORITHMS: dict[str, type[Algorithm]] = {
+    cls.name: cls for cls in (BP, PC, ZIL, IPC, AsyncBP, Local, DFA, DualProp)
+}  # pcsim's own
 
 _registered: dict[str, type[Algorithm]] = {}
 

@@ -11,8 +11,9 @@ from typing import Any
 from ..errors import InputError
 from ..host import mpi
 from ..streams import is_stream, target
+from .algorithms import algorithms_of
 from .ranks import with_crew
-from .words import CHECK_FAILED, INTERRUPTED, algorithms_of, beside, in_a_line, say, warn_of_time
+from .words import CHECK_FAILED, INTERRUPTED, beside, in_a_line, say, warn_of_time
 
 
 def kept(out: str | None, rows: bool) -> str:
@@ -99,7 +100,7 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
             cells = list(on_ranks["grown"])
     plan = sweep.Sweep(
         cells,
-        algorithms_of(arguments),
+        algorithms_of(arguments, timed=True),
         () if crew else arguments.workers or [*sorted({1, cores}), "auto"],
         grid.resolve_baselines(arguments.baselines, arguments.backend),
         arguments.seconds or (grid.QUICK_SECONDS if arguments.quick else grid.SECONDS),

@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..host import mpi, topology
 from ..version import __version__
 from . import compare, completion, predict
+from .algorithms import add_algorithm_flags, add_algorithms, add_late_flags, add_optimizer_flags, add_rival_flags
 from .bench import run_bench
 from .interrupts import end_with_threads, ended_in_time
 from .look import add_look
@@ -27,15 +28,11 @@ from .words import (
     INTERRUPTED,
     READABLE,
     Parser,
-    add_algorithm_flags,
-    add_algorithms,
     add_changing,
     add_cores,
     add_judgement,
-    add_late_flags,
     add_ledger,
     add_nets,
-    add_optimizer_flags,
     file_name,
     in_a_line,
     number_of_workers,
@@ -167,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
 
     count = verbs.add_parser("count", help="MMs and SMMs per weight update, from the task graphs (Table 4)")
     count.add_argument("--depths", type=whole_number, nargs="+", metavar="L", default=[2, 4, 8, 16, 32])
-    add_algorithms(count, *(name for name in ALGORITHMS if name != "bp-async"))
+    add_algorithms(count, *(name for name in ALGORITHMS if name not in ("bp-async", "local", "dfa", "dual")))
     count.add_argument("--steps", type=whole_number, nargs="+", metavar="T", default=[8], help="T of PC (default 8)")
     add_changing(count)
     count.add_argument(
@@ -208,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_algorithm_flags(train, alpha=True)
     add_late_flags(train)
+    add_rival_flags(train)
     train.add_argument("--batch-size", type=whole_number, metavar="B", help="default: full batch")
     train.add_argument("--steps-per-batch", type=whole_number, metavar="T", help="updates of iPC on one batch")
     train.add_argument(

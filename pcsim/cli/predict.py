@@ -14,20 +14,11 @@ from ..algorithms import Algorithm, AsyncBP
 from ..algorithms.registry import names
 from ..errors import InputError
 from ..streams import check_place, check_streams, target
+from .algorithms import algorithm_name, algorithms_of
 from .calibration import run_calibrate, run_validate
 from .cells import add_cells, cells_of
 from .look import add_look, look_of
-from .words import (
-    add_cores,
-    algorithm_name,
-    algorithms_of,
-    beside,
-    file_name,
-    positive_number,
-    warn_of_time,
-    whole_number,
-    write,
-)
+from .words import add_cores, beside, file_name, positive_number, warn_of_time, whole_number, write
 
 PER_LAYER = 2e-3  # seconds for all predictions of one net, for each of its layers: a guess, for a warning
 
@@ -258,7 +249,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
 def _against(arguments: argparse.Namespace) -> list[Algorithm]:
     """What is compared with BP, iPC first where it is among them, and asynchronous BP, which learns something else."""
     order = dict.fromkeys(["ipc", *names()])
-    wanted = algorithms_of(arguments, [name for name in order if name in arguments.algorithms])
+    wanted = algorithms_of(arguments, [name for name in order if name in arguments.algorithms], timed=True)
     against = [one for one in wanted if not one.chained or isinstance(one, AsyncBP)]
     return against or algorithms_of(arguments, ["ipc"])
 

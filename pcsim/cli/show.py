@@ -8,8 +8,9 @@ from ..algorithms.registry import find, names
 from ..errors import InputError
 from ..host import mpi
 from ..streams import check_place, check_streams, is_stream, target
+from .algorithms import algorithms_of
 from .look import look_of
-from .words import CHECK_FAILED, INTERRUPTED, algorithms_of, beside, say, speaks, write
+from .words import CHECK_FAILED, INTERRUPTED, beside, say, speaks, write
 
 
 def run_count(arguments: argparse.Namespace) -> int:

@@ -13,21 +13,11 @@ from ..net.losses import LOSSES
 from ..schedule.calendar import STARTS
 from ..schedule.pipelines import ORDERS
 from ..streams import check_streams, target
+from .algorithms import algorithms_of
 from .bench import kept
 from .look import look_of
 from .ranks import on_all_ranks
-from .words import (
-    CHECK_FAILED,
-    INTERRUPTED,
-    algorithms_of,
-    beside,
-    file_name,
-    in_a_line,
-    say,
-    speaks,
-    warn_of_time,
-    whole_number,
-)
+from .words import CHECK_FAILED, INTERRUPTED, beside, file_name, in_a_line, say, speaks, warn_of_time, whole_number
 
 USUAL_SAMPLES = 250  # where there are as many
 

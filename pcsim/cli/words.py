@@ -7,18 +7,14 @@ import argparse
 import codecs
 import contextlib
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..algorithms import ALGORITHMS, OPTIMIZERS, Algorithm, registry
-from ..algorithms.asynchronous import WEIGHTS
 from ..checks import is_number, is_whole
 from ..errors import InputError
 from ..host import mpi
-from ..net.activations import ACTIVATIONS
 from ..schedule.calendar import STARTS
 from ..streams import check_place, is_packed, is_stream, packed, write_out
 
@@ -207,51 +203,6 @@ def beside(*paths: str | None) -> contextlib.AbstractContextManager[Any]:
     return contextlib.redirect_stdout(sys.stderr) if any(map(is_stream, paths)) else contextlib.nullcontext()
 
 
-def add_algorithms(parser: argparse.ArgumentParser, *default: str) -> None:
-    known = f"{', '.join(ALGORITHMS)}, or one of an installed package (default {' '.join(default)})"
-    parser.add_argument(
-        "--algorithms",
-        type=algorithm_name,
-        metavar="NAME",
-        nargs="+",
-        default=list(default),
-        help=known,
-    )
-
-
-def add_algorithm_flags(parser: argparse.ArgumentParser, alpha: bool) -> None:
-    if alpha:
-        parser.add_argument("--alpha", type=positive_number, default=1e-4, help="rate of weight updates (default 1e-4)")
-        add_optimizer_flags(parser)
-        parser.add_argument(
-            "--precision",
-            type=positive_number,
-            nargs="+",
-            action=PerStep,
-            default=1.0,
-            help="weight of the output's error in PC and iPC, or one for each step of a batch, the last for all "
-            "further ones (default 1)",
-        )
-    several: dict[str, Any] = {"nargs": "+", "action": PerStep} if alpha else {}
-    parser.add_argument(
-        "--gamma", type=positive_number, default=0.5, **several,
-        help="rate of value updates" + (", or one for each step of a batch" if alpha else "") + " (default 0.5)",
-    )  # fmt: skip
-    parser.add_argument("--steps", type=whole_number, nargs="+", default=[8], help="T of PC, one or more (default 8)")
-    parser.add_argument("--activation", choices=list(ACTIVATIONS), default="tanh", help="default tanh")
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, data and batches (default 0)")
-
-
-def add_optimizer_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd", help="default sgd")
-    parser.add_argument(
-        "--momentum", type=float, default=0.9, help="of momentum and nesterov; beta_1 of adam and adamw (default 0.9)"
-    )
-    parser.add_argument(
-        "--weight-decay", type=float, default=0.0, help="decoupled in adamw, an L2 penalty in all others (default 0)"
-    )
-
-
 def add_nets(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--nets",
@@ -281,61 +232,6 @@ def add_changing(parser: argparse.ArgumentParser) -> None:
         help="where a new batch's values come from: a forward pass (default), or one that runs layer by layer during "
         "the steps before, so that nobody waits for it",
     )
-
-
-LATE = ("weights", "accumulate", "weight_prediction", "spike_compensation", "delay_rates")  # options of asynchronous BP
-
-
-def add_late_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of asynchronous BP."""
-    parser.add_argument(
-        "--weights",
-        choices=WEIGHTS,
-        default="current",
-        help="bp-async: what pulls errors back: the weights of the moment (default), those that predicted the batch, "
-        "or those before the last update for both",
-    )
-    parser.add_argument(
-        "--accumulate", type=whole_number, default=1, metavar="M", help="bp-async: batches of an update (default 1)"
-    )
-    parser.add_argument(
-        "--weight-prediction", action="store_true", help="bp-async: predict with the weights expected at the update"
-    )
-    parser.add_argument(
-        "--spike-compensation",
-        action="store_true",
-        help="bp-async with --optimizer momentum: a late gradient does at once what it would have done in the meantime",
-    )
-    parser.add_argument(
-        "--delay-rates",
-        type=whole_number,
-        default=0,
-        metavar="K",
-        help="bp-async: for K updates the rate of a layer is divided by its delay, less and less (PipeMare)",
-    )
-
-
-def algorithm_name(text: str) -> str:
-    """The name of an algorithm: pcsim's own, or that of an installed package."""
-    try:
-        registry.find(text)
-    except InputError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text
-
-
-def algorithms_of(arguments: argparse.Namespace, names: Sequence[str] | None = None) -> list[Algorithm]:
-    """The algorithms asked for (or ``names``), with the fields that have flags; those with a T once for each of
-    ``--steps``."""
-    flags = ("alpha", "gamma", "optimizer", "momentum", "weight_decay", "precision", "value_momentum", *LATE)
-    given = {name: getattr(arguments, name) for name in flags if hasattr(arguments, name)}
-    made: list[Algorithm] = []
-    for name in dict.fromkeys(arguments.algorithms if names is None else names):
-        cls: Callable[..., Algorithm] = registry.find(name)
-        known = {field.name for field in fields(registry.find(name)) if field.init}
-        rates = {flag: value for flag, value in given.items() if flag in known}
-        made += [cls(**rates, T=T) for T in arguments.steps] if "T" in known else [cls(**rates)]
-    return made
 
 
 def in_a_line(error: BaseException) -> str:

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..algorithms import BP, PIPELINE_ASYNC, Algorithm, PredictiveCoding, asynchronous
+from ..algorithms import BP, DFA, PIPELINE_ASYNC, Algorithm, DualProp, Local, PredictiveCoding, asynchronous
 from ..errors import InputError
 from ..host.blas import blas_threads
 from ..net.network import Network
@@ -50,7 +50,9 @@ def make_engine(
     **options: Any,
 ) -> Engine:
     """An engine of that ``backend``; options as in ``ThreadsEngine``. InputError if there is no such backend."""
-    if not isinstance(algorithm, BP | PredictiveCoding):
+    if not algorithm.compiled and backend in ("threads", "mpi"):
+        raise InputError(f"{algorithm.title} runs on backend numpy alone so far, not on {backend}")
+    if not isinstance(algorithm, BP | PredictiveCoding | Local | DFA | DualProp):
         raise InputError(f"engines execute what derives from pcsim.BP or pcsim.PredictiveCoding, not {algorithm!r}")
     algorithm, execution = asynchronous(algorithm, options.get("execution"))
     if execution == PIPELINE_ASYNC and backend != "numpy":

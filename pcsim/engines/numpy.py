@@ -10,14 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms import BP, Algorithm, AsyncBP, PredictiveCoding
+from ..algorithms import BP, DFA, Algorithm, AsyncBP, DualProp, Local, PredictiveCoding
 from ..algorithms.common import MOMENTS
 from ..algorithms.rates import Schedule, at_step
 from ..checks import whole_number
+from ..net.extras import FEEDBACK, HEADS
 from ..net.losses import Squared
 from ..net.network import Network, with_arrays
 from ..schedule.timeline import Timeline
 from .numpy_async import Flight
+from .numpy_dual import Dual
+from .numpy_streams import Feedback, local_step
 from .optimizers import optimizers_of
 from .states import check_state
 
@@ -46,7 +49,7 @@ class NumpyEngine:
         schedule: Schedule | None = None,
         start: str = "forward",
     ) -> None:
-        self.net = _copy(network)
+        self.net = _copy(_with_extras(network, algorithm))
         self.algorithm, self.x, self.y, self.batches = algorithm, x, y, batches
         self.timeline: Timeline | None = None
         self.diverged: int | None = None
@@ -56,15 +59,23 @@ class NumpyEngine:
         self.optimizers = optimizers_of(self.net, algorithm)
         self.schedule = schedule or Schedule()
         self.velocity: list[Array] = []  # of values with momentum: v[1] … v[L-1]
-        if isinstance(algorithm, PredictiveCoding):
+        if isinstance(algorithm, PredictiveCoding | DualProp):
             self.calendar = algorithm.calendar_from(network.depth, steps_per_batch, start)
         self.starts: list[tuple[Array, list[Array]]] = []  # of batches to come: rows, and x[0], x[1] … as far as known
         self.flight: Flight | None = None
         if isinstance(algorithm, AsyncBP):
             self.flight = Flight(self.net, algorithm, (x, y), self._next_rows, self._update, self._alpha_of)
 
+        self.feedback: Feedback | None = None
+        if isinstance(algorithm, DFA):
+            self.feedback = Feedback(self.net, algorithm, (x, y), self._next_rows, self._ascend)
+        self.dual: Dual | None = None
+        if isinstance(algorithm, DualProp):
+            self.dual = Dual(self.net, algorithm)
+
     def _parameters(self) -> list[Array]:
-        return [*self.net.weights, *(self.net.biases or [])]
+        """All that is learnt: weights, biases, heads."""
+        return [*self.net.weights, *(self.net.biases or []), *(self.net.heads or [])]
 
     @property
     def network(self) -> Network:
@@ -104,14 +115,18 @@ class NumpyEngine:
             "velocity": [v.copy() for v in self.velocity],
             "starts": [[x.copy() for x in values] for _, values in self.starts],
             **(self.flight.state() if self.flight else {}),
+            **({"heads": [v.copy() for v in net.heads or []]} if isinstance(self.algorithm, Local) else {}),
+            **({"feedback": list(net.feedback or []), **self.feedback.state()} if self.feedback else {}),
+            **({"dual": self.dual.state()} if self.dual else {}),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a ``state`` of any engine with the same net, algorithm, data and options; this one must be fresh,
         so that its ``batches`` begin at the beginning. InputError if the state does not fit."""
-        calendar = self.calendar if isinstance(self.algorithm, PredictiveCoding) else None
+        calendar = self.calendar if isinstance(self.algorithm, PredictiveCoding | DualProp) else None
         check_state(state, self.net, self.algorithm, calendar, None, self.begun)
-        for mine, its in zip(self._parameters(), [*state["weights"], *(state["biases"] or [])], strict=True):
+        kept = [*state["weights"], *(state["biases"] or []), *state.get("heads", [])]
+        for mine, its in zip(self._parameters(), kept, strict=True):
             mine[...] = its
         self.x_t = [x.copy() for x in state["values"]]
         for field in ("mean", "square"):
@@ -124,6 +139,12 @@ class NumpyEngine:
         self.t, self.number, self.given = state["step"], state["updates"], state["given"]
         if self.flight and self.number:
             self.flight.restore(state, rows)
+        if self.feedback:
+            object.__setattr__(self.net, FEEDBACK, [b.copy() for b in state["feedback"]] or None)
+            if self.number:
+                self.feedback.restore(state, rows)
+        if self.dual and state["dual"]:
+            self.dual.restore(state["dual"], self.x_t, self.y[rows[-1]])
 
     def run(self, updates: int, trace: bool = False) -> tuple[float, float]:
         """Make ``updates`` complete weight updates; seconds taken, and the energy F before the first of them.
@@ -132,9 +153,52 @@ class NumpyEngine:
         """
         whole_number("updates", updates)
         begin = time.perf_counter()
-        step = self._backprop if isinstance(self.algorithm, BP) else self._predictive_coding
-        energies = [step() for _ in range(updates)]
+        energies = [self._made() for _ in range(updates)]
         return time.perf_counter() - begin, energies[0]
+
+    def _made(self) -> float:
+        """One complete weight update."""
+        if isinstance(self.algorithm, BP):
+            return self._backprop()
+        if isinstance(self.algorithm, Local):
+            return self._local()
+        if self.feedback:
+            loss = self.feedback.step()
+            self._note_divergence(np.array(loss))
+            self.number, self.x_t = self.number + 1, self.feedback.values
+            return loss
+        return self._dual() if self.dual else self._predictive_coding()
+
+    def _local(self) -> float:
+        assert isinstance(self.algorithm, Local)
+        rows = self._next_rows()
+        x, y = self.x[rows].astype(self.net.dtype, copy=False), self.y[rows]
+        losses, self.x_t = local_step(self.net, self.algorithm, x, y, self._ascend, self.number + 1)
+        self._note_divergence(np.array(losses))
+        self.number += 1
+        return losses
+
+    def _dual(self) -> float:
+        """Half sweeps up to the one that completes a weight update; the loss of the output when it first moved."""
+        dual, calendar, done, loss = self.dual, self.calendar, self.number, None
+        assert dual is not None
+        while self.number == done:
+            stage = calendar.stages[self.t % len(calendar.stages)]
+            if self.t == 0:
+                rows = self._next_rows()
+                dual.begin(self.x[rows].astype(self.net.dtype, copy=False), self.y[rows])
+            ascents, found = dual.half_sweep(stage)
+            loss = found if loss is None else loss
+            for l, both in ascents.items():
+                for position, ascent in zip((l, self.net.depth + l), both, strict=True):
+                    if ascent is not None:
+                        self._ascend(position, ascent, self.number + 1)
+            self.number += stage.completes
+            self.t = 0 if self.t + 1 == calendar.cycle else self.t + 1
+        assert loss is not None
+        self._note_divergence(np.array(loss))
+        self.x_t = dual.values
+        return loss
 
     def _note_divergence(self, error: Array) -> None:
         if self.diverged is None and not np.isfinite(error).all():
@@ -232,11 +296,26 @@ class NumpyEngine:
     def _update(self, l: int, x: Array, e: Array, alpha: float, number: int) -> None:
         """``W[l]`` and ``b[l]`` by the optimiser's step along their gradients."""
         for position, ascent in zip((l, self.net.depth + l), self.net.layers[l].gradient(x, e), strict=True):
-            if ascent is not None:
-                parameter = self._parameters()[position]
-                step = self.optimizers[position].step(parameter, ascent, alpha, number)
-                parameter += step.astype(self.net.dtype, copy=False)
+            self._ascend(position, ascent, number, alpha)
+
+    def _ascend(self, position: int, ascent: Array | None, number: int, alpha: float | None = None) -> None:
+        """One of the ``_parameters`` by the optimiser's step of that update, at the rate of that update unless told."""
+        if ascent is not None:
+            parameter = self._parameters()[position]
+            rate = self._alpha_of(number - 1) if alpha is None else alpha
+            step = self.optimizers[position].step(parameter, ascent, rate, number)
+            parameter += step.astype(self.net.dtype, copy=False)
 
 
 def _copy(net: Network) -> Network:
-    return with_arrays(net, [w.copy() for w in net.weights], net.biases and [b.copy() for b in net.biases])
+    other = with_arrays(net, [w.copy() for w in net.weights], net.biases and [b.copy() for b in net.biases])
+    if net.heads is not None:  # which are learnt too
+        object.__setattr__(other, HEADS, [v.copy() for v in net.heads])
+    return other
+
+
+def _with_extras(net: Network, algorithm: Algorithm) -> Network:
+    """The net with the matrices beside its layers that the algorithm needs."""
+    if isinstance(algorithm, Local):
+        return net.with_extras(HEADS, algorithm.head_seed)
+    return net.with_extras(FEEDBACK, algorithm.feedback_seed) if isinstance(algorithm, DFA) else net

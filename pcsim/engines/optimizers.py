@@ -82,9 +82,9 @@ OPTIMIZERS: dict[str, Any] = {"sgd": Sgd, "momentum": Momentum, "nesterov": Nest
 
 
 def optimizers_of(net: Network, algorithm: Algorithm) -> list[Any]:
-    """One for each layer's weights, then one for each one's biases."""
+    """One for each layer's weights, then one for each one's biases, then for heads."""
     found = []
-    for position, parameter in enumerate([*net.weights, *(net.biases or [])]):
+    for position, parameter in enumerate([*net.weights, *(net.biases or []), *(net.heads or [])]):
         if isinstance(algorithm, AsyncBP) and algorithm.spike_compensation:
             found.append(Compensated(parameter, algorithm))
             found[-1].delay = algorithm.delay(position % net.depth, net.depth)

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms import Algorithm, AsyncBP, PredictiveCoding
+from ..algorithms import DFA, Algorithm, AsyncBP, DualProp, Local, PredictiveCoding
 from ..algorithms.common import MOMENTS
 from ..checks import is_whole, shown
 from ..errors import InputError
+from ..net.extras import FEEDBACK, HEADS, shapes_of_extras
 from ..net.network import Network
 from ..schedule.calendar import Calendar
 
@@ -20,6 +21,9 @@ FIELDS = ("weights", "biases", "values", "mean", "square", "step", "updates", "b
 # the batches t … t + 2(L-1-l) - 1, then biases, where weights are stashed; ``before``, the weights before the last
 # update, then biases, where they are used. (Rows of the data are drawn anew, as for every engine.)
 FLIGHTS = ("under_way", "stashed", "before")
+
+# Of local losses ``heads``; of direct feedback alignment ``feedback`` and ``under_way``, of each layer's values x[l],
+# l = 1 … L - 1, those in the next L - l batches; of dual propagation ``dual``: means, differences, what was sent back.
 
 MOST = 10**15  # steps, updates or batches: more than anybody waits for, and a number that compiled code can hold
 
@@ -41,9 +45,12 @@ def check_state(
     if (state["biases"] is None) != (network.biases is None):
         raise InputError("the state and the engine's net differ in whether there are biases")
     biases = [] if network.biases is None else biases
-    kept, moments = MOMENTS[algorithm.optimizer], weights + biases
+    heads = shapes_of_extras(HEADS, sizes) if isinstance(algorithm, Local) else []
+    kept, moments = MOMENTS[algorithm.optimizer], [*weights, *biases, *heads]
     _check_arrays("weights", state["weights"], weights)
     _check_arrays("biases", state["biases"] or [], biases)
+    if heads:
+        _check_arrays("heads", state.get("heads", []), [*heads])
     _check_arrays("mean", state["mean"], moments if kept > 0 else [])
     _check_arrays("square", state["square"], moments if kept > 1 else [])
     for key in ("step", "updates", "batches"):
@@ -63,6 +70,10 @@ def check_state(
 
     if isinstance(algorithm, AsyncBP):
         _check_flights(state, network, algorithm)
+    if isinstance(algorithm, DFA):
+        _check_feedback(state, network)
+    if isinstance(algorithm, DualProp):
+        _check_dual(state, network)
     for k, values in enumerate(_listed("starts", state.get("starts", []))):  # of pipelined starts, from x[0] on
         if not 0 < len(_listed(f"starts[{k}]", values)) < len(sizes):
             raise InputError(f"starts[{k}] of the state has {len(values)} arrays; expected 1 to {len(sizes) - 1}")
@@ -89,6 +100,26 @@ def _check_flights(state: Any, network: Network, algorithm: AsyncBP) -> None:
     }
     for name in FLIGHTS:
         _check_arrays(name, state.get(name, []), shapes[name] if made else [])
+
+
+def _check_feedback(state: Any, network: Network) -> None:
+    """The same of direct feedback alignment: its matrices, and the batches under way."""
+    sizes, L, made = network.sizes, network.depth, state["updates"]
+    _check_arrays("feedback", state.get("feedback", []), [*shapes_of_extras(FEEDBACK, sizes)])
+    expected = made + L - 1 if made else 0
+    if state["batches"] != expected:
+        raise InputError(f"{state['batches']} batches of the state are not the {expected} of its updates")
+    rows = len(_array("values[0]", state["values"][0])) if made and state["values"] else 0
+    _check_arrays("under_way", state.get("under_way", []), [(L - l, rows, sizes[l]) for l in range(1, L) if made])
+
+
+def _check_dual(state: Any, network: Network) -> None:
+    """The same of dual propagation: what each layer keeps on a batch."""
+    sizes, given = network.sizes, _listed("dual", state.get("dual", []))
+    if not given and not state["step"]:
+        return
+    rows = len(_array("values[0]", state["values"][0])) if state["values"] else 0
+    _check_arrays("dual", given, [(rows, units) for units in (*sizes[:-1], *sizes, *sizes)])
 
 
 def _listed(name: str, value: Any) -> list[Any]:

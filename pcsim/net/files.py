@@ -12,6 +12,7 @@ import numpy as np
 from ..checks import FLAG, Rule, is_number, is_whole, list_of, one_of
 from ..errors import InputError
 from .activations import ACTIVATIONS
+from .extras import FEEDBACK, HEADS, shapes_of_extras
 from .losses import LOSSES
 
 Array = np.ndarray
@@ -38,7 +39,8 @@ _FIELDS: dict[str, Rule] = {
     "scale": list_of("a list of finite numbers", is_number),
     "skip": list_of("a list of true and false", FLAG[1]),
 }
-_OPTIONAL: dict[str, Rule] = {"loss": one_of(tuple(LOSSES))}  # a net without one has the squared error
+# A net without them has the squared error, and nothing beside its layers.
+_OPTIONAL: dict[str, Rule] = {"loss": one_of(tuple(LOSSES)), HEADS: FLAG, FEEDBACK: FLAG}
 
 
 def _file(folder: Path, name: str, l: int) -> Path:
@@ -118,6 +120,7 @@ class Stored:
         self.sizes, self.activation, self.bias = fields["sizes"], fields["activation"], fields["bias"]
         self.scale, self.skip, self.loss = fields["scale"], fields["skip"], fields.get("loss", "squared")
         self.dtype = np.dtype(fields["dtype"])
+        self.extras = [name for name in (HEADS, FEEDBACK) if fields.get(name)]
 
     def weights(self, l: int, read: bool = True) -> Array:
         """``W[l]``, ``(n[l+1], n[l])``; with ``read=False`` only its file is looked at."""
@@ -126,6 +129,11 @@ class Stored:
     def biases(self, l: int, read: bool = True) -> Array:
         """``b[l]``, ``(n[l+1],)``; with ``read=False`` only its file is looked at."""
         return _stored(_file(self.folder, "biases", l), (self.sizes[l + 1],), self.dtype, read)
+
+    def extra(self, name: str) -> list[Array]:
+        """The heads, or the feedback, one matrix for each hidden layer."""
+        shapes = shapes_of_extras(name, self.sizes)
+        return [_stored(_file(self.folder, name, l), shape, self.dtype, True) for l, shape in enumerate(shapes)]
 
     def look_at_all(self) -> None:
         """Look at every layer's file without reading its data."""
@@ -157,13 +165,21 @@ def write(net: Any, folder: str | os.PathLike[str], wait: Callable[[], object] |
     if wait:
         wait()
     if 0 in net.owned:
-        sheet = {
-            "schema": SCHEMA,
-            "sizes": net.sizes,
-            "activation": net.activation,
-            "dtype": net.dtype.name,
-            "bias": net.biases is not None,
-            "scale": net.scale,
-            "skip": net.skip,
-        } | ({} if net.loss.name == "squared" else {"loss": net.loss.name})
+        extras = {name: getattr(net, name) for name in (HEADS, FEEDBACK) if getattr(net, name) is not None}
+        for name, matrices in extras.items():
+            for l in range(len(matrices)):
+                write_layer(name, matrices, l)
+        sheet = (
+            {
+                "schema": SCHEMA,
+                "sizes": net.sizes,
+                "activation": net.activation,
+                "dtype": net.dtype.name,
+                "bias": net.biases is not None,
+                "scale": net.scale,
+                "skip": net.skip,
+            }
+            | ({} if net.loss.name == "squared" else {"loss": net.loss.name})
+            | dict.fromkeys(extras, True)
+        )
         write_whole(folder / SHEET, lambda file: file.write(json.dumps(sheet).encode() + b"\n"))

@@ -12,6 +12,7 @@ from ..checks import is_number, is_truth, is_whole, scalar, shown, whole_number
 from ..errors import InputError
 from ..host.memory import require
 from .activations import ACTIVATIONS
+from .extras import shapes_of_extras
 from .files import DTYPES
 
 Array = np.ndarray
@@ -184,3 +185,20 @@ def require_weights(sizes: Sequence[int], dtype: DTypeLike = np.float32) -> None
     counts = [m * n for n, m in itertools.pairwise(sizes)]
     # Each matrix is drawn in float64 before it is rounded.
     require(sum(counts) * np.dtype(dtype).itemsize + max(counts) * 8, f"a net of {sum(counts):,} weights")
+
+
+def checked_extras(name: str, value: Any, sizes: Sequence[int], dtype: np.dtype) -> list[Array] | None:
+    """Copies of what is given as ``heads`` or ``feedback``; InputError where it does not fit the net."""
+    if value is None:
+        return None
+    entries = listed(name, value, f"None, or a list of {len(sizes) - 2} matrices, one for each hidden layer")
+    shapes = shapes_of_extras(name, sizes)
+    if len(entries) != len(shapes):
+        raise InputError(f"{name} need one matrix for each of the {len(shapes)} hidden layers, not {len(entries)}")
+    found = []
+    for l, (entry, shape) in enumerate(zip(entries, shapes, strict=True)):
+        array = converted(f"{name}[{l}]", as_array(f"{name}[{l}]", entry), dtype, 2)
+        if array.shape != shape:
+            raise InputError(f"{name}[{l}] has shape {array.shape}, expected {shape}")
+        found.append(array)
+    return found

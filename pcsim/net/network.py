@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from ..errors import InputError
 from . import files, given
+from .extras import FEEDBACK, HEADS, drawn
 from .layers import Dense
 from .lazy import LazyArrays, shapes_of
 from .losses import Loss, Squared, checked_loss
@@ -43,6 +44,9 @@ class Network:
     - ``scale``: L factors (default 1); ``skip``: L truth values (default False), True where the layer adds its input,
       which then must be as wide as its output
     - ``loss``: of the output, "squared" or "cross-entropy" (of a softmax; targets are shares)
+    - ``heads``: of local losses (``pcsim.Local``), L - 1 matrices (n[L], n[l+1]), one for each hidden layer, or None;
+      ``feedback``: of direct feedback alignment (``pcsim.DFA``), L - 1 matrices (n[l+1], n[L]), or None. Neither takes
+      part in the net's own predictions
 
     Raises InputError if shapes do not fit, or if a number is not finite.
 
@@ -59,6 +63,8 @@ class Network:
     scale: Sequence[float] = ()
     skip: Sequence[bool] = ()
     loss: Loss = field(default=Squared(), repr=False)  # or its name
+    heads: Sequence[Array] | None = field(default=None, repr=False)
+    feedback: Sequence[Array] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         activation = given.checked_names(self.activation)
@@ -91,8 +97,10 @@ class Network:
             if skip[l] and shape[0] != shape[1]:
                 raise InputError(f"skip[{l}] needs as many outputs as inputs, but weights[{l}] has shape {shape}")
         biases = _biases(self.biases, weights, dtype, shapes)
-        names = ("weights", "activation", "biases", "scale", "skip", "loss")
-        found = (weights, activation, biases, scale, skip, checked_loss(self.loss))
+        names = ("weights", "activation", "biases", "scale", "skip", "loss", HEADS, FEEDBACK)
+        sizes = (shapes[0][1], *(shape[0] for shape in shapes))
+        extras = (given.checked_extras(name, getattr(self, name), sizes, dtype) for name in (HEADS, FEEDBACK))
+        found = (weights, activation, biases, scale, skip, checked_loss(self.loss), *extras)
         for name, value in zip(names, found, strict=True):
             object.__setattr__(self, name, value)
 
@@ -192,6 +200,8 @@ class Network:
         except InputError as error:
             raise InputError(f"{stored.sheet}: {error}") from None
         stored.look_at_all()
+        for name in stored.extras:
+            object.__setattr__(net, name, stored.extra(name))
         return net
 
     def save(self, folder: str | os.PathLike[str], wait: Callable[[], object] | None = None) -> None:
@@ -274,7 +284,13 @@ class Network:
         if mine != theirs:
             return False
         both = [(self.weights, other.weights), (self.biases or (), other.biases or ())]
-        return all(np.array_equal(a[l], b[l], equal_nan=True) for a, b in both for l in self.owned if len(a))
+        if not all(np.array_equal(a[l], b[l], equal_nan=True) for a, b in both for l in self.owned if len(a)):
+            return False
+        extras = [(self.heads or (), other.heads or ()), (self.feedback or (), other.feedback or ())]
+        return all(
+            len(a) == len(b) and all(np.array_equal(m, n, equal_nan=True) for m, n in zip(a, b, strict=True))
+            for a, b in extras
+        )
 
     def __hash__(self) -> int:
         return hash((self.dtype, self.sizes, self.activations))
@@ -295,6 +311,14 @@ class Network:
         for layer in self.layers:
             values.append(layer.predict(values[-1]))
         return values
+
+    def with_extras(self, name: str, seed: int = 0) -> "Network":
+        """The same net with ``"heads"`` or ``"feedback"``: its own, or drawn from the seed where it has none."""
+        if getattr(self, name) is not None:
+            return self
+        other = copy.copy(self)
+        object.__setattr__(other, name, drawn(name, self.sizes, seed, self.dtype))
+        return other
 
     def replace(self, weights: Sequence[Array], biases: Sequence[Array] | None) -> "Network":
         """The same net with other weights and biases of the same shapes, which are copied, NaN after divergence too.

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from ..checks import whole_number
 from ..errors import InputError
 from ..host.memory import available
-from .calendar import Calendar
+from .calendar import FROM_HEADS, Calendar
 from .overlapped import overlapped_graph
+from .swept import swept_graph
 from .tasks import MOST, Ids, Kind, Lookup, Predecessors, TaskGraph
 
 # Measured peaks of building a graph and asking it everything: 50 to 89 bytes a task in deep graphs, and up to
@@ -41,8 +42,12 @@ def task_graph(algorithm: str, calendar: Calendar, depth: int, updates: int) -> 
     """
     depth, updates = whole_number("depth", depth), whole_number("updates", updates)
     if calendar.overlapped:
-        check_memory(3 * depth * (calendar.steps(updates) + 2 * depth), calendar.steps(updates) + 2 * depth)
+        tasks = 5 if calendar.errors == FROM_HEADS else 3
+        check_memory(tasks * depth * (calendar.steps(updates) + 2 * depth), calendar.steps(updates) + 2 * depth)
         return overlapped_graph(algorithm, calendar, depth, updates)
+    if calendar.swept:
+        check_memory(3 * depth * calendar.steps(updates), calendar.steps(updates))
+        return swept_graph(algorithm, calendar, depth, updates)
     steps, lead = calendar.steps(updates), calendar.lead(depth)
     rounds, rest = divmod(steps, len(calendar.stages))
     products = 2 * depth - 1 if calendar.chained else depth
@@ -55,7 +60,7 @@ def task_graph(algorithm: str, calendar: Calendar, depth: int, updates: int) -> 
     find = Lookup(kinds, layers, step)
     edges = _chained(find, depth) if calendar.chained else _relaxing(find, depth, calendar)
     waits = np.full((kinds.size, 3), -1, np.int32)
-    for member in Kind:
+    for member in (Kind.START, Kind.PREDICT, Kind.BACKPROJECT, Kind.VALUE, Kind.UPDATE):
         ids = np.flatnonzero(kinds == member)
         if ids.size:
             for column, before in enumerate(edges(member, step[ids], layers[ids])):
@@ -75,7 +80,7 @@ def task_graph(algorithm: str, calendar: Calendar, depth: int, updates: int) -> 
 
 def _lay_out(calendar: Calendar, depth: int, steps: int) -> tuple[NDArray[np.int8], Ids, Ids]:
     """Kind, layer and step of every task: in the order of steps, kinds and layers."""
-    layers = np.tile(np.arange(depth, dtype=np.int32), (len(Kind), 1))
+    layers = np.tile(np.arange(depth, dtype=np.int32), (Kind.UPDATE + 1, 1))
     if calendar.chained:  # errors come down
         layers[Kind.BACKPROJECT] = layers[Kind.BACKPROJECT, ::-1]
     hidden = layers[Kind.BACKPROJECT] > 0
@@ -143,7 +148,7 @@ def _relaxing(find: Lookup, depth: int, calendar: Calendar) -> _Edges:
                     find(Kind.BACKPROJECT, s, layer),
                     np.where((s == begin) & (not pipelined), -1, value(layer)),
                 )
-            case Kind.UPDATE:
+            case _:  # UPDATE
                 return error(layer + 1), value(layer), weights
 
     return edges

@@ -16,6 +16,11 @@ from ..errors import InputError
 
 STARTS = ("forward", "pipelined")  # where the values of a new batch come from
 
+# Where the error of a hidden layer comes from, in an overlapped calendar: the layer above, a head of its own, or the
+# output's error and a fixed matrix.
+FROM_ABOVE, FROM_HEADS, FROM_OUTPUT = "above", "heads", "output"
+ERRORS = (FROM_ABOVE, FROM_HEADS, FROM_OUTPUT)
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -23,13 +28,15 @@ class Stage:
 
     predict: all predictions are made, and with them the errors; move: the hidden layers' values move along their
     errors; update: the l of each ``W[l]`` that updates from these errors; completes: with this step a weight update is
-    complete, in which every layer has updated.
+    complete, in which every layer has updated. parity: of dual propagation, a half sweep: the layers whose number has
+    it (0 or 1) move, the output too, from neighbours that rest, and ``W[l]`` updates from what x[l+1] then is.
     """
 
     predict: bool = True
     move: bool = True
     update: tuple[int, ...] = ()
     completes: bool = False
+    parity: int | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,9 @@ class Calendar:
     predictions and downwards for the errors, as in backprop (values do not move then, and there is no other start);
     overlapped: chained, with a batch for each stage, of which each layer works on its own: in slot s layer l predicts
     for batch s - l and makes the rest for batch s - (2(L-1) - l), and a stage is one slot of all layers.
+    errors: of an overlapped calendar, where they come from: the layer ``"above"``, as just said; a loss of its own, by
+    ``"heads"``, and then a layer makes the rest for batch s - l too; or the ``"output"``, and all layers make the rest
+    for batch s - (L-1).
     start: where the values of a batch come from, a forward pass when it begins ("forward"), or one that the batches
     before have made room for ("pipelined": ``W[l]`` predicts for it L - 1 - l steps before it begins).
     """
@@ -50,6 +60,7 @@ class Calendar:
     chained: bool = False
     overlapped: bool = False
     start: str = "forward"
+    errors: str = FROM_ABOVE
 
     @property
     def endless(self) -> bool:
@@ -61,9 +72,18 @@ class Calendar:
         """Whether batches that are still to come start during the steps of those before."""
         return self.start == "pipelined"
 
+    @property
+    def swept(self) -> bool:
+        """Whether its steps are half sweeps of dual propagation."""
+        return any(stage.parity is not None for stage in self.stages)
+
     def lead(self, depth: int) -> int:
         """How many steps before a batch its start begins: in these ``W[0] … W[L-2]`` predict for it, one each."""
         return depth - 1 if self.pipelined else 0
+
+    def late(self, l: int, depth: int) -> int:
+        """Batches that layer l of an overlapped calendar predicts for between one of them and the update from it."""
+        return {FROM_ABOVE: 2 * (depth - 1 - l), FROM_HEADS: 0, FROM_OUTPUT: depth - 1 - l}[self.errors]
 
     @property
     def cycle(self) -> int:
@@ -79,6 +99,12 @@ class Calendar:
     def period_updates(self) -> int:
         """Complete weight updates of a period."""
         return int(self.completed[-1]) * (self.repeats or 1)
+
+    @property
+    def waits(self) -> int:
+        """Periods after which the waits come again: where errors come from the output, the layer below it hears of
+        one, predicts, and the output follows in the next slot."""
+        return 2 if self.errors == FROM_OUTPUT else 1
 
     @property
     def steps_per_update(self) -> int | float:
@@ -117,6 +143,10 @@ class Calendar:
                 raise InputError(f"{name} is True or False, not {shown(getattr(self, name))}")
         if self.repeats is not None and not is_whole(self.repeats):
             raise InputError(f"a calendar repeats 1 time or more, or for ever (None), not {self.repeats!r}")
+        if self.errors not in ERRORS:
+            raise InputError(f"errors come from one of {', '.join(ERRORS)}, not {shown(self.errors)}")
+        if self.errors != FROM_ABOVE and not (self.overlapped and len(self.stages) == 1):
+            raise InputError(f"errors from {self.errors} are for an overlapped calendar of one stage")
         moving = any(stage.move for stage in self.stages)
         if self.start not in STARTS:
             raise InputError(f"a start is {' or '.join(STARTS)}, not {shown(self.start)}")
@@ -130,6 +160,10 @@ class Calendar:
             raise InputError("only a chained calendar is overlapped")
         if depth > 1 and not moving:
             raise InputError("no stage moves values, so no error ever reaches W[0]")
+        if self.swept:
+            if self.pipelined or any(stage.parity not in (0, 1) or not stage.move for stage in self.stages):
+                raise InputError("all stages of a swept calendar move layers of one parity, from a forward start")
+            return
         if self.repeats is not None and not self.pipelined:
             _check_reach(self.stages, self.repeats, depth)
 

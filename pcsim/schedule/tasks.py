@@ -30,15 +30,18 @@ class Kind(IntEnum):
     START = 0  # mu[l+1] of the forward start from W[l], which is also x[l+1]
     PREDICT = 1  # mu[l+1] and e[l+1] from W[l]
     BACKPROJECT = 2  # pi[l+1] e[l+1] @ W[l], l >= 1
-    VALUE = 3  # elementwise update of x[l], 1 <= l < L: no product, so it costs nothing
+    VALUE = 3  # elementwise update of x[l], 1 <= l < L (dual propagation: <= L): no product, so it costs nothing
     UPDATE = 4  # e[l+1].T @ f(x[l]), applied to W[l]
+    HEAD = 5  # f(x[l+1]) @ V[l].T, l < L - 1: what a head says of x[l+1], and its error
+    FEEDBACK = 6  # the error of a head, or of the output, brought to x[l+1] by V[l], or by a fixed matrix
+    HEAD_UPDATE = 7  # the gradient of V[l], applied to it
 
 
-PAPER_COSTS: Mapping[Kind, int] = {Kind.PREDICT: 1, Kind.BACKPROJECT: 1}
+PAPER_COSTS: Mapping[Kind, int] = {Kind.PREDICT: 1, Kind.BACKPROJECT: 1, Kind.HEAD: 1, Kind.FEEDBACK: 1}
 
 STARTS_COSTS: Mapping[Kind, int] = {**PAPER_COSTS, Kind.START: 1}
 
-FULL_COSTS: Mapping[Kind, int] = {**PAPER_COSTS, Kind.START: 1, Kind.UPDATE: 1}
+FULL_COSTS: Mapping[Kind, int] = {**PAPER_COSTS, Kind.START: 1, Kind.UPDATE: 1, Kind.HEAD_UPDATE: 1}
 
 # Ids take 32 bits: on millions of tasks every pass is memory traffic.
 MOST = np.iinfo(np.int32).max
@@ -55,13 +58,15 @@ class Lookup:
     """Ids from (kind, step, layer)."""
 
     def __init__(self, kinds: NDArray[Any], layers: NDArray[Any], steps: NDArray[Any]) -> None:
-        shape = (len(Kind), int(steps[-1]) + 1, int(layers.max()) + 1)
+        shape = (int(kinds.max()) + 1, int(steps[-1]) + 1, int(layers.max()) + 1)
         self.ids = np.full(shape, -1, np.int32)
         self.ids[kinds, steps, layers] = np.arange(kinds.size, dtype=np.int32)
 
     def __call__(self, kind: ArrayLike, step: ArrayLike, layer: ArrayLike) -> NDArray[np.int64]:
         kind, step, layer = np.asarray(kind), np.asarray(step), np.asarray(layer)
-        known = (step >= 0) & (step < self.ids.shape[1]) & (layer >= 0) & (layer < self.ids.shape[2])
+        there = kind < self.ids.shape[0]
+        kind = np.where(there, kind, 0)
+        known = there & (step >= 0) & (step < self.ids.shape[1]) & (layer >= 0) & (layer < self.ids.shape[2])
         return np.where(known, self.ids[kind, np.where(known, step, 0), np.where(known, layer, 0)], np.int64(-1))
 
 
@@ -105,7 +110,8 @@ class TaskGraph:
         after = np.repeat(np.arange(len(self)), np.diff(indptr))
         own = np.append(np.asarray(owner, np.int64), -1)
         moved = self.kinds == Kind.VALUE
-        homes = own[self.layers], np.where(moved, own[self.layers - 1], own[self.layers])
+        below = np.where(moved, own[self.layers - 1], own[self.layers])
+        homes = np.where(self.layers < self.depth, own[self.layers], below), below
         found = set()
         first = (self.updates - self.period_updates + 1) // 2
         middle = (self.update_of[before] >= first) & (self.update_of[before] < first + self.period_updates)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from nets import refusal
 
-from pcsim import BP, IPC, PC, ZIL, AsyncBP
+from pcsim import BP, DFA, IPC, PC, ZIL, AsyncBP, DualProp, Local
 from pcsim.algorithms import ALGORITHMS, Algorithm, PredictiveCoding
 from pcsim.schedule.calendar import Calendar, Stage
 
@@ -15,7 +15,8 @@ ALL = [BP(0.01), PC(0.01, 0.2, T=3), ZIL(0.01), IPC(0.01, 0.2)]
 
 
 def test_the_algorithms_and_their_names():
-    assert {"bp": BP, "pc": PC, "zil": ZIL, "ipc": IPC, "bp-async": AsyncBP} == ALGORITHMS
+    others = {"bp-async": AsyncBP, "local": Local, "dfa": DFA, "dual": DualProp}
+    assert {"bp": BP, "pc": PC, "zil": ZIL, "ipc": IPC, **others} == ALGORITHMS
     assert [algorithm.title for algorithm in ALGORITHMS.values()] == ["BP", "PC", "Z-IL", "iPC", "async BP"]
     assert all(isinstance(algorithm, Algorithm) for algorithm in ALL)
     assert [isinstance(algorithm, PredictiveCoding) for algorithm in ALL] == [False, True, True, True]

@@ -32,7 +32,7 @@ def refusal(call, *arguments):
 def test_what_is_registered_is_found_by_name():
     mine = pcsim.register(make())
     assert registry.find("mine") is mine
-    assert registry.names() == ["bp", "pc", "zil", "ipc", "bp-async", "mine"]
+    assert registry.names() == ["bp", "pc", "zil", "ipc", "bp-async", "local", "dfa", "dual", "mine"]
     again = pcsim.register(make())  # a cell of a notebook that runs once more
     assert registry.find("mine") is again
 
@@ -155,7 +155,7 @@ def test_an_installed_package_is_asked_when_its_name_is(install):
 def test_pcsim_s_own_names_are_not_for_others(install):
     install("mod_thief", WORKS, ipc="Works")
     assert registry.find("ipc") is IPC
-    assert registry.names() == ["bp", "pc", "zil", "ipc", "bp-async"]
+    assert registry.names() == ["bp", "pc", "zil", "ipc", "bp-async", "local", "dfa", "dual"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pcsim.errors import InputError
 from pcsim.schedule.counts import figure_5
 from pcsim.schedule.tasks import Kind
 
-START, PREDICT, BACKPROJECT, VALUE, UPDATE = Kind
+START, PREDICT, BACKPROJECT, VALUE, UPDATE, *_ = Kind
 
 
 class Recorder:

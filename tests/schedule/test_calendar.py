@@ -13,7 +13,7 @@ from pcsim.schedule.builders import task_graph
 from pcsim.schedule.calendar import Calendar, Stage
 from pcsim.schedule.tasks import Kind
 
-START, PREDICT, BACKPROJECT, VALUE, UPDATE = Kind
+START, PREDICT, BACKPROJECT, VALUE, UPDATE, *_ = Kind
 
 MOVE, ALL = Stage(), Stage(update=(0, 1, 2), completes=True)
 

@@ -21,7 +21,7 @@ from pcsim.errors import InputError
 from pcsim.schedule.counts import figure_5, table4
 from pcsim.schedule.tasks import Kind
 
-START, PREDICT, BACKPROJECT, VALUE, UPDATE = Kind
+START, PREDICT, BACKPROJECT, VALUE, UPDATE, *_ = Kind
 # Kernels compile at their first call, which no deadline should count.
 some_examples = settings(deadline=None, max_examples=60)
 

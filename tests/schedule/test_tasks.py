@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from pcsim.errors import InputError
 from pcsim.schedule.tasks import FULL_COSTS, PAPER_COSTS, Kind, Predecessors
 
-START, PREDICT, BACKPROJECT, VALUE, UPDATE = Kind
+START, PREDICT, BACKPROJECT, VALUE, UPDATE, *_ = Kind
 
 
 def naive_list_schedule(graph, workers):

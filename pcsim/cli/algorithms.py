@@ -1,0 +1,148 @@
+"""Flags of algorithms, and the algorithms that a command line asks for."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any
+
+from ..algorithms import ALGORITHMS, OPTIMIZERS, Algorithm, registry
+from ..algorithms.asynchronous import WEIGHTS
+from ..algorithms.local import HEADS, LOCAL_LOSSES
+from ..errors import InputError
+from ..net.activations import ACTIVATIONS
+from .words import PerStep, positive_number, whole_number
+
+
+def add_algorithms(parser: argparse.ArgumentParser, *default: str) -> None:
+    known = f"{', '.join(ALGORITHMS)}, or one of an installed package (default {' '.join(default)})"
+    parser.add_argument(
+        "--algorithms",
+        type=algorithm_name,
+        metavar="NAME",
+        nargs="+",
+        default=list(default),
+        help=known,
+    )
+
+
+def add_algorithm_flags(parser: argparse.ArgumentParser, alpha: bool) -> None:
+    if alpha:
+        parser.add_argument("--alpha", type=positive_number, default=1e-4, help="rate of weight updates (default 1e-4)")
+        add_optimizer_flags(parser)
+        parser.add_argument(
+            "--precision",
+            type=positive_number,
+            nargs="+",
+            action=PerStep,
+            default=1.0,
+            help="weight of the output's error in PC and iPC, or one for each step of a batch, the last for all "
+            "further ones (default 1)",
+        )
+    several: dict[str, Any] = {"nargs": "+", "action": PerStep} if alpha else {}
+    parser.add_argument(
+        "--gamma", type=positive_number, default=0.5, **several,
+        help="rate of value updates" + (", or one for each step of a batch" if alpha else "") + " (default 0.5)",
+    )  # fmt: skip
+    parser.add_argument("--steps", type=whole_number, nargs="+", default=[8], help="T of PC, one or more (default 8)")
+    parser.add_argument("--activation", choices=list(ACTIVATIONS), default="tanh", help="default tanh")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights, data and batches (default 0)")
+
+
+def add_optimizer_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd", help="default sgd")
+    parser.add_argument(
+        "--momentum", type=float, default=0.9, help="of momentum and nesterov; beta_1 of adam and adamw (default 0.9)"
+    )
+    parser.add_argument(
+        "--weight-decay", type=float, default=0.0, help="decoupled in adamw, an L2 penalty in all others (default 0)"
+    )
+
+
+LATE = ("weights", "accumulate", "weight_prediction", "spike_compensation", "delay_rates")  # options of asynchronous BP
+
+
+def add_late_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of asynchronous BP."""
+    parser.add_argument(
+        "--weights",
+        choices=WEIGHTS,
+        default="current",
+        help="bp-async: what pulls errors back: the weights of the moment (default), those that predicted the batch, "
+        "or those before the last update for both",
+    )
+    parser.add_argument(
+        "--accumulate", type=whole_number, default=1, metavar="M", help="bp-async: batches of an update (default 1)"
+    )
+    parser.add_argument(
+        "--weight-prediction", action="store_true", help="bp-async: predict with the weights expected at the update"
+    )
+    parser.add_argument(
+        "--spike-compensation",
+        action="store_true",
+        help="bp-async with --optimizer momentum: a late gradient does at once what it would have done in the meantime",
+    )
+    parser.add_argument(
+        "--delay-rates",
+        type=whole_number,
+        default=0,
+        metavar="K",
+        help="bp-async: for K updates the rate of a layer is divided by its delay, less and less (PipeMare)",
+    )
+
+
+def algorithm_name(text: str) -> str:
+    """The name of an algorithm: pcsim's own, or that of an installed package."""
+    try:
+        registry.find(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+# Options of local losses and dual propagation: the field, and the flag's name.
+RIVALS = {"loss": "local_loss", "head": "head", "beta": "beta", "a": "raised", "sweeps": "sweeps"} | {
+    "incremental": "incremental"
+}
+
+
+def add_rival_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of local losses and dual propagation."""
+    parser.add_argument(
+        "--local-loss",
+        choices=LOCAL_LOSSES,
+        default="pred",
+        help="local: what each layer descends on, the loss of its head (default), or, with a batch, 1 %% of that and "
+        "99 %% of how unlike its samples' similarities are to those of their targets",
+    )
+    parser.add_argument("--head", choices=HEADS, help="local: the loss of the heads (default: that of the net)")
+    parser.add_argument(
+        "--beta", type=positive_number, default=0.1, help="dual: how far the output is pulled (default 0.1)"
+    )
+    parser.add_argument(
+        "--raised", type=float, default=0.5, metavar="A", help="dual: share of the raised value, 0 to 1 (default 0.5)"
+    )
+    parser.add_argument(
+        "--sweeps", type=whole_number, default=4, metavar="K", help="dual: sweeps for each weight update (default 4)"
+    )
+    parser.add_argument(
+        "--incremental", action="store_true", help="dual: one sweep for each weight update, on values that are kept"
+    )
+
+
+def algorithms_of(
+    arguments: argparse.Namespace, names: Sequence[str] | None = None, timed: bool = False
+) -> list[Algorithm]:
+    """The algorithms asked for (or ``names``), with the fields that have flags; those with a T once for each of
+    ``--steps``. InputError for one that cannot be ``timed`` where that is wanted."""
+    flags = ("alpha", "gamma", "optimizer", "momentum", "weight_decay", "precision", "value_momentum", *LATE)
+    named = {name: name for name in flags} | RIVALS
+    given = {name: getattr(arguments, flag) for name, flag in named.items() if hasattr(arguments, flag)}
+    made: list[Algorithm] = []
+    for name in dict.fromkeys(arguments.algorithms if names is None else names):
+        cls: Callable[..., Algorithm] = registry.find(name)
+        if timed and not registry.find(name).compiled:
+            raise InputError(f"{name} can be counted and, on backend numpy, trained, but not be timed so far")
+        known = {field.name for field in fields(registry.find(name)) if field.init}
+        rates = {flag: value for flag, value in given.items() if flag in known}
+        made += [cls(**rates, T=T) for T in arguments.steps] if "T" in known else [cls(**rates)]
+    return made

@@ -1,0 +1,271 @@
+"""The oracle of local losses, feedback alignment and dual propagation, held against slopes and closed forms."""
+
+import copy
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pcsim import BP, DFA, DualProp, InputError, Local, Network, train
+from pcsim.engines.numpy import NumpyEngine
+from pcsim.engines.numpy_streams import SIMILARITY, similarity
+from pcsim.net.losses import LOSSES
+
+SIZES = st.lists(st.integers(1, 7), min_size=3, max_size=6)
+
+
+def problem(sizes, batch, seed, activation="tanh", bias=True, loss="squared"):
+    rng = np.random.default_rng(seed)
+    net = Network.mlp(sizes, activation, bias=bias, seed=seed, dtype="float64", loss=loss)
+    y = rng.normal(size=(batch, sizes[-1]))
+    if loss == "cross-entropy":
+        y = np.abs(y) / np.abs(y).sum(1, keepdims=True)
+    return net, rng.normal(size=(batch, sizes[0])), y
+
+
+def trained(net, algorithm, x, y, updates=1, **options):
+    return train(net, algorithm, x, y, updates=updates, backend="numpy", **options)
+
+
+def slope(function, array, place, step=1e-6):
+    """The derivative of a function without arguments by one number of an array."""
+    kept = array[place]
+    array[place] = kept + step
+    above = function()
+    array[place] = kept - step
+    below = function()
+    array[place] = kept
+    return (above - below) / (2 * step)
+
+
+# Local losses
+
+
+def loss_of_layer(net, l, x, y, algorithm):
+    """What layer l descends on, from the values below it."""
+    z = net.layers[l].predict(x)
+    if l == net.depth - 1:
+        return net.loss.loss(z, y)
+    of_heads = LOSSES[algorithm.head]() if algorithm.head else net.loss
+    a = net.layers[l + 1].f(z)
+    loss = of_heads.loss(a @ net.heads[l].T, y)
+    if algorithm.loss == "pred":
+        return loss
+    return (1 - SIMILARITY) * loss + SIMILARITY * similarity(a, y)[0]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    SIZES, st.integers(2, 5), st.integers(0, 99), st.sampled_from(["pred", "predsim"]),
+    st.sampled_from([None, "squared", "cross-entropy"]), st.sampled_from(["squared", "cross-entropy"]), st.booleans(),
+)  # fmt: skip
+def test_layers_and_heads_descend_on_their_own_loss(sizes, batch, seed, loss, head, output, bias):
+    sizes = [n + 2 for n in sizes] if loss == "predsim" else sizes  # of one unit less its mean nothing is left
+    net, x, y = problem(sizes, batch, seed, bias=bias, loss=output)
+    y = y if output == "cross-entropy" else np.abs(y) / np.abs(y).sum(1, keepdims=True)
+    algorithm = Local(1e-3, loss=loss, head=head)
+    run = trained(net, algorithm, x, y)
+    before = net.with_extras("heads", 0)
+    values, rng = before.forward(x), np.random.default_rng(seed)
+    for l in range(net.depth):
+        arrays = [(before.weights[l], run.network.weights[l])]
+        arrays += [(before.heads[l], run.network.heads[l])] if l < net.depth - 1 else []
+        arrays += [(before.biases[l], run.network.biases[l])] if bias else []
+        for old, new in arrays:
+            place = tuple(int(rng.integers(n)) for n in old.shape)
+            expected = -slope(lambda l=l: loss_of_layer(before, l, values[l], y, algorithm), old, place)
+            assert (new - old)[place] / 1e-3 == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    losses = [loss_of_layer(before, l, values[l], y, algorithm) for l in range(net.depth)]
+    assert run.energy[0] == pytest.approx(sum(losses))
+
+
+def test_twin_nothing_comes_down():
+    """What a layer learns does not depend on the weights above it; BP's does."""
+    net, x, y = problem([4, 6, 5, 3], 4, 1)
+    other = net.replace([net.weights[0], net.weights[1] + 1, net.weights[2] - 1], net.biases)
+    runs = [trained(n, Local(1e-2), x, y) for n in (net, other)]
+    assert np.array_equal(runs[0].network.weights[0], runs[1].network.weights[0])
+    runs = [trained(n, BP(1e-2), x, y) for n in (net, other)]
+    assert not np.array_equal(runs[0].network.weights[0], runs[1].network.weights[0])
+
+
+def test_one_layer_alone_is_bp():
+    net, x, y = problem([4, 3], 5, 2)
+    expected = trained(net, BP(1e-2, "adam"), x, y, 4).network
+    for algorithm in (Local(1e-2, "adam"), DFA(1e-2, "adam"), DualProp(1e-2, "adam", sweeps=1)):
+        found = trained(net, algorithm, x, y, 4).network
+        assert np.allclose(found.weights[0], expected.weights[0], rtol=1e-10)
+
+
+# Direct feedback alignment
+
+
+def through_all_layers(net):
+    """``B[l] = (W[L-1] … W[l+1]).T``: what BP would send down."""
+    found, product = [], np.eye(net.sizes[-1])
+    for l in reversed(range(net.depth - 1)):
+        product = product @ net.weights[l + 1]
+        found.insert(0, product.T)
+    return found
+
+
+@settings(max_examples=25, deadline=None)
+@given(SIZES, st.integers(1, 4), st.integers(0, 99))
+def test_feedback_through_all_layers_is_bp_in_a_linear_net(sizes, batch, seed):
+    net, x, y = problem(sizes, batch, seed, "identity")
+    aligned = Network(net.weights, "identity", net.biases, feedback=through_all_layers(net))
+    found, expected = (trained(n, a, x, y).network for n, a in ((aligned, DFA(1e-2)), (net, BP(1e-2))))
+    for mine, its in zip([*found.weights, *found.biases], [*expected.weights, *expected.biases], strict=True):
+        assert np.allclose(mine, its, rtol=1e-12, atol=1e-14)
+
+
+def test_twin_other_feedback_is_not_bp():
+    net, x, y = problem([3, 4, 4, 2], 3, 1, "identity")
+    found = trained(net, DFA(1e-2), x, y).network
+    assert not np.allclose(found.weights[0], trained(net, BP(1e-2), x, y).network.weights[0])
+
+
+def delayed(net, algorithm, batches, updates, shift=0):
+    """CONTRACT's delays, by the versions of each layer: batch k is predicted by layer l after ``k + l - (L-1)``
+    updates (at least none), and makes the update after all that came before it. ``shift`` breaks it."""
+    L, feedback = net.depth, net.feedback
+    versions = [[(w.copy(), b.copy())] for w, b in zip(net.weights, net.biases, strict=True)]
+
+    def layer(l, version):
+        weights, bias = versions[l][max(0, version)]
+        return copy.copy(net.layers[l]), weights, bias
+
+    for k in range(updates):
+        x, y = batches[k]
+        values = [x]
+        for l in range(L):
+            dense, weights, bias = layer(l, k + l - (L - 1) + shift * (l == 0))
+            values.append(dense.f(values[l]) @ weights.T + bias)
+        e = net.loss.error(values[L], y)
+        for l in range(L):
+            delta = e if l == L - 1 else (e @ feedback[l].T) * net.layers[l + 1].slope(values[l + 1])
+            weights, bias = versions[l][k]
+            a, rate = net.layers[l].f(values[l]), algorithm.alpha
+            versions[l].append((weights + rate * delta.T @ a, bias + rate * delta.sum(0)))
+    return [version[-1][0] for version in versions]
+
+
+def test_gradients_are_as_late_as_the_pipeline_makes_them():
+    net, x, y = problem([4, 5, 6, 5, 3], 12, 3)
+    net, algorithm = net.with_extras("feedback", 0), DFA(0.05)
+    orders = [np.random.default_rng(1).permutation(12)[:3] for _ in range(40)]
+    engine = NumpyEngine(net, algorithm, x, y, iter(orders).__next__)
+    engine.run(9)
+    batches = [(x[rows], y[rows]) for rows in orders]
+    for mine, its in zip(engine.network.weights, delayed(net, algorithm, batches, 9), strict=True):
+        assert np.allclose(mine, its, rtol=1e-12, atol=1e-14)
+    assert not np.allclose(engine.network.weights[0], delayed(net, algorithm, batches, 9, shift=1)[0])  # twin
+
+
+# Dual propagation
+
+
+@settings(max_examples=15, deadline=None)
+@given(SIZES, st.integers(1, 4), st.integers(0, 99), st.sampled_from([0.0, 0.3, 0.5, 1.0]))
+def test_dual_propagation_is_bp_in_a_linear_net(sizes, batch, seed, a):
+    net, x, y = problem(sizes, batch, seed, "identity")
+    algorithm = DualProp(1e-2, beta=0.7, a=a, sweeps=len(sizes))
+    found, expected = (trained(net, one, x, y).network for one in (algorithm, BP(1e-2)))
+    for mine, its in zip([*found.weights, *found.biases], [*expected.weights, *expected.biases], strict=True):
+        assert np.allclose(mine, its, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("a", "order"), [(0.5, 2), (0.0, 1), (1.0, 1)])
+def test_dual_propagation_tends_to_bp(a, order):
+    """The gradient's error falls with beta, or, where raised and lowered values weigh alike, with its square."""
+    net, x, y = problem([4, 6, 5, 6, 3], 3, 5)
+    exact = trained(net, BP(1e-2), x, y).network.weights[0]
+    apart = []
+    for beta in (0.2, 0.1, 0.05):
+        found = trained(net, DualProp(1e-2, beta=beta, a=a, sweeps=20), x, y).network.weights[0]
+        apart.append(float(np.abs(found - exact).max()))
+    assert apart[0] / apart[1] == pytest.approx(2**order, rel=0.15)
+    assert apart[1] / apart[2] == pytest.approx(2**order, rel=0.1)
+
+
+def test_incremental_sweeps_come_to_the_same():
+    """With a rate that changes nothing, kept values relax to those of as many sweeps from a forward start."""
+    net, x, y = problem([4, 6, 5, 6, 3], 3, 5)
+    relaxed = NumpyEngine(net, DualProp(1e-12, beta=0.2, incremental=True), x, y, lambda: np.arange(3))
+    relaxed.run(30)
+    before = relaxed.network.weights[0]
+    relaxed.run(1)
+    ascent = (relaxed.network.weights[0] - before) / 1e-12
+    expected = (trained(net, DualProp(1e-2, beta=0.2, sweeps=30), x, y).network.weights[0] - net.weights[0]) / 1e-2
+    assert np.allclose(ascent, expected, rtol=1e-2, atol=1e-3)
+
+
+def test_an_error_comes_down_one_layer_each_half_sweep():
+    net, x, y = problem([4, 4, 4, 4, 4, 4, 3], 2, 1)
+    for sweeps in (1, 2, 3):
+        found = trained(net, DualProp(1e-2, sweeps=sweeps), x, y).network
+        changed = [not np.array_equal(a, b) for a, b in zip(found.weights, net.weights, strict=True)]
+        assert changed == [l >= net.depth - 2 * sweeps for l in range(net.depth)]
+
+
+# All of them
+
+RIVALS = {
+    "local": Local(1e-2, "adam"),
+    "predsim": Local(1e-2, "momentum", loss="predsim", head="cross-entropy"),
+    "dfa": DFA(1e-2, "adam"),
+    "dual": DualProp(1e-2, "adamw", weight_decay=0.01, sweeps=3),
+    "incremental": DualProp(1e-2, "nesterov", incremental=True),
+}
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_a_training_goes_on_from_its_state_with_the_same_bits(name, tmp_path):
+    net, x, y = problem([5, 6, 4, 5, 3], 20, 7)
+    y = np.abs(y) / np.abs(y).sum(1, keepdims=True)
+    options = {"batch_size": 4, "record_every": 3, "seed": 3, "steps_per_batch": 2 if name == "incremental" else None}
+    whole = trained(net, RIVALS[name], x, y, 13, **options)
+    file = tmp_path / "k.npz"
+    trained(net, RIVALS[name], x, y, 7, checkpoint=file, **options)
+    again = trained(net, RIVALS[name], x, y, 13, checkpoint=file, resume=True, **options)
+    assert again.network == whole.network
+    assert again.loss == whole.loss
+    other = trained(net, RIVALS[name], x, y, 13, **options | {"seed": 4})  # twin
+    assert other.network != whole.network
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_heads_and_feedback_are_saved_with_the_net(name, tmp_path):
+    net, x, y = problem([5, 6, 4, 3], 6, 7)
+    y = np.abs(y) / np.abs(y).sum(1, keepdims=True)
+    found = trained(net, RIVALS[name], x, y, 3).network
+    found.save(tmp_path / "net")
+    loaded = Network.load(tmp_path / "net")
+    assert loaded == found
+    assert (loaded.heads is None, loaded.feedback is None) == (found.heads is None, found.feedback is None)
+    on = [trained(each, RIVALS[name], x, y, 2).network for each in (found, loaded)]
+    assert on[0] == on[1]
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_other_engines_say_that_they_cannot(name):
+    net, x, y = problem([5, 6, 3], 6, 7)
+    with pytest.raises(InputError, match="runs on backend numpy alone so far, not on threads"):
+        train(net, RIVALS[name], x, y, updates=1)
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_an_epoch_is_a_pass_over_the_rows(name):
+    net, x, y = problem([5, 6, 4, 3], 20, 7)
+    y = np.abs(y) / np.abs(y).sum(1, keepdims=True)
+    steps = {"steps_per_batch": 2} if name == "incremental" else {}
+    run = train(net, RIVALS[name], x, y, epochs=3, batch_size=5, backend="numpy", **steps)
+    assert run.updates == 3 * 4 * (2 if steps else 1)
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_divergence_is_named(name):
+    net, x, y = problem([5, 6, 4, 3], 6, 7, "relu")
+    algorithm = type(RIVALS[name])(1e200)
+    assert trained(net, algorithm, x, y, 30).diverged is not None

@@ -1,0 +1,84 @@
+"""Counts of local losses, direct feedback alignment and dual propagation, on their task graphs."""
+
+from dataclasses import replace
+
+import pytest
+
+from pcsim import BP, DFA, DualProp, InputError, Local
+from pcsim.schedule.builders import task_graph
+from pcsim.schedule.calendar import FROM_ABOVE, FROM_HEADS, Calendar, Stage
+from pcsim.schedule.tasks import Kind
+
+DEPTHS = [2, 3, 4, 8, 17, 32, 64]
+
+
+@pytest.mark.parametrize("L", DEPTHS)
+def test_local_losses_wait_for_a_prediction_and_two_small_products(L):
+    graph = Local().steady_tasks(L)
+    assert (graph.mm, graph.smm) == (3 * L - 2, 3)
+    assert (graph.mm_full, graph.smm_full) == (5 * L - 3, 4)
+
+
+@pytest.mark.parametrize("L", DEPTHS)
+def test_feedback_alignment_waits_for_the_output_every_other_slot(L):
+    """The layer below the output hears of an error in the slot in which it is made, predicts, and the output follows in
+    the next: two predictions and the small product in two slots."""
+    graph = DFA().steady_tasks(L)
+    assert (graph.mm, graph.smm) == (2 * L - 1, 1.5)
+    assert graph.first == L + 1
+
+
+@pytest.mark.parametrize("L", DEPTHS)
+@pytest.mark.parametrize("sweeps", [1, 3])
+def test_a_sweep_is_two_products_in_a_row(L, sweeps):
+    graph = DualProp(sweeps=sweeps).steady_tasks(L)
+    assert (graph.mm, graph.smm) == (sweeps * (2 * L - 1), 2 * sweeps)
+    graph = DualProp(incremental=True).steady_tasks(L)
+    assert (graph.mm, graph.smm) == (2 * L - 1, 2)
+
+
+@pytest.mark.parametrize("L", DEPTHS)
+def test_workers_share_the_layers(L):
+    for algorithm in (Local(), DFA(), DualProp(incremental=True)):
+        graph = algorithm.steady_tasks(L)
+        assert graph.makespan(1) == graph.mm
+        for workers in (2, L):
+            assert max(graph.smm, graph.mm / workers) <= graph.makespan(workers) <= graph.mm
+
+
+def test_predecessors_come_first_and_every_task_but_the_first_has_some():
+    for algorithm in (Local(), DFA(), DualProp(), DualProp(incremental=True)):
+        graph = algorithm.tasks(5, 4)
+        indptr, before = graph.predecessors
+        for task in range(len(graph)):
+            waits = before[indptr[task] : indptr[task + 1]]
+            assert (waits < task).all()
+            assert len(waits) or graph.kinds[task] in (Kind.START, Kind.PREDICT)
+
+
+def test_messages_go_one_way_where_nothing_comes_down():
+    """Of local losses a value goes up, each slot; BP without a flush sends an error down as well."""
+    assert Local().steady_tasks(4).messages([0, 0, 1, 1]) == 1
+    assert DualProp(incremental=True).steady_tasks(4).messages([0, 0, 1, 1]) == 2
+    assert DFA().steady_tasks(4).messages([0, 0, 1, 1]) == 2  # the value, and the output's error
+
+
+def test_twin_a_head_that_is_forgotten_shows():
+    """Without heads the same calendar would be BP's asynchronous pipeline."""
+    calendar = Local().calendar(6)
+    graphs = [task_graph("local", replace(calendar, errors=errors), 6, 20) for errors in (FROM_HEADS, FROM_ABOVE)]
+    assert [graph.smm for graph in graphs] == [3, 2]
+
+
+@pytest.mark.parametrize(
+    ("calendar", "words"),
+    [
+        (replace(BP().calendar(3), errors=FROM_HEADS), "errors from heads are for an overlapped calendar of one stage"),
+        (replace(Local().calendar(3), errors="beside"), "errors come from one of above, heads, output"),
+        (Calendar((Stage(parity=1), Stage(update=(0, 1, 2), completes=True))), "all stages of a swept calendar"),
+        (Calendar((Stage(parity=2, update=(0, 1, 2), completes=True),)), "all stages of a swept calendar"),
+    ],
+)
+def test_calendars_that_break_a_rule(calendar, words):
+    with pytest.raises(InputError, match=words):
+        calendar.check(3)
