@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_HEAD, _FEEDBACK, _HEAD_UPDATE = -1, -2, -3  # which no engine tells of yet
+
 _WORK = {START: "forward start", PREDICT: "predict", BACKPROJECT: "back-project", UPDATE: "update", VALUE: "values"}
+_OF_HEADS = {_HEAD: "head", _FEEDBACK: "feedback", _HEAD_UPDATE: "update of the head"}
 
 _WORK_OF = {
     Kind.START: START,
@@ -27,6 +30,9 @@ _WORK_OF = {
     Kind.BACKPROJECT: BACKPROJECT,
     Kind.VALUE: VALUE,
     Kind.UPDATE: UPDATE,
+    Kind.HEAD: _HEAD,
+    Kind.FEEDBACK: _FEEDBACK,
+    Kind.HEAD_UPDATE: _HEAD_UPDATE,
 }
 
 # Kinds of work that occur in one schedule differ in grey, too: those of BP, and those of a fused step of iPC.
@@ -40,6 +46,9 @@ _WORK_COLOURS = {
     PREDICT | UPDATE: "#33BBEE",
     BACKPROJECT | UPDATE: "#CC3311",
     PREDICT | BACKPROJECT | UPDATE: "#AA4499",
+    _HEAD: "#33BBEE",
+    _FEEDBACK: "#E68A55",
+    _HEAD_UPDATE: "#EEDD88",
 }
 
 
@@ -130,7 +139,7 @@ def schedule_figure(
     from matplotlib.lines import Line2D
 
     works = [_WORK_OF[kind] for kind in Kind if np.any((worker >= 0) & (graph.kinds == kind))]
-    handles: list[Any] = [keys.patch(_WORK[work], _WORK_COLOURS[work]) for work in works]
+    handles: list[Any] = [keys.patch((_WORK | _OF_HEADS)[work], _WORK_COLOURS[work]) for work in works]
     mark: dict[str, Any] = {"marker": "v", "color": _WORK_COLOURS[UPDATE], "ls": "", "ms": 1.5 * look.sizes.marker}
     if by_layer:
         handles.append(Line2D([], [], label="weights change", **mark))

@@ -196,7 +196,7 @@ def _contracted(
         group = np.where(kinds == Kind.PREDICT, 0, 1)
     place = (steps * 4 + group) * (L + 1) + layers
     bits = np.zeros(S * 4 * (L + 1), np.int64)
-    np.bitwise_or.at(bits, place, np.array([_BITS[kind] for kind in Kind])[kinds])
+    np.bitwise_or.at(bits, place, np.array([_BITS.get(kind, 0) for kind in Kind])[kinds])
     if order_of.chained:
         forward = group == 0
         bits[place[forward]] = PREDICT
@@ -300,7 +300,7 @@ def _grouped(graph: TaskGraph, net: Net, chained: bool) -> Draft:
     columns = np.where(value, weights, np.bincount(job, sizes[layers]) / np.bincount(job)).astype(np.int64)
     rows = np.where(value, 1, np.rint(weights / columns)).astype(np.int64)
     draft = Draft()
-    bits = np.array([_BITS[kind] for kind in Kind])[kinds[first]]
+    bits = np.array([_BITS.get(kind, 0) for kind in Kind])[kinds[first]]
     draft.add(
         np.zeros(len(first)), work=bits, layer=np.where(chain[first], layers[first], 0), step=steps[first],
         rows=rows, columns=columns, batch=net.batch, update=graph.update_of[first],

@@ -283,15 +283,18 @@ class TaskGraph:
         return start, finish, worker
 
     def reached(self) -> NDArray[np.bool_]:
-        """Which tasks the first output error can have changed.
+        """Which tasks the first error of the output, or of heads, can have changed.
 
         From a forward start all hidden errors are exactly zero, so an UPDATE not reached changes nothing.
         """
         from ..kernels.graphs import paths
 
         reached = np.zeros(len(self), np.bool_)
-        sources = self.task([Kind.START, Kind.PREDICT], self.lead, self.depth - 1)
-        reached[sources[sources >= 0]] = True
+        output = self.layers == self.depth  # of dual propagation, which pulls the output's values
+        if not output.any():
+            output = (self.layers == self.depth - 1) & np.isin(self.kinds, [Kind.START, Kind.PREDICT])
+        reached[np.flatnonzero(output)[:1]] = True
+        reached[self.kinds == Kind.HEAD] = True
         paths.reach(*self.predecessors, reached)
         return reached
 

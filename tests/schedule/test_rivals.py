@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from pcsim import BP, DFA, DualProp, InputError, Local
@@ -61,6 +62,18 @@ def test_messages_go_one_way_where_nothing_comes_down():
     assert Local().steady_tasks(4).messages([0, 0, 1, 1]) == 1
     assert DualProp(incremental=True).steady_tasks(4).messages([0, 0, 1, 1]) == 2
     assert DFA().steady_tasks(4).messages([0, 0, 1, 1]) == 2  # the value, and the output's error
+
+
+def test_how_far_an_error_has_come():
+    """Of local losses each layer has its own from the first slot on; in dual propagation one layer for a half sweep."""
+    graph = Local().tasks(4, 8)
+    assert graph.reached()[graph.kinds == Kind.UPDATE].all()
+    graph = DualProp(incremental=True).tasks(4, 8)
+    reached = graph.reached()
+    firsts = [int(np.flatnonzero(reached & (graph.kinds == Kind.UPDATE) & (graph.layers == l))[0]) for l in range(4)]
+    assert [int(graph.steps[first]) for first in firsts] == [3, 2, 1, 0]
+    graph = DFA().tasks(4, 8)
+    assert graph.reached()[graph.kinds == Kind.UPDATE].all()
 
 
 def test_twin_a_head_that_is_forgotten_shows():
