@@ -1,6 +1,7 @@
 """The pass of a layer through which samples stream: predict for one, learn from an older one.
 
-Asynchronous BP at a batch of one. Where iPC's pass (``dense.py``) has to have a row's prediction before its error, the
+Batches of one. ``stream_step`` is asynchronous BP's, which predicts with the weights before they learn; ``learn_step``
+is of what needs no error from above, and predicts with those that have learnt. Where iPC's pass (``dense.py``) has to have a row's prediction before its error, the
 error of the older sample is there beforehand; so all three products are taken from one load of each weight, and one
 store. The letters are those of ``dense.py``; ``i`` is where the new sample's ``a`` begins, ``o`` the older one's.
 """
@@ -93,3 +94,49 @@ def stream_step(new, old, l, e, k, h, rate):
         _first_layer(offset, new.W, w, rows, columns, new.a, i, o, new.x, at, e, k, h, new.one, rate)
     if new.has_bias:
         add_rows(ONE, rows, rows, rate, e, k, new.W, new.bias_at[l])
+
+
+@njit(nogil=True, forceinline=True)
+def _learn_4(work, W, r, columns, a, i, o, out, k, e, q, one, rate, ahead):
+    """Four rows of W, the first at index r, learn from the older sample and predict for the new one."""
+    r1, r2, r3 = r + columns, r + 2 * columns, r + 3 * columns
+    step, errors = lanes(W), load_four(e, q)
+    p0, p1, p2, p3 = spread(errors, 0, one), spread(errors, 1, one), spread(errors, 2, one), spread(errors, 3, one)
+    s0 = splat(one - one)
+    s1, s2, s3, scaled = s0, s0, s0, splat(rate)
+    for j in range(0, columns, step):
+        prefetch(W, r + ahead + 4 * j)
+        prefetch(W, r + ahead + 4 * j + step)
+        prefetch(W, r + ahead + 4 * j + 2 * step)
+        prefetch(W, r + ahead + 4 * j + 3 * step)
+        v, u = load(a, i + j), multiply(scaled, load(a, o + j))
+        w0, w1 = multiply_add(p0, u, load(W, r + j)), multiply_add(p1, u, load(W, r1 + j))
+        w2, w3 = multiply_add(p2, u, load(W, r2 + j)), multiply_add(p3, u, load(W, r3 + j))
+        store(W, r + j, w0)
+        store(W, r1 + j, w1)
+        store(W, r2 + j, w2)
+        store(W, r3 + j, w3)
+        s0, s1 = multiply_add(w0, v, s0), multiply_add(w1, v, s1)
+        s2, s3 = multiply_add(w2, v, s2), multiply_add(w3, v, s3)
+    mu = four_sums(s0, s1, s2, s3)
+    store_four(out, k, add(load_four(out, k), mu) if work & OFFSET else mu)
+
+
+@njit(nogil=True, cache=True)
+def _learning_layer(offset, W, w, rows, columns, a, i, o, out, k, e, q, one, rate):
+    for row in range(0, rows, 4):
+        r, ahead = w + row * columns, 4 * columns if row + 4 < rows else 0
+        _learn_4(offset, W, r, columns, a, i, o, out, k + row, e, q + row, one, rate, ahead)
+
+
+@folded
+def learn_step(new, old, l, e, k, rate):
+    """One slot of layer l, by gradient descent with a batch of one: ``W[l]`` and its biases descend along the gradient
+    of the older sample, of the view ``old``, whose errors above begin at k of e; then ``x[l+1]`` of the sample of the
+    view ``new`` becomes its prediction."""
+    rows, columns, at = new.padded[l + 1], new.padded[l], new.value_at[l + 1]
+    i, o, w = new.value_at[l], old.value_at[l], new.weight_at[l]
+    if new.has_bias:
+        add_rows(ONE, rows, rows, rate, e, k, new.W, new.bias_at[l])
+    offset = OFFSET if start_offsets(new, l, ZERO, rows, new.x, at) else ZERO
+    _learning_layer(offset, new.W, w, rows, columns, new.a, i, o, new.x, at, e, k, new.one, rate)

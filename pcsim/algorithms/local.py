@@ -28,7 +28,6 @@ class Local(Algorithm):
     - ``head_seed``: heads that the net does not bring are drawn from it
     """
 
-    compiled: ClassVar[bool] = False
     name: ClassVar[str] = "local"
     title: ClassVar[str] = "local losses"
     alpha: float = 1e-4

@@ -7,21 +7,23 @@ never enters Python between the steps of a run.
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
+from typing import Any
 
 import numpy as np
 
-from ..algorithms import BP, Algorithm, AsyncBP, PredictiveCoding
+from ..algorithms import BP, Algorithm, AsyncBP, Local, PredictiveCoding
 from ..algorithms.rates import Rate, Schedule, per_step
 from ..checks import whole_number
 from ..errors import InputError
 from ..host.blas import blas_libraries, blas_threads, limit_worker
 from ..kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
 from ..kernels.machine.sync import make_flags
+from ..net.extras import HEADS
 from ..net.losses import Squared
 from ..net.network import Network
 from ..schedule.calendar import Calendar
 from ..schedule.timeline import Event, Timeline
-from ..schedule.waves import wave_length
+from ..schedule.waves import read_caches, wave_length
 from .contents import Contents, Transport
 from .layout import LAYERS, ROWS, SAMPLES, TEAMS, Layout, options_of, rule_of
 from .limits import check_softmax
@@ -31,6 +33,7 @@ from .loops.steps import TRACE_COLUMNS
 from .rings import Flights, RingLayout
 from .shared import SHARED, team_of, teams_for
 from .starts import PipelinedStarts
+from .streams import StreamLayout, Streams
 from .turns import Turns, check_order
 
 Array = np.ndarray
@@ -78,6 +81,8 @@ class CompiledEngine(Contents):
         blas_threads: int = 1,
         order: str = "split",
     ) -> None:
+        if isinstance(algorithm, Local):
+            network = network.with_extras(HEADS, algorithm.head_seed)
         self.original, self.algorithm, self.batches, self.transport = network, algorithm, batches, transport
         dtype, self.fused, self.blas_threads = network.dtype, fused, blas_threads
         self.execution = execution
@@ -101,12 +106,11 @@ class CompiledEngine(Contents):
         self.teams = teams_for(shared, network, self.batch, transport.all_workers, team) if shared else []
         parts = transport.all_workers if split == SAMPLES else min(micro_batches, self.batch)
         where = transport.workers, transport.all_workers, transport.place
-        streams = isinstance(algorithm, AsyncBP)
-        self.layout = (
-            RingLayout(network, self.batch, *where)
-            if streams
-            else Layout(network, self.batch, split, *where, parts, transport.copies, self.teams, bool(shared))
-        )
+        streams = isinstance(algorithm, AsyncBP | Local)
+        if streams:
+            self.layout = (StreamLayout if isinstance(algorithm, Local) else RingLayout)(network, self.batch, *where)
+        else:
+            self.layout = Layout(network, self.batch, split, *where, parts, transport.copies, self.teams, bool(shared))
         rule, softmax = rule_of(algorithm), not isinstance(network.loss, Squared)
         if softmax:
             check_softmax(self.execution if isinstance(algorithm, BP) else None, execution)
@@ -144,6 +148,10 @@ class CompiledEngine(Contents):
         self.flights: Flights | None = None
         if isinstance(algorithm, AsyncBP) and isinstance(self.layout, RingLayout):
             self.flights = Flights(self.layout, algorithm, self._next_rows, self.wave)
+        self.streams: Streams | None = None
+        if isinstance(algorithm, Local) and isinstance(self.layout, StreamLayout):
+            long = self.layout.longest if here > transport.workers * read_caches().own else 1
+            self.streams = Streams(self.layout, algorithm, network, self.options, wave or long, fused)
         check_order(order, self.execution)
         self.turns = Turns(self.layout) if order == "zero-bubble" else None
         self.starts = PipelinedStarts(self.layout, self.calendar, self.wave, self._next_rows)
@@ -320,8 +328,13 @@ class CompiledEngine(Contents):
     def _backprop(self, updates: int) -> Callable[..., int]:
         """The loop of BP's execution, for so many updates."""
         rates = self._rates(updates)
-        compiled, messages = self.transport.backprop("zero-bubble" if self.turns else self.execution or "serial")
-        shared = self.flights.of_run(self.number, updates) if self.flights else self.layout.shares
+        name = "zero-bubble" if self.turns else self.execution or "serial"
+        compiled, messages = self.transport.backprop("local" if self.streams else name)
+        shared: Any = self.layout.shares
+        if self.flights:
+            shared = self.flights.of_run(self.number, updates)
+        elif self.streams:
+            shared = self.streams.of_run(updates)
 
         def loop(worker: int, data: Data, signals: Signals, notes: Notes, ranks: Ranks) -> int:
             shares = self.turns.of_worker(worker) if self.turns else shared

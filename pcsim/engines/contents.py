@@ -13,6 +13,7 @@ import numpy as np
 
 from ..algorithms import Algorithm
 from ..host.threads import in_threads
+from ..net.extras import HEADS
 from ..net.network import Network, with_arrays
 from ..schedule.calendar import Calendar
 from .layout import Layout
@@ -21,6 +22,7 @@ from .loops.steps import activate_block
 from .rings import Flights
 from .starts import PipelinedStarts
 from .states import check_state
+from .streams import StreamLayout, Streams
 
 Array = np.ndarray
 
@@ -67,6 +69,7 @@ class Contents:
     calendar: Calendar | None
     starts: PipelinedStarts
     flights: Flights | None
+    streams: Streams | None
     x: Array  # the data, of which a process may have no columns
     batch: int
     full_batch: bool
@@ -110,7 +113,13 @@ class Contents:
     def gather(self, everywhere: bool = True) -> Network | None:
         """The net as it stands, a copy; of several processes on the first, or ``everywhere``."""
         weights, biases = self._gathered(self.arrays[0].parameters, everywhere)
-        return None if weights is None else with_arrays(self.original, weights, biases or None)
+        heads = self._heads(self.arrays[0].parameters, everywhere)
+        if weights is None:
+            return None
+        net = with_arrays(self.original, weights, biases or None)
+        if self.streams:
+            object.__setattr__(net, HEADS, heads)
+        return net
 
     def gather_values(self, everywhere: bool = True) -> list[Array] | None:
         """Values of all layers, a copy; of several processes on the first, or ``everywhere``."""
@@ -143,6 +152,19 @@ class Contents:
                     whole.append(put)
         return (found[0] or None), found[1]
 
+    def _heads(self, flat: Array, everywhere: bool = True) -> list[Array]:
+        """Heads in an array like the parameters, a copy of each; none where there are none, or are not put together."""
+        found, layout, sizes = [], self.layout, self.original.sizes
+        for l in range(self.original.depth - 1) if isinstance(layout, StreamLayout) else ():
+
+            def mine(worker: int, l: int = l) -> Array:
+                assert isinstance(layout, StreamLayout)
+                return layout.head_of(flat, l)
+
+            part = partial(layout.weight_part, l=l)
+            found.append(self._assembled((sizes[-1], sizes[l + 1]), part, mine, everywhere))
+        return [whole for whole in found if whole is not None]
+
     def _assembled(self, shape: tuple[int, ...], index: Any, mine: Any, everywhere: bool) -> Array | None:
         return self.transport.assemble(shape, self.original.dtype, index, mine, everywhere)
 
@@ -154,12 +176,14 @@ class Contents:
         asynchronous BP is in flight (see ``states.FLIGHTS``)."""
         net, both = self.network, (self.arrays[0].mean, self.arrays[0].square)
         moments = [self._gathered(flat) if len(flat) else ([], []) for flat in both]
+        of_heads = [self._heads(flat) if len(flat) else [] for flat in both]
         return {
             "weights": list(net.weights), "biases": None if net.biases is None else list(net.biases),
-            "values": self.values, "mean": [*(moments[0][0] or ()), *moments[0][1]],
-            "square": [*(moments[1][0] or ()), *moments[1][1]], "step": self.t, "updates": self.number,
+            "values": self.values, "mean": [*(moments[0][0] or ()), *moments[0][1], *of_heads[0]],
+            "square": [*(moments[1][0] or ()), *moments[1][1], *of_heads[1]], "step": self.t, "updates": self.number,
             "batches": self.begun, "given": self.given, "velocity": self._velocities(),
             "starts": self.starts.state(self.t, self._assembled),
+            **({"heads": list(net.heads or [])} if self.streams else {}),
             **(self.flights.state(self.number, self.arrays[0].values, self._assembled) if self.flights else {}),
         }  # fmt: skip
 
@@ -192,8 +216,8 @@ class Contents:
         def put(worker: int) -> None:
             layout, arrays = self.layout, self.arrays[worker]
             lo, hi = layout.blocks[worker]
-            values = None if self.flights else state["values"] or None
-            self._fill(state["weights"], state["biases"], values, worker)
+            values = None if self.flights or self.streams else state["values"] or None
+            self._fill(state["weights"], state["biases"], values, worker, state.get("heads"))
             for l in {0, layout.depth} & {*range(lo, hi + 1)} if state["values"] else ():
                 layout.values_of(arrays.values, l, worker)[...] = state["values"][l]
             layout.errors_of(arrays.errors, layout.depth, worker)[...] = 0
@@ -205,8 +229,12 @@ class Contents:
             for flat, parts in ((arrays.mean, state["mean"]), (arrays.square, state["square"])):
                 for l in range(lo, hi) if len(flat) else ():
                     first, rows = layout.owned(worker, l)
-                    for place, part in zip(layout.rows_of(flat, worker, l), parts[l :: layout.depth], strict=False):
+                    of_layer = parts[l : 2 * layout.depth if state["biases"] else layout.depth : layout.depth]
+                    for place, part in zip(layout.rows_of(flat, worker, l), of_layer, strict=False):
                         place[...] = part[first : first + rows]
+                if self.streams and len(flat):
+                    kinds = 2 if state["biases"] else 1
+                    self.streams.fill(flat, parts[kinds * layout.depth :], lo, hi)
             self.starts.restore(worker, self.t, state.get("starts", []))
             for at in self.flights.restore(worker, state, self.x, arrays) if self.flights else ():
                 offsets = layout.offsets[worker]._replace(value_at=at)
@@ -216,7 +244,9 @@ class Contents:
 
         self._in_threads(put)
 
-    def _fill(self, weights: Any, biases: Any, values: list[Array] | None, worker: int) -> None:
+    def _fill(
+        self, weights: Any, biases: Any, values: list[Array] | None, worker: int, heads: list[Array] | None = None
+    ) -> None:
         """Weights and biases of a worker, and its values if they are given."""
         layout, arrays = self.layout, self.arrays[worker]
         lo, hi = layout.blocks[worker]
@@ -231,6 +261,9 @@ class Contents:
                 bias[...] = biases[l][first : first + rows]
         if self.flights:
             self.flights.fill(arrays.parameters, worker)
+        if self.streams:
+            given_heads = self.original.heads if heads is None else heads
+            self.streams.fill(arrays.parameters, list(given_heads or []), lo, hi)
         if values is not None:  # with the copies at both edges of the block, of which a neighbour may be elsewhere
             for l in range(max(lo, 1), hi):
                 layout.values_of(arrays.values, l)[...] = values[l]

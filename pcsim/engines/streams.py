@@ -1,0 +1,120 @@
+"""Where values, heads and errors lie in an engine of local losses, and what its loop is given."""
+
+import numpy as np
+
+from ..algorithms import Local
+from ..kernels.layers.dense import padded
+from ..kernels.layers.weights import PLAIN
+from ..kernels.machine.memory import side_by_side
+from ..net.losses import CrossEntropy, checked_loss
+from ..net.network import Network
+from .layout import APART, LAYERS, Layout, begins, rule_of
+from .loops.arguments import Arrays, Offsets, Options
+from .loops.local import Heads
+
+Array = np.ndarray
+
+LONGEST_WAVE = 8  # batches of one sample for which a layer's weights are fetched once
+
+
+class StreamLayout(Layout):
+    """Layers on workers, a head for each but the last, and of each layer's values a ring of ``places`` batches.
+    ``turn``: the batch whose values ``values_of`` shows."""
+
+    turn = 0
+
+    def __init__(self, network: Network, batch: int, workers: int, all_workers: int, place: int) -> None:
+        self.longest = LONGEST_WAVE if batch == 1 else 1
+        self.places = 2 * self.longest + 1
+        self.classes = padded(network.sizes[-1], network.dtype)
+        super().__init__(network, batch, LAYERS, workers, all_workers, place, 1)
+        self.largest = max(self.largest, self.classes * int(self.wide.max()))
+
+    def _lay_out_values(self) -> None:
+        here = np.arange(self.depth + 1)
+        heights = np.where((self.lo <= here) & (here <= self.hi), self.places * self.batch * self.wide, 0)
+        edges = [hi for _, hi in self.blocks[:-1]]
+        at = begins(heights, [*edges, *(edge + 1 for edge in edges)], self.page, self.gap)
+        self.value_at, self.value_count = np.tile(at[:-1], (self.all_workers, 1)), self._pages(int(at[-1]))
+
+    def _lay_out_weights(self, lengths: Array) -> None:
+        super()._lay_out_weights(lengths)
+        here = np.arange(self.depth)
+        heads = np.where((self.lo <= here) & (here < min(self.hi, self.depth - 1)), self.classes * self.wide[1:], 0)
+        at = self._pages(self.parameter_count + self.gap) + begins(heads, self._edges(), self.page, self.gap)
+        self.head_at, self.parameter_count = at[:-1], int(at[-1])
+
+    def place_of(self, l: int, worker: int = 0) -> slice:
+        """Where layer l's values of the batch ``turn`` lie, with their padding."""
+        height = self.batch * int(self.wide[l])
+        begin = int(self.value_at[self.place + worker, l]) + self.turn % self.places * height
+        return slice(begin, begin + height)
+
+    def head_of(self, flat: Array, l: int) -> Array:
+        """The head of layer l, (n[L], n[l+1]), in an array like the parameters: a view."""
+        begin, columns = int(self.head_at[l]), int(self.wide[l + 1])
+        whole = flat[begin : begin + self.classes * columns].reshape(self.classes, columns)
+        return whole[: self.sizes[-1], : self.sizes[l + 1]]
+
+    @property
+    def error_size(self) -> int:
+        """Elements of one layer's errors at most."""
+        return self._pages(self.batch * int(self.wide.max()))
+
+    def errors_of(self, flat: Array, l: int, worker: int = 0) -> Array:
+        """The errors of the output, (B, n[L]), in a worker's array of errors."""
+        lo, hi = self.blocks[worker]
+        begin = (2 * (hi - 1 - lo) + self.turn % 2) * self.error_size if self.fused else 0
+        part = flat[begin : begin + self.batch * int(self.wide[l])].reshape(self.batch, self.wide[l])
+        return part[:, : self.sizes[l]]
+
+    fused = False  # whether a layer learns from a batch when it predicts for the next
+
+    def allocate(self, rule: int, drives: int, velocities: bool = False) -> list[Arrays]:
+        """The arrays of this process, for each of its workers."""
+        plain = super().allocate(rule, 0)
+        errors = [2 * (hi - lo) * self.error_size for lo, hi in self.blocks]
+        values = self.value_count
+        shared, activated, slopes, *mine = side_by_side([values, values, values, *errors], self.dtype)
+        return [
+            arrays._replace(values=shared, top=shared[:0], activated=activated, slopes=slopes, errors=own)
+            for arrays, own in zip(plain, mine, strict=True)
+        ]
+
+
+class Streams:
+    """What the loop of local losses is given beside the net."""
+
+    def __init__(
+        self, layout: StreamLayout, algorithm: Local, network: Network, options: Options, wave: int, fused: bool
+    ) -> None:
+        self.layout, self.wave = layout, min(wave, layout.longest)
+        L, dtype, classes = layout.depth, layout.dtype, layout.classes
+        self.fused = layout.fused = fused and layout.batch == 1 and rule_of(algorithm) == PLAIN
+        sizes, wide = np.full(2 * L, layout.sizes[-1]), np.full(2 * L, classes)
+        sizes[::2], wide[::2] = layout.sizes[1:], layout.wide[1:]
+        at, nothing = np.zeros(2 * L, np.int64), np.zeros(2 * L, np.int64)
+        at[::2] = layout.head_at
+        self.heads = Offsets(
+            sizes, wide, at, at, nothing.copy(), np.ones(2 * L, dtype), nothing, nothing, layout.value_count
+        )
+        loss = checked_loss(algorithm.head) if algorithm.head else network.loss
+        self.options = options._replace(has_bias=False, softmax=isinstance(loss, CrossEntropy))
+        row = 2 * L + APART // 8
+        self.views = np.zeros((3 * layout.workers, row), np.int64)
+        self.apart = layout.batch * classes + APART // dtype.itemsize
+        self.targets, self.said = side_by_side([layout.workers * self.apart] * 2, dtype)
+
+    def of_run(self, updates: int) -> Heads:
+        """What the loop is given for so many updates."""
+        layout = self.layout
+        layout.turn = updates - 1
+        return Heads(
+            self.heads, self.options, layout.places, self.wave, self.views, self.targets, self.said, self.apart,
+            layout.error_size, self.fused,
+        )  # fmt: skip
+
+    def fill(self, flat: Array, heads: list[Array], lo: int, hi: int) -> None:
+        """Put heads of some layers into an array like the parameters."""
+        for l in range(lo, min(hi, self.layout.depth - 1)):
+            self.layout.head_of(flat, l)[...] = heads[l]
