@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..algorithms import Algorithm
+from ..algorithms import Algorithm, asynchronous
 from ..algorithms.common import MOMENTS
 from ..engines.limits import flop_needed, memory_of_engine, resolve_workers
 from ..errors import InputError
@@ -151,9 +151,10 @@ def curves(
         plan, count = alike[0], workers
         seeds = {each.seed if order is None else order: each for each in alike}
         depth = len(plan.sizes) - 1
+        learner, how = asynchronous(plan.algorithm, execution)
         if isinstance(workers, int) and execution is None:
-            count = 1 if plan.algorithm.chained else min(workers, depth)
-        count = resolve_workers(count, plan.algorithm, depth, shared["backend"], execution)
+            count = 1 if learner.chained and how is None else min(workers, depth)
+        count = resolve_workers(count, learner, depth, shared["backend"], how)
         epoch = epoch_of(plan, len(data.x), settings)
         wanted = {seed: {**each.knobs, **shared, "workers": count, "batch_seed": seed} for seed, each in seeds.items()}
 

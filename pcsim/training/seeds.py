@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from ..algorithms import Algorithm
+from ..algorithms import Algorithm, asynchronous
 from ..checks import shown, whole_number
 from ..engines.limits import resolve_workers
 from ..errors import InputError
@@ -65,9 +65,8 @@ def train_seeds(
     nets = [network if isinstance(network, Network) else network(seed) for seed in seeds]
     room = 1
     if settings.get("backend", "threads") == "threads" and settings.get("execution") != "blas":
-        workers = resolve_workers(
-            settings.get("workers", 1), algorithm, nets[0].depth, "threads", settings.get("execution")
-        )
+        learner, execution = asynchronous(algorithm, settings.get("execution"))
+        workers = resolve_workers(settings.get("workers", 1), learner, nets[0].depth, "threads", execution)
         room = max(1, len(usable_cores()) // workers)
     at_once = min(len(seeds), room if at_once is None else whole_number("at_once", at_once))
     ending = threading.Event()

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from pcsim import BP, IPC, PC, ZIL, InputError, Network, train
+from pcsim import BP, IPC, PC, ZIL, AsyncBP, InputError, Network, train
 from pcsim.results.fields import CURVES
 from pcsim.results.files import Writer, read
 from pcsim.training import curves as learning
@@ -163,6 +163,19 @@ def test_workers_are_no_more_than_an_algorithm_can_use(monkeypatch, workers, bac
     monkeypatch.setattr("pcsim.engines.limits.advised_workers", lambda: 2)
     rows = made([Study(algorithm, SIZES) for algorithm in ALL], workers=workers, updates=1, backend=backend)
     assert taken == [row["workers"] for row in rows] == expected
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "options", "workers", "expected"),
+    [
+        (AsyncBP(), {}, 4, 3),  # as many as there are layers
+        (BP(), {"execution": "pipeline-async"}, 3, 3),
+        (BP(), {"execution": "data-parallel"}, 4, 4),
+    ],
+)
+def test_bp_has_workers_where_its_execution_shares_the_work(algorithm, options, workers, expected):
+    (row,) = made([Study(algorithm, SIZES)], workers=workers, updates=1, backend="threads", **options)
+    assert row["workers"] == expected
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from pcsim import BP, IPC, PC, InputError, Network, train, train_seeds
+from pcsim import BP, IPC, PC, AsyncBP, InputError, Network, train, train_seeds
 from pcsim.training.batches import Batches
 from pcsim.training.data import load
 from pcsim.training.evaluation import accuracy
@@ -99,6 +99,13 @@ def test_seeds_side_by_side_are_the_runs_one_by_one(at_once):
         assert same(run, alone)
         assert run.evaluations.validation_loss == alone.evaluations.validation_loss
     assert not same(runs[0], runs[1])
+
+
+def test_seeds_of_asynchronous_bp_have_several_workers():
+    settings = {"updates": 6, "batch_size": 8, "workers": 2}
+    runs = train_seeds(NET, AsyncBP(0.02), X, Y, seeds=(4, 1), **settings)
+    for seed, run in zip((4, 1), runs, strict=True):
+        assert same(run, train(NET, AsyncBP(0.02), X, Y, seed=seed, **settings))
 
 
 def test_one_seed_that_fails_ends_the_others():
