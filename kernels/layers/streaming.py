@@ -1,9 +1,10 @@
-"""The pass of a layer through which samples stream: predict for one, learn from an older one.
+"""The pass of a layer through which samples stream: predict for one, learn from an older one. Batches of one.
 
-Batches of one. ``stream_step`` is asynchronous BP's, which predicts with the weights before they learn; ``learn_step``
-is of what needs no error from above, and predicts with those that have learnt. Where iPC's pass (``dense.py``) has to have a row's prediction before its error, the
-error of the older sample is there beforehand; so all three products are taken from one load of each weight, and one
-store. The letters are those of ``dense.py``; ``i`` is where the new sample's ``a`` begins, ``o`` the older one's.
+``stream_step`` is asynchronous BP's, which predicts with the weights before they learn; ``learn_step`` is for what
+needs no error from above, and predicts with those that have learnt. Where iPC's pass (``dense.py``) has to have a row's
+prediction before its error, the error of the older sample is there beforehand; so all products are taken from one load
+of each weight, and one store. The letters are those of ``dense.py``; ``i`` is where the new sample's ``a`` begins,
+``o`` the older one's.
 """
 
 from ..machine.compiling import ONE, ZERO, folded, njit
