@@ -36,10 +36,11 @@ class Algorithm(ABC):
 
     ``weight_decay`` of all others is the L2 penalty ``weight_decay / 2 * W**2``: ``g -= weight_decay * W`` before
     anything else, as in PyTorch; weights and biases alike. A class of another package need not have these two fields.
-    ``compiled``: whether the compiled engines execute it, so that it can be timed, predicted and run on threads.
+    ``backends``: which engines execute it; ``timed``: whether it can be measured and predicted.
     """
 
-    compiled: ClassVar[bool] = True
+    backends: ClassVar[tuple[str, ...]] = ("numpy", "threads", "mpi")
+    timed: ClassVar[bool] = True
     name: ClassVar[str]
     title: ClassVar[str]
     alpha: float

@@ -28,7 +28,8 @@ class DualProp(Algorithm):
       updates in the half sweep in which the values above it move. The twin of iPC
     """
 
-    compiled: ClassVar[bool] = False
+    backends: ClassVar[tuple[str, ...]] = ("numpy",)
+    timed: ClassVar[bool] = False
     name: ClassVar[str] = "dual"
     title: ClassVar[str] = "dual propagation"
     alpha: float = 1e-4

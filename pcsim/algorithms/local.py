@@ -28,6 +28,8 @@ class Local(Algorithm):
     - ``head_seed``: heads that the net does not bring are drawn from it
     """
 
+    backends: ClassVar[tuple[str, ...]] = ("numpy", "threads")
+    timed: ClassVar[bool] = False
     name: ClassVar[str] = "local"
     title: ClassVar[str] = "local losses"
     alpha: float = 1e-4
@@ -71,7 +73,8 @@ class DFA(Algorithm):
     - ``feedback_seed``: matrices that the net does not bring are drawn from it
     """
 
-    compiled: ClassVar[bool] = False
+    backends: ClassVar[tuple[str, ...]] = ("numpy",)
+    timed: ClassVar[bool] = False
     name: ClassVar[str] = "dfa"
     title: ClassVar[str] = "DFA"
     alpha: float = 1e-4

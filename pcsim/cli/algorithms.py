@@ -140,8 +140,8 @@ def algorithms_of(
     made: list[Algorithm] = []
     for name in dict.fromkeys(arguments.algorithms if names is None else names):
         cls: Callable[..., Algorithm] = registry.find(name)
-        if timed and not registry.find(name).compiled:
-            raise InputError(f"{name} can be counted and, on backend numpy, trained, but not be timed so far")
+        if timed and not registry.find(name).timed:
+            raise InputError(f"{name} can be counted and trained, but not be timed so far")
         known = {field.name for field in fields(registry.find(name)) if field.init}
         rates = {flag: value for flag, value in given.items() if flag in known}
         made += [cls(**rates, T=T) for T in arguments.steps] if "T" in known else [cls(**rates)]

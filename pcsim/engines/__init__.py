@@ -50,10 +50,9 @@ def make_engine(
     **options: Any,
 ) -> Engine:
     """An engine of that ``backend``; options as in ``ThreadsEngine``. InputError if there is no such backend."""
-    if not algorithm.compiled and backend in ("threads", "mpi"):
-        raise InputError(f"{algorithm.title} runs on backend numpy alone so far, not on {backend}")
-    if isinstance(algorithm, Local) and backend == "mpi":
-        raise InputError(f"{algorithm.title} runs on backends numpy and threads so far, not on {backend}")
+    if backend in BACKENDS and backend not in algorithm.backends:
+        known = " and ".join(algorithm.backends)
+        raise InputError(f"{algorithm.title} so far on backend {known} alone, not on {backend}")
     if not isinstance(algorithm, BP | PredictiveCoding | Local | DFA | DualProp):
         raise InputError(f"engines execute what derives from pcsim.BP or pcsim.PredictiveCoding, not {algorithm!r}")
     algorithm, execution = asynchronous(algorithm, options.get("execution"))

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 
-from ..algorithms import BP, PIPELINE_ASYNC, Algorithm
+from ..algorithms import BP, PIPELINE_ASYNC, Algorithm, Local
 from ..algorithms.backprop import BP_EXECUTIONS
 from ..algorithms.predictive_coding import PC_EXECUTIONS, SHARED
 from ..checks import is_whole, shown
@@ -41,7 +41,9 @@ def check_softmax(of_bp: str | None, execution: str | None) -> None:
 
 def check_threads(algorithm: Algorithm, execution: str | None, workers: int, depth: int, batch: int) -> None:
     """InputError where so many threads cannot share the work of an algorithm."""
-    if isinstance(algorithm, BP):
+    if isinstance(algorithm, Local):
+        _check_local(algorithm, execution, workers, depth)
+    elif isinstance(algorithm, BP):
         check_execution(execution or "serial", workers, depth, batch)
     else:
         _check_shared(algorithm, execution or "layer-parallel", f"{workers} workers", workers, depth, batch)
@@ -118,6 +120,14 @@ def flop_needed(algorithm: Algorithm, sizes: Sequence[int], batch: int) -> float
     """Roughly the floating-point operations of a weight update: three products of each layer in an inference step."""
     weights = sum(below * above for below, above in itertools.pairwise(sizes))
     return 6.0 * batch * weights * float(algorithm.checked_calendar(len(sizes) - 1).steps_per_update)
+
+
+def _check_local(algorithm: Local, execution: str | None, workers: int, depth: int) -> None:
+    if execution not in (None, "layer-parallel"):
+        raise InputError(f"{algorithm.title} have one execution, layer-parallel, not {shown(execution)}")
+    if algorithm.loss == "predsim":
+        raise InputError("the local loss predsim runs on backend numpy alone so far")
+    _check_layers(f"{workers} workers", workers, depth)
 
 
 def _check_shared(algorithm: Algorithm, execution: str, who: str, workers: int, depth: int, batch: int) -> None:

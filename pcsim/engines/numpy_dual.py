@@ -1,12 +1,11 @@
 """The oracle of dual propagation (Høier, Staudt and Zach, arXiv:2302.01228): half sweeps, as ``DualProp`` says them."""
 
-from typing import Any
-
 import numpy as np
 
 from ..algorithms.dual import DualProp
 from ..net.network import Network
 from ..schedule.calendar import Stage
+from .numpy_streams import said
 
 Array = np.ndarray
 
@@ -44,7 +43,7 @@ class Dual:
             if k == L:
                 e = net.loss.error(ff, self.y)
                 loss = net.loss.loss(ff, self.y)
-                self.values[L], difference[L] = ff, beta * e
+                self.values[L], difference[L] = said(net, ff, self.y, e), beta * e
             else:
                 f = net.layers[k].f
                 raised, lowered = ff + (1 - a) * self.back[k], ff - a * self.back[k]
@@ -76,8 +75,3 @@ class Dual:
         parts = [part.copy() for part in state]
         self.mean, self.difference, self.back = parts[:L], parts[L : 2 * L + 1], parts[2 * L + 1 :]
         self.values, self.y = [v.copy() for v in values], y
-
-
-def dual_state(dual: Dual | None) -> dict[str, Any]:
-    """For an engine's state."""
-    return {"dual": dual.state()} if dual and dual.mean else {}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..algorithms.local import DFA, Local
-from ..net.losses import LOSSES
+from ..net.losses import LOSSES, Squared
 from ..net.network import Network
 
 Array = np.ndarray
@@ -35,6 +35,7 @@ def local_step(net: Network, algorithm: Local, x: Array, y: Array, update: Updat
         if l == L - 1:
             e = net.loss.error(values[L], y)
             losses += net.loss.loss(values[L], y)
+            values[L] = said(net, values[L], y, e)
         else:
             above = net.layers[l + 1]
             a, slope = above.f(values[l + 1]), above.slope(values[l + 1])
@@ -50,6 +51,11 @@ def local_step(net: Network, algorithm: Local, x: Array, y: Array, update: Updat
             update(position_of_extra(net, l), of_head.T @ a, number)
         learn(net, l, below, e, update, number)
     return losses, values
+
+
+def said(net: Network, mu: Array, y: Array, e: Array) -> Array:
+    """What is predicted, in the loss's own terms: of the cross-entropy shares."""
+    return mu if isinstance(net.loss, Squared) else y - e
 
 
 def similarity(a: Array, y: Array) -> tuple[float, Array]:
@@ -121,6 +127,7 @@ class Feedback:
         y = self.data[1][self.rows.pop(batch)]
         e = net.loss.error(self.x[L][batch], y)
         loss = net.loss.loss(self.x[L][batch], y)
+        self.x[L][batch] = said(net, self.x[L][batch], y, e)
         assert net.feedback is not None
         for l in range(L):
             delta = e

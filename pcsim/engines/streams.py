@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..algorithms import Local
+from ..errors import InputError
 from ..kernels.layers.dense import padded
 from ..kernels.layers.weights import PLAIN
 from ..kernels.machine.memory import side_by_side
@@ -64,7 +65,7 @@ class StreamLayout(Layout):
     def errors_of(self, flat: Array, l: int, worker: int = 0) -> Array:
         """The errors of the output, (B, n[L]), in a worker's array of errors."""
         lo, hi = self.blocks[worker]
-        begin = (2 * (hi - 1 - lo) + self.turn % 2) * self.error_size if self.fused else 0
+        begin = (hi - 1 - lo) * self.error_size if self.fused else 0
         part = flat[begin : begin + self.batch * int(self.wide[l])].reshape(self.batch, self.wide[l])
         return part[:, : self.sizes[l]]
 
@@ -73,7 +74,7 @@ class StreamLayout(Layout):
     def allocate(self, rule: int, drives: int, velocities: bool = False) -> list[Arrays]:
         """The arrays of this process, for each of its workers."""
         plain = super().allocate(rule, 0)
-        errors = [2 * (hi - lo) * self.error_size for lo, hi in self.blocks]
+        errors = [(hi - lo) * self.error_size for lo, hi in self.blocks]
         values = self.value_count
         shared, activated, slopes, *mine = side_by_side([values, values, values, *errors], self.dtype)
         return [
@@ -88,6 +89,8 @@ class Streams:
     def __init__(
         self, layout: StreamLayout, algorithm: Local, network: Network, options: Options, wave: int, fused: bool
     ) -> None:
+        if any(scale != 1 for scale in network.scale[1:]):
+            raise InputError(f"{algorithm.title} on threads are for layers whose scale is 1")
         self.layout, self.wave = layout, min(wave, layout.longest)
         L, dtype, classes = layout.depth, layout.dtype, layout.classes
         self.fused = layout.fused = fused and layout.batch == 1 and rule_of(algorithm) == PLAIN

@@ -153,7 +153,8 @@ def curves(
         depth = len(plan.sizes) - 1
         learner, how = asynchronous(plan.algorithm, execution)
         if isinstance(workers, int) and execution is None:
-            count = 1 if learner.chained and how is None else min(workers, depth)
+            waits = learner.chained and not learner.checked_calendar(depth).overlapped
+            count = 1 if waits else min(workers, depth)
         count = resolve_workers(count, learner, depth, shared["backend"], how)
         epoch = epoch_of(plan, len(data.x), settings)
         wanted = {seed: {**each.knobs, **shared, "workers": count, "batch_seed": seed} for seed, each in seeds.items()}

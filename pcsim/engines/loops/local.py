@@ -55,16 +55,16 @@ def _place(s, ring_at, places, l, t):
 
 
 @inner
-def _errors_at(r, l, t):
-    """Where the errors lie from which layer l learns of batch t: if it learns later, two places for each layer."""
-    return (2 * (l - r.lo) + (t & 1)) * r.wide if r.fused else ZERO
+def _errors_at(r, l):
+    """Where the errors lie from which layer l learns: if it learns later, in a place of its own."""
+    return (l - r.lo) * r.wide if r.fused else ZERO
 
 
 @inner
-def _head(r, l, t, alpha, number):
-    """The head of layer l on batch t: it learns, and leaves the errors above ``W[l]``; its cross-entropy where that is
-    its loss."""
-    hs, entropy, at = r.heads, 0.0, _errors_at(r, l, t)
+def _head(r, l, alpha, number):
+    """The head of layer l on the batch of the new view: it learns, and leaves the errors above ``W[l]``; its
+    cross-entropy where that is its loss."""
+    hs, entropy, at = r.heads, 0.0, _errors_at(r, l)
     hs.value_at[2 * l], hs.value_at[2 * l + 1] = r.new.value_at[l + 1], 0
     h, rows = offset(r.errors, at - r.new.value_at[l + 1]), hs.padded[2 * l + 1]
     work = PREDICT if hs.softmax else PREDICT | BACKPROJECT | UPDATE
@@ -76,9 +76,9 @@ def _head(r, l, t, alpha, number):
 
 
 @inner
-def _learn(r, s, l, t, alpha, number):
-    """``W[l]`` learns from batch t, on which the view ``s`` looks."""
-    e = offset(r.errors, _errors_at(r, l, t) - s.value_at[l + 1])
+def _learn(r, s, l, alpha, number):
+    """``W[l]`` learns from the batch on which the view ``s`` looks."""
+    e = offset(r.errors, _errors_at(r, l) - s.value_at[l + 1])
     layer_step(UPDATE, s, l, ZERO, s.padded[l + 1], s.x, e, e, ZERO, s.one, alpha, number)
 
 
@@ -94,11 +94,11 @@ def _slot(r, data, l, t, alphas, alpha_count, begun, energy, diverged, worker):
     if last:
         load_rows(data.y, data.rows, t, ZERO, new.batch, new.padded[depth], new.x, new.value_at[depth])
     alpha, number = rate_at(alphas, alpha_count, t), begun + t + 1
-    at = _errors_at(r, l, t)
+    at = _errors_at(r, l)
     e = offset(r.errors, at - new.value_at[l + 1])
     if r.fused and t > 0 and not last:
         _place(r.old, r.ring_at, r.places, l, t - 1)
-        learn_step(new, r.old, l, r.errors, _errors_at(r, l, t - 1), rate_at(alphas, alpha_count, t - 1))
+        learn_step(new, r.old, l, r.errors, _errors_at(r, l), rate_at(alphas, alpha_count, t - 1))
     elif not last:
         start_prediction(new, l, ZERO, new.padded[l + 1], new.x, new.value_at[l + 1])
     if last:
@@ -107,17 +107,17 @@ def _slot(r, data, l, t, alphas, alpha_count, begun, energy, diverged, worker):
         if diverged[worker] < 0 and not all_finite(new, depth, ZERO, new.padded[depth], e, ZERO):
             diverged[worker] = begun + t
         if t == 0:
-            energy[worker] += entropy if new.softmax else 0.5 * squares(new, depth, ZERO, new.padded[depth], e, ZERO)
+            energy[l] = entropy if new.softmax else 0.5 * squares(new, depth, ZERO, new.padded[depth], e, ZERO)
     else:
         activate_layer(new, l + 1)
         load_rows(data.y, data.rows, t, ZERO, new.batch, r.heads.padded[1], r.targets, ZERO)
-        entropy = _head(r, l, t, alpha, number)
+        entropy = _head(r, l, alpha, number)
         if t == 0:
             hs = r.heads
             squared = 0.5 * squares(hs, 2 * l + 1, ZERO, hs.padded[2 * l + 1], r.said, ZERO)
-            energy[worker] += entropy if hs.softmax else squared
+            energy[l] = entropy if hs.softmax else squared
     if last or not r.fused:
-        _learn(r, new, l, t, alpha, number)
+        _learn(r, new, l, alpha, number)
 
 
 @njit(nogil=True, cache=True)
@@ -150,6 +150,6 @@ def local(who, arrays, offsets, options, data, rates, updates, given, signals, n
     for l in range(lo, hi if r.fused and done > 0 else lo):
         if l + 1 < r.depth:
             _place(r.old, r.ring_at, r.places, l, done - 1)
-            _learn(r, r.old, l, done - 1, rate_at(alphas, alpha_count, done - 1), begun + done)
+            _learn(r, r.old, l, rate_at(alphas, alpha_count, done - 1), begun + done)
     notes.times[worker, 1] = nanoseconds()
     return 0
