@@ -69,10 +69,8 @@ def main() -> None:
         found = measure(depth, width, workers, arguments.rounds, arguments.steps)
         for name in contenders(arguments.steps):
             times = [found[name, count] for count in workers]
-            body.append(
-                [f"{depth} × {width}", name, *map(scaled, times), f"{times[0] / times[-1]:.2f}"]
-                + [f"{times[-1] / found['iPC', workers[-1]]:.2f}"]
-            )
+            ratios = [times[0] / times[-1], times[-1] / found["iPC", workers[-1]]]
+            body.append([f"{depth} × {width}", name, *map(scaled, times), *(f"{ratio:.2f}" for ratio in ratios)])
     header = ["net", "", *(f"{count} worker{'s' * (count > 1)}" for count in workers)]
     print(layout([*header, f"1 ÷ {workers[-1]}", f"÷ iPC on {workers[-1]}"], body, "markdown"))
 
