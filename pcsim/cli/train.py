@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..algorithms.rates import SCHEDULES
@@ -12,7 +13,7 @@ from ..host import mpi
 from ..net.losses import LOSSES
 from ..schedule.calendar import STARTS
 from ..schedule.pipelines import ORDERS
-from ..streams import check_streams, target
+from ..streams import check_place, check_streams, target
 from .algorithms import algorithms_of
 from .bench import kept
 from .look import look_of
@@ -53,17 +54,26 @@ def _train(arguments: argparse.Namespace) -> int:
     inputs, outputs = data.x.shape[1], data.y.shape[1]
     hidden = [arguments.sizes] if arguments.sizes else [[arguments.hidden] * (L - 1) for L in arguments.depths or [3]]
     plans = [
-        curves.Study(algorithm, (inputs, *sizes, outputs), arguments.activation, seed, arguments.loss)
+        curves.as_run(
+            curves.Study(algorithm, (inputs, *sizes, outputs), arguments.activation, seed, arguments.loss),
+            arguments.execution,
+        )
         for sizes in hidden
         for algorithm in algorithms_of(arguments)
         for seed in arguments.seeds or [arguments.seed]
     ]
     test = everywhere(lambda: load(arguments.data, split="test", classes=data.classes)) if arguments.test else None
     drawn = [file for file in (arguments.figure, arguments.accuracy) if file]
-    everywhere(lambda: _check_files(arguments.out, drawn) if first else None)
-    flop = everywhere(
-        lambda: curves.check_studies(plans, data, arguments.batch_size, arguments.steps_per_batch, arguments.start)
-    )
+    everywhere(lambda: _check_files(arguments, drawn, plans) if first else None)
+
+    def checked() -> float:
+        flop = curves.check_studies(plans, data, arguments.batch_size, arguments.steps_per_batch, arguments.start)
+        rows = len(data.x) - round((arguments.validation or 0.0) * len(data.x))
+        how = arguments.backend, arguments.execution, arguments.order, arguments.workers
+        curves.check_executions(plans, arguments.batch_size or rows, *how)
+        return flop
+
+    flop = everywhere(checked)
     settings: dict[str, Any] = {
         "batch_size": arguments.batch_size, "steps_per_batch": arguments.steps_per_batch,
         "record_every": arguments.record_every, "backend": arguments.backend,
@@ -118,7 +128,7 @@ def _train(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         if not first:
             raise
-        say(f"pcsim train: interrupted; {kept(arguments.out, bool(rows))}")
+        say(f"pcsim train: interrupted; {_kept(arguments, rows, plans)}")
         if on_ranks:  # the others may be in the middle of a message
             mpi.abort(INTERRUPTED)
         return INTERRUPTED
@@ -138,6 +148,15 @@ def _train(arguments: argparse.Namespace) -> int:
         if writer:
             writer.close()
     return _show(arguments, curves.latest(rows), context, drawn, look) if first else 0
+
+
+def _kept(arguments: argparse.Namespace, rows: Sequence[Any], plans: Sequence[Any]) -> str:
+    """What there is after an interrupt."""
+    there = [str(file) for file in _checkpoints(arguments, plans) if file.exists()]
+    if not there:
+        return kept(arguments.out, bool(rows))
+    curves = f"; {kept(arguments.out, bool(rows))}" if arguments.out and rows else ""
+    return f"trainings as they last stood are kept in {', '.join(there)}; continue with --resume{curves}"
 
 
 def _show(
@@ -176,12 +195,32 @@ def _show(
     return 0
 
 
-def _check_files(out: str | None, drawn: Sequence[str]) -> None:
-    check_streams([out, *drawn])
-    for file in drawn:
-        from ..figures.style import check_suffix
+def _check_files(arguments: argparse.Namespace, drawn: Sequence[str], plans: Sequence[Any]) -> None:
+    """InputError at once for files that could not be written in the end, and for checkpoints of other trainings."""
+    from ..figures.style import check_suffix
 
+    check_streams([arguments.out, *drawn])
+    for file in drawn:
         check_suffix(file)
+    if arguments.checkpoint:
+        check_place(arguments.checkpoint)
+        there = [] if arguments.resume else [file for file in _checkpoints(arguments, plans) if file.exists()]
+        if there:
+            raise InputError(f"{there[0]} is there already: resume the training in it, or remove it")
+
+
+def _checkpoints(arguments: argparse.Namespace, plans: Sequence[Any]) -> list[Path]:
+    """The checkpoints that these trainings write."""
+    from ..training import curves
+    from ..training.seeds import checkpoint_of
+
+    if not arguments.checkpoint:
+        return []
+    file, found, groups = Path(arguments.checkpoint), [], curves.seeds_of(plans)
+    for number, alike in enumerate(groups, 1):
+        one = file if len(groups) == 1 else curves.checkpoint_of_run(file, number)
+        found += [one] if len(alike) == 1 else [checkpoint_of(one, plan.seed) for plan in alike]
+    return found
 
 
 # Arguments of ``train`` that are not told where they are as usual.
@@ -198,6 +237,8 @@ def _checked(arguments: argparse.Namespace) -> int | None:
     if arguments.updates and arguments.epochs:
         raise InputError("give either --updates or --epochs, not both")
     validates = arguments.validation is not None
+    if validates and not 0 < arguments.validation < 1:
+        raise InputError(f"--validation is a share of the samples between 0 and 1, not {arguments.validation:g}")
     for flag, needs, there in (
         ("evaluate_every", "--validation or --test", validates or arguments.test),
         ("accuracy", "--validation or --test", validates or arguments.test),
@@ -234,7 +275,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         "--execution",
         metavar="NAME",
         help="how workers share the work: layer-parallel (default of PC, Z-IL and iPC), serial (default of BP), "
-        "intra-layer, data-parallel, hybrid, pipeline, blas, or auto",
+        "intra-layer, data-parallel, hybrid (not BP), pipeline, blas (BP), or auto (PC, Z-IL and iPC)",
     )
     parser.add_argument(
         "--order", choices=ORDERS, default="split", help="of --execution pipeline: where weight products are made"

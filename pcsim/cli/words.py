@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ..algorithms.predictive_coding import MOST_STEPS
 from ..checks import is_number, is_whole
 from ..errors import InputError
 from ..host import mpi
@@ -203,10 +204,16 @@ def beside(*paths: str | None) -> contextlib.AbstractContextManager[Any]:
     return contextlib.redirect_stdout(sys.stderr) if any(map(is_stream, paths)) else contextlib.nullcontext()
 
 
+def net_name(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("must name the units of a net's layers, as in 784-64-64-10, and is empty")
+    return text
+
+
 def add_nets(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--nets",
-        type=file_name,
+        type=net_name,
         nargs="+",
         default=[],
         metavar="SIZES",
@@ -214,11 +221,18 @@ def add_nets(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def number_of_steps(text: str) -> int:
+    number = whole_number(text)
+    if number > MOST_STEPS:
+        raise argparse.ArgumentTypeError(f"must be at most {MOST_STEPS:,}, not {number:,}")
+    return number
+
+
 def add_changing(parser: argparse.ArgumentParser) -> None:
     """How batches change, and with what values a new one begins."""
     parser.add_argument(
         "--steps-per-batch",
-        type=whole_number,
+        type=number_of_steps,
         nargs="+",
         default=[],
         metavar="T",

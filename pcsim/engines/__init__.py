@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..host.blas import blas_threads
 from ..net.network import Network
 from ..schedule.timeline import Timeline
+from .limits import check_backend
 
 __all__ = ["BACKENDS", "Engine", "blas_threads", "make_engine"]
 
@@ -50,9 +51,8 @@ def make_engine(
     **options: Any,
 ) -> Engine:
     """An engine of that ``backend``; options as in ``ThreadsEngine``. InputError if there is no such backend."""
-    if backend in BACKENDS and backend not in algorithm.backends:
-        known = " and ".join(algorithm.backends)
-        raise InputError(f"{algorithm.title} so far on backend {known} alone, not on {backend}")
+    if backend in BACKENDS:
+        check_backend(algorithm, backend)
     if not isinstance(algorithm, BP | PredictiveCoding | Local | DFA | DualProp):
         raise InputError(f"engines execute what derives from pcsim.BP or pcsim.PredictiveCoding, not {algorithm!r}")
     algorithm, execution = asynchronous(algorithm, options.get("execution"))

@@ -26,7 +26,7 @@ from ..schedule.timeline import Event, Timeline
 from ..schedule.waves import read_caches, wave_length
 from .contents import Contents, Transport
 from .layout import LAYERS, ROWS, SAMPLES, TEAMS, Layout, options_of, rule_of
-from .limits import check_softmax
+from .limits import check_order, check_softmax
 from .loops.arguments import Data, Notes, Ranks, Rates, Signals, Steps
 from .loops.predictive_coding import predictive_coding
 from .loops.steps import TRACE_COLUMNS
@@ -34,7 +34,7 @@ from .rings import Flights, RingLayout
 from .shared import SHARED, team_of, teams_for
 from .starts import PipelinedStarts
 from .streams import StreamLayout, Streams
-from .turns import Turns, check_order
+from .turns import Turns
 
 Array = np.ndarray
 

@@ -9,6 +9,7 @@ from ..algorithms.predictive_coding import PC_EXECUTIONS, SHARED
 from ..checks import is_whole, shown
 from ..errors import InputError
 from ..host.topology import advised_workers
+from ..schedule.pipelines import ORDERS
 
 
 def check_execution(execution: str, workers: int, depth: int, batch: int) -> None:
@@ -75,6 +76,57 @@ def check_ranks(algorithm: Algorithm, execution: str | None, ranks: int, workers
             f"BP's execution {execution!r} is one process: on ranks choose intra-layer, pipeline or data-parallel"
         )
     check_execution(execution, ranks, depth, batch)
+
+
+def check_order(order: str, execution: str | None) -> None:
+    """InputError for an order that is none, and for one of what is no pipeline."""
+    if order not in ORDERS:
+        raise InputError(f"order {order!r} of a pipeline is unknown: choose from {', '.join(ORDERS)}")
+    if order != "split" and execution != "pipeline":
+        raise InputError(f"order {order!r} is of a pipeline: choose execution 'pipeline'")
+
+
+def check_backend(algorithm: Algorithm, backend: str) -> None:
+    """InputError where an engine does not execute the algorithm."""
+    if backend not in algorithm.backends:
+        known = " and ".join(algorithm.backends)
+        raise InputError(f"{algorithm.title} so far on backend {known} alone, not on {backend}")
+
+
+def check_run(
+    algorithm: Algorithm,
+    execution: str | None,
+    order: str,
+    backend: str,
+    ranks: int,
+    workers: int,
+    depth: int,
+    batch: int,
+    softmax: bool,
+) -> None:
+    """InputError for what an engine would refuse, before there is one. ``workers``: of each rank; ``softmax``: whether
+    the loss is the cross-entropy."""
+    check_backend(algorithm, backend)
+    if backend == "numpy":
+        check_plain(execution, order)
+        return
+    if execution == "auto" and not algorithm.chained:  # it will be one that fits
+        return
+    if backend == "threads":
+        check_threads(algorithm, execution, workers, depth, batch)
+    else:
+        check_ranks(algorithm, execution, ranks, workers, depth, batch)
+    check_order(order, execution)
+    if softmax:
+        check_softmax((execution or "serial") if isinstance(algorithm, BP) else None, execution)
+
+
+def check_plain(execution: str | None, order: str) -> None:
+    """InputError for how work is shared by the oracle, which shares none."""
+    if execution not in (None, PIPELINE_ASYNC):
+        raise InputError("execution says how threads or ranks share the work of a net; backend numpy has neither")
+    if order != "split":
+        raise InputError("order says in which order stages of a pipeline work; backend numpy has no stages")
 
 
 def resolve_workers(

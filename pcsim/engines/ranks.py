@@ -9,7 +9,7 @@ import numpy as np
 from ..algorithms import PIPELINE_ASYNC
 from ..host.context import usable_cores
 from ..host.links import one_way
-from ..host.mpi import all_to_all, hosts, watched, world
+from ..host.mpi import Failure, all_to_all, hosts, watched, world
 from ..host.threads import in_threads
 from ..kernels.machine.messages import COUNT, FAILED
 from .layout import ROWS, Layout
@@ -72,7 +72,7 @@ class RankTransport:
             in_threads(self.workers, prepared, stop, self.pin, here=True, first_core=self.first_core)
         failed = int(self.messages.memory[FAILED])
         if failed:
-            raise RuntimeError(f"MPI failed: {world().Get_error_string(failed)}")
+            raise Failure(f"MPI failed: {world().Get_error_string(failed)}")
         if stop[0]:  # a signal whose handler returned; the other ranks wait for this one
             raise KeyboardInterrupt
 

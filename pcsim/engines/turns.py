@@ -1,20 +1,9 @@
 """The turns of the stages of a pipeline in zero-bubble order, and the memory that it needs beside the split one's."""
 
-from ..errors import InputError
 from ..kernels.machine.memory import side_by_side
-from ..schedule.pipelines import ORDERS, make_pipeline
+from ..schedule.pipelines import make_pipeline
 from .layout import Layout
 from .loops.zero_bubble import Turning
-
-__all__ = ["ORDERS", "Turns", "check_order"]
-
-
-def check_order(order: str, execution: str | None) -> None:
-    """InputError for an order that is none, and for one of what is no pipeline."""
-    if order not in ORDERS:
-        raise InputError(f"order {order!r} of a pipeline is unknown: choose from {', '.join(ORDERS)}")
-    if order != "split" and execution != "pipeline":
-        raise InputError(f"order {order!r} is of a pipeline: choose execution 'pipeline'")
 
 
 class Turns:

@@ -102,7 +102,7 @@ def one_way(comm: Any, first: int, second: int, bytes: int, budget: float = 0.05
             times,
         )
     if scratch[FAILED]:
-        raise RuntimeError(f"MPI failed: {MPI.Get_error_string(int(scratch[FAILED]))}")
+        raise mpi.Failure(f"MPI failed: {MPI.Get_error_string(int(scratch[FAILED]))}")
     if counted < 0:  # a signal whose handler returned; the other rank waits for this one
         raise KeyboardInterrupt
     sending.Free()

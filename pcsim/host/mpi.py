@@ -44,6 +44,10 @@ PATIENCE = 120  # seconds in which all processes of a launch must have come
 GRACE = 3.0  # seconds in which rank 0 ends an interrupted job itself, before another rank does
 
 
+class Failure(RuntimeError):
+    """The MPI library says that a message has failed, as when another rank has been killed."""
+
+
 def launched() -> tuple[int, int, str] | None:
     """(rank, number of processes, variable that says so) as the launcher gave it to this process, or None.
 
@@ -151,7 +155,7 @@ def abort(code: int) -> None:
 def _end_job(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Ends the job on an uncaught exception: otherwise the other ranks would wait for this one for ever."""
     rank = world().COMM_WORLD.rank
-    text = "".join(traceback.format_exception(kind, error, trace))
+    text = str(error) if issubclass(kind, Failure) else "".join(traceback.format_exception(kind, error, trace))
     sys.stderr.write("".join(f"[rank {rank}] {line}\n" for line in text.splitlines()))
     abort(130 if issubclass(kind, KeyboardInterrupt) else 1)
 

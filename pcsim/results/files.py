@@ -78,7 +78,7 @@ def read(path: str | os.PathLike[str], *schemas: str) -> Results:
     data, name = read_bytes(path).text, source(path)
     if not data:
         there = is_stream(path) or name.is_file()
-        raise InputError(f"{name}: {'is empty' if there else 'no such file'}; give a file that bench wrote")
+        raise InputError(f"{name}: {'is empty' if there else 'no such file'}; give a file that pcsim wrote")
     return _parse(name, data, *(schemas or (SCHEMA,)))[0]
 
 
@@ -303,7 +303,7 @@ def _parse(path: Path, data: bytes, *schemas: str) -> tuple[Results, int]:
     if any(_cut_header(data, schema) for schema in schemas):
         raise InputError(f"{path}, line 1: the header is cut in the middle, so there is nothing to read; measure again")
     if not isinstance(header, dict) or "schema" not in header:
-        raise InputError(f"{path}, line 1: schema is missing, so this is not a results file; give one that bench wrote")
+        raise InputError(f"{path}, line 1: schema is missing, so this is not a results file; give one that pcsim wrote")
     schema = header["schema"]
     if schema not in schemas:
         expected = " or ".join(map(repr, schemas))

@@ -80,7 +80,8 @@ def read(file: str | os.PathLike[str], content: bytes, facts: dict[str, Any]) ->
             its = sheet["training"]
             for name, value in json.loads(json.dumps(facts)).items():
                 if its.get(name) != value:
-                    raise _Other(f"{name} is {_shown(its.get(name))} there, {_shown(value)} here")
+                    there, here = apart(its.get(name), value)
+                    raise _Other(f"{name} is {_shown(there)} there, {_shown(here)} here")
             return {part: _part(archive, part, fields) for part, fields in sheet["parts"].items()}
     except _Other as error:
         raise InputError(f"{file} is the checkpoint of another training: {error}") from None
@@ -89,12 +90,21 @@ def read(file: str | os.PathLike[str], content: bytes, facts: dict[str, Any]) ->
         raise InputError(f"{file} is not a whole checkpoint: {reason}") from None
 
 
+def apart(one: Any, other: Any) -> tuple[Any, Any]:
+    """Where two values part, if they are dictionaries."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        names = [name for name in dict.fromkeys([*one, *other]) if one.get(name) != other.get(name)]
+        return {n: one.get(n) for n in names}, {n: other.get(n) for n in names}
+    return one, other
+
+
 class _Other(Exception):
     """The checkpoint is whole, and another training's."""
 
 
 def _shown(value: Any) -> str:
-    return json.dumps(value)[:60]
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _part(archive: zipfile.ZipFile, part: str, fields: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..algorithms import Algorithm, asynchronous
 from ..algorithms.common import MOMENTS
-from ..engines.limits import flop_needed, memory_of_engine, resolve_workers
+from ..engines.limits import check_run, flop_needed, memory_of_engine, resolve_workers
 from ..errors import InputError
 from ..host.memory import require
 from ..host.mpi import world
@@ -143,19 +143,19 @@ def curves(
     shared |= {"until_updates": updates, "data": data.name, "samples": len(data.x), "data_digest": data.digest}
     shared |= {"ranks": world().COMM_WORLD.size} if shared["backend"] == "mpi" else {}
     finished = [row for row in done if not row["interrupted"]]
-    check_studies(plans, data, settings.get("batch_size"), settings.get("steps_per_batch"))
     execution = settings.get("execution")
+    plans = [as_run(plan, execution) for plan in plans]
+    check_studies(plans, data, settings.get("batch_size"), settings.get("steps_per_batch"))
+    rows = len(data.x) - _held_out(len(data.x), settings.get("validation"))
+    check_executions(
+        plans, settings.get("batch_size") or rows, shared["backend"], execution, settings.get("order", "split"), workers
+    )
     order = settings.pop("seed", None)  # of the batches; else that of the net
     groups = [[plan] for plan in plans] if order is not None else seeds_of(plans)
     for number, alike in enumerate(groups, 1):
-        plan, count = alike[0], workers
+        plan = alike[0]
         seeds = {each.seed if order is None else order: each for each in alike}
-        depth = len(plan.sizes) - 1
-        learner, how = asynchronous(plan.algorithm, execution)
-        if isinstance(workers, int) and execution is None:
-            waits = learner.chained and not learner.checked_calendar(depth).overlapped
-            count = 1 if waits else min(workers, depth)
-        count = resolve_workers(count, learner, depth, shared["backend"], how)
+        count, _ = _shared(plan, workers, shared["backend"], execution)
         epoch = epoch_of(plan, len(data.x), settings)
         wanted = {seed: {**each.knobs, **shared, "workers": count, "batch_seed": seed} for seed, each in seeds.items()}
 
@@ -177,8 +177,7 @@ def curves(
 
         file = checkpoint
         if checkpoint is not None and len(groups) > 1:
-            file = Path(checkpoint)
-            file = file.with_name(f"{file.stem}-{number}{file.suffix}")
+            file = checkpoint_of_run(Path(checkpoint), number)
         try:
             runs = train_seeds(
                 lambda seed, seeds=seeds: _net(seeds[seed]),  # type: ignore[misc]
@@ -206,8 +205,43 @@ def curves(
 def epoch_of(plan: Study, rows: int, settings: dict[str, Any]) -> int:
     """Weight updates of an epoch, of so many rows less those that are held out."""
     batch, steps, out = (settings.get(name) for name in ("batch_size", "steps_per_batch", "validation"))
-    rows -= round(out * rows) if out else 0
+    rows -= _held_out(rows, out)
     return updates_of_epochs(plan.algorithm, len(plan.sizes) - 1, rows, batch or rows, steps)
+
+
+def checkpoint_of_run(file: Path, number: int) -> Path:
+    """The checkpoint of one of several runs: its number stands before the suffix."""
+    return file.with_name(f"{file.stem}-{number}{file.suffix}")
+
+
+def _held_out(rows: int, share: Any) -> int:
+    return round(share * rows) if isinstance(share, float) and 0 < share < 1 else 0
+
+
+def as_run(plan: Study, execution: str | None) -> Study:
+    """The study by the name of what is trained: BP in an asynchronous pipeline is asynchronous BP."""
+    return replace(plan, algorithm=asynchronous(plan.algorithm, execution)[0])
+
+
+def _shared(plan: Study, workers: int | str, backend: str, execution: str | None) -> tuple[int, str | None]:
+    """On how many workers, no more than it can use unless an execution is named, and in which execution."""
+    depth, count = len(plan.sizes) - 1, workers
+    learner, how = asynchronous(plan.algorithm, execution)
+    if isinstance(workers, int) and execution is None:
+        waits = learner.chained and not learner.checked_calendar(depth).overlapped
+        count = 1 if waits else min(workers, depth)
+    return resolve_workers(count, learner, depth, backend, how), how
+
+
+def check_executions(
+    plans: Iterable[Study], batch: int, backend: str, execution: str | None, order: str, workers: int | str
+) -> None:
+    """InputError for a study that no engine would train in this way."""
+    ranks = world().COMM_WORLD.size if backend == "mpi" else 1
+    for plan in plans:
+        count, how = _shared(plan, workers, backend, execution)
+        depth, softmax = len(plan.sizes) - 1, plan.loss != "squared"
+        check_run(plan.algorithm, how, order, backend, ranks, count, depth, batch, softmax)
 
 
 def _net(plan: Study) -> Network:

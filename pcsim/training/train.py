@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..algorithms import PIPELINE_ASYNC, Algorithm, asynchronous
+from ..algorithms import Algorithm, asynchronous
 from ..algorithms.rates import Schedule
 from ..algorithms.registry import algorithm_to_json
 from ..checks import scalar, shown, whole_number
 from ..engines import blas_threads, make_engine
-from ..engines.limits import resolve_workers
+from ..engines.limits import check_plain, resolve_workers
 from ..errors import InputError
 from ..host.mpi import agree, all_to_all, check_thread, from_root, on_root, world
 from ..net.given import check_seed, checked_truth
@@ -167,10 +167,8 @@ def train(
     of_alpha = Schedule(schedule, warmup, updates, floor)
     given = None if values is None else given_values(values, network, batch, algorithm)
     algorithm, execution = asynchronous(algorithm, execution)
-    if execution not in (None, PIPELINE_ASYNC) and backend == "numpy":
-        raise InputError("execution says how threads or ranks share the work of a net; backend numpy has neither")
-    if order != "split" and backend == "numpy":
-        raise InputError("order says in which order stages of a pipeline work; backend numpy has no stages")
+    if backend == "numpy":
+        check_plain(execution, order)
     workers = resolve_workers(workers, algorithm, network.depth, backend, execution)
     if execution == "auto" and not algorithm.chained:
         execution = _suiting(network.sizes, batch, workers, on_ranks) if start == "forward" else None

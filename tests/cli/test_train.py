@@ -172,3 +172,75 @@ def test_a_pipelined_start_is_told_and_refused_where_there_is_none(pcsim, tmp_pa
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "start='pipelined' is not for" in err
     assert not other.exists()
+
+
+def test_bp_in_an_asynchronous_pipeline_has_its_own_name(pcsim, tmp_path):
+    words = ["train", "--samples", 20, "--updates", 5, "--hidden", 6, "--batch-size", 5, "--workers", 2]
+    code, out, _ = pcsim(*words, "--algorithms", "bp", "--execution", "pipeline-async", "--out", tmp_path / "a.jsonl")
+    assert (code, "async BP" in out) == (0, True)
+    code, _, _ = pcsim(*words, "--algorithms", "bp-async", "--out", tmp_path / "b.jsonl")
+    assert code == 0
+    rows = [read(tmp_path / name, CURVES).rows[0] for name in ("a.jsonl", "b.jsonl")]
+    for name in ("algorithm", "label", "smm", "loss", "workers"):
+        assert rows[0][name] == rows[1][name]
+    assert (rows[0]["algorithm"], rows[0]["workers"]) == ("bp-async", 2)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--execution", "layer-parallel"], "BP's execution 'layer-parallel' is unknown"),
+        (["--execution", "sideways"], "iPC's execution 'sideways' is unknown"),
+        (["--execution", "data-parallel", "--order", "zero-bubble"], "is of a pipeline"),
+        (["--execution", "data-parallel", "--workers", 30], "30 workers are more than the 20 samples"),
+        (["--execution", "intra-layer", "--loss", "cross-entropy", "--workers", 2], "has no cross-entropy yet"),
+        (["--backend", "numpy", "--execution", "blas"], "backend numpy has neither"),
+        (["--algorithms", "ipc", "dfa"], "DFA so far on backend numpy alone, not on threads"),
+        (["--algorithms", "ipc", "local", "--local-loss", "predsim"], "predsim runs on backend numpy alone"),
+        (["--checkpoint", "missing/k.npz"], "no such folder"),
+        (["--validation", 1.5], "--validation is a share of the samples between 0 and 1, not 1.5"),
+    ],
+)
+def test_what_a_later_run_is_refused_for_is_told_before_the_first(pcsim, tmp_path, monkeypatch, more, words):
+    monkeypatch.chdir(tmp_path)
+    given = ["train", "--samples", 20, "--updates", 5, "--hidden", 6, "--algorithms", "ipc", "bp", "--out", "c.jsonl"]
+    code, out, err = pcsim(*given, *more)
+    assert (code, out, err.count("\n")) == (2, "", 1), err
+    assert words in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_that_is_there_is_told_before_the_first_run(pcsim, tmp_path):
+    words = [*TRAIN, "--backend", "numpy", "--checkpoint", tmp_path / "k.npz"]
+    assert pcsim(*words)[0] == 0
+    there = sorted(path.name for path in tmp_path.iterdir())
+    assert there == ["k-1.npz", "k-2.npz"]
+    (tmp_path / "k-1.npz").unlink()
+    code, out, err = pcsim(*words, "--out", tmp_path / "c.jsonl")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "k-2.npz is there already" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["k-2.npz"]
+    assert pcsim(*words, "--resume")[0] == 0
+
+
+def test_an_interrupt_names_the_checkpoints(pcsim, tmp_path, monkeypatch):
+    from pcsim.cli.display import Display
+
+    def interrupted(self, run):
+        if run.updates >= 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Display, "record", interrupted)
+    words = ["train", "--samples", 20, "--updates", 20, "--hidden", 6, "--algorithms", "bp", "--backend", "numpy"]
+    code, _, err = pcsim(*words, "--checkpoint", tmp_path / "k.npz", "--checkpoint-every", 2)
+    assert code == 130
+    assert f"trainings as they last stood are kept in {tmp_path / 'k.npz'}; continue with --resume" in err
+    code, _, err = pcsim(*words)
+    assert (code, "nothing was finished yet" in err or "nothing is kept" in err) == (130, True)
+
+
+def test_what_a_checkpoint_differs_in_is_named(pcsim, tmp_path):
+    words = [*TRAIN, "--backend", "numpy", "--algorithms", "ipc", "--checkpoint", tmp_path / "k.npz"]
+    assert pcsim(*words)[0] == 0
+    err = pcsim(*words, "--resume", "--alpha", 0.5)[2]
+    assert 'algorithm is {"alpha": 0.0001} there, {"alpha": 0.5} here' in err
