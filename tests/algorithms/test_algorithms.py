@@ -17,7 +17,9 @@ ALL = [BP(0.01), PC(0.01, 0.2, T=3), ZIL(0.01), IPC(0.01, 0.2)]
 def test_the_algorithms_and_their_names():
     others = {"bp-async": AsyncBP, "local": Local, "dfa": DFA, "dual": DualProp}
     assert {"bp": BP, "pc": PC, "zil": ZIL, "ipc": IPC, **others} == ALGORITHMS
-    assert [algorithm.title for algorithm in ALGORITHMS.values()] == ["BP", "PC", "Z-IL", "iPC", "async BP"]
+    assert [algorithm.title for algorithm in ALGORITHMS.values()] == [
+        "BP", "PC", "Z-IL", "iPC", "async BP", "local losses", "DFA", "dual propagation",
+    ]  # fmt: skip
     assert all(isinstance(algorithm, Algorithm) for algorithm in ALL)
     assert [isinstance(algorithm, PredictiveCoding) for algorithm in ALL] == [False, True, True, True]
     assert (BP().alpha, PC().T, PC().gamma, IPC().gamma, IPC().optimizer, IPC().precision) == (

@@ -146,7 +146,7 @@ def test_a_training_with_everything_goes_on_from_its_checkpoints(pcsim, tmp_path
         (["--epochs", 3], "give either --updates or --epochs, not both"),
         (["--resume"], "--resume requires --out or --checkpoint"),
         (["--schedule", "cosine", "--warmup", 9], "a cosine schedule needs more updates than the 9 of its warm-up"),
-        (["--validation", 2], "validation must be a pair of tables, or a share of the 20 rows"),
+        (["--validation", 2], "--validation is a share of the samples between 0 and 1, not 2"),
         (["--value-momentum", 1], "value_momentum must be"),
         (["--floor", 3], "floor must be a share of alpha"),
         (["--warmup", -1], "warmup must be a whole number"),

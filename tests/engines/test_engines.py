@@ -414,7 +414,8 @@ def test_the_net_passed_in_is_untouched():
     net, x, y = deep_problem()
     before = [w.copy() for w in net.weights]
     for backend, kind in itertools.product(("numpy", "threads"), ALGORITHMS.values()):
-        train(net, kind(alpha=0.1), x, y, updates=2, backend=backend)
+        if backend in kind.backends:
+            train(net, kind(alpha=0.1), x, y, updates=2, backend=backend)
     assert all(np.array_equal(a, b) for a, b in zip(before, net.weights, strict=True))
 
 
