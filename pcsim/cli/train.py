@@ -128,7 +128,8 @@ def _train(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         if not first:
             raise
-        say(f"pcsim train: interrupted; {_kept(arguments, rows, plans)}")
+        there = rows or (writer.rows if writer else [])  # ranks may not have heard yet of a row that is written
+        say(f"pcsim train: interrupted; {_kept(arguments, there, plans)}")
         if on_ranks:  # the others may be in the middle of a message
             mpi.abort(INTERRUPTED)
         return INTERRUPTED

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 TRAIN = ["train", "--samples", 20, "--hidden", 6, "--batch-size", 5, "--steps-per-batch", 2, "--record-every", 2]
 ON_RANKS = [*TRAIN, "--backend", "mpi"]
 LEARNERS = ["--updates", 8, "--algorithms", "ipc", "pc", "--optimizer", "adam", "--seeds", 0, 1]
-ENDS = 10  # seconds
+ENDS = 60  # seconds, on a machine that does other things as well
 
 
 @pytest.fixture(scope="module", autouse=True)
