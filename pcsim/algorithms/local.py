@@ -5,12 +5,11 @@ from typing import ClassVar
 
 from ..checks import is_whole, shown
 from ..errors import InputError
+from ..net.losses import LOSSES
 from ..schedule.calendar import FROM_HEADS, FROM_OUTPUT, Calendar, Stage
 from .common import Algorithm
 
 LOCAL_LOSSES = ("pred", "predsim")
-
-HEADS = ("squared", "cross-entropy")
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,8 @@ class Local(Algorithm):
         super().__post_init__()
         if self.loss not in LOCAL_LOSSES:
             raise InputError(f"loss must be one of {', '.join(LOCAL_LOSSES)}, not {shown(self.loss)}")
-        if self.head is not None and self.head not in HEADS:
-            raise InputError(f"head must be one of {', '.join(HEADS)}, or None, not {shown(self.head)}")
+        if self.head is not None and self.head not in LOSSES:
+            raise InputError(f"head must be one of {', '.join(LOSSES)}, or None, not {shown(self.head)}")
         _check_seed("head_seed", self.head_seed)
 
     @property

@@ -7,9 +7,10 @@ from typing import Any
 
 from ..algorithms import ALGORITHMS, OPTIMIZERS, Algorithm, registry
 from ..algorithms.asynchronous import WEIGHTS
-from ..algorithms.local import HEADS, LOCAL_LOSSES
+from ..algorithms.local import LOCAL_LOSSES
 from ..errors import InputError
 from ..net.activations import ACTIVATIONS
+from ..net.losses import LOSSES
 from .words import PerStep, positive_number, whole_number
 
 
@@ -114,7 +115,7 @@ def add_rival_flags(parser: argparse.ArgumentParser) -> None:
         help="local: what each layer descends on, the loss of its head (default), or, with a batch, 1 %% of that and "
         "99 %% of how unlike its samples' similarities are to those of their targets",
     )
-    parser.add_argument("--head", choices=HEADS, help="local: the loss of the heads (default: that of the net)")
+    parser.add_argument("--head", choices=list(LOSSES), help="local: the loss of the heads (default: that of the net)")
     parser.add_argument(
         "--beta", type=positive_number, default=0.1, help="dual: how far the output is pulled (default 0.1)"
     )

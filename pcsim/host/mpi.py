@@ -188,14 +188,14 @@ def agree(comm: Any, facts: dict[str, Any]) -> None:
     for rank, theirs in enumerate(facts_of_all):
         for name in dict.fromkeys([*facts_of_all[0], *theirs]):
             if facts_of_all[0].get(name) != theirs.get(name):
-                its, ours = _apart(theirs.get(name), facts_of_all[0].get(name))
+                its, ours = apart(theirs.get(name), facts_of_all[0].get(name))
                 raise InputError(
                     f"rank {rank} differs from rank 0 in {name}: {its!r:.60} and {ours!r:.60}; "
                     "all ranks must be started alike"
                 )
 
 
-def _apart(one: Any, other: Any) -> tuple[Any, Any]:
+def apart(one: Any, other: Any) -> tuple[Any, Any]:
     """Where two values part, if they are dictionaries, or lists of the same length."""
     if isinstance(one, dict) and isinstance(other, dict):
         names = [name for name in dict.fromkeys([*one, *other]) if one.get(name) != other.get(name)]

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..errors import InputError
+from ..host.mpi import apart
 from ..net.files import write_whole
 from ..net.network import Network
 
@@ -88,14 +89,6 @@ def read(file: str | os.PathLike[str], content: bytes, facts: dict[str, Any]) ->
     except Exception as error:  # damaged bytes take zipfile, json and NumPy to a dozen errors
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(f"{file} is not a whole checkpoint: {reason}") from None
-
-
-def apart(one: Any, other: Any) -> tuple[Any, Any]:
-    """Where two values part, if they are dictionaries."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        names = [name for name in dict.fromkeys([*one, *other]) if one.get(name) != other.get(name)]
-        return {n: one.get(n) for n in names}, {n: other.get(n) for n in names}
-    return one, other
 
 
 class _Other(Exception):
