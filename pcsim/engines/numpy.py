@@ -21,7 +21,7 @@ from ..schedule.timeline import Timeline
 from .numpy_async import Flight
 from .numpy_dual import Dual
 from .numpy_streams import Feedback, local_step
-from .optimizers import optimizers_of
+from .optimizers import learnt, optimizers_of
 from .states import check_state
 
 Array = np.ndarray
@@ -74,8 +74,8 @@ class NumpyEngine:
             self.dual = Dual(self.net, algorithm)
 
     def _parameters(self) -> list[Array]:
-        """All that is learnt: weights, biases, heads."""
-        return [*self.net.weights, *(self.net.biases or []), *(self.net.heads or [])]
+        """All that is learnt, as ``optimizers_of`` has it."""
+        return learnt(self.net, self.algorithm)
 
     @property
     def network(self) -> Network:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms import Algorithm, AsyncBP
+from ..algorithms import Algorithm, AsyncBP, Local
 from ..net.network import Network
 
 Array = np.ndarray
@@ -81,10 +81,16 @@ class AdamW(Adam):
 OPTIMIZERS: dict[str, Any] = {"sgd": Sgd, "momentum": Momentum, "nesterov": Nesterov, "adam": Adam, "adamw": AdamW}
 
 
+def learnt(net: Network, algorithm: Algorithm) -> list[Array]:
+    """Each layer's weights, then each one's biases, then heads, if it is by these that the layers learn."""
+    heads = (net.heads or []) if isinstance(algorithm, Local) else []
+    return [*net.weights, *(net.biases or []), *heads]
+
+
 def optimizers_of(net: Network, algorithm: Algorithm) -> list[Any]:
-    """One for each layer's weights, then one for each one's biases, then for heads."""
+    """One for each array that is learnt."""
     found = []
-    for position, parameter in enumerate([*net.weights, *(net.biases or []), *(net.heads or [])]):
+    for position, parameter in enumerate(learnt(net, algorithm)):
         if isinstance(algorithm, AsyncBP) and algorithm.spike_compensation:
             found.append(Compensated(parameter, algorithm))
             found[-1].delay = algorithm.delay(position % net.depth, net.depth)

@@ -135,5 +135,7 @@ def facts_of_net(network: Network) -> dict[str, Any]:
         "scale": list(network.scale),
         "skip": list(network.skip),
         "loss": network.loss.name,
-        "weights": digest([*network.weights, *(network.biases or [])]),
+        "weights": digest(
+            [*network.weights, *(network.biases or []), *(network.heads or []), *(network.feedback or [])]
+        ),
     }

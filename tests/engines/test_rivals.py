@@ -351,3 +351,17 @@ def test_divergence_is_named(name):
     net, x, y = problem([5, 6, 4, 3], 6, 7, "relu")
     algorithm = type(RIVALS[name])(1e200)
     assert trained(net, algorithm, x, y, 30).diverged is not None
+
+
+def test_heads_are_left_alone_by_what_does_not_learn_by_them(tmp_path):
+    """And a training of a net that has some goes on from its checkpoint."""
+    net, x, y = problem([5, 6, 4, 3], 8, 7)
+    headed, file = net.with_extras("heads", 0), tmp_path / "k.npz"
+    options = {"batch_size": 4}
+    whole = trained(headed, BP(1e-2, "adam"), x, y, 9, **options).network
+    trained(headed, BP(1e-2, "adam"), x, y, 4, checkpoint=file, **options)
+    again = trained(headed, BP(1e-2, "adam"), x, y, 9, checkpoint=file, resume=True, **options).network
+    assert again == whole
+    assert all(np.array_equal(a, b) for a, b in zip(whole.heads, headed.heads, strict=True))
+    with pytest.raises(InputError, match="is the checkpoint of another training"):
+        trained(net.with_extras("heads", 1), BP(1e-2, "adam"), x, y, 9, checkpoint=file, resume=True, **options)
