@@ -191,9 +191,14 @@ class Writer:
         known = [sample for sample in whole["seconds"] if sample is not None]
         if self.schema == SCHEMA and known and not {"median", "ci95"} & row.keys():
             whole |= {"median": float(np.median(known)), "ci95": list(bootstrap_interval(known))}
-        self._append(_line(whole))
+        self.rows.append(whole)  # first: an interrupt may come when the row is on its way to the disk
         self.written += 1
-        self.rows.append(whole)
+        try:
+            self._append(_line(whole))
+        except InputError:
+            self.rows.pop()
+            self.written -= 1
+            raise
         return whole
 
     def undo(self) -> None:

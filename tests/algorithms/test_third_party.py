@@ -68,7 +68,9 @@ def test_it_is_known_only_where_it_is_installed(run, pcsim):
     assert (code, out) == (2, "")
     assert "algorithm 'half' is unknown: choose from bp, pc, zil, ipc, bp-async" in err
     assert len(err.splitlines()) == 1
-    assert "choose from bp, pc, zil, ipc, bp-async, half" in run("count", "--algorithms", "none", code=2)
+    assert "choose from bp, pc, zil, ipc, bp-async, local, dfa, dual, half" in run(
+        "count", "--algorithms", "none", code=2
+    )
 
 
 def test_count(run):
