@@ -27,7 +27,7 @@ def contenders(steps: int | None) -> dict[str, tuple[pcsim.Algorithm, dict]]:
         "iPC": (pcsim.IPC(1e-6, 0.1), {"steps_per_batch": steps}),
         "asynchronous BP": (pcsim.AsyncBP(1e-6), {"execution": "pipeline-async"}),
         "local losses": (pcsim.Local(1e-6), {}),
-        "local losses, unfused": (pcsim.Local(1e-6), {"fused": False}),
+        "DFA": (pcsim.DFA(1e-6), {}),
     }
 
 

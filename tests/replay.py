@@ -20,6 +20,7 @@ from pcsim.engines.loops import (
     backprop_ranks,
     edges,
     exchange,
+    feedback,
     local,
     predictive_coding,
     rows_ranks,
@@ -33,7 +34,7 @@ from pcsim.engines.loops import (
 )
 
 MODULES = [steps, exchange, edges, starts, predictive_coding, backprop, backprop_ranks, teams, samples, zero_bubble]
-MODULES += [asynchronous, asynchronous_ranks, local]
+MODULES += [asynchronous, asynchronous_ranks, local, feedback]
 MODULES += [rows_ranks, samples_ranks, teams_ranks]
 WAITS = {"wait", "meet", "finish", "done", "finish_all", "_all_here", "_await", "poll_until", "all_told"}
 WAITS |= {"_all_started", "_met", "_finish_group", "_descended", "_all_told", "_all_met"}
@@ -156,6 +157,12 @@ def stream_step(new, old, l, e, k, h, rate):
     machine.access(("predict", l), [*rows_of(new, new.a, l), *mine], rows_of(new, new.x, l + 1))
     if l > 0:
         machine.access(("project", l), [*errors, *mine, *rows_of(old, old.d, l)], e.cells(h, old.padded[l]))
+    machine.access(("update", l), [*errors, *rows_of(old, old.a, l), *mine], mine)
+
+
+def late_step(new, old, l, e, k, rate):
+    mine, errors = weights_of(new, new.W, l, 0, new.padded[l + 1]), list(e.cells(k, new.padded[l + 1]))
+    machine.access(("predict", l), [*rows_of(new, new.a, l), *mine], rows_of(new, new.x, l + 1))
     machine.access(("update", l), [*errors, *rows_of(old, old.a, l), *mine], mine)
 
 
@@ -314,7 +321,7 @@ STANDINS = {
         publish, reached, wait, meet, load_acquire, go_on, start, done, finish, sum_over_ranks, layer_step,
         start_prediction, activate_rows, activate_layer, move_values, push_values, subtract_from, sum_shares, squares,
         all_finite, softmax_errors, copy_part, fill, gradient, descend, load_rows, rate_at, copy_rows, stream_step,
-        learn_step, step_ahead, move_units, sum_units, move_copies, copy_units, fill_units,
+        learn_step, late_step, step_ahead, move_units, sum_units, move_copies, copy_units, fill_units,
     )
 }  # fmt: skip
 AS_THEY_ARE = {

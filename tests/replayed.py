@@ -10,10 +10,10 @@ import clocks
 import numpy as np
 import replay
 
-from pcsim import BP, IPC, AsyncBP, Calendar, Local, Network, Stage
+from pcsim import BP, DFA, IPC, AsyncBP, Calendar, Local, Network, Stage
 from pcsim.algorithms.asynchronous import PIPELINE_ASYNC as ASYNC
 from pcsim.algorithms.asynchronous import WEIGHTS
-from pcsim.engines import compiled, contents, messages, share_messages, streams
+from pcsim.engines import compiled, contents, feedback, messages, share_messages, streams
 from pcsim.engines.loops.arguments import Notes, Signals
 from pcsim.engines.ranks import RankTransport
 from pcsim.engines.threads import ThreadTransport
@@ -21,6 +21,7 @@ from pcsim.engines.threads import ThreadTransport
 LANES = 8  # of float64, in a cell
 
 PIPELINES = ("pipeline", "zero-bubble")  # the exact one, in both orders
+RIVALS = {"local": Local, "dfa": DFA}  # layers on workers, of what is neither BP nor predictive coding
 
 
 class Drawn(IPC):
@@ -105,7 +106,7 @@ def draw(seed, kind, rules=False, stops=False):
             threads, depth = rng.randint(1, 3), max(depth, ranks)
     else:
         ranks, threads = 1, most if execution != "serial" else 1
-        threads = min(threads, depth) if execution in ("layers", *PIPELINES, ASYNC, "local") else threads
+        threads = min(threads, depth) if execution in ("layers", *PIPELINES, ASYNC, *RIVALS) else threads
         depth = depth if layered else min(depth, 5)
         threads = max(threads, 2) if relaxes and not layered else threads
     workers = ranks * threads
@@ -131,7 +132,7 @@ def draw(seed, kind, rules=False, stops=False):
         rng.randint(1, batch),
         adam,
         seed % 3 == 0,
-        rng.choice(((2, 1), (4,), (3, 2), (1, 1, 1)) if execution != "local" else ((9, 1), (11,), (3, 7))),
+        rng.choice(((2, 1), (4,), (3, 2), (1, 1, 1)) if execution not in RIVALS else ((9, 1), (11,), (3, 7))),
         rng.randint(1, 120) if stops else None,
         mpi,
         late,
@@ -207,6 +208,7 @@ def prepare(monkeypatch):
     monkeypatch.setattr(messages, "SUMMED", 2000)
     monkeypatch.setattr(share_messages, "JOINED", 200)
     monkeypatch.setattr(streams, "LONGEST_WAVE", 2)
+    monkeypatch.setattr(feedback, "LONGEST_WAVE", 2)
 
 
 def _cells(array):
@@ -231,7 +233,7 @@ class Replay:
         net = Network.mlp([width] * (case.depth + 1), seed=0, dtype=np.float64, bias=True, skip=skip)
         rows = case.batch * (1 if case.seed % 2 else 2)
         x, y = np.zeros((2, rows, width))
-        algorithm = case.late or (Local if case.execution == "local" else BP)(0.1, "adam" if case.adam else "sgd")
+        algorithm = case.late or RIVALS.get(case.execution, BP)(0.1, "adam" if case.adam else "sgd")
         if case.calendar is not None:
             algorithm = type("Drawn", (Drawn,), {"drawn": case.calendar})(
                 0.1, (0.1, 0.2), "adam" if case.adam else "sgd", value_momentum=0.5 if case.momentum else 0.0
@@ -260,7 +262,7 @@ class Replay:
                     values=values,
                     wave=case.wave,
                     fused=case.fused,
-                    execution=None if case.execution == "local" else self._named(shared or case.execution),
+                    execution=None if case.execution in RIVALS else self._named(shared or case.execution),
                     micro_batches=case.micro_batches,
                     order="zero-bubble" if case.execution == "zero-bubble" else "split",
                 )

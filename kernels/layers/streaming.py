@@ -1,7 +1,8 @@
 """The pass of a layer through which samples stream: predict for one, learn from an older one. Batches of one.
 
-``stream_step`` is asynchronous BP's, which predicts with the weights before they learn; ``learn_step`` is for what
-needs no error from above, and predicts with those that have learnt. Where iPC's pass (``dense.py``) has to have a row's
+``stream_step`` is asynchronous BP's, which predicts with the weights before they learn, and ``late_step`` that of
+feedback alignment, which sends no error on; ``learn_step`` is for local losses, and predicts with those that have
+learnt. Where iPC's pass (``dense.py``) has to have a row's
 prediction before its error, the error of the older sample is there beforehand; so all products are taken from one load
 of each weight, and one store. The letters are those of ``dense.py``; ``i`` is where the new sample's ``a`` begins,
 ``o`` the older one's.
@@ -93,6 +94,19 @@ def stream_step(new, old, l, e, k, h, rate):
             e[h + j] += e[k + j]
     else:
         _first_layer(offset, new.W, w, rows, columns, new.a, i, o, new.x, at, e, k, h, new.one, rate)
+    if new.has_bias:
+        add_rows(ONE, rows, rows, rate, e, k, new.W, new.bias_at[l])
+
+
+@folded
+def late_step(new, old, l, e, k, rate):
+    """The same where nothing goes on to the layer below: ``x[l+1]`` of the sample of the view ``new`` becomes its
+    prediction, and ``W[l]`` and its biases descend along the gradient of the older sample, of the view ``old``, whose
+    errors above begin at k of e."""
+    rows, columns, at = new.padded[l + 1], new.padded[l], new.value_at[l + 1]
+    i, o, w = new.value_at[l], old.value_at[l], new.weight_at[l]
+    offset = OFFSET if start_offsets(new, l, ZERO, rows, new.x, at) else ZERO
+    _first_layer(offset, new.W, w, rows, columns, new.a, i, o, new.x, at, e, k, ZERO, new.one, rate)
     if new.has_bias:
         add_rows(ONE, rows, rows, rate, e, k, new.W, new.bias_at[l])
 

@@ -72,7 +72,7 @@ class DFA(Algorithm):
     - ``feedback_seed``: matrices that the net does not bring are drawn from it
     """
 
-    backends: ClassVar[tuple[str, ...]] = ("numpy",)
+    backends: ClassVar[tuple[str, ...]] = ("numpy", "threads")
     timed: ClassVar[bool] = False
     name: ClassVar[str] = "dfa"
     title: ClassVar[str] = "DFA"

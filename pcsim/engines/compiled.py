@@ -11,26 +11,27 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms import BP, Algorithm, AsyncBP, Local, PredictiveCoding
+from ..algorithms import BP, DFA, Algorithm, AsyncBP, Local, PredictiveCoding
 from ..algorithms.rates import Rate, Schedule, per_step
 from ..checks import whole_number
 from ..errors import InputError
 from ..host.blas import blas_libraries, blas_threads, limit_worker
 from ..kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
 from ..kernels.machine.sync import make_flags
-from ..net.extras import HEADS
+from ..net.extras import FEEDBACK, HEADS
 from ..net.losses import Squared
 from ..net.network import Network
 from ..schedule.calendar import Calendar
 from ..schedule.timeline import Event, Timeline
 from ..schedule.waves import read_caches, wave_length
 from .contents import Contents, Transport
+from .feedback import Aligned, FeedbackLayout
 from .layout import LAYERS, ROWS, SAMPLES, TEAMS, Layout, options_of, rule_of
 from .limits import check_order, check_softmax
 from .loops.arguments import Data, Notes, Ranks, Rates, Signals, Steps
 from .loops.predictive_coding import predictive_coding
 from .loops.steps import TRACE_COLUMNS
-from .rings import Flights, RingLayout
+from .rings import Flights, LateFlights, RingLayout
 from .shared import SHARED, team_of, teams_for
 from .starts import PipelinedStarts
 from .streams import StreamLayout, Streams
@@ -83,6 +84,8 @@ class CompiledEngine(Contents):
     ) -> None:
         if isinstance(algorithm, Local):
             network = network.with_extras(HEADS, algorithm.head_seed)
+        if isinstance(algorithm, DFA):
+            network = network.with_extras(FEEDBACK, algorithm.feedback_seed)
         self.original, self.algorithm, self.batches, self.transport = network, algorithm, batches, transport
         dtype, self.fused, self.blas_threads = network.dtype, fused, blas_threads
         self.execution = execution
@@ -106,9 +109,10 @@ class CompiledEngine(Contents):
         self.teams = teams_for(shared, network, self.batch, transport.all_workers, team) if shared else []
         parts = transport.all_workers if split == SAMPLES else min(micro_batches, self.batch)
         where = transport.workers, transport.all_workers, transport.place
-        streams = isinstance(algorithm, AsyncBP | Local)
+        kinds = ((Local, StreamLayout), (AsyncBP, RingLayout), (DFA, FeedbackLayout))
+        streams = next((layout for kind, layout in kinds if isinstance(algorithm, kind)), None)
         if streams:
-            self.layout = (StreamLayout if isinstance(algorithm, Local) else RingLayout)(network, self.batch, *where)
+            self.layout = streams(network, self.batch, *where)
         else:
             self.layout = Layout(network, self.batch, split, *where, parts, transport.copies, self.teams, bool(shared))
         rule, softmax = rule_of(algorithm), not isinstance(network.loss, Squared)
@@ -143,11 +147,15 @@ class CompiledEngine(Contents):
         here = int(lengths[self.layout.lo : self.layout.hi].sum())
         suits = wave or wave_length(here, int(lengths.max()), transport.workers)
         self.wave = transport.steps_in_a_wave(
-            self.layout, suits, (self.calendar is None and not streams) or wave is not None
+            self.layout, suits, (self.calendar is None and streams is None) or wave is not None
         )
         self.flights: Flights | None = None
         if isinstance(algorithm, AsyncBP) and isinstance(self.layout, RingLayout):
-            self.flights = Flights(self.layout, algorithm, self._next_rows, self.wave)
+            self.flights = LateFlights(self.layout, algorithm, self._next_rows, self.wave)
+        if isinstance(algorithm, DFA) and isinstance(self.layout, FeedbackLayout):
+            self.flights = Aligned(
+                self.layout, algorithm, network, self._next_rows, self.options, self.wave, fused
+            )  # fmt: skip
         self.streams: Streams | None = None
         if isinstance(algorithm, Local) and isinstance(self.layout, StreamLayout):
             long = self.layout.longest if here > transport.workers * read_caches().own else 1
@@ -223,7 +231,7 @@ class CompiledEngine(Contents):
             batches = max(1, MOST_ROWS // self.batch)
             calendar = self.calendar
             if self.flights:
-                most = max(1, batches // self.flights.algorithm.accumulate)
+                most = max(1, batches // self.flights.per_update)
             elif calendar is None:
                 most = batches
             elif calendar.repeats is not None:
@@ -329,7 +337,7 @@ class CompiledEngine(Contents):
         """The loop of BP's execution, for so many updates."""
         rates = self._rates(updates)
         name = "zero-bubble" if self.turns else self.execution or "serial"
-        compiled, messages = self.transport.backprop("local" if self.streams else name)
+        compiled, messages = self.transport.backprop(name if isinstance(self.algorithm, BP) else self.algorithm.name)
         shared: Any = self.layout.shares
         if self.flights:
             shared = self.flights.of_run(self.number, updates)

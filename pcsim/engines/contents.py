@@ -234,7 +234,7 @@ class Contents:
                         place[...] = part[first : first + rows]
                 if self.streams and len(flat):
                     kinds = 2 if state["biases"] else 1
-                    self.streams.fill(flat, parts[kinds * layout.depth :], lo, hi)
+                    self.streams.layout.fill_heads(flat, parts[kinds * layout.depth :], lo, hi)
             self.starts.restore(worker, self.t, state.get("starts", []))
             for at in self.flights.restore(worker, state, self.x, arrays) if self.flights else ():
                 offsets = layout.offsets[worker]._replace(value_at=at)
@@ -263,7 +263,7 @@ class Contents:
             self.flights.fill(arrays.parameters, worker)
         if self.streams:
             given_heads = self.original.heads if heads is None else heads
-            self.streams.fill(arrays.parameters, list(given_heads or []), lo, hi)
+            self.streams.layout.fill_heads(arrays.parameters, list(given_heads or []), lo, hi)
         if values is not None:  # with the copies at both edges of the block, of which a neighbour may be elsewhere
             for l in range(max(lo, 1), hi):
                 layout.values_of(arrays.values, l)[...] = values[l]

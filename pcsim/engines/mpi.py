@@ -135,7 +135,7 @@ class MpiEngine(CompiledEngine):
         starts."""
         calendar = self.calendar
         if self.flights:
-            return float(self.flights.algorithm.accumulate * self.transport.messages.batch_bytes)
+            return float(self.flights.per_update * self.transport.messages.batch_bytes)
         if calendar is None:
             return float(sum(self.transport.messages.bytes_of.values()))
         moved, started = self.transport.messages.bytes_of_step()

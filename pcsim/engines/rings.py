@@ -1,4 +1,5 @@
-"""Where the batches lie that are under way in asynchronous BP, and what its loops are given of them."""
+"""Where the batches lie that are under way where layers work on batches of their own, and, of asynchronous BP, what its
+loops are given of them."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -21,13 +22,14 @@ Array = np.ndarray
 class RingLayout(Layout):
     """Layers on workers, and of each layer's values a ring: those of the batches of which it still has to update, of
     two that the layer below may have predicted by then, and of the one from which it has updated last, to be looked at.
-    ``turn``: the batch whose values ``values_of`` shows. Errors have two places, and lie apart."""
+    ``turn``: the batch whose values ``values_of`` shows. Errors have two places, and lie apart. ``lag``: how many
+    batches more a layer is behind than the one above it; ``ahead``: for how many the layer below has room."""
 
-    turn = 0
+    turn, lag, ahead = 0, 2, 2
 
     def __init__(self, network: Any, batch: int, workers: int, all_workers: int, place: int) -> None:
         L = network.depth
-        self.places = np.array([*(2 * (L - 1 - l) + 3 for l in range(L)), 1])
+        self.places = np.array([*(self.lag * (L - 1 - l) + self.ahead + 1 for l in range(L)), 1])
         super().__init__(network, batch, LAYERS, workers, all_workers, place, 1)
 
     def _lay_out_values(self) -> None:
@@ -67,13 +69,86 @@ class RingLayout(Layout):
 
 
 class Flights:
-    """The batches under way in an engine: their rows, kept weights and sums, and what its next run is given."""
+    """The batches under way in an engine: their rows, and their values in each layer. ``per_update``: batches of a
+    weight update."""
+
+    per_update = 1
+
+    def __init__(self, layout: RingLayout, rows: Callable[[], Array]) -> None:
+        self.layout, self.next_rows = layout, rows
+        self.rows = np.empty((0, layout.batch), np.int64)  # of the batches from the next update's first on
+        self.lead = layout.lag * (layout.depth - 1)  # batches that the first layer is ahead of the last
+
+    def fill(self, parameters: Array, worker: int) -> None:
+        """Keep of a worker's weights before the first update what will be needed."""
+
+    def batches(self, made: int, updates: int) -> int:
+        """How many batches begin in a run of so many updates after those ``made``."""
+        return updates * self.per_update + (self.lead if made == 0 else 0)
+
+    def of_run(self, made: int, updates: int) -> Any:
+        """What the loops are given for so many updates after those ``made``."""
+        raise NotImplementedError
+
+    def rows_of_run(self, made: int, updates: int) -> Array:
+        """The rows of the batches from the first that this run updates from to the last that it predicts for."""
+        new = [self.next_rows() for _ in range(self.batches(made, updates))]
+        whole = np.concatenate([self.rows, np.array(new, np.int64).reshape(len(new), self.layout.batch)])
+        self.rows = whole[updates * self.per_update :]
+        return whole
+
+    # What is under way between two runs
+
+    def _ahead(self, l: int) -> int:
+        """How many batches layer l has values of that it has still to update from: of the last ``lag`` it has not even
+        predicted."""
+        return self.layout.lag * (self.layout.depth - l)
+
+    def _stack(self, values: Array, l: int, batches: range, worker: int) -> Array:
+        return np.stack([self.layout.in_ring(values, l, k) for k in batches])
+
+    def state(self, made: int, values: Array, assembled: Callable[..., Array | None]) -> dict[str, list[Array]]:
+        """After so many updates the values that are ``under_way`` (see ``states``): of each layer x[l], l = 1 … L - 1.
+        Errors are used in the step in which they are made."""
+        layout, found = self.layout, []
+        for l in range(1, layout.depth) if made else ():
+            first = made * self.per_update
+            batches = range(first, first + self._ahead(l))
+            shape = (len(batches), layout.batch, int(layout.sizes[l]))
+            whole = assembled(shape, partial(layout.value_part, l=l), partial(self._stack, values, l, batches), True)
+            found += [whole] if whole is not None else []
+        return {"under_way": found}
+
+    def restored(self, made: int, rows: list[Array], full: bool) -> None:
+        """So many updates are made, with the ``rows`` of all batches so far."""
+        self.layout.turn = max(0, made * self.per_update - 1)
+        if made and not full:
+            self.rows = np.array(rows[made * self.per_update :], np.int64).reshape(-1, self.layout.batch)
+
+    def restore(self, worker: int, state: dict[str, Any], x: Array, arrays: Arrays) -> Iterator[Array]:
+        """Put what was under way where a worker finds it; for each batch, where its values then are."""
+        layout, L, made = self.layout, self.layout.depth, state["updates"]
+        lo, hi = layout.blocks[worker]
+        first = made * self.per_update
+        for l in range(lo, hi + (hi == L)) if state["values"] else ():
+            layout.values_of(arrays.values, l, worker)[...] = state["values"][l]
+        for l in range(lo, hi) if made else ():
+            for i in range(self._ahead(l) if l else self.lead):
+                rows = self.rows[i] if len(self.rows) else slice(None)
+                layout.in_ring(arrays.values, l, first + i)[...] = state["under_way"][l - 1][i] if l else x[rows]
+        at, heights = layout.value_at[layout.place], layout.batch * layout.wide
+        for k in range(first, first + self.lead) if made else ():
+            yield at + k % layout.places * heights
+
+
+class LateFlights(Flights):
+    """Those of asynchronous BP, with the weights that it keeps for them, and sums of their gradients."""
 
     def __init__(self, layout: RingLayout, algorithm: AsyncBP, rows: Callable[[], Array], wave: int) -> None:
-        self.layout, self.algorithm, self.next_rows, self.wave = layout, algorithm, rows, wave
+        super().__init__(layout, rows)
+        self.algorithm, self.wave, self.per_update = algorithm, wave, algorithm.accumulate
         L, dtype = layout.depth, layout.dtype
         algorithm.calendar(L)  # refuses what cannot be
-        self.rows = np.empty((0, layout.batch), np.int64)  # of the batches from the next update's first on
         self.delay = np.array([algorithm.delay(l, L) for l in range(L)], dtype)
         lengths = layout.wide[1:] * (layout.wide[:-1] + 1)
         lengths[: layout.lo] = lengths[layout.hi :] = 0
@@ -103,10 +178,6 @@ class Flights:
                 begin = int(self.stash_at[l])
                 self.stash[begin : begin + length] = parameters[at : at + length]
 
-    def batches(self, made: int, updates: int) -> int:
-        """How many batches begin in a run of so many updates after those ``made``."""
-        return updates * self.algorithm.accumulate + (2 * (self.layout.depth - 1) if made == 0 else 0)
-
     def of_run(self, made: int, updates: int) -> Flight:
         """What the loops are given for so many updates after those ``made``."""
         layout, algorithm = self.layout, self.algorithm
@@ -121,20 +192,6 @@ class Flights:
             algorithm.weight_prediction, self.delay, self.sums, np.array(factors, layout.dtype), self.wave, self.fused,
         )  # fmt: skip
 
-    def rows_of_run(self, made: int, updates: int) -> Array:
-        """The rows of the batches from the first that this run updates from to the last that it predicts for."""
-        new = [self.next_rows() for _ in range(self.batches(made, updates))]
-        whole = np.concatenate([self.rows, np.array(new, np.int64).reshape(len(new), self.layout.batch)])
-        self.rows = whole[updates * self.algorithm.accumulate :]
-        return whole
-
-    # What is under way between two runs
-
-    def _ahead(self, l: int) -> int:
-        """How many batches layer l has values of that it has still to update from: of half of the last two it has not
-        even predicted."""
-        return 2 * (self.layout.depth - l)
-
     def _stashed(self, l: int, batch: int) -> tuple[Array, Array]:
         """The weights and biases of layer l that are kept for a batch: views."""
         layout = self.layout
@@ -143,9 +200,6 @@ class Flights:
         whole = self.stash[begin : begin + rows * columns].reshape(rows, columns)
         biases = self.stash[begin + rows * columns : begin + rows * (columns + 1)]
         return whole[: layout.sizes[l + 1], : layout.sizes[l]], biases[: layout.sizes[l + 1]]
-
-    def _stack(self, values: Array, l: int, batches: range, worker: int) -> Array:
-        return np.stack([self.layout.in_ring(values, l, k) for k in batches])
 
     def _stack_of_stashed(self, l: int, kind: int, batches: range, worker: int) -> Array:
         return np.stack([self._stashed(l, k)[kind] for k in batches])
@@ -159,10 +213,10 @@ class Flights:
 
     def state(self, made: int, values: Array, assembled: Callable[..., Array | None]) -> dict[str, list[Array]]:
         """After so many updates what ``FIELDS`` of ``states`` are called. Gradients do not accumulate between two
-        updates, and errors are used in the step in which they are made."""
+        updates."""
         layout, algorithm, L = self.layout, self.algorithm, self.layout.depth
         first, kinds = made * algorithm.accumulate, 1 if layout.network.biases is None else 2
-        found: dict[str, list[Array]] = {"under_way": [], "stashed": [], "before": []}
+        found = super().state(made, values, assembled) | {"stashed": [], "before": []}
         if not made:
             return found
 
@@ -171,10 +225,6 @@ class Flights:
             if whole is not None:
                 found[name].append(whole)
 
-        for l in range(1, L):
-            batches = range(first, first + self._ahead(l))
-            shape = (len(batches), layout.batch, int(layout.sizes[l]))
-            put("under_way", shape, partial(layout.value_part, l=l), partial(self._stack, values, l, batches))
         n = layout.sizes.tolist()
         for kind, l in itertools.product(range(kinds), range(L)):
             part, one, lag = partial(layout.weight_part, l=l), (n[l + 1], n[l])[: 2 - kind], algorithm.lag(l, L)
@@ -185,30 +235,15 @@ class Flights:
                 put("before", one, part, partial(self._before_update, l, kind))
         return found
 
-    def restored(self, made: int, rows: list[Array], full: bool) -> None:
-        """So many updates are made, with the ``rows`` of all batches so far."""
-        self.layout.turn = max(0, made * self.algorithm.accumulate - 1)
-        if made and not full:
-            self.rows = np.array(rows[made * self.algorithm.accumulate :], np.int64).reshape(-1, self.layout.batch)
-
     def restore(self, worker: int, state: dict[str, Any], x: Array, arrays: Arrays) -> Iterator[Array]:
-        """Put what was under way where a worker finds it; for each batch, where its values then are."""
+        """Also the weights that are kept."""
         layout, algorithm, L, made = self.layout, self.algorithm, self.layout.depth, state["updates"]
-        lo, hi = layout.blocks[worker]
-        first = made * algorithm.accumulate
-        last = layout.depth == hi
-        for l in range(lo, hi + last) if state["values"] else ():
-            layout.values_of(arrays.values, l, worker)[...] = state["values"][l]
-        for l in range(lo, hi) if made else ():
-            for i in range(self._ahead(l) if l else 2 * (L - 1)):
-                rows = self.rows[i] if len(self.rows) else slice(None)
-                layout.in_ring(arrays.values, l, first + i)[...] = state["under_way"][l - 1][i] if l else x[rows]
+        for l in range(*layout.blocks[worker]) if made else ():
             for i in range(algorithm.lag(l, L) if algorithm.weights == "stashed" else 0):
-                for place, part in zip(self._stashed(l, first + i), state["stashed"][l :: L - 1], strict=False):
+                at = made * algorithm.accumulate + i
+                for place, part in zip(self._stashed(l, at), state["stashed"][l :: L - 1], strict=False):
                     place[...] = part[i]
             if state["before"]:
                 for place, part in zip(self._before(worker, l), state["before"][l::L], strict=False):
                     place[...] = part
-        at, heights = layout.value_at[layout.place], layout.batch * layout.wide
-        for k in range(first, first + 2 * (L - 1)) if made else ():
-            yield at + k % layout.places * heights
+        yield from super().restore(worker, state, x, arrays)

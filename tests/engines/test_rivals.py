@@ -105,6 +105,9 @@ LEARNERS = (
     Local(0.01, "adam"),
     Local(0.02, "momentum", weight_decay=0.01),
     Local(0.05, head="cross-entropy"),
+    DFA(0.05),
+    DFA(0.01, "adam"),
+    DFA(0.02, "nesterov", weight_decay=0.01),
 )
 
 
@@ -114,7 +117,7 @@ def on(engine, problem, algorithm, batches, runs, **options):
     made = engine(net, algorithm, x, y, lambda: next(order), **options)
     energies = [made.run(updates)[1] for updates in runs]
     net = made.network
-    return [*net.weights, *(net.biases or []), *net.heads, *made.values], energies
+    return [*net.weights, *(net.biases or []), *(net.heads or []), *made.values], energies
 
 
 @settings(max_examples=30, deadline=None)
@@ -147,12 +150,15 @@ def test_twin_another_head_is_told_apart():
     assert np.allclose(runs[0][0], runs[1][0], rtol=1e-12)
     other = on(ThreadsEngine, made, Local(0.05, head_seed=1), batches, (3,))[0]
     assert not np.allclose(runs[0][0], other[0], rtol=1e-6)
+    aligned = [on(ThreadsEngine, made, DFA(0.05, feedback_seed=seed), batches, (3,))[0] for seed in (0, 1)]
+    assert not np.allclose(aligned[0][0], aligned[1][0], rtol=1e-6)
 
 
-def test_threads_go_on_from_the_oracle_s_state(tmp_path):
+@pytest.mark.parametrize("algorithm", [Local(1e-2, "adam"), DFA(1e-2, "adam")], ids=["local", "dfa"])
+def test_threads_go_on_from_the_oracle_s_state(algorithm, tmp_path):
     net, x, y = problem([5, 6, 4, 5, 3], 20, 7)
     options = {"batch_size": 4, "seed": 3}
-    file, algorithm = tmp_path / "k.npz", Local(1e-2, "adam")
+    file = tmp_path / "k.npz"
     whole = train(net, algorithm, x, y, updates=12, workers=2, **options)
     train(net, algorithm, x, y, updates=5, workers=2, checkpoint=file, **options)
     again = train(net, algorithm, x, y, updates=12, workers=3, checkpoint=file, resume=True, **options)
@@ -160,14 +166,17 @@ def test_threads_go_on_from_the_oracle_s_state(tmp_path):
     (tmp_path / "k.npz").unlink()
     trained(net, algorithm, x, y, 5, checkpoint=file, **options)
     mixed = train(net, algorithm, x, y, updates=12, checkpoint=file, resume=True, **options)
-    assert np.allclose(mixed.network.heads[1], whole.network.heads[1], rtol=1e-10)
+    for mine, its in zip(mixed.network.weights, whole.network.weights, strict=True):
+        assert np.allclose(mine, its, rtol=1e-10)
 
 
 @pytest.mark.parametrize(
     ("algorithm", "options", "words"),
     [
         (Local(), {"workers": 5}, "5 workers are more than the 4 layers of the net"),
-        (Local(), {"execution": "data-parallel"}, "have one execution, layer-parallel"),
+        (Local(), {"execution": "data-parallel"}, "the only execution is layer-parallel"),
+        (DFA(), {"workers": 5}, "5 workers are more than the 4 layers of the net"),
+        (DFA(), {"execution": "blas"}, "the only execution is layer-parallel"),
         (Local(loss="predsim"), {}, "predsim runs on backend numpy alone so far"),
         (Local(), {"backend": "mpi"}, "so far on backend numpy and threads alone, not on mpi"),
     ],
@@ -330,7 +339,7 @@ def test_heads_and_feedback_are_saved_with_the_net(name, tmp_path):
     assert on[0] == on[1]
 
 
-@pytest.mark.parametrize("name", ["dfa", "dual", "incremental"])
+@pytest.mark.parametrize("name", ["dual", "incremental"])
 def test_other_engines_say_that_they_cannot(name):
     net, x, y = problem([5, 6, 3], 6, 7)
     with pytest.raises(InputError, match="so far on backend numpy alone, not on threads"):
