@@ -26,11 +26,9 @@ class FeedbackLayout(HeadedLayout, RingLayout):
 
     def __init__(self, network: Network, batch: int, workers: int, all_workers: int, place: int) -> None:
         self.longest = LONGEST_WAVE if batch == 1 else 1
-        self.ahead = self.longest + 1
+        self.ahead = 2 * self.longest  # a worker may be a wave ahead of the one above it
         super().__init__(network, batch, workers, all_workers, place)
-        # Workers take waves of steps, from their last layer to their first. When the last layer of all is at step t,
-        # the worker that is k blocks below has done all its layers' steps up to t - (k+1) wave - k.
-        self.errors_kept = (self.longest + 1) * all_workers
+        self.errors_kept = self.depth  # when the last one is made, the first layer still needs those of depth - 2 more
         self.of_output = batch * self.classes
         self.own_errors_at = self._pages(self.errors_kept * self.of_output + self.gap)
         self.apart = self._pages(batch * int(self.wide.max()) + self.gap)

@@ -1,10 +1,12 @@
 """Direct feedback alignment on workers: every layer works on a batch of its own, and hears of the output's error alone.
 
-A layer's steps are numbered by the batch t from which it learns, as in asynchronous BP: in its step t layer l also
-predicts for batch ``t + L-1-l``, with the weights before they learn, for which it needs step t - 1 of layer l - 1. Its
-error is the output's, which step t of the last layer makes, through a fixed matrix. So a worker takes its layers from
-the last to the first; where weights do not fit into the cache, some steps follow one another down the block at a
-distance of one layer (a wave).
+When layer l predicts for batch k, it then learns from batch ``t = k - (L-1-l)``, of which the output's error is known
+by then. A worker has a block of layers and takes the batches in their order, some of them together (a wave): layer
+after layer it takes all batches of the wave, so that weights beyond the cache are fetched once for all of them. It
+waits for the values of the layer below its block, for errors of the output, and for room in the ring of the values that
+it makes. Where a layer needs the error of a batch of the same wave, it and those above take one batch after another.
+
+A run of updates ends for each layer with the last t, and so with another k.
 
 With a batch of one and plain gradient descent both products of a step are one pass over the layer's weights.
 """
@@ -23,11 +25,11 @@ from ...kernels.machine.simd import offset, pointer
 from ...kernels.machine.sync import load_acquire, meet, publish, wait
 from .steps import layers, load_rows, note_divergence, rate_at
 
-# What a run is given in place of ``Shares``. first, last: t of its first step and behind its last; heads,
+# What a run is given in place of ``Shares``. first, last: the first t and that behind the last one; heads,
 # head_options: offsets and options of a net whose layer 2l is layer l's feedback, transposed; places: of each layer's
 # ring, ahead: for how many batches a layer has room that the one above has not begun; at: memory for the places of the
 # three views of each worker, a row for each; kept: errors of the output that are kept, ``size`` elements each; own,
-# apart: where the workers' errors of a layer begin in that array, and how far apart; wave: steps to take together.
+# apart: where the workers' errors of a layer begin in that array, and how far apart; wave: batches to take together.
 Alignment = namedtuple(
     "Alignment", "first last heads head_options places ahead at kept size own apart wave fused"
 )  # fmt: skip
@@ -52,18 +54,18 @@ def _own_of(who, s, fs, a, arrays, rates, depth):
 
 
 @inner
-def _place(r, l, t):
-    """Let both views look at the batches of layer l's step t, in the ring of its own values and in that above."""
-    s, batch = r.new, t + r.depth - 1 - l
+def _place(r, l, k, t):
+    """Let both views look at batch k and at batch t, in the ring of layer l's values and in that above."""
+    s = r.new
     for m in range(l, l + 2):
         height = s.batch * s.padded[m]
-        s.value_at[m] = r.ring_at[m] + batch % r.places[m] * height
+        s.value_at[m] = r.ring_at[m] + k % r.places[m] * height
         r.old.value_at[m] = r.ring_at[m] + max(t, 0) % r.places[m] * height
 
 
 @inner
 def _last(r, data, t, energy, diverged, worker):
-    """Step t of the last layer: the error of the output, which learns from it at once."""
+    """The last layer on batch t: the error of the output, from which it learns at once."""
     s, l = r.old, r.depth - 1
     e = offset(r.e, t % r.kept * r.size - s.value_at[r.depth])
     rows, alpha = s.padded[r.depth], rate_at(r.alphas, r.alpha_count, t - r.number)
@@ -88,15 +90,12 @@ def _errors(r, l, t):
 
 
 @inner
-def _slot(r, data, l, t, energy, diverged, worker):
-    """Step t of layer l."""
+def _slot(r, data, l, k, t, energy, diverged, worker):
+    """Layer l predicts for batch k, and learns from batch t (below 0: from none yet)."""
     new, old, depth = r.new, r.old, r.depth
-    batch = t + depth - 1 - l
-    if batch < 0:
-        return
-    _place(r, l, t)
+    _place(r, l, k, t)
     if l == 0:
-        load_rows(data.x, data.rows, batch - r.base, ZERO, new.batch, new.padded[0], new.x, new.value_at[0])
+        load_rows(data.x, data.rows, k - r.base, ZERO, new.batch, new.padded[0], new.x, new.value_at[0])
         activate_layer(new, ZERO)
     if l + 1 == depth:
         _last(r, data, t, energy, diverged, worker)
@@ -114,36 +113,48 @@ def _slot(r, data, l, t, energy, diverged, worker):
         layer_step(UPDATE, old, l, ZERO, rows, old.x, e, e, ZERO, old.one, alpha, t + 1)
 
 
+@inner
+def _taken(r, who, given, data, l, k, progress, stop, energy, diverged):
+    """Layer l's turn on batch k, if it has one in this run, when all is there that it needs; False after a stop."""
+    lag, done, top = r.depth - 1 - l, k - r.base + 1, who.workers - 1
+    t = k - lag
+    if given.first <= t < given.last:
+        if l == who.lo and who.below >= 0 and not wait(progress, 2 * who.below + 1, done, stop):
+            return False
+        if l == who.hi - 1 and who.above >= 0 and not wait(progress, 2 * who.above, done - given.ahead - 1, stop):
+            return False
+        if who.worker != top and t >= 0 and not wait(progress, 2 * top + 1, done - lag, stop):
+            return False
+        _slot(r, data, l, k, t, energy, diverged, who.worker)
+    if l == who.hi - 1:
+        publish(progress, 2 * who.worker + 1, done)
+    if l == who.lo:
+        publish(progress, 2 * who.worker, done)
+    return True
+
+
 @njit(nogil=True, cache=True)
 def feedback(who, arrays, offsets, options, data, rates, updates, given, signals, notes):
-    """The steps of ``given`` by one worker, which has the layers ``lo … hi-1``."""
+    """The updates ``first … last-1`` by one worker, which has the layers ``lo … hi-1``."""
     s, fs, worker = layers(arrays, offsets, options), layers(arrays, given.heads, given.head_options), who.worker
     r = _own_of(who, s, fs, given, arrays, rates, len(given.places) - 1)
     energy, diverged = pointer(notes.energy), pointer(notes.diverged)
-    progress, stop, lo, hi, first = pointer(signals.progress), pointer(signals.stop), who.lo, who.hi, given.first
-    top = who.workers - 1
+    progress, stop, lo, hi = pointer(signals.progress), pointer(signals.stop), who.lo, who.hi
     if not meet(worker, who.workers, pointer(signals.ready), stop):
         return 0
     notes.times[worker, 0] = nanoseconds()
-    for begin in range(first, given.last, given.wave):
+    split = min(hi, max(lo, r.depth - given.wave))  # from there on one batch after another
+    for begin in range(r.base, given.last + r.depth - 1, given.wave):
         if load_acquire(stop, 0) != 0:
             break
-        together = min(given.wave, given.last - begin)
-        for front in range(hi - lo + together - 1):
-            for k in range(max(0, front - (hi - lo) + 1), min(together, front + 1)):
-                l, t = hi - 1 - (front - k), begin + k
-                done = t - first + 1
-                if l == hi - 1 and who.above >= 0:
-                    if not wait(progress, 2 * who.above, done - given.ahead, stop):  # room in its ring
-                        return 0
-                    if not wait(progress, 2 * top + 1, done, stop):  # the error of the output
-                        return 0
-                if l == lo and who.below >= 0 and not wait(progress, 2 * who.below + 1, done - 1, stop):
-                    return 0
-                _slot(r, data, l, t, energy, diverged, worker)
-                if l == hi - 1:
-                    publish(progress, 2 * worker + 1, done)
-                if l == lo:
-                    publish(progress, 2 * worker, done)
+        end = min(begin + given.wave, given.last + r.depth - 1)
+        lower, width = (split - lo) * (end - begin), hi - split
+        for turn in range(lower + width * (end - begin)):  # one call in the code, of what is long to compile
+            if turn < lower:
+                l, k = lo + turn // (end - begin), begin + turn % (end - begin)
+            else:
+                l, k = split + (turn - lower) % width, begin + (turn - lower) // width
+            if not _taken(r, who, given, data, l, k, progress, stop, energy, diverged):
+                return 0
     notes.times[worker, 1] = nanoseconds()
     return 0
