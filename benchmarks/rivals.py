@@ -17,7 +17,7 @@ from pcsim.engines.threads import ThreadsEngine
 from pcsim.host.topology import physical_cores
 from pcsim.tables import layout, scaled
 
-SECONDS = 0.05  # of a sample
+SECONDS, LEAST = 0.05, 96  # of a sample; updates, as a run begins with a wave in which fewer workers are busy
 CLASSES = 10
 
 
@@ -51,7 +51,7 @@ def measure(depth: int, width: int, workers: list[int], rounds: int, steps: int 
             engines[name, count], seconds[name, count] = engine, [engine.run(16)[0] / 16]
     for _ in range(rounds):
         for key, engine in engines.items():
-            updates = max(16, int(SECONDS / min(seconds[key])) // 16 * 16)
+            updates = max(LEAST, int(SECONDS / min(seconds[key])) // 16 * 16)
             seconds[key].append(engine.run(updates)[0] / updates)
     return {key: float(np.median(found[1:])) for key, found in seconds.items()}
 

@@ -62,6 +62,12 @@ class Algorithm(ABC):
         """Whether within a step the layers wait for one another, as in backprop: there are no values that relax."""
         return self._given_calendar(1).chained
 
+    @property
+    def layered(self) -> bool:
+        """Whether its layers can work side by side, each on a worker, and so need no other way to share the work: BP's
+        cannot, and asynchronous BP counts as an execution of BP."""
+        return not self.chained
+
     def checked_calendar(self, depth: int, steps_per_batch: int | None = None, start: str = "forward") -> Calendar:
         """The calendar, if it keeps all rules; InputError, in one line, if it breaks one. ``start``: where the values
         of a new batch come from, of whatever stays on a batch for ``steps_per_batch`` updates (others leave it alone).

@@ -28,7 +28,7 @@ class Local(Algorithm):
     """
 
     backends: ClassVar[tuple[str, ...]] = ("numpy", "threads")
-    timed: ClassVar[bool] = False
+    layered: ClassVar[bool] = True
     name: ClassVar[str] = "local"
     title: ClassVar[str] = "local losses"
     alpha: float = 1e-4
@@ -73,7 +73,7 @@ class DFA(Algorithm):
     """
 
     backends: ClassVar[tuple[str, ...]] = ("numpy", "threads")
-    timed: ClassVar[bool] = False
+    layered: ClassVar[bool] = True
     name: ClassVar[str] = "dfa"
     title: ClassVar[str] = "DFA"
     alpha: float = 1e-4

@@ -24,7 +24,7 @@ def build(
         from .crew import crew
 
         options = {"values": values, "pin": pin, "wave": wave, "fused": contender.fused, **changing}
-        if contender.algorithm.chained or contender.execution in SHARED:
+        if not contender.algorithm.layered or contender.execution in SHARED:
             options |= {"execution": contender.execution}
         if contender.micro_batches:
             options |= {"micro_batches": contender.micro_batches, "order": contender.order}
@@ -32,7 +32,7 @@ def build(
         return crew().engine(case, contender.algorithm, contender.ranks, threads, **options)
     if contender.backend == "threads":
         options |= {"pin": pin, "wave": wave, "fused": contender.fused}
-        if contender.algorithm.chained or contender.execution in SHARED:
+        if not contender.algorithm.layered or contender.execution in SHARED:
             options |= {"execution": contender.execution}
         if contender.micro_batches:
             options |= {"micro_batches": contender.micro_batches, "order": contender.order}

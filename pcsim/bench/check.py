@@ -35,7 +35,7 @@ def check(case: Case, contender: Contender, known: References) -> None:
     net, x, y = case.problem()
     values, changing, several = None, batches_of(case, contender), updates_checked(case)
     grows = _rounding_grows(algorithm, case.depth)
-    if not (algorithm.chained or grows):
+    if isinstance(algorithm, PredictiveCoding) and not grows:
         rng = np.random.default_rng(case.seed + 2)
         values = [rng.normal(size=(case.batch, n)).astype(case.dtype) for n in net.sizes]
     if (algorithm, False) not in known:
@@ -51,7 +51,7 @@ def check(case: Case, contender: Contender, known: References) -> None:
         hold_weights(engine.network.weights, weights, net.weights, str(several), algorithm.optimizer)
         if not grows:  # else the last values hold grown rounding, too; nothing is made of them
             hold_values(engine.values, last, str(several))
-        if not algorithm.chained and contender.execution not in SHARED:  # there sums are split
+        if algorithm.layered and contender.execution not in SHARED:  # there sums are split
             _hold_one_by_one(engine, case, algorithm, known, values, several)
     finally:
         if contender.ranks:

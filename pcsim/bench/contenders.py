@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..algorithms import PIPELINE_ASYNC, Algorithm, AsyncBP, asynchronous
+from ..algorithms import BP, PIPELINE_ASYNC, Algorithm, AsyncBP, PredictiveCoding, asynchronous
 from ..algorithms.backprop import BP_EXECUTIONS
 from ..algorithms.predictive_coding import SHARED
 from ..errors import InputError
@@ -79,6 +79,16 @@ class Contender:
         return not self.execution.endswith(_UNFUSED)
 
     @property
+    def traced(self) -> bool:
+        """Whether its loop notes what each worker does when."""
+        return self.execution != PIPELINE_ASYNC and isinstance(self.algorithm, BP | PredictiveCoding)
+
+    @property
+    def streams(self) -> bool:
+        """Whether a run begins and ends with fewer layers at work than in between."""
+        return self.algorithm.chained and (self.execution == PIPELINE_ASYNC or self.algorithm.layered)
+
+    @property
     def leaves_threads(self) -> bool:
         """Whether BLAS threads of this process spin for a while after it has run."""
         return self.execution in ("numpy", "blas")
@@ -127,7 +137,7 @@ def candidates(
     """
     found: list[Group] = []
     for algorithm in algorithms:
-        if algorithm.chained:
+        if not algorithm.layered:
             found += filter(None, (_alone(_backprops(case, algorithm, workers, name)) for name in baselines))
             continue
         named = counts_to_try([w for w in workers if isinstance(w, int)], case.depth)
@@ -137,7 +147,7 @@ def candidates(
             found.append({_layered(algorithm, w): _counts(algorithm, {*named, w}, unfused, best=w) for w in counts})
         else:
             found += _each(_counts(algorithm, named, unfused))
-        if "shared" in baselines and case.start == "forward":
+        if "shared" in baselines and case.start == "forward" and isinstance(algorithm, PredictiveCoding):
             found += filter(None, (_alone(_sharing(case, algorithm, workers, name)) for name in SHARED))
         if algorithm.name == "ipc":
             cores = max(counts_to_try(workers, within_quota(len(usable_cores()))))
@@ -161,14 +171,14 @@ def candidates_on_ranks(
     there are layers (BP: as its execution can be shared), for the curves over ranks; see ``candidates``."""
     found: list[Group] = []
     for algorithm in algorithms:
-        if not algorithm.chained:
-            for ranks in counts:
+        if algorithm.layered:
+            for ranks in counts if "mpi" in algorithm.backends else ():
                 several = _layered(algorithm, ranks * threads)
                 if several.workers <= case.depth:
                     found += _each([replace(several, ranks=ranks)])
                 if "threads" in baselines and several.workers <= min(case.depth, len(usable_cores())):
                     found += _each([several])
-                if "shared" in baselines and case.start == "forward":
+                if "shared" in baselines and case.start == "forward" and isinstance(algorithm, PredictiveCoding):
                     found += _each(_sharing_ranks(case, algorithm, ranks, threads))
             continue
         for name in baselines:

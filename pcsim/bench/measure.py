@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..algorithms import BP, IPC, PIPELINE_ASYNC, Algorithm
+from ..algorithms import BP, IPC, Algorithm, PredictiveCoding
 from ..algorithms.predictive_coding import SHARED
+from ..engines.streams import LONGEST_WAVE
 from ..host.memory import require
 from ..host.probes import core_distance, fixed_loop
 from ..host.threads import settle
@@ -64,17 +65,24 @@ class Known:
         return cls(updates, rates)
 
 
-def warm_up(dtype: str, on_ranks: Sequence[Algorithm] | None = None, sharing: Sequence[str] = ()) -> dict[str, float]:
-    """Compile the serial loops (or load them from Numba's cache); seconds of BP's and, as "ipc", of those
-    of all calendars. If these algorithms run ``on_ranks``, also the loops of ranks, while the other ranks sleep: they
-    will find them in the cache; ``sharing``: executions of iPC (PC, Z-IL) that are measured there beside its layers."""
+def warm_up(
+    dtype: str,
+    on_ranks: Sequence[Algorithm] | None = None,
+    sharing: Sequence[str] = (),
+    rivals: Sequence[Algorithm] = (),
+) -> dict[str, float]:
+    """Compile the serial loops (or load them from Numba's cache); seconds of BP's, as "ipc" of those of all calendars
+    of predictive coding, and of those of ``rivals``. If these algorithms run ``on_ranks``, also the loops of ranks,
+    while the other ranks sleep: they will find them in the cache; ``sharing``: executions of iPC (PC, Z-IL) that are
+    measured there beside its layers."""
     seconds = {}
-    for name, algorithm in (("bp", BP(ALPHA)), ("ipc", IPC(ALPHA, GAMMA))):
+    more = [(one.name, one) for one in rivals if one.layered and not isinstance(one, PredictiveCoding)]
+    for name, algorithm in (("bp", BP(ALPHA)), ("ipc", IPC(ALPHA, GAMMA)), *more):
         begin = time.perf_counter()
         build(Case(2, 8, 1, dtype), Contender(algorithm, "serial", 1)).run(1)
-        if on_ranks is not None:
+        if on_ranks is not None and "mpi" in algorithm.backends:
             executions = ("intra-layer", "pipeline", "data-parallel") if name == "bp" else ("layer-parallel", *sharing)
-            for execution in executions if name == "ipc" or any(a.chained for a in on_ranks) else ():
+            for execution in executions if name != "bp" or not all(a.layered for a in on_ranks) else ():
                 build(Case(2, 8, 2, dtype), Contender(algorithm, execution, 1, ranks=1)).run(1)
         seconds[name] = time.perf_counter() - begin
     return seconds
@@ -118,8 +126,8 @@ def measure_cell(
         distances = apart, core_distance(pin)
         for entry in alive:
             shared = bool(entry.contender.ranks) and entry.contender.execution in SHARED
-            waits = entry.contender.blocks > 1 or (shared and not entry.contender.algorithm.chained)
-            if waits and known is None and entry.contender.execution != PIPELINE_ASYNC:
+            waits = entry.contender.blocks > 1 or (shared and entry.contender.algorithm.layered)
+            if waits and known is None and entry.contender.traced:
                 entry.handover = _handover(case, entry)
         threads = {entry.contender.workers for entry in alive if entry.contender.backend == "threads"}
         rates: Mapping[int, Mapping[str, float]] = {}
@@ -182,8 +190,9 @@ def _calibrate(case: Case, entry: Entry) -> None:
     entry.updates = max(1, math.ceil(SAMPLE_SECONDS / each))
     if entry.contender.backend in ("threads", "mpi"):
         several, longest = math.ceil(SAMPLE_STEPS / entry.steps_per_update(case)), LONG_SAMPLE_SECONDS
-        if entry.contender.execution == PIPELINE_ASYNC:  # a run begins and ends with P - 1 turns of fewer workers
-            several, longest = max(several, 32 * (entry.contender.workers - 1)), 4 * LONG_SAMPLE_SECONDS
+        if entry.contender.streams:  # a run begins and ends with P - 1 turns, or waves, of fewer workers
+            wave = LONGEST_WAVE if case.batch == 1 else 1
+            several, longest = max(several, 16 * wave * (entry.contender.workers - 1)), 4 * LONG_SAMPLE_SECONDS
         entry.updates = max(entry.updates, min(several, math.ceil(longest / each)))
     if case.steps_per_batch:  # as many batches begin in one sample as in another
         entry.updates = -(-entry.updates // case.steps_per_batch) * case.steps_per_batch

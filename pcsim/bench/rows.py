@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..algorithms import BP, PredictiveCoding
 from ..host.compiled import doubts, too_slow
 from ..host.context import effective_cores, usable_cores
 from ..results.comparison import UNSTEADY
@@ -208,8 +209,11 @@ def _variant(entry: Entry) -> str | None:
 def _compile_seconds(entry: Entry, own: Mapping[str, float]) -> float:
     if entry.contender.backend in PEERS and entry.engine is not None:
         return float(entry.engine.compile_seconds)
-    loop = "bp" if entry.contender.algorithm.chained else "ipc"  # one loop serves all calendars
-    return own.get(loop, 0.0) if entry.contender.backend in ("threads", "mpi") else 0.0
+    algorithm = entry.contender.algorithm
+    if entry.contender.backend not in ("threads", "mpi"):
+        return 0.0
+    kinds = ((BP, "bp"), (PredictiveCoding, "ipc"))  # one loop serves all calendars
+    return own.get(next((name for kind, name in kinds if isinstance(algorithm, kind)), algorithm.name), 0.0)
 
 
 def _roofline(

@@ -147,7 +147,8 @@ class Sweep:
             if row.get("error") is None and tuple(value_of(row, name) for name in OPTIMIZER) in optimizers:
                 finished.setdefault(_case(row), []).append(row)
         sharing = self._sharing_ranks()
-        compile_seconds = warm_up(self.cases[0].dtype, self.algorithms if self.ranks else None, sharing)
+        on_ranks = self.algorithms if self.ranks else None
+        compile_seconds = warm_up(self.cases[0].dtype, on_ranks, sharing, self.algorithms)
         if self.launches > 1:
             # Who failed in the first process was chosen all the same, and the others need not choose again.
             tried = {case: list(rows) for case, rows in finished.items()}
@@ -198,7 +199,7 @@ class Sweep:
     def _sharing_ranks(self) -> list[str]:
         """The executions of PC, Z-IL and iPC in which ranks share layers."""
         on_ranks = (one for case in self.cases if self.ranks for group in self.candidates(case) for one in group)
-        return sorted({one.execution for one in on_ranks if not one.algorithm.chained} & {*SHARED})
+        return sorted({one.execution for one in on_ranks if one.algorithm.layered} & {*SHARED})
 
     def candidates(self, case: Case) -> list[Group]:
         """Who may run in a cell; nothing is timed."""

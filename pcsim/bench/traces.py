@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..algorithms import PIPELINE_ASYNC
 from ..errors import InputError
 from ..schedule.tasks import TaskGraph
 from ..schedule.timeline import Timeline
@@ -56,9 +55,7 @@ def traces(sweep: Sweep, on_progress: Callable[[Progress], None] = lambda progre
             if (
                 contender.backend not in ("threads", "mpi")
                 or contender.workers != contender.blocks
-                or (
-                    contender.execution == PIPELINE_ASYNC  # its loop notes no events
-                )
+                or not contender.traced
             ):
                 continue  # nobody notes its tasks, or they are shared among workers
             if contender.ranks and crew().spread(contender.ranks) > 1:

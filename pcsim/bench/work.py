@@ -12,44 +12,46 @@ from ..schedule.tasks import Kind, TaskGraph
 from .case import Case
 from .contenders import Contender
 
+LAYER = (Kind.START, Kind.PREDICT, Kind.BACKPROJECT, Kind.UPDATE)  # products with a layer's weights
+BESIDE = (Kind.HEAD, Kind.FEEDBACK, Kind.HEAD_UPDATE)  # and with a matrix beside it
+
 
 def work_per_update(contender: Contender, case: Case) -> dict[str, float]:
     """Flop and bytes of one complete weight update, as the kernels do it; counted, not measured.
 
     A product of a layer is 2 flop for each sample and weight. A batch of one reads (and writes) the weights once per
-    pass: fused passes for PC, Z-IL, iPC and asynchronous BP; one for the predictions and one for the rest in BP. Larger
+    pass: fused passes for all but BP; one for the predictions and one for the rest in BP. Larger
     batches, BLAS and unfused steps make one pass for each product, of which the weight update reads and writes. Vectors
     are left out. Of NumPy and the peers, which may do more, it is what they need to do at least.
     """
     graph = contender.algorithm.steady_tasks(case.depth, case.steps_per_batch, case.start)
     weights = np.array([below * above for below, above in itertools.pairwise(case.sizes)])
-    products = np.bincount(graph.layers[_products(graph)], minlength=case.depth) @ weights / graph.period_updates
+    beside = np.array([above * case.sizes[-1] for above in case.sizes[1:]])  # a layer's head, or its feedback
     item = np.dtype(case.dtype).itemsize
     one_pass = case.batch == 1 and contender.fused and contender.execution != "blas"
-    reads, writes = _passes(graph, one_pass, contender.algorithm.chained and contender.execution != PIPELINE_ASYNC)
-    moved = {"read": float(reads @ weights * item), "read-write": float(2 * writes @ weights * item)}
-    return {"flops": 2.0 * case.batch * float(products), **moved}
+    apart = not contender.algorithm.layered and contender.execution != PIPELINE_ASYNC
+    products = read = written = 0.0
+    for kinds, sizes in ((LAYER, weights), (BESIDE, beside)):
+        tasks = graph.in_period() & np.isin(graph.kinds, kinds)
+        products += float(np.bincount(graph.layers[tasks], minlength=case.depth) @ sizes) / graph.period_updates
+        reads, writes = _passes(graph, tasks, one_pass, apart)
+        read, written = read + float(reads @ sizes), written + float(2 * writes @ sizes)
+    return {"flops": 2.0 * case.batch * products, "read": read * item, "read-write": written * item}
 
 
-def _products(graph: TaskGraph) -> np.ndarray:
-    """Which tasks of a period are products."""
-    return graph.in_period() & (graph.kinds != Kind.VALUE)
-
-
-def _passes(graph: TaskGraph, one_pass: bool, chained: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Passes over each layer's weights per weight update that read them, and those that write them too.
+def _passes(graph: TaskGraph, product: np.ndarray, one_pass: bool, chained: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Passes of these products over each layer's matrix per weight update that read it, and those that write it too.
 
     ``one_pass``: all products of a layer in a step share one, except that a forward start goes first, as do the
     predictions of layers that are ``chained``; else each product has its own.
     """
-    product = _products(graph)
     kinds, layers, steps = (array[product].astype(np.int64) for array in (graph.kinds, graph.layers, graph.steps))
     group = kinds
     if one_pass:
         group = ((kinds != Kind.START) & ~(chained & (kinds == Kind.PREDICT))).astype(np.int64)
     distinct = np.unique((steps * len(Kind) + group) * graph.depth + layers)
     passes = np.bincount(distinct % graph.depth, minlength=graph.depth)
-    writes = np.bincount(layers[kinds == Kind.UPDATE], minlength=graph.depth)
+    writes = np.bincount(layers[np.isin(kinds, (Kind.UPDATE, Kind.HEAD_UPDATE))], minlength=graph.depth)
     return (passes - writes) / graph.period_updates, writes / graph.period_updates
 
 
