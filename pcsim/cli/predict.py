@@ -250,7 +250,7 @@ def _against(arguments: argparse.Namespace) -> list[Algorithm]:
     """What is compared with BP, iPC first where it is among them, and asynchronous BP, which learns something else."""
     order = dict.fromkeys(["ipc", *names()])
     wanted = algorithms_of(arguments, [name for name in order if name in arguments.algorithms], timed=True)
-    against = [one for one in wanted if not one.chained or isinstance(one, AsyncBP)]
+    against = [one for one in wanted if one.layered or isinstance(one, AsyncBP)]
     return against or algorithms_of(arguments, ["ipc"])
 
 

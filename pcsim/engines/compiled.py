@@ -34,7 +34,7 @@ from .loops.steps import TRACE_COLUMNS
 from .rings import Flights, LateFlights, RingLayout
 from .shared import SHARED, team_of, teams_for
 from .starts import PipelinedStarts
-from .streams import StreamLayout, Streams
+from .streams import LONGEST_WAVE, StreamLayout, Streams
 from .turns import Turns
 
 Array = np.ndarray
@@ -149,16 +149,18 @@ class CompiledEngine(Contents):
         self.wave = transport.steps_in_a_wave(
             self.layout, suits, (self.calendar is None and streams is None) or wave is not None
         )
+        long = (
+            LONGEST_WAVE if here > transport.workers * read_caches().own else 1
+        )  # batches that stream through a layer
         self.flights: Flights | None = None
         if isinstance(algorithm, AsyncBP) and isinstance(self.layout, RingLayout):
             self.flights = LateFlights(self.layout, algorithm, self._next_rows, self.wave)
         if isinstance(algorithm, DFA) and isinstance(self.layout, FeedbackLayout):
             self.flights = Aligned(
-                self.layout, algorithm, network, self._next_rows, self.options, self.wave, fused
+                self.layout, algorithm, network, self._next_rows, self.options, wave or long, fused
             )  # fmt: skip
         self.streams: Streams | None = None
         if isinstance(algorithm, Local) and isinstance(self.layout, StreamLayout):
-            long = self.layout.longest if here > transport.workers * read_caches().own else 1
             self.streams = Streams(self.layout, algorithm, network, self.options, wave or long, fused)
         check_order(order, self.execution)
         self.turns = Turns(self.layout) if order == "zero-bubble" else None

@@ -34,7 +34,7 @@ def critical_cycle(
             int(plan.meeting[v])
         ]
         memory = float(timed.memory[v])
-        layer = int(plan.layer[v])
+        layer = int(plan.layer[v]) % timed.net.depth  # also of what is beside it
         if name == "work" and plan.work[v] == LOAD:
             trail.append(("new batches", float(timed.seconds[v]), layer))
         elif name == "work":
@@ -87,7 +87,7 @@ def waits_by_layer(timed: Timed, start: np.ndarray, finish: np.ndarray, period: 
         if not edges:
             continue
         ready = [finish[plan.before[e]] - (period if plan.lag[e] else 0.0) + timed.delay[e] for e in edges]
-        layer = int(plan.layer[plan.before[edges[int(np.argmax(ready))]]])
+        layer = int(plan.layer[plan.before[edges[int(np.argmax(ready))]]]) % timed.net.depth
         found[layer] = found.get(layer, 0.0) + float(idle[i]) * int(plan.alike[plan.worker[v]])
     whole = period * timed.all
     return tuple(sorted(((seconds / whole, layer) for layer, seconds in found.items()), reverse=True)) if whole else ()

@@ -106,6 +106,8 @@ class Rivals:
         most = 1 if self.machine.batched else workers
         counts = counts_to_try(self.net, "layer-parallel", most, self._measured)
         found = [self._fastest(algorithm, "layer-parallel", counts)]
+        if algorithm.chained:  # what streams through layers has this execution alone
+            return found[0]
         machine = self.machine
         most = min(most, machine.sockets * machine.cores if machine.cores else most)
         alone = (self.ranks or 1) > 1 or self.net.start == "pipelined"

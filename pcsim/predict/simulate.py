@@ -28,6 +28,7 @@ from .paths import critical_cycle, waits_by_layer
 from .plans import EXECUTIONS, GRADIENT, LOAD, Net, Plan, by_rows, data_parallel, layered, pipeline, tasks_of
 from .prices import MOST
 from .shared import shared_plan
+from .streams import streamed_plan, wave_of_stream
 from .timing import SYNCHRONOUS, Timed
 
 MICRO_BATCHES = 8
@@ -121,6 +122,10 @@ def _laid_out(
     if isinstance(algorithm, AsyncBP):
         return asynchronous_plan(algorithm, net, workers, wave)
     chained = algorithm.checked_calendar(L).chained
+    if chained and algorithm.layered:
+        if execution not in ("serial", "layer-parallel"):
+            raise InputError(f"{algorithm.title} has no execution {execution!r}")
+        return streamed_plan(algorithm, net, workers, wave)
     if not chained and execution in SHARED:
         if ranks:
             raise InputError(f"{algorithm.title}'s execution {execution!r} is for the threads of one host")
@@ -199,6 +204,8 @@ def _timed(
 ) -> Timed:  # fmt: skip
     if max(net.sizes) > MOST or min(net.sizes) < 1 or net.batch > MOST:
         raise InputError(f"layers of {max(net.sizes)} units, batch {net.batch}: numbers from 1 to {MOST} are simulated")
+    if machine.batched and algorithm.chained and algorithm.layered:
+        raise InputError(f"{algorithm.title}: no launch is known on a machine whose products are batched: leave it out")
     if machine.batched and execution in ("serial", "layer-parallel"):
         execution, workers, ranks = "batched", 1, None
     if machine.workers is not None and workers > machine.workers:
@@ -208,7 +215,9 @@ def _timed(
     if wave is None:
         wave = 1
         calendar = algorithm.checked_calendar(net.depth, net.steps_per_batch, net.start)
-        if len(calendar.stages) == 1 and execution in _IN_WAVES[calendar.chained]:
+        if calendar.chained and algorithm.layered:
+            wave = wave_of_stream(net, workers, caches_of(machine))
+        elif len(calendar.stages) == 1 and execution in _IN_WAVES[calendar.chained]:
             sizes = [
                 (n + 1) * m * net.item + (net.batch > 1) * 8 * net.batch * m * net.item
                 for n, m in zip(net.sizes, net.sizes[1:], strict=False)
