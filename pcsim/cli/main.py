@@ -12,16 +12,16 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from ..algorithms import ALGORITHMS
 from ..errors import InputError
 from ..host import mpi, topology
 from ..version import __version__
 from . import compare, completion, predict
 from .algorithms import add_algorithm_flags, add_algorithms, add_late_flags, add_optimizer_flags, add_rival_flags
 from .bench import run_bench
+from .count import add_count_flags, run_count
 from .interrupts import end_with_threads, ended_in_time
 from .look import add_look
-from .show import run_count, run_doctor, run_plot, run_report
+from .show import run_doctor, run_plot, run_report
 from .train import add_training_flags, run_train
 from .words import (
     BAD_INPUT,
@@ -163,28 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.set_defaults(run=run_bench)
 
     count = verbs.add_parser("count", help="MMs and SMMs per weight update, from the task graphs (Table 4)")
-    count.add_argument("--depths", type=whole_number, nargs="+", metavar="L", default=[2, 4, 8, 16, 32])
-    add_algorithms(count, *(name for name in ALGORITHMS if name not in ("bp-async", "local", "dfa", "dual")))
-    count.add_argument("--steps", type=whole_number, nargs="+", metavar="T", default=[8], help="T of PC (default 8)")
-    add_changing(count)
-    count.add_argument(
-        "--workers",
-        type=whole_number,
-        nargs="+",
-        metavar="P",
-        default=[1, 2, 4, 8],
-        help="default 1 2 4 8",
-    )
-    count.add_argument(
-        "--micro-batches",
-        type=whole_number,
-        nargs="+",
-        metavar="M",
-        default=[],
-        help="count the exact pipeline of BP instead, with so many micro-batches on so many stages, in both orders: "
-        "all weight products at the end (split), or in the slots in which a stage waits (zero-bubble)",
-    )
-    count.add_argument("--json", type=file_name, metavar="FILE", help="write JSON, - for standard output")
+    add_count_flags(count)
     count.set_defaults(run=run_count)
 
     train = verbs.add_parser("train", help="train on data and record loss against updates, MMs, SMMs and seconds")

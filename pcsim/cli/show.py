@@ -1,79 +1,14 @@
-"""The verbs that show what is known without measuring again: ``count``, ``report``, ``plot``, ``doctor``."""
+"""The verbs that show what is known without measuring again: ``report``, ``plot``, ``doctor``."""
 
 import argparse
 import json
 from pathlib import Path
 
-from ..algorithms.registry import find, names
 from ..errors import InputError
 from ..host import mpi
 from ..streams import check_place, check_streams, is_stream, target
-from .algorithms import algorithms_of
 from .look import look_of
 from .words import CHECK_FAILED, INTERRUPTED, beside, say, speaks, write
-
-
-def run_count(arguments: argparse.Namespace) -> int:
-    from ..schedule.counts import table4
-
-    if arguments.micro_batches:
-        return _count_pipelines(arguments)
-    wanted = algorithms_of(arguments, [name for name in names() if name in arguments.algorithms])
-    changing = arguments.steps_per_batch
-    if not changing and arguments.start != ["forward"]:
-        raise InputError("--start is about batches that change: add --steps-per-batch")
-    rows = table4(arguments.depths, wanted, arguments.workers, changing, arguments.start)
-    if arguments.json:
-        write(json.dumps(rows, indent=2), arguments.json)
-        return 0
-    counts = {"mm": "MM", "smm": "SMM", **({"smm_starts": "SMM with starts"} if changing else {})}
-    counts |= {"mm_full": "MM full", "smm_full": "SMM full"}
-    filling = any(algorithm.calendar(max(arguments.depths)).overlapped for algorithm in wanted)
-    if filling:
-        counts["first"] = "first SMM"
-    heads = ["algorithm", "depth", "T", *(["steps per batch", "start"] if changing else []), *counts.values()]
-    heads += [f"{P} worker{'s' if P > 1 else ''}" for P in arguments.workers]
-    lines = []
-    for row in rows:
-        cells = [find(row["algorithm"]).title, row["depth"], row["steps"] or ""]
-        if changing:
-            cells += [row["steps_per_batch"], row["start"]] if row["steps_per_batch"] else ["", ""]
-        cells += [row[name] for name in counts] + list(row["smm_workers"].values())
-        lines.append([f"{cell:g}" if isinstance(cell, float) else str(cell) for cell in cells])
-    widths = [max(len(line[i]) for line in [heads, *lines]) for i in range(len(heads))]
-    print("Matrix products per complete weight update, counted on the task graphs (paper convention: Table 4;")
-    print("full: with weight gradients and forward start). Right: makespan in products on that many workers.")
-    print("first SMM: of the first update, for which a pipeline has to fill.\n" if filling else "")
-    for line in [heads, *lines]:
-        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
-    return 0
-
-
-def _count_pipelines(arguments: argparse.Namespace) -> int:
-    from ..schedule.pipelines import ORDERS, pipeline_counts
-
-    if arguments.steps_per_batch or arguments.start != ["forward"]:
-        raise InputError(
-            "--micro-batches counts BP, which has a new batch at every update: leave out how batches change"
-        )
-    rows = pipeline_counts(arguments.depths, arguments.micro_batches, ORDERS, arguments.workers)
-    if arguments.json:
-        write(json.dumps(rows, indent=2), arguments.json)
-        return 0
-    heads = {"depth": "depth", "workers": "stages", "micro_batches": "micro-batches", "order": "order"}
-    heads |= {"span_workers": "products", "span_workers_full": "with weights", "bubble": "waits"}
-    shown = {"bubble": "{:.0%}", "span_workers": "{:.4g}", "span_workers_full": "{:.4g}"}
-    lines = [list(heads.values())]
-    lines += [[shown.get(name, "{}").format(row[name]) for name in heads] for row in rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(heads))]
-    print("The exact pipeline of BP, per weight update in the steady state: products of the whole batch in a row, each")
-    print(
-        "stage making one at a time (with weights: weight-gradient products counted too), and the share of the slowest"
-    )
-    print("stage's time in which it waits.\n")
-    for line in lines:
-        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
-    return 0
 
 
 def run_report(arguments: argparse.Namespace) -> int:

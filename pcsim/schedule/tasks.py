@@ -106,6 +106,14 @@ class TaskGraph:
         A message is one task's result sent to one worker that needs it. Values between two workers' layers are moved by
         both (each has a copy, as in the engines), so that these need the other's error or product, but not its values.
         """
+        return _number(sum(self._ways(owner), Fraction(0)))
+
+    def message_ways(self, owner: Sequence[int]) -> tuple[int | float, int | float]:
+        """The same apart: to workers with a higher number than the sender's, and to those with a lower one."""
+        up, down = self._ways(owner)
+        return _number(up), _number(down)
+
+    def _ways(self, owner: Sequence[int]) -> tuple[Fraction, Fraction]:
         indptr, before = self.predecessors
         after = np.repeat(np.arange(len(self)), np.diff(indptr))
         own = np.append(np.asarray(owner, np.int64), -1)
@@ -119,7 +127,8 @@ class TaskGraph:
             needs = home[after]
             sent = middle & (needs != homes[0][before]) & (needs != homes[1][before])
             found |= set(zip(before[sent].tolist(), needs[sent].tolist(), strict=True))
-        return _number(Fraction(len(found), self.period_updates))
+        up = sum(needs > homes[0][task] for task, needs in found)
+        return Fraction(int(up), self.period_updates), Fraction(len(found) - int(up), self.period_updates)
 
     def task(self, kind: ArrayLike, step: ArrayLike, layer: ArrayLike) -> NDArray[np.int64]:
         """Ids of tasks, -1 where there is none; the arguments broadcast against one another."""
@@ -177,10 +186,12 @@ class TaskGraph:
         """Which tasks belong to the weight updates of the last period, which is in the steady state."""
         return self.update_of >= self.updates - self.period_updates
 
-    def _products(self, costs: Mapping[Kind, int]) -> int | float:
+    def products(self, costs: Mapping[Kind, int]) -> int | float:
+        """The sum of all tasks' costs per weight update, the mean of the last period; kinds that are left out: 0."""
         return _number(Fraction(int(self._costs(costs)[self.in_period()].sum()), self.period_updates))
 
-    def _growth(self, costs: Mapping[Kind, int]) -> int | float:
+    def growth(self, costs: Mapping[Kind, int]) -> int | float:
+        """The longest chain of such costs per weight update, in the steady state."""
         # The first half of the updates is left out, in case the forward start still shows there.
         period = self.period_updates
         span = period * max(1, (self.updates - 1) // (2 * period))
@@ -194,32 +205,32 @@ class TaskGraph:
         The mean of a period: whole, unless several updates share one (as in iPC with ``steps_per_batch``). As all
         counts do, it raises ``InputError`` where the graph has no more updates than a period.
         """
-        return self._products(PAPER_COSTS)
+        return self.products(PAPER_COSTS)
 
     @cached_property
     def smm(self) -> int | float:
         """Longest chain of MMs that wait for one another per weight update (Table 4, Theorem 3.1)."""
-        return self._growth(PAPER_COSTS)
+        return self.growth(PAPER_COSTS)
 
     @cached_property
     def mm_starts(self) -> int | float:
         """``mm`` with forward starts counted too."""
-        return self._products(STARTS_COSTS)
+        return self.products(STARTS_COSTS)
 
     @cached_property
     def smm_starts(self) -> int | float:
         """``smm`` with forward starts counted too."""
-        return self._growth(STARTS_COSTS)
+        return self.growth(STARTS_COSTS)
 
     @cached_property
     def mm_full(self) -> int | float:
         """``mm`` with forward starts and weight-gradient products counted too."""
-        return self._products(FULL_COSTS)
+        return self.products(FULL_COSTS)
 
     @cached_property
     def smm_full(self) -> int | float:
         """``smm`` with forward starts and weight-gradient products counted too."""
-        return self._growth(FULL_COSTS)
+        return self.growth(FULL_COSTS)
 
     @property
     def first(self) -> int:

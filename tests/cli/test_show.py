@@ -1,4 +1,4 @@
-"""count and doctor as a user meets them."""
+"""report, plot and doctor as a user meets them."""
 
 import csv
 import json
@@ -18,20 +18,6 @@ RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "results-small.jsonl"
 
 
-def test_count_prints_table_4(pcsim):
-    code, out, _ = pcsim("count", "--depths", 4, "--steps", 8, "--workers", 1, 2)
-    assert code == 0
-    rows = [line.split() for line in out.splitlines() if line.strip().startswith(("BP", "PC", "Z-IL", "iPC"))]
-    assert [row[:1] + row[-6:-2][:2] for row in rows] == [
-        ["BP", "7", "7"],
-        ["PC", "56", "16"],
-        ["Z-IL", "21", "6"],
-        ["iPC", "7", "2"],
-    ]
-    code, out, _ = pcsim("count", "--depths", 4, "--algorithms", "ipc", "--json", "-")
-    assert json.loads(out)[0]["smm"] == 2
-
-
 def test_doctor_gives_findings(pcsim, tmp_path):
     code, out, _ = pcsim("doctor")
     assert code in (0, 1)
@@ -40,12 +26,6 @@ def test_doctor_gives_findings(pcsim, tmp_path):
     statuses = [check["status"] for check in json.loads((tmp_path / "d.json").read_text())["checks"]]
     assert len(statuses) > 10
     assert code == ("fail" in statuses)
-
-
-def test_what_is_given_twice_is_shown_once(pcsim):
-    twice = pcsim("count", "--depths", 2, 2, "--workers", 1, 1, "--steps", 3, 3, "--algorithms", "pc", "pc")
-    assert twice == pcsim("count", "--depths", 2, "--workers", 1, "--steps", 3, "--algorithms", "pc")
-    assert twice[0] == 0
 
 
 @pytest.mark.parametrize("words", [[], ["--times"]])

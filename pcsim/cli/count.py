@@ -1,0 +1,152 @@
+"""The verb ``count``: what task graphs say, in tables and as JSON."""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..algorithms.registry import ALGORITHMS, find, names
+from ..errors import InputError
+from ..tables import layout
+from .algorithms import add_algorithms, algorithms_of
+from .words import add_changing, file_name, whole_number, write
+
+SHOWS = ("all", "products", "costs")
+
+
+def add_count_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of the verb."""
+    parser.add_argument("--depths", type=whole_number, nargs="+", metavar="L", default=[2, 4, 8, 16, 32])
+    add_algorithms(parser, *(name for name in ALGORITHMS if name not in ("bp-async", "local", "dfa", "dual")))
+    parser.add_argument("--steps", type=whole_number, nargs="+", metavar="T", default=[8], help="T of PC (default 8)")
+    add_changing(parser)
+    parser.add_argument(
+        "--workers", type=whole_number, nargs="+", metavar="P", default=[1, 2, 4, 8], help="default 1 2 4 8"
+    )
+    parser.add_argument(
+        "--show",
+        choices=SHOWS,
+        default="all",
+        help="products: how many there are, in all, in a row and on so many workers; costs: products in a row beside "
+        "their sizes, how late gradients are, batches that are kept, messages, flop (default: both)",
+    )
+    parser.add_argument(
+        "--hidden", type=whole_number, default=64, metavar="N", help="units of each layer, for costs (default 64)"
+    )
+    parser.add_argument(
+        "--classes",
+        type=whole_number,
+        default=10,
+        metavar="C",
+        help="rows of the heads of local losses, and of feedback, for costs (default 10)",
+    )
+    parser.add_argument(
+        "--micro-batches",
+        type=whole_number,
+        nargs="+",
+        metavar="M",
+        default=[],
+        help="count the exact pipeline of BP instead, with so many micro-batches on so many stages, in both orders: "
+        "all weight products at the end (split), or in the slots in which a stage waits (zero-bubble)",
+    )
+    parser.add_argument("--json", type=file_name, metavar="FILE", help="write JSON, - for standard output")
+
+
+def run_count(arguments: argparse.Namespace) -> int:
+    from ..schedule.counts import table4
+
+    if arguments.show != "all" and (arguments.json or arguments.micro_batches):
+        raise InputError("--show chooses between tables, of which --json and --micro-batches have none: leave it out")
+    if arguments.micro_batches:
+        return _count_pipelines(arguments)
+    wanted = algorithms_of(arguments, [name for name in names() if name in arguments.algorithms])
+    changing = arguments.steps_per_batch
+    if not changing and arguments.start != ["forward"]:
+        raise InputError("--start is about batches that change: add --steps-per-batch")
+    sizes = arguments.hidden, arguments.classes
+    rows = table4(arguments.depths, wanted, arguments.workers, changing, arguments.start, *sizes)
+    if arguments.json:
+        write(json.dumps(rows, indent=2), arguments.json)
+        return 0
+    filling = any(algorithm.calendar(max(arguments.depths)).overlapped for algorithm in wanted)
+    tables = {"products": lambda: _products(rows, bool(changing), filling), "costs": lambda: _costs(rows, *sizes)}
+    print("\n\n".join(table() for name, table in tables.items() if arguments.show in ("all", name)))
+    return 0
+
+
+def _products(rows: Sequence[dict[str, Any]], changing: bool, filling: bool) -> str:
+    """Products per update: in all, in a row, and as long as they take so many workers."""
+    counts = {"mm": "MM", "smm": "SMM", **({"smm_starts": "SMM with starts"} if changing else {})}
+    counts |= {"mm_full": "MM full", "smm_full": "SMM full", **({"first": "first SMM"} if filling else {})}
+    heads = [*counts.values(), *(f"{P} worker{'s' if P > 1 else ''}" for P in rows[0]["smm_workers"])]
+    words = [
+        "Matrix products per complete weight update, counted on the task graphs (paper convention: Table 4;",
+        "full: with weight gradients and forward start). Right: makespan in products on that many workers.",
+    ]
+    words += ["first SMM: of the first update, for which a pipeline has to fill."] if filling else []
+    return _table(words, rows, heads, lambda row: [*(row[name] for name in counts), *row["smm_workers"].values()])
+
+
+def _costs(rows: Sequence[dict[str, Any]], hidden: int, classes: int) -> str:
+    """What products in a row leave out."""
+    shown = {"smm": "SMM", "span_flop": "span", "delay": "delay", "held": "held"}
+    shown |= {"messages_up": "up", "messages_down": "down"}
+    words = [
+        "What else a weight update costs, counted on the same graphs, with a worker for each layer.",
+        f"Layers are {hidden} x {hidden}, heads and feedback {classes} x {hidden}.",
+        "",
+        "span: products in a row as SMM, each weighed by its flop; the unit is the product of a hidden layer",
+        "delay: updates that are made between the first layer's prediction for a batch and its update from it",
+        "held: batches whose values the first layer has to keep at once",
+        "up, down: messages to layers above and below, for each pair of neighbours",
+        "flop: of all products, with weight gradients and forward start, for one sample",
+    ]
+    return _table(
+        words, rows, [*shown.values(), "flop"], lambda row: [*(round(row[n], 2) for n in shown), round(row["flops"])]
+    )
+
+
+def _table(
+    words: list[str],
+    rows: Sequence[dict[str, Any]],
+    heads: list[str],
+    cells: Callable[[dict[str, Any]], list[Any]],
+) -> str:
+    """Words, a blank line, and a line for each row."""
+    changing = any(row["steps_per_batch"] for row in rows)
+    heads = ["algorithm", "depth", "T", *(["steps per batch", "start"] if changing else []), *heads]
+    body = []
+    for row in rows:
+        about = [find(row["algorithm"]).title, row["depth"], row["steps"] or ""]
+        if changing:
+            about += [row["steps_per_batch"], row["start"]] if row["steps_per_batch"] else ["", ""]
+        body.append([_written(cell) for cell in about + cells(row)])
+    return "\n".join([*words, "", layout(heads, body, "text")])
+
+
+def _written(cell: Any) -> str:
+    return f"{cell:g}" if isinstance(cell, float) else f"{cell:,}" if isinstance(cell, int) else str(cell)
+
+
+def _count_pipelines(arguments: argparse.Namespace) -> int:
+    from ..schedule.pipelines import ORDERS, pipeline_counts
+
+    if arguments.steps_per_batch or arguments.start != ["forward"]:
+        raise InputError(
+            "--micro-batches counts BP, which has a new batch at every update: leave out how batches change"
+        )
+    rows = pipeline_counts(arguments.depths, arguments.micro_batches, ORDERS, arguments.workers)
+    if arguments.json:
+        write(json.dumps(rows, indent=2), arguments.json)
+        return 0
+    heads = {"depth": "depth", "workers": "stages", "micro_batches": "micro-batches", "order": "order"}
+    heads |= {"span_workers": "products", "span_workers_full": "with weights", "bubble": "waits"}
+    shown = {"bubble": "{:.0%}", "span_workers": "{:.4g}", "span_workers_full": "{:.4g}"}
+    lines = [[shown.get(name, "{}").format(row[name]) for name in heads] for row in rows]
+    print("The exact pipeline of BP, per weight update in the steady state: products of the whole batch in a row, each")
+    print(
+        "stage making one at a time (with weights: weight-gradient products counted too), and the share of the slowest"
+    )
+    print("stage's time in which it waits.\n")
+    print(layout(list(heads.values()), lines, "text"))
+    return 0

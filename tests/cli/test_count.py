@@ -1,0 +1,72 @@
+"""count as a user meets it."""
+
+import json
+
+import pytest
+
+ALL = ("bp", "pc", "zil", "ipc", "bp-async", "local", "dfa", "dual")
+
+
+def lines(out):
+    """The cells of all rows of BP, PC, Z-IL and iPC."""
+    return [line.split() for line in out.splitlines() if line.startswith(("BP ", "PC ", "Z-IL ", "iPC "))]
+
+
+def test_count_prints_table_4(pcsim):
+    code, out, _ = pcsim("count", "--depths", 4, "--steps", 8, "--workers", 1, 2, "--show", "products")
+    assert code == 0
+    assert [row[:1] + row[-6:-2][:2] for row in lines(out)] == [
+        ["BP", "7", "7"],
+        ["PC", "56", "16"],
+        ["Z-IL", "21", "6"],
+        ["iPC", "7", "2"],
+    ]
+    code, out, _ = pcsim("count", "--depths", 4, "--algorithms", "ipc", "--json", "-")
+    assert json.loads(out)[0]["smm"] == 2
+
+
+def test_count_prints_what_products_in_a_row_leave_out(pcsim):
+    code, out, _ = pcsim("count", "--depths", 4, "--algorithms", *ALL, "--show", "costs", "--hidden", 100)
+    assert code == 0
+    assert "Layers are 100 x 100, heads and feedback 10 x 100." in out
+    assert max(map(len, out.splitlines())) <= 100
+    found = {line[:16].strip(): line[16:].split() for line in out.splitlines()[out.splitlines().index("") + 1 :]}
+    shown = ("BP", "PC", "Z-IL", "iPC", "async BP", "local losses", "DFA", "dual propagation")
+    assert [found[name][-7:-1] for name in shown] == [
+        ["7", "7", "0", "1", "1", "1"],
+        ["16", "16", "0", "1", "8", "8"],
+        ["6", "6", "0", "1", "3", "3"],
+        ["2", "2", "0", "1", "1", "1"],
+        ["2", "2", "6", "7", "1", "1"],
+        ["3", "1.2", "0", "1", "1", "0"],
+        ["1.5", "1.05", "3", "4", "1", "1"],
+        ["8", "8", "0", "1", "5", "3.67"],
+    ]
+    assert found["BP"][-1] == "220,000"
+
+
+def test_both_tables_are_shown_unless_one_is_chosen(pcsim):
+    words = ["count", "--depths", 3, "--algorithms", "ipc", "local"]
+    products, costs = (pcsim(*words, "--show", show)[1] for show in ("products", "costs"))
+    assert pcsim(*words)[1] == f"{products}\n{costs}"
+
+
+def test_json_holds_both(pcsim):
+    words = ["count", "--depths", 4, "--algorithms", "local", "--workers", 1, "--json", "-"]
+    (row,) = json.loads(pcsim(*words, "--hidden", 100, "--classes", 5)[1])
+    assert row["smm_workers"] == {"1": 10}
+    assert [row[name] for name in ("width", "classes", "span_flop", "delay", "held")] == [100, 5, 1.1, 0, 1]
+    assert [row[name] for name in ("messages_up", "messages_down", "flops")] == [1, 0, 169_000]
+
+
+@pytest.mark.parametrize("other", [["--json", "-"], ["--micro-batches", 4]])
+def test_a_table_is_not_chosen_where_there_is_none(pcsim, other):
+    code, out, err = pcsim("count", "--show", "costs", *other)
+    assert (code, out) == (2, "")
+    assert "leave it out" in err
+
+
+def test_what_is_given_twice_is_shown_once(pcsim):
+    twice = pcsim("count", "--depths", 2, 2, "--workers", 1, 1, "--steps", 3, 3, "--algorithms", "pc", "pc")
+    assert twice == pcsim("count", "--depths", 2, "--workers", 1, "--steps", 3, "--algorithms", "pc")
+    assert twice[0] == 0
