@@ -91,3 +91,15 @@ def cases(draw, executions=EXECUTIONS[:-1], most_depth=6):
     if workers > 1:
         options["ranks"] = draw(st.none() | st.integers(1, workers))
     return algorithm, net, execution, workers, options
+
+
+@st.composite
+def shared_cases(draw, most_depth=6):
+    """The same of PC, Z-IL and iPC on ranks that share layers."""
+    execution = draw(st.sampled_from(["intra-layer", "data-parallel", "hybrid"]))
+    depth = draw(st.integers(2, most_depth))
+    widths = draw(st.lists(st.integers(1, 200), min_size=depth + 1, max_size=depth + 1))
+    net = Net(tuple(widths), draw(st.sampled_from([2, 5, 16])), draw(st.sampled_from([4, 8])))
+    ranks = draw(st.integers(2, {"data-parallel": net.batch, "hybrid": depth}.get(execution, 9)))
+    threads = draw(st.integers(1, 3)) if execution == "hybrid" else 1
+    return draw(st.sampled_from(ALGORITHMS[1:])), net, execution, ranks * threads, {"ranks": ranks}

@@ -84,9 +84,10 @@ def contenders(case: Case, workers: int, ranks: int | None, optimizer: str = "sg
     found, layers = [alone], workers <= case.depth
     if layers:
         found.append(Contender(ipc, "layer-parallel", workers, **where))
-    shared = SHARED if not ranks and case.start == "forward" else ()
-    fits = {"data-parallel": 1 < workers <= case.batch, "hybrid": has_teams(case, workers)}
-    found += [Contender(ipc, name, workers) for name in shared if fits.get(name, True)]
+    # Teams of several ranks have several threads, which are not checked.
+    fits = {"data-parallel": 1 < workers <= case.batch, "hybrid": not ranks and has_teams(case, workers)}
+    shared = SHARED if case.start == "forward" else ()
+    found += [Contender(ipc, name, workers, **where) for name in shared if fits.get(name, True)]
     found.append(Contender(bp, "intra-layer", workers, **where))
     if case.batch > 1 and layers:
         found.append(Contender(bp, "pipeline", workers, micro_batches=min(MICRO_BATCHES, case.batch), **where))

@@ -8,6 +8,7 @@ import numpy as np
 from ..host.mpi import world
 from ..kernels.machine.memory import side_by_side
 from ..kernels.machine.messages import functions, make_scratch
+from ..schedule.blocks import SUMMED
 from .layout import Layout
 from .loops.arguments import Arrays, Crossings, GradientSums, PartMessages, Ranks, RowMessages, ShareMessages
 from .loops.asynchronous_ranks import SIDE as CROSSING
@@ -39,9 +40,6 @@ UP, DOWN, FIRST = 0, 2, 4
 LARGE = 1 << 13  # bytes of a message above which libraries begin to ask the receiver first
 
 OFTEN = 1 << 15  # weights × batch of a layer above which a poll after it costs nothing to speak of (some 0.2 µs)
-
-
-SUMMED = 1 << 15  # bytes of gradients from which on a sum over ranks is worth its beginning
 
 
 class Messages:

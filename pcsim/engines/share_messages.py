@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..kernels.machine.memory import side_by_side
+from ..schedule.blocks import JOINED, joined
 from .layout import Layout
 from .loops.arguments import ShareMessages
 from .loops.rows_ranks import SHARES, STARTS, VALUES
@@ -15,21 +16,14 @@ Array = np.ndarray
 
 EXCHANGES = (SHARES, VALUES)  # in every step in which values move
 
-JOINED = 1 << 15  # bytes of layers' values from which on their parts go in a message of their own
-
 # Makes a request for a buffer, another rank, and a tag.
 Request = Callable[[Array, int, int], int]
 
 
 def joined_layers(layout: Layout) -> list[int]:
     """Where each group of neighbouring hidden layers begins whose values go together, and where the last ends."""
-    found, held = [1], 0
-    for l in range(1, layout.depth):
-        held += layout.batch * int(layout.wide[l]) * layout.dtype.itemsize
-        if held >= JOINED:
-            found.append(l + 1)
-            held = 0
-    return found if found[-1] == layout.depth or layout.depth == 1 else [*found, layout.depth]
+    sizes = layout.batch * layout.wide[1 : layout.depth] * layout.dtype.itemsize
+    return [1 + l for l in joined(sizes.tolist(), JOINED)]
 
 
 def units_sent(layout: Layout, kind: int, sender: int, receiver: int, l: int) -> int:

@@ -12,9 +12,10 @@ from .nets import Net
 from .plans import LOAD, Plan
 
 
-def with_loads(plan: Plan, net: Net, chained: bool) -> Plan:
+def with_loads(plan: Plan, net: Net, chained: bool, apart: bool = False) -> Plan:
     """The plan in which workers with the lowest layer copy the input and those with the highest one the target of each
-    new batch, as the engines do: BP, PC and Z-IL for every update, iPC when a batch (or its pipelined start) begins."""
+    new batch, as the engines do: BP, PC and Z-IL for every update, iPC when a batch (or its pipelined start) begins.
+    ``apart``: they are ranks, of which each that has rows of a layer copies the whole batch."""
     top = net.depth - 1
     length = int(plan.step.max()) + 1
     if chained:
@@ -28,7 +29,7 @@ def with_loads(plan: Plan, net: Net, chained: bool) -> Plan:
     for layer, units, steps in ((0, net.sizes[0], inputs), (top, net.sizes[-1], targets)):
         mine = np.unique(plan.worker[(plan.layer == layer) & (plan.worker >= 0) & (plan.meeting == 0)])
         for worker in mine.tolist():
-            samples = _samples(plan, net, chained, mine)
+            samples = _samples(plan, net, chained or (apart and plan.execution == "intra-layer"), mine)
             for step in steps.tolist():
                 here = np.flatnonzero((plan.worker == worker) & (plan.step == step))
                 if here.size:
@@ -36,11 +37,11 @@ def with_loads(plan: Plan, net: Net, chained: bool) -> Plan:
     return _inserted(plan, np.array(sorted(found), np.int64).reshape(-1, 6))
 
 
-def _samples(plan: Plan, net: Net, chained: bool, sharers: np.ndarray) -> int:
+def _samples(plan: Plan, net: Net, whole: bool, sharers: np.ndarray) -> int:
     """How many samples of a batch each of the workers copies who have the same layer."""
     if plan.execution == "data-parallel":
         return -(-net.batch // int(plan.alike.sum()))
-    if chained or plan.execution not in ("intra-layer", "hybrid"):
+    if whole or plan.execution not in ("intra-layer", "hybrid"):
         return net.batch
     return -(-net.batch // int(plan.alike[sharers].sum()))
 

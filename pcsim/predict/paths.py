@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..schedule.timeline import VALUE
-from .plans import ALLREDUCE, GATHER, LOAD, MEET, REDUCE
+from .plans import EXCHANGE, LOAD, MEET
 from .timing import Timed
 
 
@@ -30,9 +30,8 @@ def critical_cycle(
     while v not in seen and len(seen) <= len(plan):
         seen[v] = len(trail)
         w = int(plan.worker[v])
-        name = {0: "work", MEET: "meetings", GATHER: "messages", REDUCE: "messages", ALLREDUCE: "messages"}[
-            int(plan.meeting[v])
-        ]
+        handed = w >= 0 and not plan.work[v]  # a message leaves or arrives
+        name = {0: "messages" if handed else "work", MEET: "meetings"}.get(int(plan.meeting[v]), "messages")
         memory = float(timed.memory[v])
         layer = int(plan.layer[v]) % timed.net.depth  # also of what is beside it
         if name == "work" and plan.work[v] == LOAD:
@@ -52,6 +51,7 @@ def critical_cycle(
             done = float(finish[b]) - (period if plan.lag[edge] else 0.0)
             far = int(timed.message[edge]) >= 0
             delay = float(timed.delay[edge]) + (float(timed.occupied[timed.message[edge]]) if far else 0.0)
+            far = far or plan.meeting[b] == EXCHANGE
             if best < 0 or done + delay > came + 1e-12 * abs(came):
                 best, came, what, lost = b, done + delay, "messages" if far else "hand-over", delay
         if what and lost > 0:

@@ -31,7 +31,8 @@ GRADIENT, DESCEND, LOAD = 32, 64, 128
 
 NOBODY = -1  # the worker of a meeting
 
-MEET, GATHER, REDUCE, ALLREDUCE = 1, 2, 3, 4  # what a meeting is
+# What a meeting is: of threads; of ranks, who gather, sum up, or send to each other what the work goes on beside.
+MEET, GATHER, REDUCE, ALLREDUCE, EXCHANGE = 1, 2, 3, 4, 5
 
 _BITS = {
     Kind.START: START,

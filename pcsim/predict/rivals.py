@@ -95,7 +95,8 @@ class Rivals:
 
     def layers_on_workers(self, algorithm: Algorithm, workers: int) -> Prediction:
         """PC, Z-IL or iPC on the number of workers up to ``workers`` that suits it best: layers on workers, or workers
-        of one host who share layers (rows, samples, teams) if that is faster. Asynchronous BP has one execution."""
+        of one host, or of several ``ranks``, who share layers (rows, samples, teams) if that is faster. Asynchronous BP
+        has one execution."""
         if isinstance(algorithm, AsyncBP):
             if self.machine.batched:
                 raise InputError(
@@ -108,20 +109,28 @@ class Rivals:
         found = [self._fastest(algorithm, "layer-parallel", counts)]
         if algorithm.chained:  # what streams through layers has this execution alone
             return found[0]
-        machine = self.machine
-        most = min(most, machine.sockets * machine.cores if machine.cores else most)
-        alone = (self.ranks or 1) > 1 or self.net.start == "pipelined"
-        for execution in () if alone else SHARED:
+        for execution in () if self.net.start == "pipelined" else SHARED:
             if execution == "data-parallel" and self.net.batch == 1:
                 continue
-            counts = [c for c in counts_to_try(self.net, execution, most, self._measured) if c > 1]
-            counts = _in_steps(counts) if self._measured else counts
+            counts = self._counts_to_share(execution, most)
             if execution != "intra-layer":
-                found += self._sharing(algorithm, execution, _in_steps(counts), _first(found).seconds)
+                found += self._sharing(algorithm, execution, counts, _first(found).seconds)
             elif counts:
                 search = self._bisected if execution == "intra-layer" and not self._measured else self._fastest
                 found.append(search(algorithm, execution, counts))
         return _first(found)
+
+    def _counts_to_share(self, execution: str, most: int) -> list[int]:
+        """The numbers of workers who may share layers: of one host, or on several ranks a thread on each, or for teams
+        as many on each."""
+        ranks, machine = self.ranks or 1, self.machine
+        if ranks > 1 and execution == "hybrid":
+            threads = range(2, most // ranks + 1 if ranks <= self.net.depth else 2)
+            return [ranks * count for count in _in_steps(threads)]
+        here = machine.sockets * machine.cores if machine.cores else most
+        most = min(most, ranks if ranks > 1 else here)
+        counts = [count for count in counts_to_try(self.net, execution, most, self._measured) if count > 1]
+        return counts if execution == "intra-layer" and not self._measured else _in_steps(counts)
 
     def _sharing(self, algorithm: Algorithm, execution: str, counts: Sequence[int], best: float) -> list[Prediction]:
         """Samples or teams on the numbers of workers that may take less than ``best`` seconds: however they are shared,
@@ -130,7 +139,7 @@ class Rivals:
         for count in reversed(counts):
             if self._floor / count > best * (1 + 1e-9):
                 break
-            if execution != "hybrid" or _teams_differ(self.net, count):
+            if execution != "hybrid" or (self.ranks or 1) > 1 or _teams_differ(self.net, count):
                 found.append(self._on(algorithm, execution, count))
                 best = min(best, found[-1].seconds)
         return found

@@ -6,6 +6,7 @@ the engine tells both layer by layer and hides a part of them, so that predictio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def shared_plan(algorithm: Algorithm, net: Net, execution: str, workers: int) ->
     return _by_teams(calendar, net, execution, teams)
 
 
-def _steps(calendar: Calendar, depth: int) -> list[tuple[int, bool, bool, np.ndarray]]:
+def steps_of(calendar: Calendar, depth: int) -> list[tuple[int, bool, bool, np.ndarray]]:
     """The steps of a period: (number, whether it begins with a forward start, whether values move, which update)."""
     updates, S = calendar.updates(depth), len(calendar.stages)
     return [
@@ -40,45 +41,65 @@ def _steps(calendar: Calendar, depth: int) -> list[tuple[int, bool, bool, np.nda
     ]
 
 
-class _Members:
+def check_samples(net: Net, workers: int) -> None:
+    """InputError where there are too few samples."""
+    if workers > net.batch:
+        raise InputError(f"{workers} workers are more than the {net.batch} samples: use at most {net.batch}")
+
+
+class Members:
     """The members of a team: those that differ from one another, with their shares of every layer's units."""
 
     def __init__(self, net: Net, team: Team, first: int) -> None:
         self.team = team
-        shares, self.alike = shares_that_differ([[c for _, c in even_parts(n, team.members)] for n in net.sizes])
-        self.shares = np.array(shares)
+        sizes = sorted(set(net.sizes))
+        shares, self.alike = shares_that_differ([[c for _, c in even_parts(n, team.members)] for n in sizes])
+        self.shares = np.array(shares)[np.searchsorted(sizes, net.sizes)]
         self.workers = first + np.arange(len(self.alike))
 
 
-def _by_teams(calendar: Calendar, net: Net, execution: str, teams: list[Team]) -> Plan:
-    L, draft, members, first = net.depth, Draft(), [], 0
-    for team in teams:
-        members.append(_Members(net, team, first))
-        first += len(members[-1].alike)
-    last: list[Any] = [np.full(len(m.alike), -1) for m in members]
-    period, updates = _steps(calendar, L), calendar.period_updates
+class TeamDraft(Draft):
+    """A draft with the ``members`` of each team, and what they do together; ``after``: of each the job before."""
 
-    def meet(m: _Members, after: Any, common: dict[str, Any]) -> Any:
+    def __init__(self, net: Net, teams: Sequence[Team]) -> None:
+        super().__init__()
+        self.net, self.members, first = net, [], 0
+        for team in teams:
+            self.members.append(Members(net, team, first))
+            first += len(self.members[-1].alike)
+        self.last: list[Any] = [np.full(len(m.alike), -1) for m in self.members]
+        self.alike = np.concatenate([m.alike for m in self.members])
+
+    def meet(self, m: Members, after: Any, common: dict[str, Any]) -> Any:
+        """A barrier of a team."""
         if m.team.members == 1:
             return after
-        meeting = draft.add(NOBODY, meeting=MEET, rows=m.team.members, columns=1, batch=1, **common)
-        draft.tie(after, meeting[0])
+        meeting = self.add(NOBODY, meeting=MEET, rows=m.team.members, columns=1, batch=1, **common)
+        self.tie(after, meeting[0])
         return np.full(len(m.alike), meeting[0])
 
-    def product(m: _Members, work: int, l: int, after: Any, common: dict[str, Any]) -> Any:
-        jobs = draft.add(
-            m.workers, work=work, layer=l, rows=m.shares[l + 1], columns=net.sizes[l], batch=net.batch, **common
+    def product(self, m: Members, work: int, l: int, after: Any, common: dict[str, Any]) -> Any:
+        """A pass over each member's rows of ``W[l]``."""
+        rows = m.shares[l + 1]
+        jobs = self.add(
+            m.workers, work=work, layer=l, rows=rows, columns=self.net.sizes[l], batch=self.net.batch, **common
         )
-        draft.tie(after, jobs)
+        self.tie(after, jobs)
         return jobs
 
-    def values(m: _Members, l: int, columns: Any, after: Any, common: dict[str, Any]) -> Any:
-        jobs = draft.add(
-            m.workers, work=VALUE, layer=l, rows=1, columns=np.maximum(1, columns), batch=net.batch, **common
+    def values(self, m: Members, l: int, columns: Any, after: Any, common: dict[str, Any]) -> Any:
+        """Elementwise work on so many units of layer l."""
+        jobs = self.add(
+            m.workers, work=VALUE, layer=l, rows=1, columns=np.maximum(1, columns), batch=self.net.batch, **common
         )
-        draft.tie(after, jobs)
+        self.tie(after, jobs)
         return jobs
 
+
+def _by_teams(calendar: Calendar, net: Net, execution: str, teams: list[Team]) -> Plan:
+    draft = TeamDraft(net, teams)
+    members, last = draft.members, draft.last
+    period, updates = steps_of(calendar, net.depth), calendar.period_updates
     for number in range(PERIODS):
         for t, start, moves, updated in period:
             common = {"step": number * len(period) + t, "update": number * updates}
@@ -86,10 +107,10 @@ def _by_teams(calendar: Calendar, net: Net, execution: str, teams: list[Team]) -
                 below = None
                 for k, m in enumerate(members):
                     for l in range(m.team.lo, m.team.hi):
-                        jobs = product(m, START, l, last[k], common)
+                        jobs = draft.product(m, START, l, last[k], common)
                         if below is not None:
                             draft.tie(below[:, None], jobs[None])
-                        below, last[k] = jobs, meet(m, jobs, common)
+                        below, last[k] = jobs, draft.meet(m, jobs, common)
             top: list[Any] = []  # of each team the products of its highest layer
             for k, m in enumerate(members):
                 made = {}
@@ -98,9 +119,9 @@ def _by_teams(calendar: Calendar, net: Net, execution: str, teams: list[Team]) -
                         (0 if start else PREDICT) | (UPDATE if updated[l] else 0) | (BACKPROJECT if moves and l else 0)
                     )
                     if work:
-                        made[l] = last[k] = product(m, work, l, last[k], common)
+                        made[l] = last[k] = draft.product(m, work, l, last[k], common)
                 top.append(made.get(m.team.hi - 1, last[k]))
-                last[k] = meet(m, last[k], common)
+                last[k] = draft.meet(m, last[k], common)
             if not moves:
                 continue
             bottom: list[Any] = []
@@ -109,29 +130,27 @@ def _by_teams(calendar: Calendar, net: Net, execution: str, teams: list[Team]) -
                 for l in range(max(m.team.lo, 1), m.team.hi):
                     # The sum of all shares is as much work again; a team of one has none.
                     times = 1 + (m.team.members > 1)
-                    last[k] = values(m, l, times * m.shares[l], last[k], common)
+                    last[k] = draft.values(m, l, times * m.shares[l], last[k], common)
                     lowest = last[k] if lowest is None else lowest
                     if k and l == m.team.lo:
                         draft.tie(top[k - 1][:, None], last[k][None], net.sizes[l] * net.batch * net.item)
                 bottom.append(lowest)
-                last[k] = meet(m, last[k], common)
+                last[k] = draft.meet(m, last[k], common)
             for k, m in enumerate(members[:-1]):
                 hi = m.team.hi
-                last[k] = values(m, hi, m.shares[hi], last[k], common)
+                last[k] = draft.values(m, hi, m.shares[hi], last[k], common)
                 draft.tie(bottom[k + 1][:, None], last[k][None], net.sizes[hi] * net.batch * net.item)
-    alike = np.concatenate([m.alike for m in members])
-    return draft.plan(execution, len(alike), (PERIODS - 1) * updates, updates, alike)
+    return draft.plan(execution, len(draft.alike), (PERIODS - 1) * updates, updates, draft.alike)
 
 
 def _by_samples(calendar: Calendar, net: Net, workers: int) -> Plan:
-    if workers > net.batch:
-        raise InputError(f"{workers} workers are more than the {net.batch} samples: use at most {net.batch}")
+    check_samples(net, workers)
     L, draft = net.depth, Draft()
     (*rows, samples), alike = shares_that_differ(
         [[c for _, c in even_parts(n, workers)] for n in (*net.sizes, net.batch)]
     )
     everyone, last = np.arange(len(alike)), np.full(len(alike), -1)
-    period, updates = _steps(calendar, L), calendar.period_updates
+    period, updates = steps_of(calendar, L), calendar.period_updates
 
     def work(kind: int, l: int, shape: tuple[Any, Any, Any], after: Any, common: dict[str, Any]) -> Any:
         high, wide, batch = shape

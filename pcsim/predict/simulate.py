@@ -28,6 +28,7 @@ from .paths import critical_cycle, waits_by_layer
 from .plans import EXECUTIONS, GRADIENT, LOAD, Net, Plan, by_rows, data_parallel, layered, pipeline, tasks_of
 from .prices import MOST
 from .shared import shared_plan
+from .shared_ranks import plan_on_ranks
 from .streams import streamed_plan, wave_of_stream
 from .timing import SYNCHRONOUS, Timed
 
@@ -104,15 +105,15 @@ def caches_of(machine: Machine) -> Caches:
 
 @lru_cache(maxsize=256)
 def make_plan(
-    algorithm: Algorithm, net: Net, execution: str, workers: int, ranks: bool, micro_batches: int, order: str, wave: int
+    algorithm: Algorithm, net: Net, execution: str, workers: int, ranks: int, micro_batches: int, order: str, wave: int
 ) -> Plan:
-    """The plan of an execution; InputError where the work cannot be shared so."""
+    """The plan of an execution, on so many ``ranks`` (1: threads); InputError where the work cannot be shared so."""
     plan = _laid_out(algorithm, net, execution, workers, ranks, micro_batches, order, wave)
-    return with_loads(plan, net, algorithm.chained) if net.steps_per_batch else plan
+    return with_loads(plan, net, algorithm.chained, ranks > 1) if net.steps_per_batch else plan
 
 
 def _laid_out(
-    algorithm: Algorithm, net: Net, execution: str, workers: int, ranks: bool, micro_batches: int, order: str, wave: int
+    algorithm: Algorithm, net: Net, execution: str, workers: int, ranks: int, micro_batches: int, order: str, wave: int
 ) -> Plan:
     L, known = net.depth, (*EXECUTIONS, "hybrid", PIPELINE_ASYNC)
     if execution not in known:
@@ -127,10 +128,10 @@ def _laid_out(
             raise InputError(f"{algorithm.title} has no execution {execution!r}")
         return streamed_plan(algorithm, net, workers, wave)
     if not chained and execution in SHARED:
-        if ranks:
-            raise InputError(f"{algorithm.title}'s execution {execution!r} is for the threads of one host")
         if net.start == "pipelined":
             raise InputError(f"a pipelined start is for layers on workers: {execution!r} begins with a forward pass")
+        if ranks > 1:
+            return plan_on_ranks(algorithm, net, execution, workers, ranks)
         return shared_plan(algorithm, net, execution, workers)
     if chained == (execution == "layer-parallel") and execution not in (
         "serial",
@@ -147,9 +148,9 @@ def _laid_out(
         return layered(algorithm, net, workers, wave, batched=execution == "batched")
     graph = tasks_of(algorithm, L, 3)
     if execution == "intra-layer":
-        return by_rows(net, workers, graph, ranks)
+        return by_rows(net, workers, graph, ranks > 1)
     if execution == "data-parallel":
-        return data_parallel(net, workers, graph, ranks)
+        return data_parallel(net, workers, graph, ranks > 1)
     return pipeline(net, workers, graph, min(micro_batches, net.batch), order)
 
 
@@ -227,7 +228,11 @@ def _timed(
                 wave = min(wave, calendar.cycle)
     on_ranks = bool(ranks and ranks > 1)
     here = machine.sockets * machine.cores if machine.cores else workers
-    plan = make_plan(algorithm, net, execution, workers, on_ranks or workers > here, micro_batches, order, wave)
+    nodes = -(-workers // here)
+    if nodes > 1 and not on_ranks and execution == "hybrid" and workers % here:
+        raise InputError(f"hybrid on {nodes} nodes is a team of {here} workers on each: {workers} workers are not")
+    processes = int(ranks or 1) if on_ranks else nodes
+    plan = make_plan(algorithm, net, execution, workers, processes, micro_batches, order, wave)
     return Timed(plan, machine, net, algorithm, ranks if on_ranks else None)
 
 

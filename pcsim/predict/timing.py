@@ -11,7 +11,7 @@ from ..algorithms import Algorithm
 from ..algorithms.common import MOMENTS
 from ..schedule.timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE
 from .machine import Machine, MessageTimes
-from .plans import ALLREDUCE, DESCEND, GATHER, GRADIENT, LOAD, MEET, REDUCE, Net, Plan
+from .plans import ALLREDUCE, DESCEND, EXCHANGE, GATHER, GRADIENT, LOAD, MEET, REDUCE, Net, Plan
 from .prices import ITEMS, Cost, Task
 from .prices import LOAD as LOADING
 
@@ -44,15 +44,16 @@ class Timed:
         self.chained, self.moments = algorithm.chained, MOMENTS[algorithm.optimizer]
         self.ranks = ranks
         self.all = int(plan.alike.sum())
-        P = plan.workers if plan.workers == self.all else self.all
+        P = self.all
         here = machine.sockets * machine.cores if machine.cores else P  # workers of a node
-        self.node = np.arange(P) // here
-        self.nodes = int(self.node[-1]) + 1
+        place = np.cumsum(plan.alike) - plan.alike  # of each worker among all
+        self.node = place // here
+        self.nodes = -(-P // here)
         if ranks is None and self.nodes > 1:
             self.ranks = self.nodes
             self.rank = self.node
         else:
-            self.rank = np.arange(P) * (ranks or 1) // P
+            self.rank = place * (ranks or 1) // P
         self.at_once = min(P, here)
         self._price()
         self._connect()
@@ -113,13 +114,13 @@ class Timed:
         self.inside = all(inside) and ITEMS.get(kind, self.net.item) == self.net.item
 
     def _count_collectives(self, first: np.ndarray) -> None:
-        """Messages of meetings of ranks and their bytes, in a period: everyone's part to everyone else (between nodes
-        once for each pair of nodes), and twice for sums."""
-        parties = self.nodes if self.nodes > 1 else self.all
+        """Messages of meetings of ranks and their bytes, in a period: everyone's part to everyone else (of collectives
+        between nodes once for each pair of nodes), and twice for sums."""
         self.collectives = self.collective_bytes = 0.0
         for v, count in zip(first, self.count, strict=True):
             kind = int(self.plan.meeting[v])
-            if kind in (GATHER, REDUCE, ALLREDUCE) or (kind == MEET and self.nodes > 1):
+            if kind in (GATHER, REDUCE, ALLREDUCE, EXCHANGE):
+                parties = self.nodes if self.nodes > 1 and kind != EXCHANGE else self.all
                 times = int(count) * (2 if kind == ALLREDUCE else 1) * (parties - 1)
                 self.collectives += times * parties
                 self.collective_bytes += times * int(self.plan.columns[v]) * int(self.plan.batch[v]) * self.net.item
@@ -165,9 +166,11 @@ class Timed:
         P, machine = self.all, self.machine
         if kind == 0:
             return 0.0
-        if kind == MEET and not self.ranks:
+        if kind == MEET:
             return machine.meeting(parties)
         size = columns * batch * self.net.item
+        if kind == EXCHANGE:
+            return self._exchanged(size)[1]
         here = -(-P // self.nodes)
         if self.nodes == 1:
             seconds = gathered(machine.messages(False), P, size)
@@ -181,17 +184,41 @@ class Timed:
             return 2 * seconds + size * machine.messages(self.nodes > 1).reduction
         return seconds
 
-    def _connect(self) -> None:
-        plan, machine = self.plan, self.machine
-        for v in np.flatnonzero((plan.meeting == ALLREDUCE) & (self.nodes == 1)):
-            # On one host it is the cores that sum up, with nothing to hide behind.
+    def _exchanged(self, size: float) -> tuple[float, float, float]:
+        """What it takes until each rank has sent every other its part of ``size`` bytes: seconds of a core, of a rank's
+        port, and from there on the way."""
+        here = -(-self.all // self.nodes)
+        core = port = way = 0.0
+        for others, across in ((here - 1, False), (self.all - here, True)):
+            if others:
+                messages = self.machine.messages(across)
+                segment = messages.segment(size / self.all)
+                core += 2 * others * messages.overhead
+                port += others * size / self.all * segment.gap
+                way = max(way, segment.latency)
+        return core, port, way
+
+    def _on_cores(self) -> np.ndarray:
+        """What is the cores' own of meetings that the work goes on beside becomes a part of the jobs before them; of
+        exchanges, the seconds on the way, for each edge behind one."""
+        plan = self.plan
+        after, way = np.repeat(np.arange(len(plan)), np.diff(plan.at)), np.zeros(len(plan.before))
+        for v in np.flatnonzero((plan.meeting == EXCHANGE) | ((plan.meeting == ALLREDUCE) & (self.nodes == 1))):
+            if plan.meeting[v] == EXCHANGE:
+                core, _, latency = self._exchanged(int(plan.columns[v]) * int(plan.batch[v]) * self.net.item)
+                way[(plan.before == v) & (plan.worker[after] >= 0)] = latency
+            else:  # on one host it is the cores that sum up, with nothing to hide behind
+                core, self.seconds[v] = float(self.seconds[v]), 0.0
             for edge in range(plan.at[v], plan.at[v + 1]):
                 if plan.worker[plan.before[edge]] >= 0:
-                    self.seconds[plan.before[edge]] += self.seconds[v]
-            self.seconds[v] = 0.0
+                    self.seconds[plan.before[edge]] += core
+        return way
+
+    def _connect(self) -> None:
+        plan, machine = self.plan, self.machine
+        delay, message = self._on_cores(), np.full(len(plan.before), -1, np.int32)
         after = np.repeat(np.arange(len(plan)), np.diff(plan.at))
         crossing = plan.size > 0
-        delay, message = np.zeros(len(plan.before)), np.full(len(plan.before), -1, np.int32)
         edges = np.flatnonzero(crossing)
         source, target = plan.worker[plan.before[edges]], plan.worker[after[edges]]
         same = self.rank[source] == self.rank[target]

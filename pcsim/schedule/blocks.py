@@ -3,6 +3,10 @@
 import itertools
 from collections.abc import Sequence
 
+# Of ranks that share layers, bytes from which on neighbouring layers have messages of their own: values that are
+# exchanged; gradients whose sum is worth its beginning.
+JOINED, SUMMED = 1 << 15, 1 << 15
+
 
 def balanced_blocks(costs: Sequence[float], workers: int) -> list[tuple[int, int]]:
     """``workers`` contiguous blocks ``(first, end)`` of layers, of which the most expensive costs as little as can be.
@@ -37,6 +41,21 @@ def even_parts(count: int, parts: int) -> list[tuple[int, int]]:
     """
     edges = [count * part // parts for part in range(parts + 1)]
     return [(first, end - first) for first, end in itertools.pairwise(edges)]
+
+
+def joined(sizes: Sequence[float], least: float) -> list[int]:
+    """Where runs of neighbours begin that are of ``least`` size together, and where the last one, shorter or not, ends.
+
+    >>> joined([1, 1, 3, 1], 2)
+    [0, 2, 3, 4]
+    """
+    found, held = [0], 0.0
+    for end, size in enumerate(sizes, 1):
+        held += size
+        if held >= least or end == len(sizes):
+            found.append(end)
+            held = 0.0
+    return found
 
 
 def _fill(costs: Sequence[float], workers: int, limit: float) -> list[tuple[int, int]]:

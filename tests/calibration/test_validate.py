@@ -252,8 +252,10 @@ def test_contenders_of_a_cell_are_predicted_as_they_are_measured():
         assert (found.execution, found.workers, found.seconds > 0) == (contender.execution, workers, True)
         assert found.net.sizes == (96,) * 7 and found.net.batch == 64
     on_ranks = contenders(one, 2, 2)
-    assert [c.ranks for c in on_ranks] == [1, 2, 2]
-    assert predict(load("cluster-ethernet"), one, on_ranks[1]).messages > 0
+    assert [c.ranks for c in on_ranks] == [1, 2, 2, 2]
+    for contender in (*on_ranks[1:], *contenders(many, 2, 2)[1:]):  # iPC by layers, rows and samples, and BP
+        assert predict(load("cluster-ethernet"), many, contender).messages > 0
+    assert [c.execution for c in contenders(many, 2, 2)] == [c.execution for c in contenders(many, 2, None)]
     assert predict(MACHINE, one, Contender(BP(), "serial", 1)) != predict(MACHINE, one, Contender(IPC(), "serial", 1))
 
 

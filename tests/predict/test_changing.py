@@ -64,7 +64,7 @@ def test_what_a_start_costs_by_closed_forms(depth, T):
 def test_backprop_copies_a_new_batch_for_every_update(execution):
     workers = 1 if execution == "serial" else 2
     net = Net((40, 8, 8, 4), 6, 4, 8)
-    plan = make_plan(BP(), net, execution, workers, False, 3, "split", 1)
+    plan = make_plan(BP(), net, execution, workers, 1, 3, "split", 1)
     copied = plan.work == LOAD
     alike = plan.alike[plan.worker[copied]]
     # Rows split: everyone has all of it; samples: everyone their own; layers: whoever has the lowest and the highest.

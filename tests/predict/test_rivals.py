@@ -114,8 +114,12 @@ def test_who_stands_for_ipc_is_the_fastest_of_all_its_executions():
     found = {net: Rivals(square(*net), server).layers_on_workers(IPC(), 64) for net in ((8, 1024), (8, 1024, 64))}
     assert {one.execution for one in found.values()} == {"hybrid"}
     (wide,) = [net for net in found if len(net) == 2]
-    cluster = load("cluster-ethernet")  # teams have common memory: not on ranks
-    assert Rivals(square(*wide), cluster, ranks=8).layers_on_workers(IPC(), 64).execution == "layer-parallel"
+    cluster = load("cluster-ethernet")  # ranks of several threads are teams, of one thread they have rows
+    for ranks, execution in ((8, "hybrid"), (64, "intra-layer")):
+        rivals = Rivals(square(*wide), cluster, ranks=ranks)
+        found = rivals.layers_on_workers(IPC(), 64)
+        assert (found.execution, found.ranks) == (execution, ranks)
+        assert found.seconds == min(one.seconds for one in rivals.known.values())
     assert Rivals(square(2, 64, 512), server).layers_on_workers(IPC(), 8).execution == "data-parallel"
 
 

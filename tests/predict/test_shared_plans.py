@@ -30,8 +30,6 @@ def test_more_workers_than_layers_serve_ipc():
         assert teams.seconds < layers.seconds / 1.5
 
 
-def test_teams_are_refused_where_there_is_no_common_memory():
-    with pytest.raises(InputError, match="for the threads of one host"):
-        simulate(IPC(), Net((64,) * 9, 8), SERVER, "intra-layer", 4, ranks=2)
+def test_more_workers_than_samples_are_refused():
     with pytest.raises(InputError, match="more than the 8 samples"):
         simulate(IPC(), Net((64,) * 9, 8), SERVER, "data-parallel", 9)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pcsim.kernels.graphs import plans
-from simulated import ALGORITHMS, cases, constant, rooflines, seconds_of, square, timed_of
+from simulated import ALGORITHMS, cases, constant, rooflines, seconds_of, shared_cases, square, timed_of
 
 from pcsim.algorithms import BP, IPC
 from pcsim.predict.machine import Level, MessageTimes, Segment
@@ -110,7 +110,7 @@ def rounded(timed):
 
 
 @more_examples
-@given(cases(most_depth=4), rooflines())
+@given(cases(most_depth=4) | shared_cases(most_depth=3), rooflines())
 def test_the_rate_is_that_of_a_long_naive_run(case, machine):
     timed = rounded(timed_of(case, machine))
     assume(len(timed.plan) <= 150)
@@ -223,7 +223,7 @@ def critical_path(timed):
 
 
 @more_examples
-@given(cases(), rooflines())
+@given(cases() | shared_cases(), rooflines())
 def test_never_below_the_critical_path_or_the_work_of_a_worker(case, machine):
     found = simulate(*case[:2], machine, *case[2:4], **case[4])
     timed = timed_of(case, machine)
@@ -279,7 +279,7 @@ def test_every_figure_has_a_better_side():
 
 @pytest.mark.parametrize("figure", FIGURES)
 @some_examples
-@given(cases(), rooflines(), st.floats(1.01, 100))
+@given(cases() | shared_cases(), rooflines(), st.floats(1.01, 100))
 def test_a_better_figure_never_makes_anything_slower(figure, case, machine, by):
     factor = by if FASTER[figure] > 1 else 1 / by
     better = with_figure(machine, figure, factor)
