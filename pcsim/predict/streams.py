@@ -27,7 +27,7 @@ def streamed_plan(algorithm: Algorithm, net: Net, workers: int, wave: int = 1) -
     through its layers, layer after layer, but batch after batch where feedback alignment needs errors of the same wave.
     At a batch of one and with plain gradient descent the products of a layer are one pass over its weights, and the
     activations that follow are priced as new values. A head, or the feedback, of layer l has the number L + l, as its
-    matrix is another. A worker has room for the values of a wave that the one above has not begun.
+    matrix is another. A worker has room for the values of two waves that the one above has not begun.
     """
     L, sizes = net.depth, net.sizes
     if workers > L:
@@ -35,7 +35,9 @@ def streamed_plan(algorithm: Algorithm, net: Net, workers: int, wave: int = 1) -
     late = isinstance(algorithm, DFA)
     fused = net.batch == 1 and algorithm.optimizer == "sgd" and not algorithm.weight_decay
     blocks, draft = balanced_blocks(net.weights(), workers), Draft()
-    period = wave * -(-L // wave) if late else wave  # an error of the output is used up to L - 1 batches later
+    room = 2 * (WAVE if net.batch == 1 else 1) + 1
+    # Whole waves, and as many as somebody waits for: an error of the output is used up to L - 1 batches later.
+    period = wave * -(-max(room, L - 1 if late else 1) // wave)
     first = np.full((L, PERIODS * period), -1)  # jobs that begin a layer's turn on a batch
     last = first.copy()  # and that end it
     classes = sizes[-1]
@@ -66,11 +68,12 @@ def streamed_plan(algorithm: Algorithm, net: Net, workers: int, wave: int = 1) -
                 ]  # fmt: skip
                 first[l, k], last[l, k] = made[0], made[-1]
     owner = np.concatenate([np.full(hi - lo, worker) for worker, (lo, hi) in enumerate(blocks)])
+    draft.tie(last[:, :-1], first[:, 1:])
     for l in range(1, L):
         size = sizes[l] * net.batch * net.item * bool(owner[l] != owner[l - 1])
         draft.tie(last[l - 1], first[l], size)  # values from below
         if size:
-            draft.tie(last[l, :-wave], first[l - 1, wave:])  # room
+            draft.tie(last[l, :-room], first[l - 1, room:])
     for l in range(L - 1 if late else 0):  # errors of the output
         size = classes * net.batch * net.item * bool(owner[l] != owner[L - 1])
         draft.tie(last[L - 1, : l + 1 - L], first[l, L - 1 - l :], size)
