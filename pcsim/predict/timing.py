@@ -91,18 +91,12 @@ class Timed:
                 float(self.distances[v]), self.at_once, float(self.crowds[v]), together, self.moments,
             )  # fmt: skip
             self.tasks.append(task)
-            near, lost = machine.cost(task), float(self.lost[v])
-            if lost and self.far[v] > self.distances[v]:
-                far = machine.cost(task._replace(distance=float(self.far[v])))
-                near = Cost(
-                    near.seconds + lost * (far.seconds - near.seconds),
-                    near.memory + lost * (far.memory - near.memory),
-                    near.inside and far.inside,
-                )
-            self.costs.append(near)
+            self.costs.append(self._cost(v, task))
         self._count_collectives(first)
         seconds, memory, inside = zip(*self.costs, strict=True)
         self.seconds, self.memory = np.array(seconds)[self.kind], np.array(memory)[self.kind]
+        if machine.model == "measured" and plan.workers == self.all > 1 and not together:
+            self._ease(first)
         product = (plan.work & ~(VALUE | LOAD) != 0) & (plan.worker >= 0)
         self.products = float((self.seconds * times)[product].sum())
         if machine.step_overhead and not self.chained:  # of each worker's loop: with its lowest layer's products
@@ -112,6 +106,31 @@ class Timed:
             self.seconds[first_of] += machine.step_overhead
         kind = (machine.calibrated or {}).get("dtype", "")
         self.inside = all(inside) and ITEMS.get(kind, self.net.item) == self.net.item
+
+    def _cost(self, v: int, task: Task) -> Cost:
+        """What job v's task takes, if a cache has not always kept its weights."""
+        near, lost = self.machine.cost(task), float(self.lost[v])
+        if not lost or self.far[v] <= self.distances[v]:
+            return near
+        far = self.machine.cost(task._replace(distance=float(self.far[v])))
+        return Cost(
+            near.seconds + lost * (far.seconds - near.seconds),
+            near.memory + lost * (far.memory - near.memory),
+            near.inside and far.inside,
+        )
+
+    def _ease(self, first: np.ndarray) -> None:
+        """Points are measured while all workers are at work. Where blocks are uneven they are not: of what a job takes
+        longer then than alone it pays the share of time in which the others are busy."""
+        plan, here = self.plan, self.plan.worker >= 0
+        busy = np.bincount(plan.worker[here], self.seconds[here], minlength=plan.workers)
+        others = (busy.sum() - busy) / ((plan.workers - 1) * max(float(busy.max()), 1e-300))
+        share = np.where(here, others[plan.worker], 1.0)
+        pairs = zip(first, self.tasks, self.costs, strict=True)
+        alone = [cost if task is None else self._cost(v, task._replace(workers=1)) for v, task, cost in pairs]
+        seconds, memory = (np.array([cost[i] for cost in alone])[self.kind] for i in (0, 1))
+        self.seconds = seconds + share * (self.seconds - seconds)
+        self.memory = memory + share * (self.memory - memory)
 
     def _count_collectives(self, first: np.ndarray) -> None:
         """Messages of meetings of ranks and their bytes, in a period: everyone's part to everyone else (of collectives

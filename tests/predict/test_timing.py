@@ -11,12 +11,13 @@ from pcsim.kernels.graphs import plans
 from simulated import ALGORITHMS, cases, constant, rooflines, seconds_of, shared_cases, square, timed_of
 
 from pcsim.algorithms import BP, IPC
-from pcsim.predict.machine import Level, MessageTimes, Segment
+from pcsim.predict.machine import Level, Machine, MessageTimes, Segment
 from pcsim.predict.machine_files import load
 from pcsim.predict.plans import Net
 from pcsim.predict.simulate import simulate
 from pcsim.predict.timing import gathered
 from pcsim.predict.what_if import FIGURES, with_figure
+from pcsim.schedule.timeline import PREDICT
 
 INCREMENTAL = ALGORITHMS[-1]
 # Kernels compile at their first call, which no deadline should count.
@@ -319,3 +320,22 @@ def test_more_workers_never_make_layers_on_workers_slower(algorithm, depth, widt
         now = simulate(algorithm, net, machine, "layer-parallel", workers, **options).seconds
         assert now <= before * (1 + 1e-6), workers
         before = now
+
+
+@pytest.mark.parametrize(("top", "least", "most"), [(128, 1.6, 2.01), (16, 1.0, 1.35)])
+def test_measured_products_are_as_slow_as_others_are_busy(top, least, most):
+    """Points of two workers that take twice as long as those of one: even blocks pay nearly all of it, and where one
+    worker has next to nothing to do the other's products take little longer than alone."""
+    points = tuple(
+        (work, count, 4, width, width, 1e4, count * 1e-9 * width**2)
+        for work in ("start", "predict", "backproject", "update", "values")
+        for count in (1, 2)
+        for width in (16, 128)
+    )
+    machine = Machine("by hand", "", "measured", 1, 1, 2, points=points)
+
+    def first_prediction(execution, workers):
+        timed = timed_of((IPC(), Net((128, 128, top), 4), execution, workers, {"wave": 1}), machine)
+        return timed.seconds[(timed.plan.layer == 0) & (timed.plan.work & PREDICT != 0)][0]
+
+    assert least < first_prediction("layer-parallel", 2) / first_prediction("serial", 1) < most
