@@ -218,7 +218,7 @@ def _timed(
             if not calendar.chained and calendar.cycle:
                 wave = min(wave, calendar.cycle)
     on_ranks = bool(ranks and ranks > 1)
-    here = machine.sockets * machine.cores if machine.cores else workers
+    here = machine.sockets * machine.cores if machine.cores else max(workers, 1)
     nodes = -(-workers // here)
     if nodes > 1 and not on_ranks and execution == "hybrid" and workers % here:
         raise InputError(f"hybrid on {nodes} nodes is a team of {here} workers on each: {workers} workers are not")
