@@ -81,7 +81,7 @@ class Contender:
     @property
     def traced(self) -> bool:
         """Whether its loop notes what each worker does when."""
-        return self.execution != PIPELINE_ASYNC and isinstance(self.algorithm, BP | PredictiveCoding)
+        return isinstance(self.algorithm, BP | PredictiveCoding)
 
     @property
     def streams(self) -> bool:

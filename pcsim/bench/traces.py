@@ -40,11 +40,18 @@ class Trace:
 
 
 def trace(case: Case, contender: Contender, updates: int, pin: bool = True) -> tuple[Timeline, TaskGraph]:
-    """The timeline of a contender's first updates (after a warm-up by another engine), and the graph to check it by."""
+    """The timeline of a contender's first updates (after a warm-up by another engine), and the graph to check it by.
+    That of an overlapped calendar ends with a slot, up to which the layers have made different numbers of updates, so
+    that more are run, and later slots left out."""
+    algorithm = contender.algorithm
+    graph = algorithm.tasks(case.depth, updates, case.steps_per_batch, case.start)
     build(case, contender, pin).run(2)
     engine = build(case, contender, pin)
-    engine.run(updates, trace=True)
-    return engine.timeline, contender.algorithm.tasks(case.depth, updates, case.steps_per_batch, case.start)
+    if not algorithm.calendar(case.depth, case.steps_per_batch).overlapped:
+        engine.run(updates, trace=True)
+        return engine.timeline, graph
+    engine.run(updates + case.depth - 1, trace=True)
+    return engine.timeline.until(int(graph.steps[-1])), graph
 
 
 def traces(sweep: Sweep, on_progress: Callable[[Progress], None] = lambda progress: None) -> Iterator[Trace]:

@@ -200,8 +200,8 @@ class CompiledEngine(Contents):
     def run(self, updates: int, trace: bool = False, clock: bool = False) -> tuple[float, float]:
         """Make ``updates`` complete weight updates; seconds from the common start to the end of the slowest worker,
         and the energy F before the first update. With ``trace``, ``timeline`` then holds what each worker did (of BP
-        only the serial execution: the others have no task of the graph to themselves). ``clock``: on ranks, also take
-        the time of messages."""
+        only where it has tasks of the graph to itself: alone, without a flush, or in the zero-bubble order). ``clock``:
+        on ranks, also take the time of messages."""
         whole_number("updates", updates)
         steps = self._steps(updates)
         self.spent = np.zeros(steps if clock else 0, np.int64)  # nanoseconds of each step that messages took
@@ -220,7 +220,9 @@ class CompiledEngine(Contents):
 
     @property
     def _parts(self) -> int:
-        """Of a batch, each of which is a step of the task graph."""
+        """Of an update of BP, each of which is a step of the task graph: parts of a batch, or batches."""
+        if self.flights:
+            return self.flights.algorithm.accumulate
         return self.turns.parts if self.turns else 1
 
     def _steps(self, updates: int) -> int:
@@ -258,6 +260,7 @@ class CompiledEngine(Contents):
         energy = np.zeros(max(L, transport.all_workers))
         times = np.zeros((transport.workers, 16), np.int64)  # a cache line and its pair for each worker
         room = steps * (4 * (L + 1) if self.calendar else 3 * L * self._parts) if trace else 0
+        room += 2 * L * L if trace and self.flights else 0  # as they fill
         diverged = np.full(transport.workers, -1)
         traces = [np.zeros((room, TRACE_COLUMNS), np.int64) for _ in range(transport.workers)]
         entropy = np.zeros(transport.workers)

@@ -105,6 +105,10 @@ class Timeline:
             last[event.worker] = event
         return longest
 
+    def until(self, step: int) -> "Timeline":
+        """The events of the steps up to this one."""
+        return Timeline(event for event in self.events if event.step <= step)
+
     def violations(self, graph: TaskGraph) -> list[str]:
         """Where this timeline is not a valid order of ``graph``: one sentence per fault, at most ten and a count.
 

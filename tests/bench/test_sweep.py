@@ -1,5 +1,6 @@
 """Sweeps: which cells, what is done already, traces, and what is refused before they start."""
 
+import dataclasses
 import itertools
 import os
 from pathlib import Path
@@ -7,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import pcsim
-from pcsim import BP, IPC, PC, InputError
-from pcsim.algorithms import Algorithm
+from pcsim import BP, IPC, PC, AsyncBP, InputError
+from pcsim.algorithms import PIPELINE_ASYNC, Algorithm
 from pcsim.bench import contenders as who
 from pcsim.bench import grid, launch, measure, sweep, traces
 from pcsim.bench.case import Case
@@ -16,6 +17,7 @@ from pcsim.bench.ceilings import Ceilings
 from pcsim.bench.contenders import Contender
 from pcsim.bench.launch import Launch
 from pcsim.bench.measure import Known
+from pcsim.schedule.timeline import Timeline
 
 pytestmark = pytest.mark.slow
 
@@ -179,6 +181,28 @@ def test_traces_are_checked_and_named():
     assert [one.faults for one in found.values()] == [[]] * 6
     assert found["ipc-2w-2x16-b1"].title == "iPC, 2 layers of 16, batch 1: 4 updates"
     assert found["bp-1w-2x8-b1"].timeline.events
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize(("batch", "options"), [(1, {}), (3, {}), (2, {"accumulate": 3, "weights": "stashed"})])
+def test_a_trace_of_asynchronous_bp_is_an_order_of_its_slots(batch, options, workers):
+    """Slots are the graph's for every layer, whatever is done in one pass; each layer is ahead of the one below."""
+    contender = Contender(AsyncBP(**options), PIPELINE_ASYNC, workers)
+    timeline, graph = traces.trace(Case(5, 16, batch=batch), contender, 4)
+    assert timeline.violations(graph) == []
+    assert timeline.workers == workers
+    works = {event.layer: {e.name for e in timeline.events if e.layer == event.layer} for event in timeline.events}
+    assert works == {0: {"predict", "predict+update"}} | {
+        l: {"predict", "predict+backproject+update"} for l in range(1, 4)
+    } | {4: {"predict+backproject+update"}}
+    # Twins: each event a slot later, or one of them when it could not have been, or not at all.
+    late = [dataclasses.replace(event, step=event.step + 1) for event in timeline.events]
+    assert Timeline(late).violations(graph)
+    last = max(timeline.events, key=lambda event: event.step)
+    rest = [event for event in timeline.events if event is not last]
+    first = min(event.start for event in rest)
+    for change in ([], [dataclasses.replace(last, start=first, end=first)]):
+        assert Timeline([*rest, *change]).violations(graph)
 
 
 def test_a_folder_for_traces_is_made_or_refused(tmp_path):

@@ -15,7 +15,7 @@ import pytest
 from programs.cases import ALL, LAYERED, SHARING, SUMMED, outcome
 from ranks import PATIENCE, PROGRAMS, Job, pcsim, program, require_ranks
 
-from pcsim import PC
+from pcsim import PC, AsyncBP
 from pcsim.algorithms.predictive_coding import SHARED
 from pcsim.engines import compiled
 from pcsim.engines.numpy import NumpyEngine
@@ -236,7 +236,13 @@ def trace_faults(folder):
         if ALL[name].trace:
             case = ALL[name]
             timeline = Timeline(Event(*event) for event in facts["events"])
-            if found := timeline.violations(case.algorithm.tasks(case.depth, case.runs[0])):
+            updates = case.runs[0]
+            if isinstance(case.algorithm, AsyncBP):  # the lowest layer's last, when higher ones are ahead of it
+                updates -= case.depth - 1
+            graph = case.algorithm.tasks(case.depth, updates)
+            if isinstance(case.algorithm, AsyncBP):
+                timeline = timeline.until(int(graph.steps[-1]))
+            if found := timeline.violations(graph):
                 faults[name] = found
     return faults
 

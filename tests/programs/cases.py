@@ -266,6 +266,9 @@ def chosen():
     for number, (algorithm, batch, threads, wave, runs) in enumerate(late):
         case = Case(f"late-{number}", "pipeline-async", (5, 9, 12, 17, 6, 4, 8), algorithm, 3, 9, batch)
         made.append(replace(case, threads=threads, wave=wave, runs=runs, bias=number % 2 == 1, resumed=number > 0))
+    for number, threads in ((1, 1), (4, 2)):  # more updates than layers, see ``Timeline.until``
+        options = common | {"batch": number, "threads": threads, "runs": (12,), "trace": True}
+        made.append(Case(f"trace-late-{number}", "pipeline-async", wide[8], AsyncBP(1e-3), **options))
     kinds = {"ipc": IPC(1e-3, 0.1), "pc": PC(1e-3, 0.1, T=3), "zil": ZIL(1e-3)}
     for way, algorithm in kinds.items():
         made.append(Case(f"trace-{way}", way, wide[8], algorithm, runs=(5,), trace=True, **common))

@@ -28,7 +28,7 @@ from ...kernels.machine.clock import nanoseconds
 from ...kernels.machine.compiling import ZERO, inner, njit
 from ...kernels.machine.simd import offset, pointer
 from ...kernels.machine.sync import load_acquire, meet, publish, wait
-from .steps import layers, load_rows, note_divergence, rate_at
+from .steps import layers, load_rows, note, note_divergence, rate_at
 
 CURRENT, STASHED, TWO_VERSIONS = np.int64(0), np.int64(1), np.int64(2)  # the weights that pull errors back
 
@@ -201,12 +201,24 @@ def slot_of_layer(r, s, data, l, t, energy, diverged, worker):
         energy[worker] = 0.5 * squares(s, depth, ZERO, s.padded[depth], r.e, at)
 
 
+@inner
+def note_slot(r, l, t, trace, room, count, begin):
+    """Write down step t of layer l as one event, by its slot of the task graph: counted, as is that of any layer, from
+    the one in which the lowest predicts for the first batch of this run. The number of events so far."""
+    slot = t - max(r.first, 0) + 2 * (r.depth - 1) - l
+    if slot < l:  # there was no batch
+        return count
+    work = PREDICT if t < 0 else PREDICT | UPDATE | (BACKPROJECT if l > 0 else ZERO)
+    return note(trace, room, count, work, l, slot, begin)
+
+
 @njit(nogil=True, cache=True)
 def pipeline_async(who, arrays, offsets, options, data, rates, updates, flight, signals, notes):
-    """The steps of ``flight`` by one worker, which has the layers ``lo … hi-1``."""
+    """The steps of ``flight`` by one worker, which has the layers ``lo … hi-1``; the number of events noted."""
     s, worker = layers(arrays, offsets, options), who.worker
     r, energy, diverged = stream_of(who, s, arrays, rates, flight), pointer(notes.energy), pointer(notes.diverged)
     progress, stop, lo, hi, first = pointer(signals.progress), pointer(signals.stop), who.lo, who.hi, flight.first
+    trace, room, count = pointer(notes.trace), len(notes.trace), ZERO
     if not meet(worker, who.workers, pointer(signals.ready), stop):
         return 0
     notes.times[worker, 0] = nanoseconds()
@@ -224,10 +236,13 @@ def pipeline_async(who, arrays, offsets, options, data, rates, updates, flight, 
                         return 0
                     if l == lo and who.below >= 0 and not wait(progress, 2 * who.below + 1, done - 2, stop):
                         return 0
+                    begun = nanoseconds() if room > 0 else 0
                     slot_of_layer(r, s, data, l, t, energy, diverged, worker)
+                    if room > 0:
+                        count = note_slot(r, l, t, trace, room, count, begun)
                     if l == hi - 1:
                         publish(progress, 2 * worker + 1, done)
                     if l == lo:
                         publish(progress, 2 * worker, done)
     notes.times[worker, 1] = nanoseconds()
-    return 0
+    return count

@@ -18,7 +18,7 @@ from ...kernels.machine.compiling import ONE, ZERO, inner, njit
 from ...kernels.machine.messages import Library, done, go_on, send, start
 from ...kernels.machine.simd import pointer
 from ...kernels.machine.sync import load_acquire, meet, publish, reached, wait
-from .asynchronous import slot_of_layer, stream_of
+from .asynchronous import note_slot, slot_of_layer, stream_of
 from .steps import layers
 
 # What a rank exchanges: ``arguments.Crossings`` with pointers in place of arrays; ``first`` and ``last`` step; places
@@ -173,6 +173,7 @@ def pipeline_async(who, arrays, offsets, options, data, rates, updates, flight, 
     s, worker = layers(arrays, offsets, options), who.worker
     r, energy, diverged = stream_of(who, s, arrays, rates, flight), pointer(notes.energy), pointer(notes.diverged)
     progress, stop, lo, hi, first = pointer(signals.progress), pointer(signals.stop), who.lo, who.hi, flight.first
+    trace, room, count = pointer(notes.trace), len(notes.trace), ZERO
     c, talks = _crossing_of(r, who, crossings), worker == 0 and (crossings.below or crossings.above)
     if not meet(worker, who.workers, pointer(signals.ready), stop):
         return 0
@@ -192,7 +193,10 @@ def pipeline_async(who, arrays, offsets, options, data, rates, updates, flight, 
                         return 0
                     if below and not _await(c, talks, progress, 2 * who.below + 1, now - 2, stop):
                         return 0
+                    begun = nanoseconds() if room > 0 else 0
                     slot_of_layer(r, s, data, l, t, energy, diverged, worker)
+                    if room > 0:
+                        count = note_slot(r, l, t, trace, room, count, begun)
                     if l == hi - 1:
                         publish(progress, 2 * worker + 1, now)
                     if l == lo:
@@ -202,4 +206,4 @@ def pipeline_async(who, arrays, offsets, options, data, rates, updates, flight, 
     notes.times[worker, 1] = nanoseconds()
     if talks:
         _settle(c, progress, stop)
-    return 0
+    return count
