@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms import BP, Algorithm, AsyncBP, Local, PredictiveCoding
+from ..algorithms import BP, Algorithm, AsyncBP, DualProp, Local, PredictiveCoding
 from ..algorithms.rates import Rate, Schedule, per_step
 from ..checks import whole_number
 from ..errors import InputError
@@ -34,6 +34,7 @@ from .rings import Flights, RingLayout
 from .shared import SHARED, team_of, teams_for
 from .starts import PipelinedStarts
 from .streams import StreamLayout, Streams
+from .sweeps import Sweeps
 from .turns import Turns
 
 Array = np.ndarray
@@ -135,7 +136,7 @@ class CompiledEngine(Contents):
             else (),
         )
         self.calendar: Calendar | None = None
-        if isinstance(algorithm, PredictiveCoding):
+        if isinstance(algorithm, PredictiveCoding | DualProp):
             self.calendar = algorithm.calendar_from(network.depth, steps_per_batch, start)
             if shared and self.calendar.pipelined:
                 raise InputError(f"a pipelined start is for layers on workers: execution {shared!r} begins with a pass")
@@ -152,6 +153,9 @@ class CompiledEngine(Contents):
         if isinstance(algorithm, Local) and isinstance(self.layout, StreamLayout):
             long = self.layout.longest if here > transport.workers * read_caches().own else 1
             self.streams = Streams(self.layout, algorithm, network, self.options, wave or long, fused)
+        self.sweeps: Sweeps | None = None
+        if isinstance(algorithm, DualProp) and self.calendar:
+            self.sweeps = Sweeps(self.layout, algorithm, self.calendar, network, fused)
         check_order(order, self.execution)
         self.turns = Turns(self.layout) if order == "zero-bubble" else None
         self.starts = PipelinedStarts(self.layout, self.calendar, self.wave, self._next_rows)
@@ -253,7 +257,7 @@ class CompiledEngine(Contents):
         entropy = np.zeros(transport.workers)
         notes = [Notes(energy, trace, times, diverged, entropy) for trace in traces]
         counts = [0] * transport.workers
-        loop = self._backprop(updates) if self.calendar is None else self._relaxation(updates, steps)
+        loop = self._loop(updates, steps)
         ranks = transport.neighbours(self.layout, batches, first_start, spent, self.starts, self.t, self.number)
 
         def guarded(worker: int) -> None:
@@ -289,6 +293,23 @@ class CompiledEngine(Contents):
         dtype = self.original.dtype
         alphas, gammas, precisions = (np.array(r, dtype) for r in (alpha, per_step(gamma), per_step(precision)))
         return Rates(alphas, gammas, precisions, dtype.type(self.momentum), self.number)
+
+    def _loop(self, updates: int, steps: int) -> Callable[..., int]:
+        """The loop of the algorithm, for so many updates, which take so many steps."""
+        if self.sweeps:
+            return self._half_sweeps(self.sweeps.of_run(self.t, steps), updates)
+        return self._backprop(updates) if self.calendar is None else self._relaxation(updates, steps)
+
+    def _half_sweeps(self, calendar_of_run: Steps, updates: int) -> Callable[..., int]:
+        """The loop of dual propagation."""
+        assert self.sweeps is not None
+        rates, pull = self._rates(updates), self.sweeps.pull
+        compiled, messages = self.transport.backprop("dual")
+
+        def loop(worker: int, data: Data, signals: Signals, notes: Notes, ranks: Ranks) -> int:
+            return compiled(*self._groups(worker), data, rates, calendar_of_run, pull, signals, notes, *messages)
+
+        return loop
 
     def _relaxation(self, updates: int, steps: int) -> Callable[..., int]:
         """The loop of predictive coding, for so many updates, which take so many steps."""

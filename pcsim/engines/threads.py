@@ -12,7 +12,7 @@ from ..net.network import Network
 from .compiled import MICRO_BATCHES, CompiledEngine
 from .layout import Layout
 from .limits import check_threads
-from .loops import asynchronous, backprop, local, zero_bubble
+from .loops import asynchronous, backprop, dual, local, zero_bubble
 from .loops.arguments import Arrays, Ranks
 from .loops.samples import samples
 from .loops.teams import teams
@@ -53,6 +53,7 @@ class ThreadTransport:
             "zero-bubble": zero_bubble.zero_bubble,
             PIPELINE_ASYNC: asynchronous.pipeline_async,
             "local": local.local,
+            "dual": dual.dual,
         }
         return loops.get(execution, backprop.serial), ()
 

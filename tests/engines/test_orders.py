@@ -13,7 +13,7 @@ import replayed
 from pcsim.schedule.calendar import Calendar, Stage
 
 THREADS = ("layers", "serial", "intra-layer", "data-parallel", "pipeline", "pipeline-async", "zero-bubble")
-THREADS += ("local",)
+THREADS += ("local", "dual")
 SHARED = ("pc-intra-layer", "pc-hybrid", "pc-data-parallel")
 RANKS = (
     "layers-ranks",
@@ -26,7 +26,7 @@ RANKS = (
 RANKS += tuple(f"{kind}-ranks" for kind in SHARED)
 KINDS = (*THREADS, *SHARED, *RANKS)
 # Whatever the number of workers: of the others the sums depend on it.
-SAME_BITS = (None, "pipeline", "pipeline-async", "serial", "local")
+SAME_BITS = (None, "pipeline", "pipeline-async", "serial", "local", "dual")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def check(case, loops):
     """A Fault if the case has one, or leaves something else than one worker does, step by step."""
     found = replayed.Replay(case, loops).run()
     if found is not None and case.execution in SAME_BITS:
-        fused = case.fused if case.execution == "local" else True  # another pass, whose order is another, too
+        fused = case.fused if case.execution in ("local", "dual") else True  # another pass, whose order is another, too
         alone = replace(case, ranks=1, threads=1, mpi=False, wave=1, fused=fused, stop_after=None)
         if found != replayed.Replay(alone, loops).run():
             raise clocks.Fault("a stale value: one worker's are made from others")
@@ -129,7 +129,7 @@ def kinds_of(module):
     layers = ("layers-ranks", "layers")
     bp = {"backprop": THREADS[2:5], "asynchronous": THREADS[5:6], "backprop_ranks": RANKS[1:4]}
     bp |= {"zero_bubble": ("zero-bubble", "zero-bubble-ranks"), "asynchronous_ranks": RANKS[5:6]}
-    bp["local"] = ("local",)
+    bp["local"], bp["dual"] = ("local",), ("dual",)
     bp["exchange"] = (RANKS[1], RANKS[6])
     shared = {"teams": SHARED[:2], "samples": SHARED[2:]}
     shared |= {"rows_ranks": RANKS[6:7], "teams_ranks": RANKS[7:8], "samples_ranks": RANKS[8:]}
@@ -138,7 +138,7 @@ def kinds_of(module):
 
 def fault_of(module, loops, count=40):
     """The first fault that cases of this module find, in any of the ways to look."""
-    alone = module in ("backprop", "asynchronous", "local", "teams", "samples")  # without messages
+    alone = module in ("backprop", "asynchronous", "local", "dual", "teams", "samples")  # without messages
     options = [{}] if alone else [{}, {"rules": True}, {"rules": True, "stops": True}]
     return next(filter(None, (first_fault(kinds_of(module), loops, count, **each) for each in options)), None)
 
@@ -150,6 +150,7 @@ NEEDLESS = {  # (module, function, what is called): why nothing is amiss without
     ("backprop", "pipeline", "meet"): "a common start, for the clocks",
     ("asynchronous", "pipeline_async", "meet"): "a common start, for the clocks",
     ("local", "local", "meet"): "a common start, for the clocks",
+    ("dual", "dual", "meet"): "a common start, for the clocks",
     ("zero_bubble", "zero_bubble", "meet"): "a common start, for the clocks",
     ("asynchronous_ranks", "pipeline_async", "meet"): "a common start, for the clocks",
     ("teams", "teams", "meet"): "a common start, for the clocks",
@@ -209,6 +210,11 @@ TWINS = [  # module, what stands there, what the twin has
     ("local", "t if r.fused else t + 1)", "t + 1)"),
     ("local", "(l - r.lo) * r.wide", "ZERO"),
     ("local", "t % places * (", "t % max(1, places - 3) * ("),
+    ("dual", "2 * b.below + 1, step, b.stop)", "2 * b.below + 1, step - 1, b.stop)"),
+    ("dual", "2 * b.above, step, b.stop)", "2 * b.above, step - 1, b.stop)"),
+    ("dual", "2 * b.below + 1, step + 1, b.stop)", "2 * b.below + 1, step, b.stop)"),
+    ("dual", "work & PREDICT or not work & UPDATE", "True"),
+    ("dual", "if opening and l + 1 < b.depth:", "if False:"),
     ("zero_bubble", "for i in (4 * m, 4 * m + 2):", "for i in (4 * m,):"),
     ("zero_bubble", "wait(progress, 2 * (worker + 1), step + 1, stop)", "wait(progress, 2 * (worker + 1), step, stop)"),
     ("asynchronous_ranks", "now - 2, stop)", "now - 3, stop)"),
