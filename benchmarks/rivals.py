@@ -3,8 +3,9 @@
     python benchmarks/rivals.py                         # 6 × 48, 24 × 200 and 32 × 1024 hidden units, 10 classes
     python benchmarks/rivals.py --nets 24x200 --rounds 15
 
-A new sample for every update, but for iPC, which stays on one (``--steps 8``: it has a new one every 8 updates). Plain
-gradient descent, float32, pinned workers; medians over rounds, in one process: a comparison, not a result to quote.
+A new sample for every update, but for iPC and incremental dual propagation, which stay on one (``--steps 8``: they have
+a new one every 8 updates). Plain gradient descent, float32, pinned workers; medians over rounds, in one process: a
+comparison, not a result to quote.
 """
 
 import argparse
@@ -23,11 +24,13 @@ CLASSES = 10
 
 def contenders(steps: int | None) -> dict[str, tuple[pcsim.Algorithm, dict]]:
     """By name: the algorithm, and what else its engine is given."""
+    sweep = pcsim.DualProp(1e-6, incremental=True)
     return {
         "iPC": (pcsim.IPC(1e-6, 0.1), {"steps_per_batch": steps}),
         "asynchronous BP": (pcsim.AsyncBP(1e-6), {"execution": "pipeline-async"}),
         "local losses": (pcsim.Local(1e-6), {}),
         "DFA": (pcsim.DFA(1e-6), {}),
+        "dual propagation": (sweep, {"steps_per_batch": steps}),
     }
 
 
@@ -45,7 +48,7 @@ def measure(depth: int, width: int, workers: list[int], rounds: int, steps: int 
     engines, seconds = {}, {}
     for name, (algorithm, options) in contenders(steps).items():
         for count in workers:
-            batches = rows(count, name != "iPC" or steps is not None)
+            batches = rows(count, "steps_per_batch" not in options or steps is not None)
             engine = ThreadsEngine(net, algorithm, x, y, batches, workers=count, pin=True, **options)
             engine.run(16)  # compiles, and fills a pipeline
             engines[name, count], seconds[name, count] = engine, [engine.run(16)[0] / 16]
@@ -60,7 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--nets", nargs="+", default=["6x48", "24x200", "32x1024"], metavar="DEPTHxWIDTH")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--steps", type=int, help="updates of iPC on a sample (default: it stays on one)")
+    parser.add_argument("--steps", type=int, help="updates of iPC and dual propagation on a sample (default: all)")
     arguments = parser.parse_args()
     workers = sorted({1, min(2, physical_cores())})
     body = []

@@ -18,6 +18,7 @@ from pcsim.engines.loops import (
     asynchronous_ranks,
     backprop,
     backprop_ranks,
+    dual,
     edges,
     exchange,
     feedback,
@@ -34,7 +35,7 @@ from pcsim.engines.loops import (
 )
 
 MODULES = [steps, exchange, edges, starts, predictive_coding, backprop, backprop_ranks, teams, samples, zero_bubble]
-MODULES += [asynchronous, asynchronous_ranks, local, feedback]
+MODULES += [asynchronous, asynchronous_ranks, local, feedback, dual]
 MODULES += [rows_ranks, samples_ranks, teams_ranks]
 WAITS = {"wait", "meet", "finish", "done", "finish_all", "_all_here", "_await", "poll_until", "all_told"}
 WAITS |= {"_all_started", "_met", "_finish_group", "_descended", "_all_told", "_all_met"}
@@ -170,6 +171,21 @@ def learn_step(new, old, l, e, k, rate):
     mine, errors = weights_of(new, new.W, l, 0, new.padded[l + 1]), list(e.cells(k, new.padded[l + 1]))
     machine.access(("update", l), [*errors, *rows_of(old, old.a, l), *mine], mine)
     machine.access(("predict", l), [*rows_of(new, new.a, l), *mine], rows_of(new, new.x, l + 1))
+
+
+def split_layer(s, l, share, e, h, slot):
+    machine.access(("split", l), [*rows_of(s, s.x, l), *rows_of(s, h, l)], [*rows_of(s, s.a, l), *rows_of(s, e, l)])
+
+
+def dual_step(work, s, l, share, e, h, slot, rate):
+    start_prediction(s, l, 0, s.padded[l + 1], s.x, s.value_at[l + 1])
+    split_layer(s, l + 1, share, e, h, slot)
+    layer_step(work & ~PREDICT | SHARE, s, l, 0, s.padded[l + 1], s.x, e, h, 0, 1, rate, 0)
+
+
+def multiply_part(p, at, count, factor):
+    mine = list(p.cells(at, count))
+    machine.access("multiply", mine, mine)
 
 
 def step_ahead(p, before, at, count, delay, out):
@@ -321,7 +337,8 @@ STANDINS = {
         publish, reached, wait, meet, load_acquire, go_on, start, done, finish, sum_over_ranks, layer_step,
         start_prediction, activate_rows, activate_layer, move_values, push_values, subtract_from, sum_shares, squares,
         all_finite, softmax_errors, copy_part, fill, gradient, descend, load_rows, rate_at, copy_rows, stream_step,
-        learn_step, late_step, step_ahead, move_units, sum_units, move_copies, copy_units, fill_units,
+        learn_step, late_step, split_layer, dual_step, multiply_part, step_ahead, move_units, sum_units, move_copies,
+        copy_units, fill_units,
     )
 }  # fmt: skip
 AS_THEY_ARE = {

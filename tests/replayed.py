@@ -10,7 +10,7 @@ import clocks
 import numpy as np
 import replay
 
-from pcsim import BP, DFA, IPC, AsyncBP, Calendar, Local, Network, Stage
+from pcsim import BP, DFA, IPC, AsyncBP, Calendar, DualProp, Local, Network, Stage
 from pcsim.algorithms.asynchronous import PIPELINE_ASYNC as ASYNC
 from pcsim.algorithms.asynchronous import WEIGHTS
 from pcsim.engines import compiled, contents, feedback, messages, share_messages, streams
@@ -21,7 +21,8 @@ from pcsim.engines.threads import ThreadTransport
 LANES = 8  # of float64, in a cell
 
 PIPELINES = ("pipeline", "zero-bubble")  # the exact one, in both orders
-RIVALS = {"local": Local, "dfa": DFA}  # layers on workers, of what is neither BP nor predictive coding
+# Layers on workers, of what is neither BP nor predictive coding.
+RIVALS = {"local": Local, "dfa": DFA, "dual": DualProp}
 
 
 class Drawn(IPC):
@@ -55,6 +56,8 @@ class Case:
     stop_after: int | None = None
     mpi: bool = False
     late: AsyncBP | None = None
+    sweeper: DualProp | None = None
+    steps_per_batch: int | None = None
 
 
 def _late(rng, depth, optimizer):
@@ -64,6 +67,13 @@ def _late(rng, depth, optimizer):
     accumulate = max(1, least) + rng.choice((0, 0, 1, 2))
     ahead = weights != "two-versions" and rng.random() < 0.3
     return AsyncBP(0.1, optimizer, weights=weights, accumulate=accumulate, weight_prediction=ahead)
+
+
+def _sweeper(rng, optimizer):
+    """Dual propagation of either form, and for how many updates the incremental one stays on a batch."""
+    incremental = rng.random() < 0.5
+    made = DualProp(0.1, optimizer, incremental=incremental, sweeps=rng.randint(1, 3))
+    return made, rng.choice((None, 1, 2, 3)) if incremental else None
 
 
 def _calendar(rng, depth):
@@ -117,6 +127,7 @@ def draw(seed, kind, rules=False, stops=False):
     }.get(execution.removeprefix("pc-"), rng.choice((1, 1, 2)))
     adam = rng.random() < 0.3
     late = _late(random.Random(seed), depth, "adam" if adam else "sgd") if execution == ASYNC else None
+    swept = _sweeper(random.Random(seed), "adam" if adam else "sgd") if execution == "dual" else (None, None)
     return Case(
         seed,
         None if layered else execution,
@@ -136,6 +147,7 @@ def draw(seed, kind, rules=False, stops=False):
         rng.randint(1, 120) if stops else None,
         mpi,
         late,
+        *swept,
     )
 
 
@@ -233,7 +245,7 @@ class Replay:
         net = Network.mlp([width] * (case.depth + 1), seed=0, dtype=np.float64, bias=True, skip=skip)
         rows = case.batch * (1 if case.seed % 2 else 2)
         x, y = np.zeros((2, rows, width))
-        algorithm = case.late or RIVALS.get(case.execution, BP)(0.1, "adam" if case.adam else "sgd")
+        algorithm = case.late or case.sweeper or RIVALS.get(case.execution, BP)(0.1, "adam" if case.adam else "sgd")
         if case.calendar is not None:
             algorithm = type("Drawn", (Drawn,), {"drawn": case.calendar})(
                 0.1, (0.1, 0.2), "adam" if case.adam else "sgd", value_momentum=0.5 if case.momentum else 0.0
@@ -258,7 +270,7 @@ class Replay:
                     batches,
                     transport,
                     first_batch=batches(),
-                    steps_per_batch=None,
+                    steps_per_batch=case.steps_per_batch,
                     values=values,
                     wave=case.wave,
                     fused=case.fused,

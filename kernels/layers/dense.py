@@ -64,7 +64,7 @@ def _finish(work, s0, s1, s2, s3, x, b, e, k):
 
 
 @njit(nogil=True, forceinline=True)
-def _predict_4(work, W, r, columns, a, i, x, b, e, k, zero):
+def predict_4(work, W, r, columns, a, i, x, b, e, k, zero):
     """``_finish`` for four rows of W, the first at index r."""
     r1, r2, r3 = r + columns, r + 2 * columns, r + 3 * columns
     s0, s1, s2, s3 = zero, zero, zero, zero
@@ -99,7 +99,7 @@ def _predict_8(work, W, r, columns, a, i, x, b, e, k, zero):
 
 
 @njit(nogil=True, forceinline=True)
-def _sweep_4(work, W, r, columns, a, i, e, k, g, h, precision, rate, ahead):
+def sweep_4(work, W, r, columns, a, i, e, k, g, h, precision, rate, ahead):
     """What needs the errors of four rows: back-projection into g and the weight update, while what lies ``ahead``
     is fetched."""
     r1, r2, r3 = r + columns, r + 2 * columns, r + 3 * columns
@@ -253,9 +253,9 @@ def _fused_long(work, W, w, rows, columns, a, i, x, b, e, k, g, h, precision, ra
     zero = splat(precision - precision)
     for row in range(0, rows, 4):
         r, q = w + row * columns, k + row
-        _predict_4(PREDICT, W, r, columns, a, i, x, b + row, e, q, zero)
+        predict_4(PREDICT, W, r, columns, a, i, x, b + row, e, q, zero)
         ahead = 4 * columns if row + 4 < rows else 0
-        _sweep_4(BACKPROJECT | UPDATE, W, r, columns, a, i, e, q, g, h, precision, rate, ahead)
+        sweep_4(BACKPROJECT | UPDATE, W, r, columns, a, i, e, q, g, h, precision, rate, ahead)
 
 
 @njit(nogil=True, cache=True)
@@ -267,7 +267,7 @@ def _predictions(work, W, w, rows, columns, a, i, x, b, e, k, g, h, precision, r
             _predict_8(work, W, w + row * columns, columns, a, i, x, b + row, e, k + row, zero)
     else:
         for row in range(0, rows, 4):
-            _predict_4(work, W, w + row * columns, columns, a, i, x, b + row, e, k + row, zero)
+            predict_4(work, W, w + row * columns, columns, a, i, x, b + row, e, k + row, zero)
 
 
 @njit(nogil=True, cache=True)
@@ -289,9 +289,9 @@ def _others_by_four(work, W, w, rows, columns, a, i, x, b, e, k, g, h, precision
     for row in range(0, rows, 4):
         r, q = w + row * columns, k + row
         if work & PREDICT:
-            _predict_4(work, W, r, columns, a, i, x, b + row, e, q, zero)
+            predict_4(work, W, r, columns, a, i, x, b + row, e, q, zero)
         ahead = 4 * columns if row + 4 < rows else 0
-        _sweep_4(work, W, r, columns, a, i, e, q, g, h, precision, rate, ahead)
+        sweep_4(work, W, r, columns, a, i, e, q, g, h, precision, rate, ahead)
 
 
 @njit(nogil=True, cache=True)

@@ -28,7 +28,7 @@ class DualProp(Algorithm):
       updates in the half sweep in which the values above it move. The twin of iPC
     """
 
-    backends: ClassVar[tuple[str, ...]] = ("numpy",)
+    backends: ClassVar[tuple[str, ...]] = ("numpy", "threads")
     timed: ClassVar[bool] = False
     name: ClassVar[str] = "dual"
     title: ClassVar[str] = "dual propagation"

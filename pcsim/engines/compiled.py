@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms import BP, DFA, Algorithm, AsyncBP, Local, PredictiveCoding
+from ..algorithms import BP, DFA, Algorithm, AsyncBP, DualProp, Local, PredictiveCoding
 from ..algorithms.rates import Rate, Schedule, per_step
 from ..checks import whole_number
 from ..errors import InputError
@@ -35,6 +35,7 @@ from .rings import Flights, LateFlights, RingLayout
 from .shared import SHARED, team_of, teams_for
 from .starts import PipelinedStarts
 from .streams import LONGEST_WAVE, StreamLayout, Streams
+from .sweeps import Sweeps
 from .turns import Turns
 
 Array = np.ndarray
@@ -124,22 +125,14 @@ class CompiledEngine(Contents):
         drives = {ROWS: transport.all_workers, TEAMS: 2 + sharing}.get(split, 2)
         self.arrays = self.layout.allocate(rule, drives, velocities=self.momentum > 0)
         vectors = self.execution == "blas" and self.batch == 1
+        L = network.depth
         self.options = options_of(
-            dtype,
-            self.batch,
-            network.biases is not None,
-            vectors,
-            rule,
-            algorithm.momentum,
-            algorithm.weight_decay,
-            own=self.execution != "blas",
-            softmax=softmax,
-            delays=[algorithm.delay(l, network.depth) for l in range(network.depth)]
-            if isinstance(algorithm, AsyncBP)
-            else (),
-        )
+            dtype, self.batch, network.biases is not None, vectors, rule, algorithm.momentum, algorithm.weight_decay,
+            own=self.execution != "blas", softmax=softmax,
+            delays=[algorithm.delay(l, L) for l in range(L)] if isinstance(algorithm, AsyncBP) else (),
+        )  # fmt: skip
         self.calendar: Calendar | None = None
-        if isinstance(algorithm, PredictiveCoding):
+        if isinstance(algorithm, PredictiveCoding | DualProp):
             self.calendar = algorithm.calendar_from(network.depth, steps_per_batch, start)
             if shared and self.calendar.pipelined:
                 raise InputError(f"a pipelined start is for layers on workers: execution {shared!r} begins with a pass")
@@ -149,19 +142,20 @@ class CompiledEngine(Contents):
         self.wave = transport.steps_in_a_wave(
             self.layout, suits, (self.calendar is None and streams is None) or wave is not None
         )
-        long = (
-            LONGEST_WAVE if here > transport.workers * read_caches().own else 1
-        )  # batches that stream through a layer
+        # How many batches stream through a layer in one go.
+        long = LONGEST_WAVE if here > transport.workers * read_caches().own else 1
         self.flights: Flights | None = None
         if isinstance(algorithm, AsyncBP) and isinstance(self.layout, RingLayout):
             self.flights = LateFlights(self.layout, algorithm, self._next_rows, self.wave)
         if isinstance(algorithm, DFA) and isinstance(self.layout, FeedbackLayout):
-            self.flights = Aligned(
-                self.layout, algorithm, network, self._next_rows, self.options, wave or long, fused
-            )  # fmt: skip
+            more = self._next_rows, self.options, wave or long, fused
+            self.flights = Aligned(self.layout, algorithm, network, *more)
         self.streams: Streams | None = None
         if isinstance(algorithm, Local) and isinstance(self.layout, StreamLayout):
             self.streams = Streams(self.layout, algorithm, network, self.options, wave or long, fused)
+        self.sweeps: Sweeps | None = None
+        if isinstance(algorithm, DualProp) and self.calendar:
+            self.sweeps = Sweeps(self.layout, algorithm, self.calendar, network, fused)
         check_order(order, self.execution)
         self.turns = Turns(self.layout) if order == "zero-bubble" else None
         self.starts = PipelinedStarts(self.layout, self.calendar, self.wave, self._next_rows)
@@ -222,7 +216,7 @@ class CompiledEngine(Contents):
     def _parts(self) -> int:
         """Of an update of BP, each of which is a step of the task graph: parts of a batch, or batches."""
         if self.flights:
-            return self.flights.algorithm.accumulate
+            return self.flights.per_update
         return self.turns.parts if self.turns else 1
 
     def _steps(self, updates: int) -> int:
@@ -266,7 +260,7 @@ class CompiledEngine(Contents):
         entropy = np.zeros(transport.workers)
         notes = [Notes(energy, trace, times, diverged, entropy) for trace in traces]
         counts = [0] * transport.workers
-        loop = self._backprop(updates) if self.calendar is None else self._relaxation(updates, steps)
+        loop = self._loop(updates, steps)
         ranks = transport.neighbours(self.layout, batches, first_start, spent, self.starts, self.t, self.number)
 
         def guarded(worker: int) -> None:
@@ -302,6 +296,23 @@ class CompiledEngine(Contents):
         dtype = self.original.dtype
         alphas, gammas, precisions = (np.array(r, dtype) for r in (alpha, per_step(gamma), per_step(precision)))
         return Rates(alphas, gammas, precisions, dtype.type(self.momentum), self.number)
+
+    def _loop(self, updates: int, steps: int) -> Callable[..., int]:
+        """The loop of the algorithm, for so many updates, which take so many steps."""
+        if self.sweeps:
+            return self._half_sweeps(self.sweeps.of_run(self.t, steps), updates)
+        return self._backprop(updates) if self.calendar is None else self._relaxation(updates, steps)
+
+    def _half_sweeps(self, calendar_of_run: Steps, updates: int) -> Callable[..., int]:
+        """The loop of dual propagation."""
+        assert self.sweeps is not None
+        rates, pull = self._rates(updates), self.sweeps.pull
+        compiled, messages = self.transport.backprop("dual")
+
+        def loop(worker: int, data: Data, signals: Signals, notes: Notes, ranks: Ranks) -> int:
+            return compiled(*self._groups(worker), data, rates, calendar_of_run, pull, signals, notes, *messages)
+
+        return loop
 
     def _relaxation(self, updates: int, steps: int) -> Callable[..., int]:
         """The loop of predictive coding, for so many updates, which take so many steps."""

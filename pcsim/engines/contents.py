@@ -23,6 +23,7 @@ from .rings import Flights
 from .starts import PipelinedStarts
 from .states import check_state
 from .streams import StreamLayout, Streams
+from .sweeps import Sweeps
 
 Array = np.ndarray
 
@@ -70,6 +71,8 @@ class Contents:
     starts: PipelinedStarts
     flights: Flights | None
     streams: Streams | None
+    sweeps: Sweeps | None
+    y: Array
     x: Array  # the data, of which a process may have no columns
     batch: int
     full_batch: bool
@@ -128,8 +131,9 @@ class Contents:
 
             def mine(worker: int, l: int = l) -> Array:
                 values = layout.values_of(self.arrays[worker].values, l, worker)
-                if self.calendar is None and l == last:  # it holds the target, as the error is taken against it
-                    values = values - layout.errors_of(self.arrays[worker].errors, l, worker)
+                if l == last and (self.calendar is None or self.sweeps):  # there is the target, to take the error
+                    pulled = self.sweeps.pull.beta if self.sweeps else 1
+                    values = values - layout.errors_of(self.arrays[worker].errors, l, worker) / pulled
                 return values[layout.value_part(layout.place + worker, l)]
 
             shape = (self.batch, self.original.sizes[l])
@@ -184,8 +188,12 @@ class Contents:
             "batches": self.begun, "given": self.given, "velocity": self._velocities(),
             "starts": self.starts.state(self.t, self._assembled),
             **({"heads": list(net.heads or [])} if self.streams else {}),
+            **({"dual": self._of_sweeps(self.sweeps)} if self.sweeps else {}),
             **(self.flights.state(self.number, self.arrays[0].values, self._assembled) if self.flights else {}),
         }  # fmt: skip
+
+    def _of_sweeps(self, sweeps: Sweeps) -> list[Array]:
+        return sweeps.state(self.arrays, self._assembled) if self.begun else []
 
     def _velocities(self) -> list[Array]:
         """Of values with momentum, (B, n[l]) for l = 1 … L - 1; else none."""
@@ -213,6 +221,8 @@ class Contents:
         if self.flights:
             self.flights.restored(self.number, rows, self.full_batch)
 
+        targets = self.y[rows[-1] if rows else []]
+
         def put(worker: int) -> None:
             layout, arrays = self.layout, self.arrays[worker]
             lo, hi = layout.blocks[worker]
@@ -239,7 +249,9 @@ class Contents:
             for at in self.flights.restore(worker, state, self.x, arrays) if self.flights else ():
                 offsets = layout.offsets[worker]._replace(value_at=at)
                 activate_block(self._who(worker), arrays, offsets, self.options)
-            if self.calendar is not None:
+            if self.sweeps and state["dual"]:
+                self.sweeps.restore(arrays, worker, state["dual"], targets)
+            elif self.calendar is not None:
                 activate_block(self._who(worker), arrays, layout.offsets[worker], self.options)
 
         self._in_threads(put)

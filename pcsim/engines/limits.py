@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Sequence
 
-from ..algorithms import BP, DFA, PIPELINE_ASYNC, Algorithm, Local
+from ..algorithms import BP, DFA, PIPELINE_ASYNC, Algorithm, DualProp, Local
 from ..algorithms.backprop import BP_EXECUTIONS
 from ..algorithms.predictive_coding import PC_EXECUTIONS, SHARED
 from ..checks import is_whole, shown
@@ -42,7 +42,7 @@ def check_softmax(of_bp: str | None, execution: str | None) -> None:
 
 def check_threads(algorithm: Algorithm, execution: str | None, workers: int, depth: int, batch: int) -> None:
     """InputError where so many threads cannot share the work of an algorithm."""
-    if isinstance(algorithm, Local | DFA):
+    if isinstance(algorithm, Local | DFA | DualProp):
         _check_stream(algorithm, execution, workers, depth)
     elif isinstance(algorithm, BP):
         check_execution(execution or "serial", workers, depth, batch)
@@ -174,7 +174,7 @@ def flop_needed(algorithm: Algorithm, sizes: Sequence[int], batch: int) -> float
     return 6.0 * batch * weights * float(algorithm.checked_calendar(len(sizes) - 1).steps_per_update)
 
 
-def _check_stream(algorithm: Local | DFA, execution: str | None, workers: int, depth: int) -> None:
+def _check_stream(algorithm: Local | DFA | DualProp, execution: str | None, workers: int, depth: int) -> None:
     if execution not in (None, "layer-parallel"):
         raise InputError(f"{algorithm.title}: the only execution is layer-parallel, not {shown(execution)}")
     if isinstance(algorithm, Local) and algorithm.loss == "predsim":

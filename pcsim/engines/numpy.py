@@ -188,7 +188,9 @@ class NumpyEngine:
                 rows = self._next_rows()
                 dual.begin(self.x[rows].astype(self.net.dtype, copy=False), self.y[rows])
             ascents, found = dual.half_sweep(stage)
-            loss = found if loss is None else loss
+            if loss is None and found is not None:
+                loss = found
+                self._note_divergence(dual.difference[-1])
             for l, both in ascents.items():
                 for position, ascent in zip((l, self.net.depth + l), both, strict=True):
                     if ascent is not None:
@@ -196,7 +198,6 @@ class NumpyEngine:
             self.number += stage.completes
             self.t = 0 if self.t + 1 == calendar.cycle else self.t + 1
         assert loss is not None
-        self._note_divergence(np.array(loss))
         self.x_t = dual.values
         return loss
 

@@ -12,7 +12,7 @@ from ..net.network import Network
 from .compiled import MICRO_BATCHES, CompiledEngine
 from .layout import Layout
 from .limits import check_threads
-from .loops import asynchronous, backprop, feedback, local, zero_bubble
+from .loops import asynchronous, backprop, dual, feedback, local, zero_bubble
 from .loops.arguments import Arrays, Ranks
 from .loops.samples import samples
 from .loops.teams import teams
@@ -54,6 +54,7 @@ class ThreadTransport:
             PIPELINE_ASYNC: asynchronous.pipeline_async,
             "local": local.local,
             "dfa": feedback.feedback,
+            "dual": dual.dual,
         }
         return loops.get(execution, backprop.serial), ()
 

@@ -13,7 +13,7 @@ import replayed
 from pcsim.schedule.calendar import Calendar, Stage
 
 THREADS = ("layers", "serial", "intra-layer", "data-parallel", "pipeline", "pipeline-async", "zero-bubble")
-THREADS += ("local", "dfa")
+THREADS += ("local", "dfa", "dual")
 SHARED = ("pc-intra-layer", "pc-hybrid", "pc-data-parallel")
 RANKS = (
     "layers-ranks",
@@ -26,7 +26,7 @@ RANKS = (
 RANKS += tuple(f"{kind}-ranks" for kind in SHARED)
 KINDS = (*THREADS, *SHARED, *RANKS)
 # Whatever the number of workers: of the others the sums depend on it.
-SAME_BITS = (None, "pipeline", "pipeline-async", "serial", "local", "dfa")
+SAME_BITS = (None, "pipeline", "pipeline-async", "serial", "local", "dfa", "dual")
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def kinds_of(module):
     layers = ("layers-ranks", "layers")
     bp = {"backprop": THREADS[2:5], "asynchronous": THREADS[5:6], "backprop_ranks": RANKS[1:4]}
     bp |= {"zero_bubble": ("zero-bubble", "zero-bubble-ranks"), "asynchronous_ranks": RANKS[5:6]}
-    bp |= {"local": ("local",), "feedback": ("dfa",)}
+    bp |= {"local": ("local",), "feedback": ("dfa",), "dual": ("dual",)}
     bp["exchange"] = (RANKS[1], RANKS[6])
     shared = {"teams": SHARED[:2], "samples": SHARED[2:]}
     shared |= {"rows_ranks": RANKS[6:7], "teams_ranks": RANKS[7:8], "samples_ranks": RANKS[8:]}
@@ -138,7 +138,7 @@ def kinds_of(module):
 
 def fault_of(module, loops, count=40):
     """The first fault that cases of this module find, in any of the ways to look."""
-    alone = module in ("backprop", "asynchronous", "local", "feedback", "teams", "samples")  # without messages
+    alone = module in ("backprop", "asynchronous", "local", "feedback", "dual", "teams", "samples")  # without messages
     options = [{}] if alone else [{}, {"rules": True}, {"rules": True, "stops": True}]
     return next(filter(None, (first_fault(kinds_of(module), loops, count, **each) for each in options)), None)
 
@@ -151,6 +151,7 @@ NEEDLESS = {  # (module, function, what is called): why nothing is amiss without
     ("asynchronous", "pipeline_async", "meet"): "a common start, for the clocks",
     ("local", "local", "meet"): "a common start, for the clocks",
     ("feedback", "feedback", "meet"): "a common start, for the clocks",
+    ("dual", "dual", "meet"): "a common start, for the clocks",
     ("zero_bubble", "zero_bubble", "meet"): "a common start, for the clocks",
     ("asynchronous_ranks", "pipeline_async", "meet"): "a common start, for the clocks",
     ("teams", "teams", "meet"): "a common start, for the clocks",
@@ -216,6 +217,11 @@ TWINS = [  # module, what stands there, what the twin has
     ("feedback", "k % r.places[m]", "k % max(1, r.places[m] - 1)"),
     ("feedback", "t % r.kept * r.size", "t % max(1, r.kept - 2) * r.size"),
     ("feedback", "r.depth - given.wave))", "r.depth))"),
+    ("dual", "2 * b.below + 1, step, b.stop)", "2 * b.below + 1, step - 1, b.stop)"),
+    ("dual", "2 * b.above, step, b.stop)", "2 * b.above, step - 1, b.stop)"),
+    ("dual", "2 * b.below + 1, step + 1, b.stop)", "2 * b.below + 1, step, b.stop)"),
+    ("dual", "work & PREDICT or not work & UPDATE", "True"),
+    ("dual", "if opening and l + 1 < b.depth:", "if False:"),
     ("zero_bubble", "for i in (4 * m, 4 * m + 2):", "for i in (4 * m,):"),
     ("zero_bubble", "wait(progress, 2 * (worker + 1), step + 1, stop)", "wait(progress, 2 * (worker + 1), step, stop)"),
     ("asynchronous_ranks", "now - 2, stop)", "now - 3, stop)"),

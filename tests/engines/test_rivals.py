@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -178,6 +179,8 @@ def test_threads_go_on_from_the_oracle_s_state(algorithm, tmp_path):
         (DFA(), {"workers": 5}, "5 workers are more than the 4 layers of the net"),
         (DFA(), {"execution": "blas"}, "the only execution is layer-parallel"),
         (Local(loss="predsim"), {}, "predsim runs on backend numpy alone so far"),
+        (DualProp(), {"workers": 5}, "5 workers are more than the 4 layers of the net"),
+        (DualProp(), {"execution": "hybrid"}, "the only execution is layer-parallel"),
         (Local(), {"backend": "mpi"}, "so far on backend numpy and threads alone, not on mpi"),
     ],
 )
@@ -300,6 +303,91 @@ def test_an_error_comes_down_one_layer_each_half_sweep():
         assert changed == [l >= net.depth - 2 * sweeps for l in range(net.depth)]
 
 
+SWEEPERS = (
+    DualProp(0.05, incremental=True),
+    DualProp(0.05, beta=0.5, a=0.3, incremental=True, weight_decay=0.01),
+    DualProp(0.01, "adam", a=1.0, incremental=True),
+    DualProp(0.05, sweeps=1, a=0.0),
+    DualProp(0.02, "momentum", sweeps=3, weight_decay=0.01),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.integers(1, 20), min_size=2, max_size=7), st.sampled_from([1, 1, 3]), st.integers(0, 99),
+    st.sampled_from(SWEEPERS), st.sampled_from([None, 1, 2, 3]), st.booleans(), st.booleans(),
+    st.sampled_from(["squared", "cross-entropy"]), st.sampled_from(["tanh", "relu", "sigmoid"]),
+    st.lists(st.integers(1, 5), min_size=1, max_size=3), st.data(),
+)  # fmt: skip
+def test_threads_sweep_as_the_oracle_does(
+    sizes, batch, seed, algorithm, steps, bias, fused, loss, activation, runs, data
+):
+    made = problem(sizes, 6, seed, activation, bias, loss)
+    rng = np.random.default_rng(seed)
+    batches = [rng.permutation(6)[:batch] for _ in range(5)]
+    options = {"steps_per_batch": steps}
+    expected, energies = on(NumpyEngine, made, algorithm, batches, runs, **options)
+    several = data.draw(st.integers(1, len(sizes) - 1))
+    found, its = on(ThreadsEngine, made, algorithm, batches, runs, workers=several, fused=fused, **options)
+    for mine, other in zip(found, expected, strict=True):
+        assert np.abs(mine - other).max() <= 1e-12 * max(1, np.abs(other).max())
+    assert np.allclose(its, energies, rtol=1e-10)
+    again, _ = on(ThreadsEngine, made, algorithm, batches, runs, fused=fused, **options)  # on one worker
+    assert all(np.array_equal(a, b) for a, b in zip(found, again, strict=True))
+
+
+@pytest.mark.parametrize("sizes", [[70, 300, 290, 3], [530, 270, 20, 3]])  # rows taken by eight, and by four
+@pytest.mark.parametrize("algorithm", SWEEPERS[:2])
+def test_long_rows_go_through_the_fused_pass(sizes, algorithm):
+    made = problem(sizes, 6, 3)
+    algorithm, batches = replace(algorithm, alpha=1e-3), [np.arange(1), np.arange(1, 2)]
+    expected, _ = on(NumpyEngine, made, algorithm, batches, (5,), steps_per_batch=2)
+    found, _ = on(ThreadsEngine, made, algorithm, batches, (5,), steps_per_batch=2, workers=2)
+    for mine, other in zip(found, expected, strict=True):
+        assert np.abs(mine - other).max() <= 1e-12 * max(1, np.abs(other).max())
+
+
+@pytest.mark.parametrize(
+    "other", [{"beta": 0.100001}, {"a": 0.500001}, {"incremental": False, "sweeps": 1}, {"alpha": 0.050001}]
+)
+def test_twin_another_sweep_is_told_apart(other):
+    made, batches = problem([4, 6, 5, 3], 6, 1), [np.arange(1), np.arange(2, 3)]
+    expected, _ = on(NumpyEngine, made, SWEEPERS[0], batches, (6,), steps_per_batch=3)
+    found, _ = on(ThreadsEngine, made, replace(SWEEPERS[0], **other), batches, (6,), steps_per_batch=3)
+    assert not np.allclose(found[0], expected[0], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("algorithm", [SWEEPERS[2], SWEEPERS[4]])
+@pytest.mark.parametrize("steps", [None, 4])
+def test_sweeps_go_on_from_a_state_of_either_engine(algorithm, steps, tmp_path):
+    net, x, y = problem([5, 6, 4, 5, 3], 20, 7)
+    options = {"batch_size": 20 if steps is None and algorithm.incremental else 4, "seed": 3, "steps_per_batch": steps}
+    file = tmp_path / "k.npz"
+    whole = train(net, algorithm, x, y, updates=11, workers=2, **options)
+    train(net, algorithm, x, y, updates=6, workers=2, checkpoint=file, **options)
+    again = train(net, algorithm, x, y, updates=11, workers=3, checkpoint=file, resume=True, **options)
+    assert again.network == whole.network
+    file.unlink()
+    trained(net, algorithm, x, y, 6, checkpoint=file, **options)
+    mixed = train(net, algorithm, x, y, updates=11, checkpoint=file, resume=True, **options)
+    assert np.allclose(mixed.network.weights[1], whole.network.weights[1], rtol=1e-10)
+    file.unlink()
+    train(net, algorithm, x, y, updates=6, workers=2, checkpoint=file, **options)
+    mixed = trained(net, algorithm, x, y, 11, checkpoint=file, resume=True, **options)
+    assert np.allclose(mixed.network.weights[1], whole.network.weights[1], rtol=1e-10)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_threads_name_the_update_at_which_the_oracle_diverges(batch):
+    made = problem([5, 6, 4, 3], 6, 7, "relu")
+    for algorithm in (DualProp(1e30, incremental=True), DualProp(1e30, sweeps=2)):
+        engines = [e(made[0], algorithm, *made[1:], lambda: np.arange(batch)) for e in (NumpyEngine, ThreadsEngine)]
+        with np.errstate(all="ignore"):
+            for engine in engines:
+                engine.run(30)
+        assert engines[0].diverged == engines[1].diverged is not None
+
+
 # All of them
 
 RIVALS = {
@@ -337,13 +425,6 @@ def test_heads_and_feedback_are_saved_with_the_net(name, tmp_path):
     assert (loaded.heads is None, loaded.feedback is None) == (found.heads is None, found.feedback is None)
     on = [trained(each, RIVALS[name], x, y, 2).network for each in (found, loaded)]
     assert on[0] == on[1]
-
-
-@pytest.mark.parametrize("name", ["dual", "incremental"])
-def test_other_engines_say_that_they_cannot(name):
-    net, x, y = problem([5, 6, 3], 6, 7)
-    with pytest.raises(InputError, match="so far on backend numpy alone, not on threads"):
-        train(net, RIVALS[name], x, y, updates=1)
 
 
 @pytest.mark.parametrize("name", RIVALS)
