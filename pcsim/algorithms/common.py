@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from ..checks import is_number, shown, whole_number
 from ..errors import InputError
+from ..net.network import Network
 from ..schedule.builders import check_memory, task_graph
 from ..schedule.calendar import Calendar
 from ..schedule.tasks import TaskGraph
@@ -67,6 +68,10 @@ class Algorithm(ABC):
         """Whether its layers can work side by side, each on a worker, and so need no other way to share the work: BP's
         cannot, and asynchronous BP counts as an execution of BP."""
         return not self.chained
+
+    def prepared(self, network: Network) -> Network:
+        """The net with all matrices beside its layers that the algorithm needs."""
+        return network
 
     def checked_calendar(self, depth: int, steps_per_batch: int | None = None, start: str = "forward") -> Calendar:
         """The calendar, if it keeps all rules; InputError, in one line, if it breaks one. ``start``: where the values

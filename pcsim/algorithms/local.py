@@ -5,7 +5,9 @@ from typing import ClassVar
 
 from ..checks import is_whole, shown
 from ..errors import InputError
+from ..net.extras import FEEDBACK, HEADS
 from ..net.losses import LOSSES
+from ..net.network import Network
 from ..schedule.calendar import FROM_HEADS, FROM_OUTPUT, Calendar, Stage
 from .common import Algorithm
 
@@ -60,6 +62,10 @@ class Local(Algorithm):
         stage = Stage(move=False, update=tuple(range(depth)), completes=True)
         return Calendar((stage,), chained=True, overlapped=True, errors=FROM_HEADS)
 
+    def prepared(self, network: Network) -> Network:
+        """The net with its heads, or with drawn ones."""
+        return network.with_extras(HEADS, self.head_seed)
+
 
 @dataclass(frozen=True)
 class DFA(Algorithm):
@@ -91,6 +97,10 @@ class DFA(Algorithm):
         """The calendar of a net of that depth."""
         stage = Stage(move=False, update=tuple(range(depth)), completes=True)
         return Calendar((stage,), chained=True, overlapped=True, errors=FROM_OUTPUT)
+
+    def prepared(self, network: Network) -> Network:
+        """The net with its feedback, or with a drawn one."""
+        return network.with_extras(FEEDBACK, self.feedback_seed)
 
 
 def _check_seed(name: str, seed: object) -> None:

@@ -18,7 +18,6 @@ from ..errors import InputError
 from ..host.blas import blas_libraries, blas_threads, limit_worker
 from ..kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
 from ..kernels.machine.sync import make_flags
-from ..net.extras import FEEDBACK, HEADS
 from ..net.losses import Squared
 from ..net.network import Network
 from ..schedule.calendar import Calendar
@@ -83,10 +82,7 @@ class CompiledEngine(Contents):
         blas_threads: int = 1,
         order: str = "split",
     ) -> None:
-        if isinstance(algorithm, Local):
-            network = network.with_extras(HEADS, algorithm.head_seed)
-        if isinstance(algorithm, DFA):
-            network = network.with_extras(FEEDBACK, algorithm.feedback_seed)
+        network = algorithm.prepared(network)
         self.original, self.algorithm, self.batches, self.transport = network, algorithm, batches, transport
         dtype, self.fused, self.blas_threads = network.dtype, fused, blas_threads
         self.execution = execution

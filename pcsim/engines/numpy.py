@@ -49,7 +49,7 @@ class NumpyEngine:
         schedule: Schedule | None = None,
         start: str = "forward",
     ) -> None:
-        self.net = _copy(_with_extras(network, algorithm))
+        self.net = _copy(algorithm.prepared(network))
         self.algorithm, self.x, self.y, self.batches = algorithm, x, y, batches
         self.timeline: Timeline | None = None
         self.diverged: int | None = None
@@ -313,10 +313,3 @@ def _copy(net: Network) -> Network:
     if net.heads is not None:  # which are learnt too
         object.__setattr__(other, HEADS, [v.copy() for v in net.heads])
     return other
-
-
-def _with_extras(net: Network, algorithm: Algorithm) -> Network:
-    """The net with the matrices beside its layers that the algorithm needs."""
-    if isinstance(algorithm, Local):
-        return net.with_extras(HEADS, algorithm.head_seed)
-    return net.with_extras(FEEDBACK, algorithm.feedback_seed) if isinstance(algorithm, DFA) else net
