@@ -29,15 +29,16 @@ from pcsim.engines.loops import (
     samples_ranks,
     starts,
     steps,
+    streams_ranks,
     teams,
     teams_ranks,
     zero_bubble,
 )
 
 MODULES = [steps, exchange, edges, starts, predictive_coding, backprop, backprop_ranks, teams, samples, zero_bubble]
-MODULES += [asynchronous, asynchronous_ranks, local, feedback, dual]
+MODULES += [asynchronous, asynchronous_ranks, local, feedback, dual, streams_ranks]
 MODULES += [rows_ranks, samples_ranks, teams_ranks]
-WAITS = {"wait", "meet", "finish", "done", "finish_all", "_all_here", "_await", "poll_until", "all_told"}
+WAITS = {"wait", "meet", "finish", "done", "finish_all", "_all_here", "_await", "_until", "poll_until", "all_told"}
 WAITS |= {"_all_started", "_met", "_finish_group", "_descended", "_all_told", "_all_met"}
 
 machine = None  # that of the case that is run

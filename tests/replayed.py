@@ -110,8 +110,8 @@ def draw(seed, kind, rules=False, stops=False):
     relaxes = layered or execution.startswith("pc-")
     depth, most = rng.randint(1, 9), rng.randint(1, 5)
     if mpi:
-        ranks, threads = rng.randint(2, 4), rng.choice((1, 1, 2)) if layered or execution == ASYNC else 1
-        depth = max(depth, ranks * threads) if execution in ("layers", *PIPELINES, ASYNC) else min(depth, 4)
+        ranks, threads = rng.randint(2, 4), rng.choice((1, 1, 2)) if layered or execution in (ASYNC, *RIVALS) else 1
+        depth = max(depth, ranks * threads) if execution in ("layers", *PIPELINES, ASYNC, *RIVALS) else min(depth, 4)
         if execution == "pc-hybrid":
             threads, depth = rng.randint(1, 3), max(depth, ranks)
     else:

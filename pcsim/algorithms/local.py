@@ -29,7 +29,7 @@ class Local(Algorithm):
     - ``head_seed``: heads that the net does not bring are drawn from it
     """
 
-    backends: ClassVar[tuple[str, ...]] = ("numpy", "threads")
+    backends: ClassVar[tuple[str, ...]] = ("numpy", "threads", "mpi")
     layered: ClassVar[bool] = True
     name: ClassVar[str] = "local"
     title: ClassVar[str] = "local losses"
@@ -78,7 +78,7 @@ class DFA(Algorithm):
     - ``feedback_seed``: matrices that the net does not bring are drawn from it
     """
 
-    backends: ClassVar[tuple[str, ...]] = ("numpy", "threads")
+    backends: ClassVar[tuple[str, ...]] = ("numpy", "threads", "mpi")
     layered: ClassVar[bool] = True
     name: ClassVar[str] = "dfa"
     title: ClassVar[str] = "DFA"

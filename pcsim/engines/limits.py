@@ -43,7 +43,7 @@ def check_softmax(of_bp: str | None, execution: str | None) -> None:
 def check_threads(algorithm: Algorithm, execution: str | None, workers: int, depth: int, batch: int) -> None:
     """InputError where so many threads cannot share the work of an algorithm."""
     if isinstance(algorithm, Local | DFA | DualProp):
-        _check_stream(algorithm, execution, workers, depth)
+        _check_stream(algorithm, execution, f"{workers} workers", workers, depth)
     elif isinstance(algorithm, BP):
         check_execution(execution or "serial", workers, depth, batch)
     else:
@@ -52,6 +52,9 @@ def check_threads(algorithm: Algorithm, execution: str | None, workers: int, dep
 
 def check_ranks(algorithm: Algorithm, execution: str | None, ranks: int, workers: int, depth: int, batch: int) -> None:
     """InputError where ``ranks`` of so many threads each cannot share the work of an algorithm."""
+    if isinstance(algorithm, Local | DFA):
+        _check_stream(algorithm, execution, _ranks(ranks, workers), ranks * workers, depth)
+        return
     if not isinstance(algorithm, BP):
         here = _ranks(ranks, workers)
         if execution == "hybrid":  # a team on each rank
@@ -174,12 +177,13 @@ def flop_needed(algorithm: Algorithm, sizes: Sequence[int], batch: int) -> float
     return 6.0 * batch * weights * float(algorithm.checked_calendar(len(sizes) - 1).steps_per_update)
 
 
-def _check_stream(algorithm: Local | DFA | DualProp, execution: str | None, workers: int, depth: int) -> None:
+def _check_stream(algorithm: Local | DFA | DualProp, execution: str | None, who: str, workers: int, depth: int) -> None:
+    """The same of what has its layers on workers and no other execution."""
     if execution not in (None, "layer-parallel"):
         raise InputError(f"{algorithm.title}: the only execution is layer-parallel, not {shown(execution)}")
     if isinstance(algorithm, Local) and algorithm.loss == "predsim":
         raise InputError("the local loss predsim runs on backend numpy alone so far")
-    _check_layers(f"{workers} workers", workers, depth)
+    _check_layers(who, workers, depth)
 
 
 def _check_shared(algorithm: Algorithm, execution: str, who: str, workers: int, depth: int, batch: int) -> None:

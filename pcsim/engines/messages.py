@@ -9,6 +9,7 @@ from ..host.mpi import world
 from ..kernels.machine.memory import side_by_side
 from ..kernels.machine.messages import functions, make_scratch
 from ..schedule.blocks import SUMMED
+from .feedback import FeedbackLayout
 from .layout import Layout
 from .loops.arguments import Arrays, Crossings, GradientSums, PartMessages, Ranks, RowMessages, ShareMessages
 from .loops.asynchronous_ranks import SIDE as CROSSING
@@ -31,6 +32,7 @@ from .loops.edges import (
 from .rings import RingLayout
 from .share_messages import share_messages
 from .starts import PipelinedStarts
+from .streams import StreamLayout
 
 Array = np.ndarray
 
@@ -174,6 +176,27 @@ class Messages:
                 at = slot * layout.error_count + int(layout.error_at[l])
                 requests.append(down(arrays.errors[at : at + size], other, DOWN + slot))
             self.batch_bytes += size * layout.dtype.itemsize
+        return Crossings(
+            self.rank > 0, self.rank < self.ranks - 1, self._often(layout), layout.lo, layout.hi, self.functions,
+            self.memory, np.array(requests, np.int64), np.zeros(2 * CROSSING, np.int64),
+        )  # fmt: skip
+
+    def of_streams(self, layout: StreamLayout | FeedbackLayout, arrays: Arrays) -> Crossings:
+        """At each edge values that go up from their rings, and errors of the output that come down where others learn
+        from them."""
+        requests: list[int] = []
+        kept, size = (layout.errors_kept, layout.of_output) if isinstance(layout, FeedbackLayout) else (0, 0)
+        for side, l, other in ((BELOW, layout.lo, self.rank - 1), (ABOVE, layout.hi, self.rank + 1)):
+            places, height = layout.places_of(l), layout.batch * int(layout.wide[l])
+            if not 0 <= other < self.ranks:
+                requests += [0] * (places + kept)
+                continue
+            up, down = (self._from, self._to) if side == BELOW else (self._to, self._from)
+            for place in range(places):
+                at = int(layout.value_at[layout.place, l]) + place * height
+                requests.append(up(arrays.values[at : at + height], other, UP))
+            requests += [down(arrays.errors[i * size : (i + 1) * size], other, DOWN) for i in range(kept)]
+            self.batch_bytes += (height if side == ABOVE else size) * layout.dtype.itemsize
         return Crossings(
             self.rank > 0, self.rank < self.ranks - 1, self._often(layout), layout.lo, layout.hi, self.functions,
             self.memory, np.array(requests, np.int64), np.zeros(2 * CROSSING, np.int64),

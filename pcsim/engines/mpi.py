@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms import Algorithm
+from ..algorithms import Algorithm, Local
 from ..algorithms.predictive_coding import SHARED
 from ..algorithms.rates import Schedule
 from ..host.context import version
@@ -88,7 +88,8 @@ class MpiEngine(CompiledEngine):
         )
         check_ranks(algorithm, execution, comm.size, workers, network.depth, len(first))
         transport = RankTransport(comm, workers, pin)
-        shared = execution in SHARED  # all have layers, or (a net's loss is taken on rank 0) may need the data
+        # All have layers, or heads, or (a net's loss is taken on rank 0) may need the data.
+        shared = execution in SHARED or isinstance(algorithm, Local)
         given = [np.empty((0, 0)) if data is None else data for data in (x, y)]
         x, y = transport.hand_out(given, (network.sizes[0], network.sizes[-1]), network.dtype, shared)
         super().__init__(
@@ -134,6 +135,8 @@ class MpiEngine(CompiledEngine):
         """Bytes that this rank sends in a weight update: of layers, errors and drives where values move, and forward
         starts."""
         calendar = self.calendar
+        if self.streams:
+            return float(self.transport.messages.batch_bytes)
         if self.flights:
             return float(self.flights.per_update * self.transport.messages.batch_bytes)
         if calendar is None:

@@ -12,8 +12,9 @@ from ..host.links import one_way
 from ..host.mpi import Failure, all_to_all, hosts, watched, world
 from ..host.threads import in_threads
 from ..kernels.machine.messages import COUNT, FAILED
+from .feedback import FeedbackLayout
 from .layout import ROWS, Layout
-from .loops import asynchronous_ranks, backprop, backprop_ranks, zero_bubble
+from .loops import asynchronous_ranks, backprop, backprop_ranks, streams_ranks, zero_bubble
 from .loops.arguments import Arrays, Ranks
 from .loops.rows_ranks import rows_of_rank
 from .loops.samples_ranks import samples_of_rank
@@ -21,6 +22,7 @@ from .loops.teams_ranks import team_of_rank
 from .messages import Messages
 from .rings import RingLayout
 from .starts import PipelinedStarts
+from .streams import StreamLayout
 
 Array = np.ndarray
 
@@ -48,7 +50,9 @@ class RankTransport:
 
     def connect(self, layout: Layout, arrays: list[Arrays], execution: str | None, starts: PipelinedStarts) -> None:
         """Make the messages."""
-        if execution in (None, "hybrid"):
+        if isinstance(layout, StreamLayout | FeedbackLayout):
+            self.of_execution = self.messages.of_streams(layout, arrays[0])
+        elif execution in (None, "hybrid"):
             self.messages.of_edges(layout, arrays[0], starts)
         elif execution == "intra-layer":
             rows = layout.split == ROWS  # of backprop
@@ -88,6 +92,8 @@ class RankTransport:
             "pipeline": backprop_ranks.pipeline,
             "zero-bubble": zero_bubble.zero_bubble_ranks,
             PIPELINE_ASYNC: asynchronous_ranks.pipeline_async,
+            "local": streams_ranks.local_on_rank,
+            "dfa": streams_ranks.feedback_on_rank,
         }
         return (loops[execution], (self.of_execution,)) if execution in loops else (backprop.serial, ())
 

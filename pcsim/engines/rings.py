@@ -47,6 +47,10 @@ class RingLayout(Layout):
         begin = int(self.value_at[self.place + worker, l]) + self.turn % int(self.places[l]) * height
         return slice(begin, begin + height)
 
+    def places_of(self, l: int) -> int:
+        """Of layer l's ring."""
+        return int(self.places[min(l, self.depth - 1)])
+
     def in_ring(self, flat: Array, l: int, batch: int) -> Array:
         """Layer l's values of any batch under way, (B, n[l])."""
         height = self.batch * int(self.wide[l])

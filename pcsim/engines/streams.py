@@ -72,6 +72,10 @@ class StreamLayout(HeadedLayout):
         at = begins(heights, [*edges, *(edge + 1 for edge in edges)], self.page, self.gap)
         self.value_at, self.value_count = np.tile(at[:-1], (self.all_workers, 1)), self._pages(int(at[-1]))
 
+    def places_of(self, l: int) -> int:
+        """Of layer l's ring."""
+        return self.places
+
     def place_of(self, l: int, worker: int = 0) -> slice:
         """Where layer l's values of the batch ``turn`` lie, with their padding."""
         height = self.batch * int(self.wide[l])

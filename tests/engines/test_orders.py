@@ -22,6 +22,8 @@ RANKS = (
     "pipeline-ranks",
     "zero-bubble-ranks",
     "pipeline-async-ranks",
+    "local-ranks",
+    "dfa-ranks",
 )
 RANKS += tuple(f"{kind}-ranks" for kind in SHARED)
 KINDS = (*THREADS, *SHARED, *RANKS)
@@ -129,14 +131,14 @@ def kinds_of(module):
     layers = ("layers-ranks", "layers")
     bp = {"backprop": THREADS[2:5], "asynchronous": THREADS[5:6], "backprop_ranks": RANKS[1:4]}
     bp |= {"zero_bubble": ("zero-bubble", "zero-bubble-ranks"), "asynchronous_ranks": RANKS[5:6]}
-    bp |= {"local": ("local",), "feedback": ("dfa",), "dual": ("dual",)}
-    bp["exchange"] = (RANKS[1], RANKS[6])
+    bp |= {"local": ("local",), "feedback": ("dfa",), "dual": ("dual",), "streams_ranks": RANKS[6:8]}
+    bp["exchange"] = (RANKS[1], RANKS[8])
     shared = {"teams": SHARED[:2], "samples": SHARED[2:]}
-    shared |= {"rows_ranks": RANKS[6:7], "teams_ranks": RANKS[7:8], "samples_ranks": RANKS[8:]}
+    shared |= {"rows_ranks": RANKS[8:9], "teams_ranks": RANKS[9:10], "samples_ranks": RANKS[10:]}
     return {"edges": layers[:1], "predictive_coding": layers, "starts": layers, **bp, **shared}[module]
 
 
-def fault_of(module, loops, count=40):
+def fault_of(module, loops, count=80):
     """The first fault that cases of this module find, in any of the ways to look."""
     alone = module in ("backprop", "asynchronous", "local", "feedback", "dual", "teams", "samples")  # without messages
     options = [{}] if alone else [{}, {"rules": True}, {"rules": True, "stops": True}]
@@ -152,6 +154,9 @@ NEEDLESS = {  # (module, function, what is called): why nothing is amiss without
     ("local", "local", "meet"): "a common start, for the clocks",
     ("feedback", "feedback", "meet"): "a common start, for the clocks",
     ("dual", "dual", "meet"): "a common start, for the clocks",
+    ("streams_ranks", "local_on_rank", "meet"): "a common start, for the clocks",
+    ("streams_ranks", "feedback_on_rank", "meet"): "a common start, for the clocks",
+    ("streams_ranks", "_error_left", "_until"): "values that came from below need it; MPI may say so later",
     ("zero_bubble", "zero_bubble", "meet"): "a common start, for the clocks",
     ("asynchronous_ranks", "pipeline_async", "meet"): "a common start, for the clocks",
     ("teams", "teams", "meet"): "a common start, for the clocks",
@@ -206,7 +211,7 @@ TWINS = [  # module, what stands there, what the twin has
     ("asynchronous", "done - 2, stop)", "done - 3, stop)"),
     ("asynchronous", "(t & 1) * r.error_count\n    below", "ZERO\n    below"),
     ("asynchronous", "batch % r.places[m]", "batch % max(1, r.places[m] - 2)"),
-    ("local", "2 * who.below, t + 1, stop)", "2 * who.below, t, stop)"),
+    ("local", "2 * who.below + 1, t + 1, stop)", "2 * who.below + 1, t, stop)"),
     ("local", "t + 1 - r.places, stop)", "t - r.places, stop)"),
     ("local", "t if r.fused else t + 1)", "t + 1)"),
     ("local", "(l - r.lo) * r.wide", "ZERO"),
@@ -216,12 +221,21 @@ TWINS = [  # module, what stands there, what the twin has
     ("feedback", "2 * who.below + 1, done, stop)", "2 * who.below + 1, done - 1, stop)"),
     ("feedback", "k % r.places[m]", "k % max(1, r.places[m] - 1)"),
     ("feedback", "t % r.kept * r.size", "t % max(1, r.kept - 2) * r.size"),
-    ("feedback", "r.depth - given.wave))", "r.depth))"),
+    ("feedback", "r.depth - given.wave)", "r.depth)"),
     ("dual", "2 * b.below + 1, step, b.stop)", "2 * b.below + 1, step - 1, b.stop)"),
     ("dual", "2 * b.above, step, b.stop)", "2 * b.above, step - 1, b.stop)"),
     ("dual", "2 * b.below + 1, step + 1, b.stop)", "2 * b.below + 1, step, b.stop)"),
     ("dual", "work & PREDICT or not work & UPDATE", "True"),
     ("dual", "if opening and l + 1 < b.depth:", "if False:"),
+    ("streams_ranks", "2 * who.below + 1, t + 1, stop)", "2 * who.below + 1, t, stop)"),
+    ("streams_ranks", "2 * who.above, t + 1 - r.places", "2 * who.above, t - r.places"),
+    ("streams_ranks", "2 * who.below + 1, now, stop)", "2 * who.below + 1, now - 1, stop)"),
+    ("streams_ranks", "told, now - lag, stop)", "told, now - lag - 1, stop)"),
+    ("streams_ranks", "if k < min(made, c.end_above):", "if k < c.end_above:"),
+    ("streams_ranks", " and k - c.places_below < learnt:", ":"),
+    ("streams_ranks", " and done(c.library, _of_values(c, ABOVE, k)):", ":"),
+    ("streams_ranks", " and done(c.library, _of_values(c, BELOW, k)):", ":"),
+    ("streams_ranks", "if t < known and", "if t < c.last and"),
     ("zero_bubble", "for i in (4 * m, 4 * m + 2):", "for i in (4 * m,):"),
     ("zero_bubble", "wait(progress, 2 * (worker + 1), step + 1, stop)", "wait(progress, 2 * (worker + 1), step, stop)"),
     ("asynchronous_ranks", "now - 2, stop)", "now - 3, stop)"),

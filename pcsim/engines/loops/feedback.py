@@ -41,7 +41,7 @@ _Own = namedtuple("_Own", "new old feedback ring_at places e kept size mine dept
 
 
 @inner
-def _own_of(who, s, fs, a, arrays, rates, depth):
+def view_of_feedback(who, s, fs, a, arrays, rates, depth):
     """A worker's view of a run."""
     worker, views, row = who.worker, pointer(a.at), a.at.shape[1]
     new = part_of_batch(s, s.batch, offset(views, 3 * worker * row))
@@ -90,13 +90,15 @@ def _errors(r, l, t):
 
 
 @inner
-def _slot(r, data, l, k, t, energy, diverged, worker):
-    """Layer l predicts for batch k, and learns from batch t (below 0: from none yet)."""
+def slot_of_feedback(r, data, l, k, t, arrives, energy, diverged, worker):
+    """Layer l predicts for batch k, and learns from batch t (below 0: from none yet); ``arrives``: its values come from
+    another rank."""
     new, old, depth = r.new, r.old, r.depth
     _place(r, l, k, t)
     if l == 0:
         load_rows(data.x, data.rows, k - r.base, ZERO, new.batch, new.padded[0], new.x, new.value_at[0])
-        activate_layer(new, ZERO)
+    if l == 0 or arrives:
+        activate_layer(new, l)
     if l + 1 == depth:
         _last(r, data, t, energy, diverged, worker)
         return
@@ -114,6 +116,17 @@ def _slot(r, data, l, k, t, energy, diverged, worker):
 
 
 @inner
+def order_of_turn(turn, begin, end, lo, hi, apart):
+    """Layer and batch of a turn in the wave of the batches ``begin … end - 1``: from layer ``apart`` on one batch after
+    another, as errors of the same wave are needed."""
+    split, batches = min(hi, max(lo, apart)), end - begin
+    lower = (split - lo) * batches
+    if turn < lower:
+        return lo + turn // batches, begin + turn % batches
+    return split + (turn - lower) % (hi - split), begin + (turn - lower) // (hi - split)
+
+
+@inner
 def _taken(r, who, given, data, l, k, progress, stop, energy, diverged):
     """Layer l's turn on batch k, if it has one in this run, when all is there that it needs; False after a stop."""
     lag, done, top = r.depth - 1 - l, k - r.base + 1, who.workers - 1
@@ -125,7 +138,7 @@ def _taken(r, who, given, data, l, k, progress, stop, energy, diverged):
             return False
         if who.worker != top and t >= 0 and not wait(progress, 2 * top + 1, done - lag, stop):
             return False
-        _slot(r, data, l, k, t, energy, diverged, who.worker)
+        slot_of_feedback(r, data, l, k, t, False, energy, diverged, who.worker)
     if l == who.hi - 1:
         publish(progress, 2 * who.worker + 1, done)
     if l == who.lo:
@@ -137,23 +150,18 @@ def _taken(r, who, given, data, l, k, progress, stop, energy, diverged):
 def feedback(who, arrays, offsets, options, data, rates, updates, given, signals, notes):
     """The updates ``first … last-1`` by one worker, which has the layers ``lo … hi-1``."""
     s, fs, worker = layers(arrays, offsets, options), layers(arrays, given.heads, given.head_options), who.worker
-    r = _own_of(who, s, fs, given, arrays, rates, len(given.places) - 1)
+    r = view_of_feedback(who, s, fs, given, arrays, rates, len(given.places) - 1)
     energy, diverged = pointer(notes.energy), pointer(notes.diverged)
     progress, stop, lo, hi = pointer(signals.progress), pointer(signals.stop), who.lo, who.hi
     if not meet(worker, who.workers, pointer(signals.ready), stop):
         return 0
     notes.times[worker, 0] = nanoseconds()
-    split = min(hi, max(lo, r.depth - given.wave))  # from there on one batch after another
     for begin in range(r.base, given.last + r.depth - 1, given.wave):
         if load_acquire(stop, 0) != 0:
             break
         end = min(begin + given.wave, given.last + r.depth - 1)
-        lower, width = (split - lo) * (end - begin), hi - split
-        for turn in range(lower + width * (end - begin)):  # one call in the code, of what is long to compile
-            if turn < lower:
-                l, k = lo + turn // (end - begin), begin + turn % (end - begin)
-            else:
-                l, k = split + (turn - lower) % width, begin + (turn - lower) // width
+        for turn in range((hi - lo) * (end - begin)):  # one call in the code, of what is long to compile
+            l, k = order_of_turn(turn, begin, end, lo, hi, r.depth - given.wave)
             if not _taken(r, who, given, data, l, k, progress, stop, energy, diverged):
                 return 0
     notes.times[worker, 1] = nanoseconds()

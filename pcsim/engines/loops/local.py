@@ -34,7 +34,7 @@ _Own = namedtuple("_Own", "new old heads ring_at places targets said errors wide
 
 
 @inner
-def _own_of(who, s, hs, h, errors, depth):
+def view_of_local(who, s, hs, h, errors, depth):
     """A worker's view of a run."""
     worker, views, row = who.worker, pointer(h.at), h.at.shape[1]
     new = part_of_batch(s, s.batch, offset(views, 3 * worker * row))
@@ -83,13 +83,14 @@ def _learn(r, s, l, alpha, number):
 
 
 @inner
-def _slot(r, data, l, t, alphas, alpha_count, begun, energy, diverged, worker):
-    """Batch t of this run in layer l."""
+def slot_of_local(r, data, l, t, arrives, alphas, alpha_count, begun, energy, diverged, worker):
+    """Batch t of this run in layer l; ``arrives``: its values come from another rank."""
     new, depth = r.new, r.depth
     _place(new, r.ring_at, r.places, l, t)
     if l == 0:
         load_rows(data.x, data.rows, t, ZERO, new.batch, new.padded[0], new.x, new.value_at[0])
-        activate_layer(new, ZERO)
+    if l == 0 or arrives:
+        activate_layer(new, l)
     last = l + 1 == depth
     if last:
         load_rows(data.y, data.rows, t, ZERO, new.batch, new.padded[depth], new.x, new.value_at[depth])
@@ -120,11 +121,20 @@ def _slot(r, data, l, t, alphas, alpha_count, begun, energy, diverged, worker):
         _learn(r, new, l, alpha, number)
 
 
+@inner
+def finish_local(r, lo, hi, made, alphas, alpha_count, begun):
+    """With a fused pass the layers learn from the last batch after a run."""
+    for l in range(lo, hi if r.fused and made > 0 else lo):
+        if l + 1 < r.depth:
+            _place(r.old, r.ring_at, r.places, l, made - 1)
+            _learn(r, r.old, l, rate_at(alphas, alpha_count, made - 1), begun + made)
+
+
 @njit(nogil=True, cache=True)
 def local(who, arrays, offsets, options, data, rates, updates, given, signals, notes):
     """``updates`` weight updates by one worker, which has the layers ``lo … hi-1``."""
     s, hs, worker = layers(arrays, offsets, options), layers(arrays, given.heads, given.head_options), who.worker
-    r = _own_of(who, s, hs, given, pointer(arrays.errors), len(offsets.sizes) - 1)
+    r = view_of_local(who, s, hs, given, pointer(arrays.errors), len(offsets.sizes) - 1)
     energy, diverged = pointer(notes.energy), pointer(notes.diverged)
     progress, stop, lo, hi = pointer(signals.progress), pointer(signals.stop), who.lo, who.hi
     alphas, alpha_count, begun = pointer(rates.alpha), len(rates.alpha), rates.number
@@ -138,18 +148,15 @@ def local(who, arrays, offsets, options, data, rates, updates, given, signals, n
         done = min(updates, begin + given.wave)
         for l in range(lo, hi):
             for t in range(begin, done):
-                if l == lo and who.below >= 0 and not wait(progress, 2 * who.below, t + 1, stop):
+                if l == lo and who.below >= 0 and not wait(progress, 2 * who.below + 1, t + 1, stop):
                     return 0
-                if l == hi - 1 and who.above >= 0 and not wait(progress, 2 * who.above + 1, t + 1 - r.places, stop):
+                if l == hi - 1 and who.above >= 0 and not wait(progress, 2 * who.above, t + 1 - r.places, stop):
                     return 0
-                _slot(r, data, l, t, alphas, alpha_count, begun, energy, diverged, worker)
+                slot_of_local(r, data, l, t, False, alphas, alpha_count, begun, energy, diverged, worker)
                 if l == hi - 1:
-                    publish(progress, 2 * worker, t + 1)
+                    publish(progress, 2 * worker + 1, t + 1)
                 if l == lo:  # with a fused pass the values of batch t are needed once more
-                    publish(progress, 2 * worker + 1, t if r.fused else t + 1)
-    for l in range(lo, hi if r.fused and done > 0 else lo):
-        if l + 1 < r.depth:
-            _place(r.old, r.ring_at, r.places, l, done - 1)
-            _learn(r, r.old, l, rate_at(alphas, alpha_count, done - 1), begun + done)
+                    publish(progress, 2 * worker, t if r.fused else t + 1)
+    finish_local(r, lo, hi, done, alphas, alpha_count, begun)
     notes.times[worker, 1] = nanoseconds()
     return 0
