@@ -246,9 +246,10 @@ class Contents:
                     kinds = 2 if state["biases"] else 1
                     self.streams.layout.fill_heads(flat, parts[kinds * layout.depth :], lo, hi)
             self.starts.restore(worker, self.t, state.get("starts", []))
-            for at in self.flights.restore(worker, state, self.x, arrays) if self.flights else ():
-                offsets = layout.offsets[worker]._replace(value_at=at)
-                activate_block(self._who(worker), arrays, offsets, self.options)
+            if self.flights:
+                there = self._who(worker)._replace(hi=self.flights.last_here(worker))
+                for at in self.flights.restore(worker, state, self.x, arrays):
+                    activate_block(there, arrays, layout.offsets[worker]._replace(value_at=at), self.options)
             if self.sweeps and state["dual"]:
                 self.sweeps.restore(arrays, worker, state["dual"], targets)
             elif self.calendar is not None:

@@ -123,6 +123,12 @@ class Flights:
             found += [whole] if whole is not None else []
         return {"under_way": found}
 
+    def last_here(self, worker: int) -> int:
+        """Behind the last layer whose values in flight a worker has: on ranks also those above its block, which go up
+        as copies, and by whose slopes it may learn."""
+        hi = self.layout.blocks[worker][1]
+        return hi + (hi == self.layout.hi < self.layout.depth)
+
     def restored(self, made: int, rows: list[Array], full: bool) -> None:
         """So many updates are made, with the ``rows`` of all batches so far."""
         self.layout.turn = max(0, made * self.per_update - 1)
@@ -136,7 +142,7 @@ class Flights:
         first = made * self.per_update
         for l in range(lo, hi + (hi == L)) if state["values"] else ():
             layout.values_of(arrays.values, l, worker)[...] = state["values"][l]
-        for l in range(lo, hi) if made else ():
+        for l in range(lo, self.last_here(worker)) if made else ():
             for i in range(self._ahead(l) if l else self.lead):
                 rows = self.rows[i] if len(self.rows) else slice(None)
                 layout.in_ring(arrays.values, l, first + i)[...] = state["under_way"][l - 1][i] if l else x[rows]

@@ -6,12 +6,12 @@ from functools import cached_property
 
 import numpy as np
 
-from pcsim import BP, IPC, PC, ZIL, AsyncBP, Calendar, Network, Stage
+from pcsim import BP, DFA, IPC, PC, ZIL, AsyncBP, Calendar, Local, Network, Stage
 from pcsim.algorithms import Algorithm
 from pcsim.net.activations import ACTIVATIONS
 
 # The same bits for any number of threads and ranks; sums in an order that goes with the number of ranks.
-LAYERED = ("ipc", "pc", "zil", "planned", "pipeline", "pipeline-async")
+LAYERED = ("ipc", "pc", "zil", "planned", "pipeline", "pipeline-async", "local", "dfa")
 SUMMED = ("intra-layer", "data-parallel", "zero-bubble")
 SHARING = ("pc-intra-layer", "pc-data-parallel", "pc-hybrid")  # the same of PC, Z-IL and iPC
 
@@ -269,6 +269,19 @@ def chosen():
     for number, threads in ((1, 1), (4, 2)):  # more updates than layers, see ``Timeline.until``
         options = common | {"batch": number, "threads": threads, "runs": (12,), "trace": True}
         made.append(Case(f"trace-late-{number}", "pipeline-async", wide[8], AsyncBP(1e-3), **options))
+    streams = (
+        (Local(0.01), 1, 1, 8, (20, 3)),
+        (Local(0.01), 2, 2, None, (1, 4)),
+        (Local(0.01, "adam", head="cross-entropy"), 1, 2, 3, (7, 9)),
+        (DFA(0.01), 1, 1, 8, (20, 3)),
+        (DFA(0.01), 2, 2, None, (1, 4)),
+        (DFA(0.01, "adam"), 1, 2, 3, (7, 9)),
+    )
+    for number, (algorithm, batch, threads, wave, runs) in enumerate(streams):
+        case = Case(f"streams-{number}", algorithm.name, (5, 9, 12, 17, 6, 4, 8), algorithm, 3, 9, batch)
+        made.append(replace(case, threads=threads, wave=wave, runs=runs, bias=number % 2 == 1, resumed=number % 3 > 0))
+    for algorithm in (Local(1e-3), DFA(1e-3)):
+        made.append(Case(f"messages-{algorithm.name}", algorithm.name, wide[8], algorithm, runs=(12, 12), **common))
     kinds = {"ipc": IPC(1e-3, 0.1), "pc": PC(1e-3, 0.1, T=3), "zil": ZIL(1e-3)}
     for way, algorithm in kinds.items():
         made.append(Case(f"trace-{way}", way, wide[8], algorithm, runs=(5,), trace=True, **common))
