@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         Stage,
         register,
     )
-    from .algorithms.rates import Schedule, rising
+    from .algorithms.rates import Schedule, for_batch, rising
     from .errors import InputError
     from .net.network import Network
     from .results.frames import load
@@ -66,6 +66,7 @@ __all__ = [
     "TaskGraph",
     "Timeline",
     "__version__",
+    "for_batch",
     "load",
     "register",
     "rising",
@@ -90,7 +91,7 @@ _HOMES = {
         "Stage",
         "register",
     ),
-    "algorithms.rates": ("Schedule", "rising"),
+    "algorithms.rates": ("Schedule", "for_batch", "rising"),
     "errors": ("InputError",),
     "net.network": ("Network",),
     "results.frames": ("load",),

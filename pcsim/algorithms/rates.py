@@ -44,6 +44,28 @@ def rising(first: float, last: float, steps: int) -> tuple[float, ...]:
     return (*(first * (last / first) ** (t / (steps - 1)) for t in range(steps - 1)), float(last))
 
 
+def for_batch(alpha: float, momentum: float, batch: int, new: int) -> tuple[float, float]:
+    """``alpha`` and ``momentum`` for batches of ``new`` samples that were chosen for ``batch`` (the optimisers "sgd",
+    "momentum" and "nesterov"): a gradient is forgotten after as many samples, and a sample moves the weights by as much
+    in all. So a pipeline whose gradients are a number of updates late can take small batches, and be late by few
+    samples.
+
+    ``momentum ** (new / batch)``, and ``alpha`` times ``(1 - new momentum) / (1 - momentum)``: the rule by which Kosson
+    et al. 2020 (arXiv:2003.11666; after Chiley et al., arXiv:1905.05894) train at a batch of one. There gradients are
+    means over the batch, so that alpha is multiplied by ``new / batch`` too; here they are sums. InputError for what is
+    no rate, momentum or batch.
+
+    >>> [round(rate, 6) for rate in for_batch(0.1, 0.9, 128, 1)]
+    [0.000823, 0.999177]
+    """
+    positive_number("alpha", alpha)
+    if not is_number(momentum) or not 0 <= momentum < 1:
+        raise InputError(f"momentum must be a finite number of at least 0 and below 1, not {shown(momentum)}")
+    share = whole_number("new", new) / whole_number("batch", batch)
+    kept = float(momentum) ** share
+    return float(alpha) * (1 - kept) / (1 - momentum), kept
+
+
 @dataclass(frozen=True)
 class Schedule:
     """The factor of ``alpha`` at each weight update n = 0, 1, …

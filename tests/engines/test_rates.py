@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from pcsim import BP, IPC, PC, ZIL, InputError, Network
-from pcsim.algorithms.rates import Schedule, rising
+from pcsim.algorithms.rates import Schedule, for_batch, rising
 from pcsim.engines.numpy import NumpyEngine
+from pcsim.engines.optimizers import Momentum
 from pcsim.engines.threads import ThreadsEngine
 from pcsim.training.batches import Batches
 
@@ -135,6 +136,36 @@ def test_schedules():
     assert np.allclose(whole[9:], 0.1)
     assert (np.diff(whole[3:10]) < 0).all()
     assert rising(2, 2, 1) == (2.0,)
+
+
+def moved(alpha, momentum, updates):
+    """By how much one sample's gradient of 1 has moved a weight after each of so many updates."""
+    one = np.ones(1)
+    optimizer = Momentum(one, BP(optimizer="momentum", momentum=momentum))
+    return np.cumsum([optimizer.step(one, one * (number == 0), alpha, number + 1)[0] for number in range(updates)])
+
+
+@pytest.mark.parametrize(("batch", "new"), [(128, 1), (32, 8), (3, 3), (4, 64)])
+@pytest.mark.parametrize("momentum", [0.9, 0.5])
+def test_another_batch_leaves_a_sample_its_half_life_and_its_contribution(batch, new, momentum):
+    alpha, kept = for_batch(0.1, momentum, batch, new)
+    assert alpha / (1 - kept) == pytest.approx(0.1 / (1 - momentum), rel=1e-12)
+
+    def after(a, m, size, rounds):  # so many times batch * new samples
+        return moved(a, m, rounds * batch * new // size)[-1]
+
+    for rounds in (1, 4):
+        assert after(alpha, kept, new, rounds) == pytest.approx(after(0.1, momentum, batch, rounds), rel=1e-11)
+    # Twins: the rate, or the momentum, as it was; and the factor that is for means.
+    for a, m in ((0.1, kept), (alpha, momentum), (alpha * new / batch, kept)) if batch != new else ():
+        assert after(a, m, new, 1) != pytest.approx(after(0.1, momentum, batch, 1), rel=1e-3)
+
+
+def test_without_momentum_a_sample_moves_the_weights_by_alpha_whatever_the_batch():
+    assert for_batch(0.1, 0.0, 128, 1) == (0.1, 0.0)
+    for wrong in ((0.0, 0.9, 8, 1), (0.1, 1.0, 8, 1), (0.1, -0.1, 8, 1), (0.1, 0.9, 0, 1), (0.1, 0.9, 8, 1.5)):
+        with pytest.raises(InputError):
+            for_batch(*wrong)
 
 
 WRONG = {

@@ -25,7 +25,7 @@ from ...kernels.layers.vectors import copy_part, fill, squares, step_ahead
 from ...kernels.layers.view import part_of_batch, with_weights
 from ...kernels.layers.weights import PLAIN, descend
 from ...kernels.machine.clock import nanoseconds
-from ...kernels.machine.compiling import ZERO, inner, njit
+from ...kernels.machine.compiling import ZERO, folded, inner, njit
 from ...kernels.machine.simd import offset, pointer
 from ...kernels.machine.sync import load_acquire, meet, publish, wait
 from .steps import layers, load_rows, note, note_divergence, rate_at
@@ -180,7 +180,7 @@ def stream_of(who, s, arrays, rates, flight):
     )  # fmt: skip
 
 
-@inner
+@folded
 def slot_of_layer(r, s, data, l, t, energy, diverged, worker):
     """Step t of layer l, with the input or the target that it needs; noted are the loss of the first batch, and an
     output that is not finite."""
@@ -202,10 +202,8 @@ def slot_of_layer(r, s, data, l, t, energy, diverged, worker):
 
 
 @inner
-def note_slot(r, l, t, trace, room, count, begin):
-    """Write down step t of layer l as one event, by its slot of the task graph: counted, as is that of any layer, from
-    the one in which the lowest predicts for the first batch of this run. The number of events so far."""
-    slot = t - max(r.first, 0) + 2 * (r.depth - 1) - l
+def note_slot(trace, room, count, l, t, slot, begin):
+    """Write down step t of layer l as one event in a slot of the task graph; the number of events so far."""
     if slot < l:  # there was no batch
         return count
     work = PREDICT if t < 0 else PREDICT | UPDATE | (BACKPROJECT if l > 0 else ZERO)
@@ -219,6 +217,8 @@ def pipeline_async(who, arrays, offsets, options, data, rates, updates, flight, 
     r, energy, diverged = stream_of(who, s, arrays, rates, flight), pointer(notes.energy), pointer(notes.diverged)
     progress, stop, lo, hi, first = pointer(signals.progress), pointer(signals.stop), who.lo, who.hi, flight.first
     trace, room, count = pointer(notes.trace), len(notes.trace), ZERO
+    # Step t of layer l is the slot ``latest - l + t``, from where the lowest predicts for the first batch of this run.
+    latest = 2 * (len(flight.delay) - 1) - max(first, 0)
     if not meet(worker, who.workers, pointer(signals.ready), stop):
         return 0
     notes.times[worker, 0] = nanoseconds()
@@ -239,7 +239,7 @@ def pipeline_async(who, arrays, offsets, options, data, rates, updates, flight, 
                     begun = nanoseconds() if room > 0 else 0
                     slot_of_layer(r, s, data, l, t, energy, diverged, worker)
                     if room > 0:
-                        count = note_slot(r, l, t, trace, room, count, begun)
+                        count = note_slot(trace, room, count, l, t, latest - l + t, begun)
                     if l == hi - 1:
                         publish(progress, 2 * worker + 1, done)
                     if l == lo:

@@ -174,6 +174,7 @@ def pipeline_async(who, arrays, offsets, options, data, rates, updates, flight, 
     r, energy, diverged = stream_of(who, s, arrays, rates, flight), pointer(notes.energy), pointer(notes.diverged)
     progress, stop, lo, hi, first = pointer(signals.progress), pointer(signals.stop), who.lo, who.hi, flight.first
     trace, room, count = pointer(notes.trace), len(notes.trace), ZERO
+    latest = 2 * (len(flight.delay) - 1) - max(first, 0)
     c, talks = _crossing_of(r, who, crossings), worker == 0 and (crossings.below or crossings.above)
     if not meet(worker, who.workers, pointer(signals.ready), stop):
         return 0
@@ -196,7 +197,7 @@ def pipeline_async(who, arrays, offsets, options, data, rates, updates, flight, 
                     begun = nanoseconds() if room > 0 else 0
                     slot_of_layer(r, s, data, l, t, energy, diverged, worker)
                     if room > 0:
-                        count = note_slot(r, l, t, trace, room, count, begun)
+                        count = note_slot(trace, room, count, l, t, latest - l + t, begun)
                     if l == hi - 1:
                         publish(progress, 2 * worker + 1, now)
                     if l == lo:
