@@ -318,12 +318,12 @@ def test_threads_sweep_as_the_oracle_does(
     batches = [rng.permutation(6)[:batch] for _ in range(5)]
     options = {"steps_per_batch": steps}
     expected, energies = on(NumpyEngine, made, algorithm, batches, runs, **options)
-    several = data.draw(st.integers(1, len(sizes) - 1))
-    found, its = on(ThreadsEngine, made, algorithm, batches, runs, workers=several, fused=fused, **options)
+    ways = {"workers": data.draw(st.integers(1, len(sizes) - 1)), "wave": data.draw(st.sampled_from([None, 2, 3, 6]))}
+    found, its = on(ThreadsEngine, made, algorithm, batches, runs, fused=fused, **ways, **options)
     for mine, other in zip(found, expected, strict=True):
         assert np.abs(mine - other).max() <= 1e-12 * max(1, np.abs(other).max())
     assert np.allclose(its, energies, rtol=1e-10)
-    again, _ = on(ThreadsEngine, made, algorithm, batches, runs, fused=fused, **options)  # on one worker
+    again, _ = on(ThreadsEngine, made, algorithm, batches, runs, fused=fused, **options)  # on one, step by step
     assert all(np.array_equal(a, b) for a, b in zip(found, again, strict=True))
 
 
