@@ -6,11 +6,11 @@ from functools import partial
 import numpy as np
 
 from ..algorithms import DualProp
-from ..errors import InputError
 from ..kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
 from ..net.network import Network
 from ..schedule.calendar import Calendar
 from .layout import Layout
+from .limits import check_skips
 from .loops.arguments import Arrays, Steps
 from .loops.dual import Pull
 
@@ -24,8 +24,7 @@ class Sweeps:
     def __init__(
         self, layout: Layout, algorithm: DualProp, calendar: Calendar, network: Network, fused: bool, wave: int
     ) -> None:
-        if any(network.skip):
-            raise InputError(f"{algorithm.title} is for layers without skip connections")
+        check_skips(algorithm, network.skip)
         self.layout, self.calendar, self.scale = layout, calendar, network.scale
         self.fused, self.wave = fused and layout.batch == 1, wave if fused else 1
         kind = layout.dtype.type

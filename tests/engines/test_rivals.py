@@ -369,6 +369,25 @@ def test_sweeps_go_on_from_a_state_of_either_engine(algorithm, steps, tmp_path):
 
 
 @pytest.mark.parametrize("batch", [1, 2])
+def test_threads_scale_what_goes_up_and_what_comes_down(batch):
+    net, x, y = problem([4, 6, 5, 3], 6, 1)
+    scaled = Network(net.weights, net.activation, net.biases, scale=[0.5, 2.0, 0.3])
+    batches = [np.arange(batch), np.arange(2, 2 + batch)]
+    runs = [on(e, (scaled, x, y), SWEEPERS[1], batches, (6,)) for e in (NumpyEngine, ThreadsEngine)]
+    for mine, other in zip(runs[1][0], runs[0][0], strict=True):
+        assert np.abs(mine - other).max() <= 1e-12 * max(1, np.abs(other).max())
+    plain, _ = on(ThreadsEngine, (net, x, y), SWEEPERS[1], batches, (6,))
+    assert not np.allclose(plain[1], runs[0][0][1], rtol=1e-6)  # twin
+
+
+@pytest.mark.parametrize("engine", [NumpyEngine, ThreadsEngine])
+def test_dual_propagation_has_no_skips(engine):
+    net = Network.mlp([4, 4, 4, 3], seed=1, skip=[False, True, False])
+    with pytest.raises(InputError, match="dual propagation is for layers without skip connections"):
+        engine(net, DualProp(), np.zeros((2, 4)), np.zeros((2, 3)), lambda: np.arange(2))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
 def test_threads_name_the_update_at_which_the_oracle_diverges(batch):
     made = problem([5, 6, 4, 3], 6, 7, "relu")
     for algorithm in (DualProp(1e30, incremental=True), DualProp(1e30, sweeps=2)):
