@@ -214,6 +214,8 @@ TWINS = [  # module, what stands there, what the twin has
     ("dual", "2 * b.above, step, b.stop)", "2 * b.above, step - 1, b.stop)"),
     ("dual", "2 * b.below + 1, step + 1, b.stop)", "2 * b.below + 1, step, b.stop)"),
     ("dual", "work & PREDICT or not work & UPDATE", "True"),
+    ("dual", "opening and k == 0", "opening"),
+    ("dual", "_updates_until(b, stage, together)", "2 * _updates_until(b, stage, together)"),
     ("dual", "if opening and l + 1 < b.depth:", "if False:"),
     ("zero_bubble", "for i in (4 * m, 4 * m + 2):", "for i in (4 * m,):"),
     ("zero_bubble", "wait(progress, 2 * (worker + 1), step + 1, stop)", "wait(progress, 2 * (worker + 1), step, stop)"),
