@@ -151,7 +151,7 @@ class CompiledEngine(Contents):
             self.streams = Streams(self.layout, algorithm, network, self.options, wave or long, fused)
         self.sweeps: Sweeps | None = None
         if isinstance(algorithm, DualProp) and self.calendar:
-            self.sweeps = Sweeps(self.layout, algorithm, self.calendar, network, fused)
+            self.sweeps = Sweeps(self.layout, algorithm, self.calendar, network, fused, self.wave)
         check_order(order, self.execution)
         self.turns = Turns(self.layout) if order == "zero-bubble" else None
         self.starts = PipelinedStarts(self.layout, self.calendar, self.wave, self._next_rows)

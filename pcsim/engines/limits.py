@@ -89,6 +89,12 @@ def check_order(order: str, execution: str | None) -> None:
         raise InputError(f"order {order!r} is of a pipeline: choose execution 'pipeline'")
 
 
+def check_skips(algorithm: Algorithm, skip: Sequence[bool]) -> None:
+    """InputError for skip connections, of an algorithm that says nothing of them."""
+    if any(skip):
+        raise InputError(f"{algorithm.title} is for layers without skip connections")
+
+
 def check_backend(algorithm: Algorithm, backend: str) -> None:
     """InputError where an engine does not execute the algorithm."""
     if backend not in algorithm.backends:

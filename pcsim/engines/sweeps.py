@@ -6,11 +6,11 @@ from functools import partial
 import numpy as np
 
 from ..algorithms import DualProp
-from ..errors import InputError
 from ..kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
 from ..net.network import Network
 from ..schedule.calendar import Calendar
 from .layout import Layout
+from .limits import check_skips
 from .loops.arguments import Arrays, Steps
 from .loops.dual import Pull
 
@@ -21,11 +21,12 @@ class Sweeps:
     """The half sweeps of an engine with a ``layout``; ``fused``: whether a batch of one takes one pass over weights.
     Means lie with the activations, differences with the errors, what was sent back with the drives."""
 
-    def __init__(self, layout: Layout, algorithm: DualProp, calendar: Calendar, network: Network, fused: bool) -> None:
-        if any(network.skip):
-            raise InputError(f"{algorithm.title} is for layers without skip connections")
+    def __init__(
+        self, layout: Layout, algorithm: DualProp, calendar: Calendar, network: Network, fused: bool, wave: int
+    ) -> None:
+        check_skips(algorithm, network.skip)
         self.layout, self.calendar, self.scale = layout, calendar, network.scale
-        self.fused = fused and layout.batch == 1
+        self.fused, self.wave = fused and layout.batch == 1, wave if fused else 1
         kind = layout.dtype.type
         self.pull = Pull(kind(algorithm.beta), kind(algorithm.a))
 
@@ -34,10 +35,11 @@ class Sweeps:
         calendar, L = self.calendar, self.layout.depth
         updated, above = calendar.updates(L), np.arange(1, L + 1)
         moves = np.array([above % 2 == stage.parity for stage in calendar.stages])
+        wave = 1 if (updated & ~moves).any() else self.wave  # what rests updates when all have moved
         products = (PREDICT + BACKPROJECT * (above > 1)) * moves + UPDATE * updated
         return Steps(
             products.astype(np.int64).ravel(), calendar.moves.astype(np.int64), calendar.completed.astype(np.int64),
-            len(calendar.stages), calendar.cycle, t, False, steps, 0, 1, self.fused,
+            len(calendar.stages), calendar.cycle, t, False, steps, 0, wave, self.fused,
         )  # fmt: skip
 
     def _parts(self, arrays: Arrays, worker: int) -> list[tuple[int, Array, float]]:

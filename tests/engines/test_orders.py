@@ -226,6 +226,8 @@ TWINS = [  # module, what stands there, what the twin has
     ("dual", "2 * b.above, step, b.stop)", "2 * b.above, step - 1, b.stop)"),
     ("dual", "2 * b.below + 1, step + 1, b.stop)", "2 * b.below + 1, step, b.stop)"),
     ("dual", "work & PREDICT or not work & UPDATE", "True"),
+    ("dual", "opening and k == 0", "opening"),
+    ("dual", "_updates_until(b, stage, together)", "2 * _updates_until(b, stage, together)"),
     ("dual", "if opening and l + 1 < b.depth:", "if False:"),
     ("streams_ranks", "2 * who.below + 1, t + 1, stop)", "2 * who.below + 1, t, stop)"),
     ("streams_ranks", "2 * who.above, t + 1 - r.places", "2 * who.above, t - r.places"),

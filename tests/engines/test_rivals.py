@@ -327,12 +327,12 @@ def test_threads_sweep_as_the_oracle_does(
     batches = [rng.permutation(6)[:batch] for _ in range(5)]
     options = {"steps_per_batch": steps}
     expected, energies = on(NumpyEngine, made, algorithm, batches, runs, **options)
-    several = data.draw(st.integers(1, len(sizes) - 1))
-    found, its = on(ThreadsEngine, made, algorithm, batches, runs, workers=several, fused=fused, **options)
+    ways = {"workers": data.draw(st.integers(1, len(sizes) - 1)), "wave": data.draw(st.sampled_from([None, 2, 3, 6]))}
+    found, its = on(ThreadsEngine, made, algorithm, batches, runs, fused=fused, **ways, **options)
     for mine, other in zip(found, expected, strict=True):
         assert np.abs(mine - other).max() <= 1e-12 * max(1, np.abs(other).max())
     assert np.allclose(its, energies, rtol=1e-10)
-    again, _ = on(ThreadsEngine, made, algorithm, batches, runs, fused=fused, **options)  # on one worker
+    again, _ = on(ThreadsEngine, made, algorithm, batches, runs, fused=fused, **options)  # on one, step by step
     assert all(np.array_equal(a, b) for a, b in zip(found, again, strict=True))
 
 
@@ -375,6 +375,25 @@ def test_sweeps_go_on_from_a_state_of_either_engine(algorithm, steps, tmp_path):
     train(net, algorithm, x, y, updates=6, workers=2, checkpoint=file, **options)
     mixed = trained(net, algorithm, x, y, 11, checkpoint=file, resume=True, **options)
     assert np.allclose(mixed.network.weights[1], whole.network.weights[1], rtol=1e-10)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_threads_scale_what_goes_up_and_what_comes_down(batch):
+    net, x, y = problem([4, 6, 5, 3], 6, 1)
+    scaled = Network(net.weights, net.activation, net.biases, scale=[0.5, 2.0, 0.3])
+    batches = [np.arange(batch), np.arange(2, 2 + batch)]
+    runs = [on(e, (scaled, x, y), SWEEPERS[1], batches, (6,)) for e in (NumpyEngine, ThreadsEngine)]
+    for mine, other in zip(runs[1][0], runs[0][0], strict=True):
+        assert np.abs(mine - other).max() <= 1e-12 * max(1, np.abs(other).max())
+    plain, _ = on(ThreadsEngine, (net, x, y), SWEEPERS[1], batches, (6,))
+    assert not np.allclose(plain[1], runs[0][0][1], rtol=1e-6)  # twin
+
+
+@pytest.mark.parametrize("engine", [NumpyEngine, ThreadsEngine])
+def test_dual_propagation_has_no_skips(engine):
+    net = Network.mlp([4, 4, 4, 3], seed=1, skip=[False, True, False])
+    with pytest.raises(InputError, match="dual propagation is for layers without skip connections"):
+        engine(net, DualProp(), np.zeros((2, 4)), np.zeros((2, 3)), lambda: np.arange(2))
 
 
 @pytest.mark.parametrize("batch", [1, 2])

@@ -6,7 +6,9 @@ x[lo], upwards, and ``h[lo]``, downwards, in turns: whoever writes one has been 
 the one before has been used. Each edge has two flags, the steps that are done on either side.
 
 A half sweep begins at the edges of the block. Where a layer updates that does not move (the last half sweep of a weight
-update, if it has several), it does so when all have moved.
+update, if it has several), it does so when all have moved. Half sweeps in which no such layer updates can follow one
+another up or down the block in *waves*, as in ``predictive_coding``: x[l] needs its neighbours as the half sweep before
+has left them, so each follows at a distance of one layer, and weights are fetched from memory once for several.
 """
 
 from collections import namedtuple
@@ -21,16 +23,18 @@ from ...kernels.machine.clock import nanoseconds
 from ...kernels.machine.compiling import ZERO, inner, njit
 from ...kernels.machine.simd import pointer
 from ...kernels.machine.sync import load_acquire, meet, publish, wait
-from .steps import layers, load_rows, note_divergence, output_energy, rate_at, step_of_cycle
+from .steps import layers, load_rows, note_divergence, output_energy, rate_at
 
 # beta, and the share a of raised values in the mean, in the net's dtype.
 Pull = namedtuple("Pull", "beta share")
 
 # One worker's view of a run, with pointers in place of arrays. slot: where the second halves of e and h begin;
-# products: bits of ``dense`` for each stage and layer; precision: 1 / beta.
+# products: bits of ``dense`` for each stage and layer; completed: see ``arguments``; precision: 1 / beta; alphas: how
+# many there are; before: weight updates made before this run.
 _Block = namedtuple(
     "_Block",
-    "worker below above lo hi depth e h slot products fused beta precision share energy diverged progress started stop",
+    "worker below above lo hi depth e h slot products completed stages fused beta precision share alpha alphas before "
+    "energy diverged progress started stop",
 )
 
 
@@ -83,30 +87,59 @@ def _move(b, s, l, work, step, stage, opening, alpha, number):
 
 
 @inner
-def _half_sweep(b, s, step, stage, opening, alpha, number):
+def _visit(b, s, l, step, stage, opening, made):
+    """Layer l in a step, ``made`` updates after the run began, if x[l+1] moves; False if the run was stopped
+    meanwhile."""
+    work = b.products[stage * b.depth + l]
+    if work & PREDICT:
+        if l == b.lo and b.below >= 0 and not wait(b.progress, 2 * b.below + 1, step, b.stop):
+            return False
+        if l == b.hi - 1 and b.above >= 0 and not wait(b.progress, 2 * b.above, step, b.stop):
+            return False
+        _move(b, s, l, work, step, stage, opening, rate_at(b.alpha, b.alphas, made), b.before + made + 1)
+    if l == b.lo and (work & PREDICT or not work & UPDATE):
+        publish(b.progress, 2 * b.worker, step + 1)
+    if l == b.hi - 1:
+        publish(b.progress, 2 * b.worker + 1, step + 1)
+    return True
+
+
+@inner
+def _half_sweep(b, s, step, stage, opening, made):
     """One step; False if the run was stopped meanwhile."""
     for turn in range(b.hi - b.lo):
         l = b.lo if turn == 0 else (b.hi - 1 if turn == 1 else b.lo + turn - 1)
-        work = b.products[stage * b.depth + l]
-        if work & PREDICT:
-            if l == b.lo and b.below >= 0 and not wait(b.progress, 2 * b.below + 1, step, b.stop):
-                return False
-            if l == b.hi - 1 and b.above >= 0 and not wait(b.progress, 2 * b.above, step, b.stop):
-                return False
-            _move(b, s, l, work, step, stage, opening, alpha, number)
-        if l == b.lo and (work & PREDICT or not work & UPDATE):
-            publish(b.progress, 2 * b.worker, step + 1)
-        if l == b.hi - 1:
-            publish(b.progress, 2 * b.worker + 1, step + 1)
+        if not _visit(b, s, l, step, stage, opening, made):
+            return False
     for l in range(b.lo, b.hi):
         work = b.products[stage * b.depth + l]
         if work & UPDATE and not work & PREDICT:
             if l == b.lo and b.below >= 0 and not wait(b.progress, 2 * b.below + 1, step + 1, b.stop):
                 return False
-            _learn(b, s, l, alpha, number)
+            _learn(b, s, l, rate_at(b.alpha, b.alphas, made), b.before + made + 1)
             if l == b.lo:
                 publish(b.progress, 2 * b.worker, step + 1)
     return True
+
+
+@inner
+def _wave(b, s, steps, upwards, step, stage, opening, made):
+    """``steps`` steps in one wave; False if the run was stopped meanwhile."""
+    n = b.hi - b.lo
+    for front in range(n + steps - 1):
+        for k in range(max(0, front - n + 1), min(steps, front + 1)):
+            l = b.lo + front - k if upwards else b.hi - 1 - front + k
+            turn = made + _updates_until(b, stage, k)
+            if not _visit(b, s, l, step + k, (stage + k) % b.stages, opening and k == 0, turn):
+                return False
+    return True
+
+
+@inner
+def _updates_until(b, stage, k):
+    """How many weight updates are complete k steps after the beginning of a stage."""
+    rounds, rest = divmod(stage + k, b.stages)
+    return rounds * b.completed[b.stages] + b.completed[rest] - b.completed[stage]
 
 
 @inner
@@ -135,28 +168,36 @@ def dual(who, arrays, offsets, options, data, rates, calendar, pull, signals, no
     s = layers(arrays, offsets, options)
     b = _Block(
         who.worker, who.below, who.above, who.lo, who.hi, len(offsets.sizes) - 1, pointer(arrays.errors),
-        pointer(arrays.drives), offsets.value_count, pointer(calendar.products), calendar.fused, pull.beta,
-        s.one / pull.beta, pull.share, pointer(notes.energy), pointer(notes.diverged), pointer(signals.progress),
+        pointer(arrays.drives), offsets.value_count, pointer(calendar.products), pointer(calendar.completed),
+        calendar.stages, calendar.fused, pull.beta, s.one / pull.beta, pull.share, pointer(rates.alpha),
+        len(rates.alpha), rates.number, pointer(notes.energy), pointer(notes.diverged), pointer(signals.progress),
         pointer(signals.started), pointer(signals.stop),
     )  # fmt: skip
-    alphas, alpha_count, completed = pointer(rates.alpha), len(rates.alpha), pointer(calendar.completed)
     if not meet(who.worker, who.workers, pointer(signals.ready), b.stop):
         return 0
     notes.times[who.worker, 0] = nanoseconds()
-    batch, made, stage = ZERO, ZERO, calendar.first % calendar.stages
-    for step in range(calendar.steps):
-        if load_acquire(b.stop, 0) != 0:
-            break
-        opening = step_of_cycle(calendar, step) == 0
-        if opening:
+    t, stage, step = calendar.first, calendar.first % calendar.stages, ZERO
+    batch, made, waves = ZERO, ZERO, who.place
+    while step < calendar.steps and load_acquire(b.stop, 0) == 0:
+        if t == 0:
             if not _start(b, s, data, batch, step):
                 return 0
             batch += 1
-        if not _half_sweep(
-            b, s, step, stage, opening, rate_at(alphas, alpha_count, made), rates.number + made + 1
-        ):  # fmt: skip
+        together = min(calendar.wave, calendar.steps - step)
+        if calendar.cycle > 0:
+            together = min(together, calendar.cycle - t)
+        if together == 1:
+            went_on = _half_sweep(b, s, step, stage, t == 0, made)
+        else:
+            went_on = _wave(b, s, together, waves & 1 == 0, step, stage, t == 0, made)
+            waves += 1
+        if not went_on:
             return 0
-        made += completed[stage + 1] - completed[stage]
-        stage = (stage + 1) % calendar.stages
+        made += _updates_until(b, stage, together)
+        stage = (stage + together) % calendar.stages
+        step += together
+        t += together
+        if t == calendar.cycle:
+            t = 0
     notes.times[who.worker, 1] = nanoseconds()
     return 0
