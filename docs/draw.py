@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pcsim
 from pcsim.figures.schedules import schedule_figure
+from pcsim.figures.waits import waits_figure
 
 IMAGES = Path(__file__).parent / "images"
 
@@ -17,6 +18,20 @@ SCHEDULES = {
     "smm-ipc": (pcsim.IPC(), "Incremental predictive coding, four layers: 2 products in a row"),
 }
 
+# The second: updates after which the picture begins, when all layers have work.
+WAITS = {
+    "waits-bp": (pcsim.BP(), 0, "Backprop: one chain up and down, in which one layer works at a time"),
+    "waits-ipc": (pcsim.IPC(), 6, "iPC: a layer waits for its neighbours, and only for what they made a step before"),
+    "waits-bp-async": (
+        pcsim.AsyncBP(), 8, "Asynchronous BP: the same chain, but with a batch in each layer; errors come late"
+    ),
+    "waits-local": (pcsim.Local(), 6, "Local losses: nobody waits for a layer above"),
+    "waits-dfa": (pcsim.DFA(), 6, "Direct feedback alignment: all layers wait for the output"),
+    "waits-dual": (
+        pcsim.DualProp(incremental=True), 3, "Dual propagation, incremental: neighbours take turns"
+    ),
+}  # fmt: skip
+
 
 def draw(folder: Path) -> None:
     """Write every picture into a folder."""
@@ -26,6 +41,9 @@ def draw(folder: Path) -> None:
     for name, (algorithm, title) in SCHEDULES.items():
         graph = algorithm.tasks(DEPTH, 12)
         figure = schedule_figure(graph, workers=2 * DEPTH, until=MMS, lanes="layer", title=title)
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    for name, (algorithm, after, title) in WAITS.items():
+        figure = waits_figure(algorithm.tasks(DEPTH, 30), after, MMS, title=title)
         figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
 
 

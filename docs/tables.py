@@ -1,4 +1,4 @@
-"""The tables and sentences of these pages whose numbers come from results files.
+"""The tables and sentences of these pages whose numbers come from results files, or from counts.
 
     python docs/tables.py        # writes every table anew, in README.md and docs/
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pcsim import IPC
+from pcsim import BP, DFA, IPC, PC, ZIL, AsyncBP, DualProp, Local
 from pcsim.calibration import validate
 from pcsim.predict.machine_files import load
 from pcsim.predict.nets import Net
@@ -24,6 +24,7 @@ from pcsim.report import ratios
 from pcsim.results import gains, pairs, ranks
 from pcsim.results.fields import CURVES
 from pcsim.results.files import Results, latest, read
+from pcsim.schedule.counts import table4
 from pcsim.tables import layout, scaled, short
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -348,6 +349,26 @@ def teams_table() -> str:
     return layout([*header, "ratio, a worker a layer", "ratio, best iPC"], body, "markdown")
 
 
+# Counts
+
+
+def rivals_table() -> str:
+    """What ways of learning cost per update, at 8 and at 32 layers."""
+    ways = {
+        "BP": BP(), "PC, T = 8": PC(T=8), "Z-IL": ZIL(), "iPC": IPC(), "asynchronous BP": AsyncBP(),
+        "local losses": Local(), "DFA": DFA(), "dual propagation, 4 sweeps": DualProp(),
+        "dual propagation, incremental": DualProp(incremental=True),
+    }  # fmt: skip
+    names = ("smm", "span_flop", "delay", "held", "messages_up", "messages_down")
+    deep, deeper = (table4([depth], ways.values()) for depth in (8, 32))
+    body = []
+    for title, *rows in zip(ways, deep, deeper, strict=True):
+        pairs_of = [[f"{round(row[name], 2):g}" for row in rows] for name in names]
+        flop = [f"{row['flops'] / 1e6:#.3g}" for row in rows]
+        body.append([title, *(one if one == other else f"{one}, {other}" for one, other in [*pairs_of, flop])])
+    return layout(["", "SMM", "span", "delay", "held", "up", "down", "Mflop"], body, "markdown")
+
+
 # Ranks
 
 
@@ -432,6 +453,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "extreme": extreme_table,
     "extreme-measured": extreme_measured_table,
     "teams": teams_table,
+    "rivals": rivals_table,
     "ranks": ranks_table,
     "latency": latency_table,
 }

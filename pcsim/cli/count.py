@@ -41,6 +41,12 @@ def add_count_flags(parser: argparse.ArgumentParser) -> None:
         help="rows of the heads of local losses, and of feedback, for costs (default 10)",
     )
     parser.add_argument(
+        "--examples",
+        action="store_true",
+        help="count BP by a scan too, whose errors come from products of Jacobians (as in DeepPCR): few products in a "
+        "row, and most of them as large as the flop say, so that SMMs alone say nothing",
+    )
+    parser.add_argument(
         "--micro-batches",
         type=whole_number,
         nargs="+",
@@ -53,7 +59,8 @@ def add_count_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run_count(arguments: argparse.Namespace) -> int:
-    from ..schedule.counts import table4
+    from ..schedule.counts import Counted, table4
+    from ..schedule.scan import Scan
 
     if arguments.show != "all" and (arguments.json or arguments.micro_batches):
         raise InputError("--show chooses between tables, of which --json and --micro-batches have none: leave it out")
@@ -64,7 +71,8 @@ def run_count(arguments: argparse.Namespace) -> int:
     if not changing and arguments.start != ["forward"]:
         raise InputError("--start is about batches that change: add --steps-per-batch")
     sizes = arguments.hidden, arguments.classes
-    rows = table4(arguments.depths, wanted, arguments.workers, changing, arguments.start, *sizes)
+    counted: list[Counted] = [*wanted, *([Scan()] if arguments.examples else [])]
+    rows = table4(arguments.depths, counted, arguments.workers, changing, arguments.start, *sizes)
     if arguments.json:
         write(json.dumps(rows, indent=2), arguments.json)
         return 0
@@ -92,13 +100,13 @@ def _costs(rows: Sequence[dict[str, Any]], hidden: int, classes: int) -> str:
     shown = {"smm": "SMM", "span_flop": "span", "delay": "delay", "held": "held"}
     shown |= {"messages_up": "up", "messages_down": "down"}
     words = [
-        "What else a weight update costs, counted on the same graphs, with a worker for each layer.",
+        "What else a weight update costs, counted on the same graphs, for as many workers as can be used.",
         f"Layers are {hidden} x {hidden}, heads and feedback {classes} x {hidden}.",
         "",
         "span: products in a row as SMM, each weighed by its flop; the unit is the product of a hidden layer",
         "delay: updates that are made between the first layer's prediction for a batch and its update from it",
         "held: batches whose values the first layer has to keep at once",
-        "up, down: messages to layers above and below, for each pair of neighbours",
+        "up, down: messages to layers above and below, each on its own worker, for each pair of neighbours",
         "flop: of all products, with weight gradients and forward start, for one sample",
     ]
     return _table(
@@ -113,11 +121,14 @@ def _table(
     cells: Callable[[dict[str, Any]], list[Any]],
 ) -> str:
     """Words, a blank line, and a line for each row."""
+    from ..schedule.scan import Scan
+
     changing = any(row["steps_per_batch"] for row in rows)
     heads = ["algorithm", "depth", "T", *(["steps per batch", "start"] if changing else []), *heads]
     body = []
     for row in rows:
-        about = [find(row["algorithm"]).title, row["depth"], row["steps"] or ""]
+        name = row["algorithm"]
+        about = [Scan.title if name == Scan.name else find(name).title, row["depth"], row["steps"] or ""]
         if changing:
             about += [row["steps_per_batch"], row["start"]] if row["steps_per_batch"] else ["", ""]
         body.append([_written(cell) for cell in about + cells(row)])

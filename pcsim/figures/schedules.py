@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_HEAD, _FEEDBACK, _HEAD_UPDATE = -1, -2, -3  # which no engine tells of yet
+_HEAD, _FEEDBACK, _HEAD_UPDATE, _COMBINE = -1, -2, -3, -4  # which no engine tells of yet
 
 _WORK = {START: "forward start", PREDICT: "predict", BACKPROJECT: "back-project", UPDATE: "update", VALUE: "values"}
-_OF_HEADS = {_HEAD: "head", _FEEDBACK: "feedback", _HEAD_UPDATE: "update of the head"}
+_OF_HEADS = {_HEAD: "head", _FEEDBACK: "feedback", _HEAD_UPDATE: "update of the head", _COMBINE: "combine"}
 
 _WORK_OF = {
     Kind.START: START,
@@ -33,6 +33,7 @@ _WORK_OF = {
     Kind.HEAD: _HEAD,
     Kind.FEEDBACK: _FEEDBACK,
     Kind.HEAD_UPDATE: _HEAD_UPDATE,
+    Kind.COMBINE: _COMBINE,
 }
 
 # Kinds of work that occur in one schedule differ in grey, too: those of BP, and those of a fused step of iPC.
@@ -46,10 +47,15 @@ _WORK_COLOURS = {
     PREDICT | UPDATE: "#33BBEE",
     BACKPROJECT | UPDATE: "#CC3311",
     PREDICT | BACKPROJECT | UPDATE: "#AA4499",
-    _HEAD: "#33BBEE",
+    _HEAD: "#77CCEE",
     _FEEDBACK: "#E68A55",
     _HEAD_UPDATE: "#EEDD88",
+    _COMBINE: "#AA4499",
 }
+
+# The same of the kinds of tasks.
+NAMES = {kind: (_WORK | _OF_HEADS)[work] for kind, work in _WORK_OF.items()}
+COLOURS = {kind: _WORK_COLOURS[work] for kind, work in _WORK_OF.items()}
 
 
 @with_own_settings

@@ -1,6 +1,6 @@
 """What a count of products in a row leaves out: their sizes, how late gradients are, what is kept, and who is told.
 
-All of it is read off a task graph, for layers of equal width with a worker each. Nothing here knows algorithms.
+All of it is read off a task graph, for layers of equal width. Nothing here knows algorithms.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ WIDTH, CLASSES = 64, 10  # unless told otherwise
 
 def costs(graph: TaskGraph, width: int = WIDTH, classes: int = CLASSES) -> dict[str, Any]:
     """What a weight update costs in the steady state, for layers of ``width`` units each, the output's included, and
-    heads and feedback of so many ``classes``, with a worker for each layer.
+    heads and feedback of so many ``classes``, on as many workers as can be used.
 
     - ``span_flop``: as ``smm``, with each product weighed by its multiplications; the unit is a hidden layer's product
       for the whole batch, ``width * width`` for each sample
     - ``delay``: weight updates between the first layer's prediction for a batch and its update from that batch
     - ``held``: batches whose values the first layer has to keep at once
-    - ``messages_up``, ``messages_down``: sent to higher and to lower layers, divided by the pairs of neighbours
+    - ``messages_up``, ``messages_down``: sent to higher and to lower layers where each has a worker of its own, divided
+      by the pairs of neighbours
     - ``flops``: of all products, weight gradients and forward starts included, of a batch of one: 2 for each
       multiplication
 
@@ -36,13 +37,14 @@ def costs(graph: TaskGraph, width: int = WIDTH, classes: int = CLASSES) -> dict[
     that shows no steady state.
     """
     width, classes = whole_number("width", width), whole_number("classes", classes)
-    chain = {kind: cost * (classes if kind in SMALL else width) for kind, cost in PAPER_COSTS.items()}
-    flop = {kind: 2 * cost * width * (classes if kind in SMALL else width) for kind, cost in FULL_COSTS.items()}
+    sizes = dict.fromkeys(Kind, width**2) | dict.fromkeys(SMALL, width * classes) | {Kind.COMBINE: width**3}
+    chain = {kind: cost * sizes[kind] for kind, cost in PAPER_COSTS.items()}
+    flop = {kind: 2 * cost * sizes[kind] for kind, cost in FULL_COSTS.items()}
     ways = graph.message_ways(range(graph.depth))
     up, down = (number / max(graph.depth - 1, 1) for number in ways)
     delay, held = _kept(graph)
     return {
-        "span_flop": graph.growth(chain) / width, "delay": delay, "held": held + _started(graph),
+        "span_flop": graph.growth(chain) / width**2, "delay": delay, "held": held + _started(graph),
         "messages_up": up, "messages_down": down, "flops": graph.products(flop),
     }  # fmt: skip
 

@@ -35,9 +35,12 @@ class Kind(IntEnum):
     HEAD = 5  # f(x[l+1]) @ V[l].T, l < L - 1: what a head says of x[l+1], and its error
     FEEDBACK = 6  # the error of a head, or of the output, brought to x[l+1] by V[l], or by a fixed matrix
     HEAD_UPDATE = 7  # the gradient of V[l], applied to it
+    COMBINE = 8  # the product of two matrices of (width, width) for each sample, of BP by a scan
 
 
-PAPER_COSTS: Mapping[Kind, int] = {Kind.PREDICT: 1, Kind.BACKPROJECT: 1, Kind.HEAD: 1, Kind.FEEDBACK: 1}
+PAPER_COSTS: Mapping[Kind, int] = dict.fromkeys(
+    (Kind.PREDICT, Kind.BACKPROJECT, Kind.HEAD, Kind.FEEDBACK, Kind.COMBINE), 1
+)
 
 STARTS_COSTS: Mapping[Kind, int] = {**PAPER_COSTS, Kind.START: 1}
 

@@ -59,6 +59,16 @@ def test_json_holds_both(pcsim):
     assert [row[name] for name in ("messages_up", "messages_down", "flops")] == [1, 0, 169_000]
 
 
+def test_examples_stand_beside_algorithms(pcsim):
+    words = ["count", "--depths", 8, "--algorithms", "bp", "--show", "costs"]
+    out = pcsim(*words, "--examples")[1]
+    assert [line.split()[-7:-4] for line in out.splitlines()[-2:]] == [["15", "15", "0"], ["11", "133", "0"]]
+    assert out.splitlines()[-1].startswith("BP by a scan ")
+    assert "scan" not in pcsim(*words)[1]
+    changing = pcsim("count", "--depths", 4, "--algorithms", "ipc", "--examples", "--steps-per-batch", 8)
+    assert changing[0] == 0
+
+
 @pytest.mark.parametrize("other", [["--json", "-"], ["--micro-batches", 4]])
 def test_a_table_is_not_chosen_where_there_is_none(pcsim, other):
     code, out, err = pcsim("count", "--show", "costs", *other)
