@@ -37,11 +37,10 @@ class Algorithm(ABC):
 
     ``weight_decay`` of all others is the L2 penalty ``weight_decay / 2 * W**2``: ``g -= weight_decay * W`` before
     anything else, as in PyTorch; weights and biases alike. A class of another package need not have these two fields.
-    ``backends``: which engines execute it; ``timed``: whether it can be measured and predicted.
+    ``backends``: which engines execute it.
     """
 
     backends: ClassVar[tuple[str, ...]] = ("numpy", "threads", "mpi")
-    timed: ClassVar[bool] = True
     name: ClassVar[str]
     title: ClassVar[str]
     alpha: float
@@ -62,6 +61,11 @@ class Algorithm(ABC):
     def chained(self) -> bool:
         """Whether within a step the layers wait for one another, as in backprop: there are no values that relax."""
         return self._given_calendar(1).chained
+
+    @property
+    def steps(self) -> int:
+        """How many steps, or sweeps, for each weight update were chosen, where they can be: T of PC; else 1."""
+        return int(getattr(self, "T", 1))
 
     @property
     def layered(self) -> bool:

@@ -29,7 +29,6 @@ class DualProp(Algorithm):
     """
 
     backends: ClassVar[tuple[str, ...]] = ("numpy", "threads")
-    timed: ClassVar[bool] = False
     name: ClassVar[str] = "dual"
     title: ClassVar[str] = "dual propagation"
     alpha: float = 1e-4
@@ -54,6 +53,11 @@ class DualProp(Algorithm):
             raise InputError(f"incremental must be True or False, not {shown(self.incremental)}")
         for name in ("beta", "a"):  # NumPy's numbers become Python's
             object.__setattr__(self, name, float(getattr(self, name)))
+
+    @property
+    def steps(self) -> int:
+        """Sweeps for each weight update."""
+        return 1 if self.incremental else self.sweeps
 
     @property
     def label(self) -> str:

@@ -53,7 +53,7 @@ class Contender:
     @property
     def name(self) -> str:
         """What tells it apart from the others in a cell."""
-        return name_of(self.row_name, getattr(self.algorithm, "T", 1), self.execution, self.workers)
+        return name_of(self.row_name, self.algorithm.steps, self.execution, self.workers)
 
     @property
     def row_name(self) -> str:

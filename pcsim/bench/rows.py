@@ -83,7 +83,7 @@ def row_of(entry: Entry, case: Case, conditions: Conditions) -> Row:
         depth=case.depth,
         width=case.width,
         batch=case.batch,
-        steps=getattr(algorithm, "T", 1),
+        steps=algorithm.steps,
         inference_steps=entry.steps_per_update(case),
         dtype=case.dtype,
         activation=case.activation,

@@ -231,7 +231,7 @@ def chosen(
     marked = {tuple(value_of(row, name) for name in names[:-2]) for row in rows if row.get("auto")}
 
     def holds(one: Contender, choice: bool) -> bool:
-        who = one.algorithm.name, getattr(one.algorithm, "T", 1), one.execution, one.workers
+        who = one.algorithm.name, one.algorithm.steps, one.execution, one.workers
         key = (*who, *_optimizer(one.algorithm))
         row = have.get((*key, one.ranks, delay if one.ranks else None))
         if row is None or (choice and one.auto and key not in marked):

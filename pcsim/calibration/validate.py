@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..algorithms import BP, IPC
+from ..algorithms import BP, IPC, Algorithm
 from ..algorithms.predictive_coding import SHARED
 from ..bench.case import Case
 from ..bench.contenders import Contender, has_teams
@@ -71,19 +71,23 @@ class Checked:
         return self.ranks, *net
 
 
-def contenders(case: Case, workers: int, ranks: int | None, optimizer: str = "sgd") -> list[Contender]:
-    """Who is measured in a cell on so many workers: BP alone, and iPC and BP in every execution that the simulator
-    knows and that the cell has room for: which other numbers of workers are checked does not matter."""
+def contenders(
+    case: Case, workers: int, ranks: int | None, optimizer: str = "sgd", rivals: Sequence[Algorithm] = ()
+) -> list[Contender]:
+    """Who is measured in a cell on so many workers: BP alone, iPC and BP in every execution that the simulator knows
+    and that the cell has room for, and ``rivals`` with their layers on workers: which other numbers of workers are
+    checked does not matter."""
     where: dict[str, Any] = {"ranks": ranks} if ranks else {}
     # Rates so small that no number of updates makes anything overflow, as in ``bench``.
     alpha = ALPHA if optimizer != "sgd" or case.steps_per_batch else BP.alpha
     bp, ipc = BP(alpha, optimizer), IPC(alpha, optimizer=optimizer)
     alone = Contender(bp, "serial", 1, ranks=1 if ranks else None)
+    beside = [replace(one, alpha=alpha, optimizer=optimizer) for one in rivals if not ranks or "mpi" in one.backends]
     if workers == 1:
-        return [Contender(ipc, "serial", 1, **where), alone]
+        return [Contender(one, "serial", 1, **where) for one in (ipc, *beside)] + [alone]
     found, layers = [alone], workers <= case.depth
     if layers:
-        found.append(Contender(ipc, "layer-parallel", workers, **where))
+        found += [Contender(one, "layer-parallel", workers, **where) for one in (ipc, *beside)]
     # Teams of several ranks have several threads, which are not checked.
     fits = {"data-parallel": 1 < workers <= case.batch, "hybrid": not ranks and has_teams(case, workers)}
     shared = SHARED if case.start == "forward" else ()
@@ -114,6 +118,7 @@ def check_cells(
     *,
     on_ranks: bool = False,
     optimizer: str = "sgd",
+    rivals: Sequence[Algorithm] = (),
     budget: float = 1.0,
     pin: bool = True,
     done: Sequence[Checked] = (),
@@ -128,7 +133,7 @@ def check_cells(
             c
             for count in workers
             if count <= case.depth or not on_ranks
-            for c in contenders(case, count, count if on_ranks else None, optimizer)
+            for c in contenders(case, count, count if on_ranks else None, optimizer, rivals)
         ]
         runners = [
             c

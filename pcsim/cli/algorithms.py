@@ -122,6 +122,11 @@ def add_rival_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--raised", type=float, default=0.5, metavar="A", help="dual: share of the raised value, 0 to 1 (default 0.5)"
     )
+    add_sweep_flags(parser)
+
+
+def add_sweep_flags(parser: argparse.ArgumentParser) -> None:
+    """How often dual propagation sweeps."""
     parser.add_argument(
         "--sweeps", type=whole_number, default=4, metavar="K", help="dual: sweeps for each weight update (default 4)"
     )
@@ -130,19 +135,15 @@ def add_rival_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def algorithms_of(
-    arguments: argparse.Namespace, names: Sequence[str] | None = None, timed: bool = False
-) -> list[Algorithm]:
+def algorithms_of(arguments: argparse.Namespace, names: Sequence[str] | None = None) -> list[Algorithm]:
     """The algorithms asked for (or ``names``), with the fields that have flags; those with a T once for each of
-    ``--steps``. InputError for one that cannot be ``timed`` where that is wanted."""
+    ``--steps``."""
     flags = ("alpha", "gamma", "optimizer", "momentum", "weight_decay", "precision", "value_momentum", *LATE)
     named = {name: name for name in flags} | RIVALS
     given = {name: getattr(arguments, flag) for name, flag in named.items() if hasattr(arguments, flag)}
     made: list[Algorithm] = []
     for name in dict.fromkeys(arguments.algorithms if names is None else names):
         cls: Callable[..., Algorithm] = registry.find(name)
-        if timed and not registry.find(name).timed:
-            raise InputError(f"{name} can be counted and trained, but not be timed so far")
         known = {field.name for field in fields(registry.find(name)) if field.init}
         rates = {flag: value for flag, value in given.items() if flag in known}
         made += [cls(**rates, T=T) for T in arguments.steps] if "T" in known else [cls(**rates)]

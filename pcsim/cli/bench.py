@@ -100,7 +100,7 @@ def _measure(arguments: argparse.Namespace, crew: Any) -> int:
             cells = list(on_ranks["grown"])
     plan = sweep.Sweep(
         cells,
-        algorithms_of(arguments, timed=True),
+        algorithms_of(arguments),
         () if crew else arguments.workers or [*sorted({1, cores}), "auto"],
         grid.resolve_baselines(arguments.baselines, arguments.backend),
         arguments.seconds or (grid.QUICK_SECONDS if arguments.quick else grid.SECONDS),

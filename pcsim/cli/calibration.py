@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..algorithms import Algorithm, PredictiveCoding
 from ..errors import InputError
 from ..host import mpi
 from ..streams import check_streams, is_stream, read_text, target
+from .algorithms import algorithms_of
 from .cells import cells_of
 from .ranks import with_crew
 from .words import CHECK_FAILED, INTERRUPTED, beside, check_new, say
@@ -127,11 +129,21 @@ def _machine_to_check(arguments: argparse.Namespace) -> Any:
     return calibrate.machine_of(content)
 
 
+def _rivals(arguments: argparse.Namespace) -> list[Algorithm]:
+    """What is checked beside iPC and BP."""
+    arguments.steps = [1]
+    rivals = [one for one in algorithms_of(arguments) if one.layered and not isinstance(one, PredictiveCoding)]
+    if others := {*arguments.algorithms} - {"ipc", *(one.name for one in rivals)}:
+        raise InputError(f"--algorithms {' '.join(sorted(others))}: beside iPC and BP local, dfa and dual are checked")
+    return rivals
+
+
 def _check(arguments: argparse.Namespace, crew: Any) -> int:
     from ..calibration import validate
     from ..host.context import usable_cores
     from .display import Display
 
+    rivals = _rivals(arguments)
     if arguments.calibrate:
         check_streams([arguments.machine, arguments.out])
     if arguments.resume and is_stream(arguments.out):
@@ -174,6 +186,7 @@ def _check(arguments: argparse.Namespace, crew: Any) -> int:
                 counts,
                 on_ranks=bool(crew),
                 optimizer=arguments.optimizer,
+                rivals=rivals,
                 budget=arguments.seconds,
                 pin=not arguments.no_pin,
                 done=tuple(rows),

@@ -16,7 +16,14 @@ from ..errors import InputError
 from ..host import mpi, topology
 from ..version import __version__
 from . import compare, completion, predict
-from .algorithms import add_algorithm_flags, add_algorithms, add_late_flags, add_optimizer_flags, add_rival_flags
+from .algorithms import (
+    add_algorithm_flags,
+    add_algorithms,
+    add_late_flags,
+    add_optimizer_flags,
+    add_rival_flags,
+    add_sweep_flags,
+)
 from .bench import run_bench
 from .count import add_count_flags, run_count
 from .interrupts import end_with_threads, ended_in_time
@@ -77,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         "batches change, repeated until they are four times as large as the last cache",
     )
     add_algorithms(bench, "ipc", "bp")
+    add_sweep_flags(bench)
     bench.add_argument(
         "--workers",
         type=number_of_workers,

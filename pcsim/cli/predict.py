@@ -14,7 +14,7 @@ from ..algorithms import Algorithm, AsyncBP
 from ..algorithms.registry import names
 from ..errors import InputError
 from ..streams import check_place, check_streams, target
-from .algorithms import algorithm_name, algorithms_of
+from .algorithms import add_sweep_flags, algorithm_name, algorithms_of
 from .calibration import run_calibrate, run_validate
 from .cells import add_cells, cells_of
 from .look import add_look, look_of
@@ -61,9 +61,10 @@ def add_verbs(verbs: Any) -> None:
         metavar="NAME",
         nargs="+",
         default=["ipc"],
-        help="what is compared with BP: pc, zil, ipc (default), bp-async (BP that learns from late gradients) or one "
-        "of an installed package; bp lists every BP of each case",
+        help="what is compared with BP: pc, zil, ipc (default), bp-async (BP that learns from late gradients), local, "
+        "dfa, dual or one of an installed package; bp lists every BP of each case",
     )
+    add_sweep_flags(simulate)
     simulate.add_argument("--steps", type=whole_number, nargs="+", default=[8], metavar="T", help="T of PC (default 8)")
     simulate.add_argument(
         "--executions",
@@ -142,6 +143,15 @@ def add_verbs(verbs: Any) -> None:
         "--out", type=file_name, required=True, metavar="CARD.json", help="report card, written cell by cell"
     )
     add_cells(validate, "3 6 12 24", "96 192 384 768 1536", "1 64")
+    validate.add_argument(
+        "--algorithms",
+        type=algorithm_name,
+        metavar="NAME",
+        nargs="+",
+        default=["ipc"],
+        help="what is checked beside BP: ipc (always), local, dfa, dual",
+    )
+    add_sweep_flags(validate)
     validate.add_argument(
         "--workers",
         type=whole_number,
@@ -249,7 +259,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
 def _against(arguments: argparse.Namespace) -> list[Algorithm]:
     """What is compared with BP, iPC first where it is among them, and asynchronous BP, which learns something else."""
     order = dict.fromkeys(["ipc", *names()])
-    wanted = algorithms_of(arguments, [name for name in order if name in arguments.algorithms], timed=True)
+    wanted = algorithms_of(arguments, [name for name in order if name in arguments.algorithms])
     against = [one for one in wanted if one.layered or isinstance(one, AsyncBP)]
     return against or algorithms_of(arguments, ["ipc"])
 

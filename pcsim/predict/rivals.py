@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..algorithms import BP, IPC, PIPELINE_ASYNC, Algorithm, AsyncBP
+from ..algorithms import BP, IPC, PIPELINE_ASYNC, Algorithm, AsyncBP, PredictiveCoding
 from ..algorithms.predictive_coding import SHARED
 from ..errors import InputError
 from ..schedule.teams import balanced_teams
@@ -107,7 +107,7 @@ class Rivals:
         most = 1 if self.machine.batched else workers
         counts = counts_to_try(self.net, "layer-parallel", most, self._measured)
         found = [self._fastest(algorithm, "layer-parallel", counts)]
-        if algorithm.chained:  # what streams through layers has this execution alone
+        if not isinstance(algorithm, PredictiveCoding):  # this is its only execution
             return found[0]
         for execution in () if self.net.start == "pipelined" else SHARED:
             if execution == "data-parallel" and self.net.batch == 1:

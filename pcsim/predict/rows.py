@@ -102,7 +102,7 @@ def _row(one: Projection, algorithm: Algorithm, run: Prediction) -> Row:
         depth=one.depth,
         width=one.width,
         batch=one.batch,
-        steps=getattr(algorithm, "T", 1),
+        steps=algorithm.steps,
         inference_steps=algorithm.calendar(one.depth, one.steps_per_batch).steps_per_update,
         dtype=_ITEMS.get(one.net.item, f"{one.net.item} bytes"),
         activation="tanh",

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..algorithms import PIPELINE_ASYNC, Algorithm, AsyncBP, asynchronous
+from ..algorithms import PIPELINE_ASYNC, Algorithm, AsyncBP, DualProp, PredictiveCoding, asynchronous
 from ..algorithms.predictive_coding import SHARED
 from ..errors import InputError
 from ..schedule.timeline import UPDATE, Event, Timeline
@@ -30,6 +30,7 @@ from .prices import MOST
 from .shared import shared_plan
 from .shared_ranks import plan_on_ranks
 from .streams import streamed_plan, wave_of_stream
+from .sweeps import swept_plan
 from .timing import SYNCHRONOUS, Timed
 
 MICRO_BATCHES = 8
@@ -127,6 +128,10 @@ def _laid_out(
         if execution not in ("serial", "layer-parallel"):
             raise InputError(f"{algorithm.title} has no execution {execution!r}")
         return streamed_plan(algorithm, net, workers, wave)
+    if isinstance(algorithm, DualProp):
+        if execution not in ("serial", "layer-parallel"):
+            raise InputError(f"{algorithm.title} has no execution {execution!r}")
+        return swept_plan(algorithm, net, workers, wave if algorithm.incremental else 1)
     if not chained and execution in SHARED:
         if net.start == "pipelined":
             raise InputError(f"a pipelined start is for layers on workers: {execution!r} begins with a forward pass")
@@ -205,7 +210,7 @@ def _timed(
 ) -> Timed:  # fmt: skip
     if max(net.sizes) > MOST or min(net.sizes) < 1 or net.batch > MOST:
         raise InputError(f"layers of {max(net.sizes)} units, batch {net.batch}: numbers from 1 to {MOST} are simulated")
-    if machine.batched and algorithm.chained and algorithm.layered:
+    if machine.batched and algorithm.layered and not isinstance(algorithm, PredictiveCoding):
         raise InputError(f"{algorithm.title}: no launch is known on a machine whose products are batched: leave it out")
     if machine.batched and execution in ("serial", "layer-parallel"):
         execution, workers, ranks = "batched", 1, None
@@ -218,7 +223,7 @@ def _timed(
         calendar = algorithm.checked_calendar(net.depth, net.steps_per_batch, net.start)
         if calendar.chained and algorithm.layered:
             wave = wave_of_stream(net, workers, caches_of(machine))
-        elif len(calendar.stages) == 1 and execution in _IN_WAVES[calendar.chained]:
+        elif (len(calendar.stages) == 1 or calendar.swept) and execution in _IN_WAVES[calendar.chained]:
             sizes = [
                 (n + 1) * m * net.item + (net.batch > 1) * 8 * net.batch * m * net.item
                 for n, m in zip(net.sizes, net.sizes[1:], strict=False)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from simulated import IDEAL, constant, square
 
-from pcsim import DFA, InputError, Local
+from pcsim import DFA, DualProp, InputError, Local
 from pcsim.predict.machine_files import load
 from pcsim.predict.plans import Net
 from pcsim.predict.rivals import Rivals
@@ -13,6 +13,9 @@ from pcsim.predict.simulate import simulate
 from pcsim.schedule.tasks import Kind
 
 BOTH = pytest.mark.parametrize("algorithm", [Local(), DFA()], ids=["local", "dfa"])
+ALL = pytest.mark.parametrize(
+    "algorithm", [Local(), DFA(), DualProp(incremental=True)], ids=["local", "dfa", "incremental"]
+)
 
 
 def products(algorithm, depth):
@@ -21,7 +24,7 @@ def products(algorithm, depth):
     return float((graph.in_period() & (graph.kinds != Kind.VALUE)).sum()) / graph.period_updates
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("batch", [1, 4])
 @pytest.mark.parametrize("depth", [1, 2, 5, 9])
 def test_one_worker_makes_all_products_one_after_another(algorithm, depth, batch):
@@ -39,7 +42,19 @@ def test_layers_with_a_worker_each_take_what_one_layer_takes(depth):
     assert simulate(DFA(), net, constant(), "layer-parallel", depth).seconds == pytest.approx(3 + 2)
 
 
-@BOTH
+@pytest.mark.parametrize("depth", [2, 5, 9])
+def test_half_sweeps_with_a_worker_for_each_layer(depth):
+    """A layer makes three products in one of two half sweeps, and its neighbours in the other; so two are enough. With
+    a forward start and k sweeps the output alone moves in the first half sweep, and all weights update in the last."""
+    net = square(depth, batch=4)
+    found = simulate(DualProp(incremental=True), net, constant(), "layer-parallel", depth)
+    assert found.seconds == pytest.approx(6 if depth > 2 else 5)  # nothing goes on to the input
+    few, more = (simulate(DualProp(sweeps=k), net, constant(), "layer-parallel", depth).seconds for k in (8, 9))
+    assert more - few == pytest.approx(4 if depth > 2 else 3)
+    assert simulate(DualProp(sweeps=8), net, constant()).seconds > few
+
+
+@ALL
 def test_what_is_slower_makes_nothing_faster(algorithm):
     net, base = Net((30, 50, 40, 20, 10), 1), load("server-64")
     for workers in (1, 2, 4):
@@ -59,7 +74,7 @@ def test_weights_beyond_the_cache_are_fetched_once_for_a_wave(algorithm):
         assert (wave < 0.95 * one) == faster
 
 
-@BOTH
+@ALL
 def test_they_have_one_execution(algorithm):
     net = square(4)
     found = Rivals(net, load("server-64")).layers_on_workers(algorithm, 8)
