@@ -256,7 +256,8 @@ class CompiledEngine(Contents):
         entropy = np.zeros(transport.workers)
         notes = [Notes(energy, trace, times, diverged, entropy) for trace in traces]
         counts = [0] * transport.workers
-        loop = self._loop(updates, steps)
+        relaxes = self.calendar is not None and not self.sweeps
+        loop = self._relaxation(updates, steps) if relaxes else self._backprop(updates)
         ranks = transport.neighbours(self.layout, batches, first_start, spent, self.starts, self.t, self.number)
 
         def guarded(worker: int) -> None:
@@ -292,23 +293,6 @@ class CompiledEngine(Contents):
         dtype = self.original.dtype
         alphas, gammas, precisions = (np.array(r, dtype) for r in (alpha, per_step(gamma), per_step(precision)))
         return Rates(alphas, gammas, precisions, dtype.type(self.momentum), self.number)
-
-    def _loop(self, updates: int, steps: int) -> Callable[..., int]:
-        """The loop of the algorithm, for so many updates, which take so many steps."""
-        if self.sweeps:
-            return self._half_sweeps(self.sweeps.of_run(self.t, steps), updates)
-        return self._backprop(updates) if self.calendar is None else self._relaxation(updates, steps)
-
-    def _half_sweeps(self, calendar_of_run: Steps, updates: int) -> Callable[..., int]:
-        """The loop of dual propagation."""
-        assert self.sweeps is not None
-        rates, pull = self._rates(updates), self.sweeps.pull
-        compiled, messages = self.transport.backprop("dual")
-
-        def loop(worker: int, data: Data, signals: Signals, notes: Notes, ranks: Ranks) -> int:
-            return compiled(*self._groups(worker), data, rates, calendar_of_run, pull, signals, notes, *messages)
-
-        return loop
 
     def _relaxation(self, updates: int, steps: int) -> Callable[..., int]:
         """The loop of predictive coding, for so many updates, which take so many steps."""
@@ -346,7 +330,7 @@ class CompiledEngine(Contents):
         return loop
 
     def _backprop(self, updates: int) -> Callable[..., int]:
-        """The loop of BP's execution, for so many updates."""
+        """The loop of BP's execution, or of what is neither BP nor predictive coding, for so many updates."""
         rates = self._rates(updates)
         name = "zero-bubble" if self.turns else self.execution or "serial"
         compiled, messages = self.transport.backprop(name if isinstance(self.algorithm, BP) else self.algorithm.name)
@@ -355,6 +339,8 @@ class CompiledEngine(Contents):
             shared = self.flights.of_run(self.number, updates)
         elif self.streams:
             shared = self.streams.of_run(updates)
+        elif self.sweeps:
+            shared = self.sweeps.of_run(self.t, self._steps(updates))
 
         def loop(worker: int, data: Data, signals: Signals, notes: Notes, ranks: Ranks) -> int:
             shares = self.turns.of_worker(worker) if self.turns else shared

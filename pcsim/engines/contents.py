@@ -132,7 +132,7 @@ class Contents:
             def mine(worker: int, l: int = l) -> Array:
                 values = layout.values_of(self.arrays[worker].values, l, worker)
                 if l == last and (self.calendar is None or self.sweeps):  # there is the target, to take the error
-                    pulled = self.sweeps.pull.beta if self.sweeps else 1
+                    pulled = self.sweeps.beta if self.sweeps else 1
                     values = values - layout.errors_of(self.arrays[worker].errors, l, worker) / pulled
                 return values[layout.value_part(layout.place + worker, l)]
 
@@ -221,7 +221,7 @@ class Contents:
         if self.flights:
             self.flights.restored(self.number, rows, self.full_batch)
 
-        targets = self.y[rows[-1] if rows else []]
+        targets = self.y[rows[-1]] if self.sweeps and rows else self.y[:0]
 
         def put(worker: int) -> None:
             layout, arrays = self.layout, self.arrays[worker]

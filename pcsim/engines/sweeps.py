@@ -28,19 +28,20 @@ class Sweeps:
         self.layout, self.calendar, self.scale = layout, calendar, network.scale
         self.fused, self.wave = fused and layout.batch == 1, wave if fused else 1
         kind = layout.dtype.type
-        self.pull = Pull(kind(algorithm.beta), kind(algorithm.a))
+        self.beta, self.share = kind(algorithm.beta), kind(algorithm.a)
 
-    def of_run(self, t: int, steps: int) -> Steps:
-        """The calendar of so many steps, of which the first is step ``t`` of a batch."""
+    def of_run(self, t: int, steps: int) -> Pull:
+        """What the loop is given for so many steps, of which the first is step ``t`` of a batch."""
         calendar, L = self.calendar, self.layout.depth
         updated, above = calendar.updates(L), np.arange(1, L + 1)
         moves = np.array([above % 2 == stage.parity for stage in calendar.stages])
         wave = 1 if (updated & ~moves).any() else self.wave  # what rests updates when all have moved
         products = (PREDICT + BACKPROJECT * (above > 1)) * moves + UPDATE * updated
-        return Steps(
+        calendar_of_run = Steps(
             products.astype(np.int64).ravel(), calendar.moves.astype(np.int64), calendar.completed.astype(np.int64),
             len(calendar.stages), calendar.cycle, t, False, steps, 0, wave, self.fused,
         )  # fmt: skip
+        return Pull(calendar_of_run, self.beta, self.share)
 
     def _parts(self, arrays: Arrays, worker: int) -> list[tuple[int, Array, float]]:
         """Of each part of a state the layer, where it lies, and what it is multiplied with there: means, differences,

@@ -25,8 +25,9 @@ from ...kernels.machine.simd import pointer
 from ...kernels.machine.sync import load_acquire, meet, publish, wait
 from .steps import layers, load_rows, note_divergence, output_energy, rate_at
 
-# beta, and the share a of raised values in the mean, in the net's dtype.
-Pull = namedtuple("Pull", "beta share")
+# What a run is given in place of ``Shares``. calendar: ``arguments.Steps``; beta, and the share a of raised values in
+# the mean, in the net's dtype.
+Pull = namedtuple("Pull", "calendar beta share")
 
 # One worker's view of a run, with pointers in place of arrays. slot: where the second halves of e and h begin;
 # products: bits of ``dense`` for each stage and layer; completed: see ``arguments``; precision: 1 / beta; alphas: how
@@ -163,9 +164,9 @@ def _start(b, s, data, batch, step):
 
 
 @njit(nogil=True, cache=True)
-def dual(who, arrays, offsets, options, data, rates, calendar, pull, signals, notes):
-    """The half sweeps of ``calendar`` by one worker, which has the layers ``lo … hi-1``."""
-    s = layers(arrays, offsets, options)
+def dual(who, arrays, offsets, options, data, rates, updates, pull, signals, notes):
+    """``updates`` weight updates by one worker, which has the layers ``lo … hi-1``."""
+    s, calendar = layers(arrays, offsets, options), pull.calendar
     b = _Block(
         who.worker, who.below, who.above, who.lo, who.hi, len(offsets.sizes) - 1, pointer(arrays.errors),
         pointer(arrays.drives), offsets.value_count, pointer(calendar.products), pointer(calendar.completed),
@@ -178,7 +179,7 @@ def dual(who, arrays, offsets, options, data, rates, calendar, pull, signals, no
     notes.times[who.worker, 0] = nanoseconds()
     t, stage, step = calendar.first, calendar.first % calendar.stages, ZERO
     batch, made, waves = ZERO, ZERO, who.place
-    while step < calendar.steps and load_acquire(b.stop, 0) == 0:
+    while made < updates and load_acquire(b.stop, 0) == 0:
         if t == 0:
             if not _start(b, s, data, batch, step):
                 return 0
