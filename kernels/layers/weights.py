@@ -21,7 +21,7 @@ from .vectors import add_rows, fill
 
 # What becomes of a gradient. PLAIN is gradient descent without weight decay, which the products themselves can do. From
 # MOMENTUM on there is a ``mean`` of gradients, from ADAM on also one of their ``square``.
-PLAIN, DECAYED, MOMENTUM, NESTEROV, COMPENSATED, ADAM, ADAMW = map(np.int64, range(7))
+PLAIN, DECAYED, MOMENTUM, NESTEROV, COMPENSATED, ADAM, ADAMW, NADAMW = map(np.int64, range(8))
 
 BETA_2, EPSILON = 0.999, 1e-8  # Kingma and Ba, arXiv:1412.6980, Algorithm 1
 
@@ -115,7 +115,9 @@ def _numbers(rule, numbers, l, alpha, number, one):
     ``W += alpha * (momentum**D * mean + (1 - momentum**D) / (1 - momentum) * g)``: what plain momentum would have made
     of a gradient in the D updates by which it comes late, at once.
     ADAM: Kingma and Ba, arXiv:1412.6980, Algorithm 1, with ``g -= decay * W`` first. ADAMW takes ``alpha * decay * W``
-    from the weights instead (Loshchilov and Hutter, arXiv:1711.05101, Algorithm 2, its eta being 1).
+    from the weights instead (Loshchilov and Hutter, arXiv:1711.05101, Algorithm 2, its eta being 1). NADAMW: the same,
+    and in place of the corrected mean ``momentum * mean / (1 - momentum**(number + 1)) + (1 - momentum) * g /
+    (1 - momentum**number)`` (Dozat 2016, ICLR workshop, Algorithm 8, with a constant momentum, as Optax has it).
     """
     kind, momentum, decay = type(one), numbers[0], numbers[1]
     rate = ahead = of_mean = of_square = to_square = spread = one - one
@@ -124,6 +126,9 @@ def _numbers(rule, numbers, l, alpha, number, one):
         of_mean, of_square = kind(momentum), kind(BETA_2)
         to_mean, to_square = kind(1.0 - momentum), kind(1.0 - BETA_2)
         rate, spread = kind(alpha / (1.0 - momentum**number)), kind(1.0 / (1.0 - BETA_2**number))
+        if rule == NADAMW:
+            ahead = kind(alpha * (1.0 - momentum) / (1.0 - momentum**number))
+            rate = kind(alpha * momentum / (1.0 - momentum ** (number + 1)))
     elif rule >= MOMENTUM:
         of_mean = kind(momentum)
         rate = alpha * of_mean if rule == NESTEROV else alpha
@@ -133,8 +138,8 @@ def _numbers(rule, numbers, l, alpha, number, one):
             rate, ahead = alpha * kind(lasting), alpha * kind((1.0 - lasting) / (1.0 - momentum))
     else:
         ahead = alpha
-    shrink = one - one if rule == ADAMW else kind(-decay)
-    kept = kind(1.0 - alpha * decay) if rule == ADAMW else one
+    shrink = one - one if rule >= ADAMW else kind(-decay)
+    kept = kind(1.0 - alpha * decay) if rule >= ADAMW else one
     return _Step(rule, shrink, kept, rate, ahead, of_mean, to_mean, of_square, to_square, spread, kind(EPSILON))
 
 
@@ -181,6 +186,7 @@ def _momentum(step, count, W, mean, w, source, at, by):
 @inner
 def _adam(step, count, W, mean, square, w, source, at, by):
     by, shrink, kept, rate = splat(by), splat(step.shrink), splat(step.kept), splat(step.rate)
+    ahead = splat(step.ahead)
     of_mean, to_mean, of_square = splat(step.of_mean), splat(step.to_mean), splat(step.of_square)
     to_square, spread, epsilon = splat(step.to_square), splat(step.spread), splat(step.epsilon)
     for j in range(0, count, lanes(W)):
@@ -190,5 +196,6 @@ def _adam(step, count, W, mean, square, w, source, at, by):
         second = multiply_add(of_square, load(square, w + j), multiply(multiply(to_square, g), g))
         store(mean, w + j, first)
         store(square, w + j, second)
-        change = divide(multiply(rate, first), add(square_root(multiply(second, spread)), epsilon))
+        along = multiply_add(ahead, g, multiply(rate, first))
+        change = divide(along, add(square_root(multiply(second, spread)), epsilon))
         store(W, w + j, multiply_add(kept, old, change))

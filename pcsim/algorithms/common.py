@@ -13,7 +13,7 @@ from ..schedule.calendar import Calendar
 from ..schedule.tasks import TaskGraph
 from .rates import Rate, checked_rate
 
-MOMENTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2}  # numbers kept of each weight
+MOMENTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2, "nadamw": 2}  # numbers kept of each weight
 OPTIMIZERS = tuple(MOMENTS)
 
 # Fields that are numbers above 0, or of at least 0, of whichever algorithm has them; per step, those that may have a
@@ -33,7 +33,8 @@ class Algorithm(ABC):
     - ``nesterov``: the same m, ``W += alpha * (g + momentum * m)``;
     - ``adam``: Kingma and Ba, arXiv:1412.6980, Algorithm 1, with beta_1 = ``momentum``, beta_2 = 0.999, epsilon = 1e-8;
     - ``adamw``: the same, and ``W -= alpha * weight_decay * W`` apart from it (Loshchilov and Hutter, arXiv:1711.05101,
-      Algorithm 2).
+      Algorithm 2);
+    - ``nadamw``: AdamW with Nesterov's momentum (Dozat 2016, ICLR workshop, Algorithm 8, its momentum constant).
 
     ``weight_decay`` of all others is the L2 penalty ``weight_decay / 2 * W**2``: ``g -= weight_decay * W`` before
     anything else, as in PyTorch; weights and biases alike. A class of another package need not have these two fields.

@@ -52,10 +52,16 @@ def add_algorithm_flags(parser: argparse.ArgumentParser, alpha: bool) -> None:
 def add_optimizer_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd", help="default sgd")
     parser.add_argument(
-        "--momentum", type=float, default=0.9, help="of momentum and nesterov; beta_1 of adam and adamw (default 0.9)"
+        "--momentum",
+        type=float,
+        default=0.9,
+        help="of momentum and nesterov; beta_1 of the others (default 0.9)",
     )
     parser.add_argument(
-        "--weight-decay", type=float, default=0.0, help="decoupled in adamw, an L2 penalty in all others (default 0)"
+        "--weight-decay",
+        type=float,
+        default=0.0,
+        help="decoupled in adamw and nadamw, else an L2 penalty (default 0)",
     )
 
 

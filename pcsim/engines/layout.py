@@ -11,7 +11,7 @@ from ..algorithms import Algorithm, AsyncBP
 from ..kernels.layers.activations import CODES
 from ..kernels.layers.dense import padded
 from ..kernels.layers.products import panel_size
-from ..kernels.layers.weights import ADAM, ADAMW, COMPENSATED, DECAYED, MOMENTUM, NESTEROV, PLAIN
+from ..kernels.layers.weights import ADAM, ADAMW, COMPENSATED, DECAYED, MOMENTUM, NADAMW, NESTEROV, PLAIN
 from ..kernels.machine import blas
 from ..kernels.machine.memory import PAGE_BYTES, side_by_side
 from ..kernels.machine.simd import VECTOR_BYTES
@@ -24,7 +24,9 @@ Array = np.ndarray
 
 APART = 16 << 10  # bytes between what two workers write, at least
 
-RULES = {"sgd": PLAIN, "momentum": MOMENTUM, "nesterov": NESTEROV, "adam": ADAM, "adamw": ADAMW}
+RULES = {
+    "sgd": PLAIN, "momentum": MOMENTUM, "nesterov": NESTEROV, "adam": ADAM, "adamw": ADAMW, "nadamw": NADAMW,
+}  # fmt: skip
 
 LAYERS, ROWS, TEAMS, SAMPLES = "layers", "rows", "teams", "samples"  # what workers have of their own
 

@@ -78,7 +78,19 @@ class AdamW(Adam):
         return self._step(ascent, alpha, number) - alpha * self.decay * W
 
 
-OPTIMIZERS: dict[str, Any] = {"sgd": Sgd, "momentum": Momentum, "nesterov": Nesterov, "adam": Adam, "adamw": AdamW}
+class NAdamW(AdamW):
+    """Dozat 2016 (ICLR workshop), Algorithm 8, with a constant momentum, and AdamW's decay."""
+
+    def _step(self, g: Array, alpha: float, number: int) -> Array:
+        super()._step(g, alpha, number)
+        m = self.momentum
+        mean = m * self.mean / (1 - m ** (number + 1)) + (1 - m) * g / (1 - m**number)
+        return alpha * mean / (np.sqrt(self.square / (1 - 0.999**number)) + 1e-8)
+
+
+OPTIMIZERS: dict[str, Any] = {
+    "sgd": Sgd, "momentum": Momentum, "nesterov": Nesterov, "adam": Adam, "adamw": AdamW, "nadamw": NAdamW,
+}  # fmt: skip
 
 
 def learnt(net: Network, algorithm: Algorithm) -> list[Array]:
