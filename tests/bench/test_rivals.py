@@ -2,7 +2,7 @@
 
 import pytest
 
-from pcsim import BP, DFA, IPC, Local
+from pcsim import BP, DFA, IPC, DualProp, Local
 from pcsim.bench.case import Case
 from pcsim.bench.check import check
 from pcsim.bench.contenders import Contender, candidates, candidates_on_ranks
@@ -22,9 +22,10 @@ def test_they_have_layers_on_workers_and_no_other_baseline():
         assert found == {("serial", 1), ("layer-parallel", 2), ("layer-parallel", 3)}
 
 
-def test_on_ranks_they_are_left_out():
-    groups = candidates_on_ranks(CASE, [Local(), DFA(), IPC()], [1, 2], 1, ["serial"])
-    assert {each.algorithm.name for group in groups for each in group} == {"ipc"}
+def test_on_ranks_is_who_can_be():
+    groups = candidates_on_ranks(CASE, [Local(), DFA(), DualProp(), IPC()], [1, 2], 1, ["serial"])
+    found = {(each.algorithm.name, each.ranks) for group in groups for each in group}
+    assert found == {(name, ranks) for name in ("ipc", "local", "dfa") for ranks in (1, 2)}
 
 
 def test_none_of_them_is_the_best_bp():

@@ -195,7 +195,6 @@ def test_bp_in_an_asynchronous_pipeline_has_its_own_name(pcsim, tmp_path):
         (["--execution", "data-parallel", "--workers", 30], "30 workers are more than the 20 samples"),
         (["--execution", "intra-layer", "--loss", "cross-entropy", "--workers", 2], "has no cross-entropy yet"),
         (["--backend", "numpy", "--execution", "blas"], "backend numpy has neither"),
-        (["--algorithms", "ipc", "dfa"], "DFA so far on backend numpy alone, not on threads"),
         (["--algorithms", "ipc", "local", "--local-loss", "predsim"], "predsim runs on backend numpy alone"),
         (["--checkpoint", "missing/k.npz"], "no such folder"),
         (["--validation", 1.5], "--validation is a share of the samples between 0 and 1, not 1.5"),

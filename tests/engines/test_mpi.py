@@ -209,7 +209,7 @@ def messages_faults(folder):
             if case.way == "ipc" or name.startswith("messages-teams"):
                 assert expected["messages"] == 2 * (count - 1)
         if (
-            case.way in ("ipc", "pc-hybrid") and len(case.runs) == 1 and not case.given
+            case.way in ("ipc", "pc-hybrid", "pipeline-async") and len(case.runs) == 1 and not case.given
         ):  # its first run has a forward start
             continue
         found = {key: round(sent[key], 9) for key in expected}
@@ -592,7 +592,8 @@ def test_what_needs_no_ranks_is_done_by_every_process(words):
     alone = subprocess.run([sys.executable, "-m", "pcsim", *words], capture_output=True, text=True, timeout=PATIENCE)
     answer = pcsim(3, *words)
     assert answer.returncode == alone.returncode == 0
-    assert sorted(answer.stdout.splitlines()) == sorted(3 * alone.stdout.splitlines()) != []
+    told, expected = (sorted(filter(None, text.splitlines())) for text in (answer.stdout, 3 * alone.stdout))
+    assert told == expected != []
 
 
 def test_a_sweep_over_threads_is_not_started_on_ranks(tmp_path):

@@ -271,10 +271,10 @@ def chosen():
         made.append(Case(f"trace-late-{number}", "pipeline-async", wide[8], AsyncBP(1e-3), **options))
     streams = (
         (Local(0.01), 1, 1, 8, (20, 3)),
-        (Local(0.01), 2, 2, None, (1, 4)),
+        (Local(0.01), 2, 2, None, (1, 3)),
         (Local(0.01, "adam", head="cross-entropy"), 1, 2, 3, (7, 9)),
         (DFA(0.01), 1, 1, 8, (20, 3)),
-        (DFA(0.01), 2, 2, None, (1, 4)),
+        (DFA(0.01), 2, 2, None, (1, 3)),
         (DFA(0.01, "adam"), 1, 2, 3, (7, 9)),
     )
     for number, (algorithm, batch, threads, wave, runs) in enumerate(streams):
