@@ -17,7 +17,7 @@ from ...kernels.layers.streaming import learn_step
 from ...kernels.layers.vectors import all_finite, squares
 from ...kernels.layers.view import part_of_batch
 from ...kernels.machine.clock import nanoseconds
-from ...kernels.machine.compiling import ZERO, inner, njit
+from ...kernels.machine.compiling import ZERO, folded, inner, njit
 from ...kernels.machine.simd import offset, pointer
 from ...kernels.machine.sync import load_acquire, meet, publish, wait
 from .steps import layers, load_rows, rate_at
@@ -47,7 +47,7 @@ def view_of_local(who, s, hs, h, errors, depth):
     )  # fmt: skip
 
 
-@inner
+@folded
 def _place(s, ring_at, places, l, t):
     """Let a view look at the values of batch t below and above ``W[l]``."""
     for m in range(l, l + 2):
@@ -60,7 +60,7 @@ def _errors_at(r, l):
     return (l - r.lo) * r.wide if r.fused else ZERO
 
 
-@inner
+@folded
 def _head(r, l, alpha, number):
     """The head of layer l on the batch of the new view: it learns, and leaves the errors above ``W[l]``; its
     cross-entropy where that is its loss."""
@@ -75,14 +75,14 @@ def _head(r, l, alpha, number):
     return entropy
 
 
-@inner
+@folded
 def _learn(r, s, l, alpha, number):
     """``W[l]`` learns from the batch on which the view ``s`` looks."""
     e = offset(r.errors, _errors_at(r, l) - s.value_at[l + 1])
     layer_step(UPDATE, s, l, ZERO, s.padded[l + 1], s.x, e, e, ZERO, s.one, alpha, number)
 
 
-@inner
+@folded
 def slot_of_local(r, data, l, t, arrives, alphas, alpha_count, begun, energy, diverged, worker):
     """Batch t of this run in layer l; ``arrives``: its values come from another rank."""
     new, depth = r.new, r.depth
