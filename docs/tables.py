@@ -246,6 +246,7 @@ def accuracy_table() -> str:
         ("1 and 2 threads", "validation-2-cores"),
         ("1 and 2 ranks", "validation-2-ranks"),
         ("classifiers, batches that change, 1 and 2 threads", "validation-nets-2-cores"),
+        ("classifiers, with rivals, 1 and 2 threads", "validation-rivals-2-cores"),
     )
     for name, file in cards:
         found = validate.card(validate.read(KEPT / f"{file}.json"))
