@@ -14,8 +14,8 @@ from ..net.losses import LOSSES
 from .words import PerStep, positive_number, whole_number
 
 
-def add_algorithms(parser: argparse.ArgumentParser, *default: str) -> None:
-    known = f"{', '.join(ALGORITHMS)}, or one of an installed package (default {' '.join(default)})"
+def add_algorithms(parser: argparse.ArgumentParser, *default: str, text: str | None = None) -> None:
+    known = text or f"{', '.join(ALGORITHMS)}, or one of an installed package (default {' '.join(default)})"
     parser.add_argument(
         "--algorithms",
         type=algorithm_name,

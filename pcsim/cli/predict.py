@@ -14,7 +14,7 @@ from ..algorithms import Algorithm, AsyncBP
 from ..algorithms.registry import names
 from ..errors import InputError
 from ..streams import check_place, check_streams, target
-from .algorithms import add_sweep_flags, algorithm_name, algorithms_of
+from .algorithms import add_algorithms, add_sweep_flags, algorithms_of
 from .calibration import run_calibrate, run_validate
 from .cells import add_cells, cells_of
 from .look import add_look, look_of
@@ -55,13 +55,10 @@ def add_verbs(verbs: Any) -> None:
     add_cells(simulate, "2 4 8 16 32", "64 256 1024", "1")
     simulate.add_argument("--workers", type=whole_number, nargs="+", metavar="P", help="default: all cores, at most 64")
     simulate.add_argument("--ranks", type=whole_number, metavar="N", help="processes that the workers are spread over")
-    simulate.add_argument(
-        "--algorithms",
-        type=algorithm_name,
-        metavar="NAME",
-        nargs="+",
-        default=["ipc"],
-        help="what is compared with BP: pc, zil, ipc (default), bp-async (BP that learns from late gradients), local, "
+    add_algorithms(
+        simulate,
+        "ipc",
+        text="what is compared with BP: pc, zil, ipc (default), bp-async (BP that learns from late gradients), local, "
         "dfa, dual or one of an installed package; bp lists every BP of each case",
     )
     add_sweep_flags(simulate)
@@ -143,14 +140,7 @@ def add_verbs(verbs: Any) -> None:
         "--out", type=file_name, required=True, metavar="CARD.json", help="report card, written cell by cell"
     )
     add_cells(validate, "3 6 12 24", "96 192 384 768 1536", "1 64")
-    validate.add_argument(
-        "--algorithms",
-        type=algorithm_name,
-        metavar="NAME",
-        nargs="+",
-        default=["ipc"],
-        help="what is checked beside BP: ipc (always), local, dfa, dual",
-    )
+    add_algorithms(validate, "ipc", text="what is checked beside BP: ipc (always), local, dfa, dual")
     add_sweep_flags(validate)
     validate.add_argument(
         "--workers",

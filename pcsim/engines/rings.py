@@ -2,6 +2,7 @@
 loops are given of them."""
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -72,7 +73,7 @@ class RingLayout(Layout):
         return [mine._replace(**shared) for mine in plain]
 
 
-class Flights:
+class Flights(ABC):
     """The batches under way in an engine: their rows, and their values in each layer. ``per_update``: batches of a
     weight update."""
 
@@ -83,6 +84,7 @@ class Flights:
         self.rows = np.empty((0, layout.batch), np.int64)  # of the batches from the next update's first on
         self.lead = layout.lag * (layout.depth - 1)  # batches that the first layer is ahead of the last
 
+    @abstractmethod
     def fill(self, parameters: Array, worker: int) -> None:
         """Keep of a worker's weights before the first update what will be needed."""
 
@@ -90,9 +92,9 @@ class Flights:
         """How many batches begin in a run of so many updates after those ``made``."""
         return updates * self.per_update + (self.lead if made == 0 else 0)
 
+    @abstractmethod
     def of_run(self, made: int, updates: int) -> Any:
         """What the loops are given for so many updates after those ``made``."""
-        raise NotImplementedError
 
     def rows_of_run(self, made: int, updates: int) -> Array:
         """The rows of the batches from the first that this run updates from to the last that it predicts for."""
