@@ -203,7 +203,7 @@ def _adam(step, count, W, mean, square, w, source, at, by):
 
 @inner
 def _nadam(step, count, W, mean, square, w, source, at, by):
-    """``_adam`` with a share of the gradient itself; in one function of both, Adam took 8 % longer at a batch of one."""
+    """``_adam`` with a share of the gradient itself; in one function, Adam took 8 % longer at a batch of one."""
     by, kept, rate, ahead = splat(by), splat(step.kept), splat(step.rate), splat(step.ahead)
     of_mean, to_mean, of_square = splat(step.of_mean), splat(step.to_mean), splat(step.of_square)
     to_square, spread, epsilon = splat(step.to_square), splat(step.spread), splat(step.epsilon)
