@@ -24,7 +24,8 @@ SETUP.read_string((ROOT / "setup.cfg").read_text(encoding="utf-8"))
 FLOORS = [
     ["pcsim.__main__"],
     ["pcsim.cli"],
-    ["pcsim.calibration", "pcsim.claims", "pcsim.doctor"],
+    ["pcsim.claims"],
+    ["pcsim.calibration", "pcsim.doctor", "pcsim.race"],
     ["pcsim.bench", "pcsim.training", "pcsim.report", "pcsim.theory", "pcsim.testing"],
     ["pcsim.predict", "pcsim.engines"],
     ["pcsim.figures", "pcsim.algorithms"],

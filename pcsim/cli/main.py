@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from ..errors import InputError
 from ..host import mpi, topology
 from ..version import __version__
-from . import compare, completion, predict
+from . import compare, completion, predict, race
 from .algorithms import (
     add_algorithm_flags,
     add_algorithms,
@@ -260,6 +260,8 @@ def _parser() -> argparse.ArgumentParser:
         help="write one page with figures, tables that sort and the context in place of a table; it opens offline",
     )
     report.set_defaults(run=run_report)
+
+    race.add_verb(verbs)
 
     compare.add_verb(verbs)
 

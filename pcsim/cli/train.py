@@ -18,7 +18,18 @@ from .algorithms import algorithms_of
 from .bench import kept
 from .look import look_of
 from .ranks import on_all_ranks
-from .words import CHECK_FAILED, INTERRUPTED, beside, file_name, in_a_line, say, speaks, warn_of_time, whole_number
+from .words import (
+    CHECK_FAILED,
+    INTERRUPTED,
+    beside,
+    file_name,
+    in_a_line,
+    positive_number,
+    say,
+    speaks,
+    warn_of_time,
+    whole_number,
+)
 
 USUAL_SAMPLES = 250  # where there are as many
 
@@ -228,6 +239,7 @@ def _checkpoints(arguments: argparse.Namespace, plans: Sequence[Any]) -> list[Pa
 USUAL: dict[str, Any] = {
     "epochs": None, "schedule": "constant", "warmup": 0, "floor": 0.0, "validation": None, "evaluate_every": None,
     "patience": None, "checkpoint_every": None, "start": "forward", "execution": None, "order": "split",
+    "until_accuracy": None, "repeat": 1,
 }  # fmt: skip
 
 
@@ -244,6 +256,7 @@ def _checked(arguments: argparse.Namespace) -> int | None:
         ("evaluate_every", "--validation or --test", validates or arguments.test),
         ("accuracy", "--validation or --test", validates or arguments.test),
         ("patience", "--validation", validates),
+        ("until_accuracy", "--validation", validates),
         ("checkpoint_every", "--checkpoint", arguments.checkpoint),
     ):
         if getattr(arguments, flag) is not None and not there:
@@ -300,6 +313,19 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--patience", type=whole_number, metavar="N", help="stop after N looks without a lower validation loss"
+    )
+    parser.add_argument(
+        "--until-accuracy",
+        type=positive_number,
+        metavar="SHARE",
+        help="stop at the first look at or above this accuracy",
+    )
+    parser.add_argument(
+        "--repeat",
+        type=whole_number,
+        default=1,
+        metavar="N",
+        help="take each batch N times before the next: BP that dwells on a batch as iPC does (default 1)",
     )
     parser.add_argument(
         "--seeds", type=int, nargs="+", metavar="S", help="a run for each seed, side by side where cores are free"

@@ -15,6 +15,8 @@ SCHEMA = "pcsim-results/1"
 
 CURVES = "pcsim-curves/1"  # learning curves, one row per run
 
+RACE = "pcsim-race/1"  # who reached a goal after what: see results/races.py
+
 ALGORITHMS = ("bp", "pc", "zil", "ipc")  # pcsim's own; others have names of the same kind
 
 KINDS = ("measured", "predicted", "counted")
@@ -101,12 +103,33 @@ _CURVE: dict[str, Rule] = {
     **dict.fromkeys(("updates", "smm", "mm", "seconds", "loss", "energy"), _NUMBERS),
 }
 
-_FIELDS = {SCHEMA: (_REQUIRED, _OPTIONAL), CURVES: (_CURVE, {})}
+_OBJECT: Rule = ("an object", lambda v: isinstance(v, dict))
+
+_RACE: dict[str, Rule] = {"phase": one_of(("race", "trial", "goals", "final", "timed", "predicted"))}
+
+_OF_PHASE: dict[str, dict[str, Rule]] = {
+    "race": {
+        "problem": _OBJECT,
+        "contenders": list_of("a list of objects", lambda v: isinstance(v, dict)),
+        "trials": whole(),
+        "seeds": list_of("a list of whole numbers", lambda v: is_whole(v, 0)),
+    },
+    "trial": {"contender": _TEXT, "trial": whole(0), "settings": _OBJECT, "cost": _OBJECT, "seed": whole(0)}
+    | {"updates": list_of("a list of whole numbers", lambda v: is_whole(v, 0)), "score": _NUMBERS},
+    "goals": dict.fromkeys(("goals", "missed"), list_of("a list of numbers", is_number)),
+    "timed": {"contender": _TEXT, "trial": whole(0), "seconds": NUMBER, "execution": _TEXT, "workers": whole()},
+}
+_OF_PHASE["final"] = _OF_PHASE["trial"]
+_OF_PHASE["predicted"] = _OF_PHASE["timed"] | {"machine": _TEXT, "joules": _NUMBER}
+
+_FIELDS = {SCHEMA: (_REQUIRED, _OPTIONAL), CURVES: (_CURVE, {}), RACE: (_RACE, {})}
 
 
 def check_row(row: Row, where: str, schema: str) -> None:
     """InputError, which begins with ``where``, for a row that lacks a field or holds what the field may not be."""
     required, optional = _FIELDS[schema]
+    if schema == RACE and row.get("phase") in _OF_PHASE:
+        required = required | _OF_PHASE[row["phase"]]
     for name in required:
         if name not in row:
             raise InputError(f"{where}: {name} is missing")

@@ -188,8 +188,8 @@ class Writer:
         if self.schema == SCHEMA:
             whole |= {"steps": None, "seconds": [], "median": None, "ci95": None, "warnings": [], "error": None} | whole
         check_row(whole, f"{self.path}: row not written", self.schema)
-        known = [sample for sample in whole["seconds"] if sample is not None]
-        if self.schema == SCHEMA and known and not {"median", "ci95"} & row.keys():
+        known = [sample for sample in whole["seconds"] if sample is not None] if self.schema == SCHEMA else []
+        if known and not {"median", "ci95"} & row.keys():
             whole |= {"median": float(np.median(known)), "ci95": list(bootstrap_interval(known))}
         self.rows.append(whole)  # first: an interrupt may come when the row is on its way to the disk
         self.written += 1

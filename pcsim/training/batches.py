@@ -7,7 +7,7 @@ Array = np.ndarray
 
 class Batches:
     """Row numbers of one batch after another, (B,) each: of each epoch a new permutation, of which the rest that fills
-    no batch is left out; all rows in their order where a batch takes all.
+    no batch is left out; all rows in their order where a batch takes all. Each batch comes ``repeat`` times in a row.
 
     >>> batches = Batches(5, 2, seed=0)
     >>> first = batches()
@@ -16,8 +16,8 @@ class Batches:
     ((2,), (3, 2), True)
     """
 
-    def __init__(self, rows: int, batch: int, seed: int) -> None:
-        self.rows, self.batch = rows, batch
+    def __init__(self, rows: int, batch: int, seed: int, repeat: int = 1) -> None:
+        self.rows, self.batch, self.repeat = rows, batch, repeat
         self.rng = np.random.default_rng(seed)
         self.left = np.empty((0, batch), np.int64)
 
@@ -38,4 +38,4 @@ class Batches:
 
     def _epoch(self) -> Array:
         order = np.arange(self.rows) if self.batch == self.rows else self.rng.permutation(self.rows)
-        return order[: self.rows // self.batch * self.batch].reshape(-1, self.batch)
+        return np.repeat(order[: self.rows // self.batch * self.batch].reshape(-1, self.batch), self.repeat, axis=0)

@@ -206,7 +206,8 @@ def epoch_of(plan: Study, rows: int, settings: dict[str, Any]) -> int:
     """Weight updates of an epoch, of so many rows less those that are held out."""
     batch, steps, out = (settings.get(name) for name in ("batch_size", "steps_per_batch", "validation"))
     rows -= _held_out(rows, out)
-    return updates_of_epochs(plan.algorithm, len(plan.sizes) - 1, rows, batch or rows, steps)
+    repeat = settings.get("repeat", 1)
+    return updates_of_epochs(plan.algorithm, len(plan.sizes) - 1, rows, batch or rows, steps, repeat)
 
 
 def checkpoint_of_run(file: Path, number: int) -> Path:

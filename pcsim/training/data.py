@@ -1,4 +1,4 @@
-"""Data sets as arrays: a small Fashion-MNIST shipped with pcsim, scikit-learn's digits, IDX and npz files.
+"""Data sets as arrays: a small Fashion-MNIST and digits shipped with pcsim, IDX and npz files.
 
 It must never know nets, algorithms or clocks, never use the network, and never let a file run code. Whatever
 a file holds, out come arrays, the same each time, or one line of InputError that names the file, what is
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module, resources
+from importlib import resources
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -93,7 +93,8 @@ def load(
     - ``"fashion-mnist"`` (Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747): 3,000 training and 1,000 test
       images shipped with pcsim; only if more are asked for, the full set, its MD5 checked, from
       ``$PCSIM_DATA/fashion-mnist``, ``$PCSIM_DATA`` or Debian's package ``dataset-fashion-mnist``.
-    - ``"digits"`` (8 x 8 pixels, needs scikit-learn): the first 1,437 to train, the last 360 to test.
+    - ``"digits"`` (8 x 8 pixels, shipped with pcsim; Alpaydin and Kaynak 1998, the test part of the UCI repository's
+      "Optical Recognition of Handwritten Digits"): the first 1,437 to train, the last 360 to test.
     - a folder of ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``, ``t10k-...``, plain or ``.gz``.
     - an IDX images file, its labels beside it under the same name with ``labels`` and ``idx1``; a test split
       only if the name begins with ``t10k`` or ``test``.
@@ -264,12 +265,9 @@ def _read_fashion_mnist(split: str, samples: int | None) -> tuple[_Stored, _Stor
 
 
 def _read_digits(split: str) -> tuple[_Stored, _Stored]:
-    try:
-        digits = import_module("sklearn.datasets").load_digits()
-    except ImportError:
-        raise InputError("digits: needs scikit-learn, not installed here: pip install scikit-learn") from None
     rows = slice(1437) if split == "train" else slice(1437, None)
-    return _Stored("digits", digits.data[rows] / 16), _Stored("digits", digits.target[rows])
+    with resources.as_file(resources.files("pcsim") / "datasets" / "digits.npz") as path, np.load(path) as held:
+        return _Stored("digits", held["x"][rows] / 16), _Stored("digits", held["y"][rows].astype(np.int64))
 
 
 def _dataset(

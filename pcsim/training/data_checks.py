@@ -82,7 +82,8 @@ def given_values(values: Any, network: Network, batch: int, algorithm: Algorithm
 
 
 def updates_of_epochs(
-    algorithm: Algorithm, depth: int, rows: int, batch: int, steps_per_batch: int | None, epochs: int = 1
+    algorithm: Algorithm, depth: int, rows: int, batch: int, steps_per_batch: int | None, repeat: int = 1
 ) -> int:
-    """How many weight updates are made in so many passes over the rows, less those that fill no batch."""
-    return epochs * (rows // batch) * algorithm.checked_calendar(depth, steps_per_batch).period_updates
+    """How many weight updates are made in a pass over the rows, less those that fill no batch, each batch coming
+    ``repeat`` times."""
+    return repeat * (rows // batch) * algorithm.checked_calendar(depth, steps_per_batch).period_updates

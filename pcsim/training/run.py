@@ -23,7 +23,8 @@ class Run:
     - ``updates``, ``seconds``: totals, without compilation, records, evaluations and checkpoints
     - ``final_loss``: after all ``updates``, where losses are recorded
     - ``evaluations``: loss and accuracy on rows that are not trained on; ``best``: the net of the lowest validation
-      loss, where there is a ``patience``; ``stopped_early``: whether that had run out
+      loss, where there is a ``patience``; ``stopped_early``: whether that had run out, or
+      ``until_accuracy`` was reached
     - ``diverged``: the first weight update in which numbers were not finite, or None
     - ``timeline``: of the last updates, if traced
     """

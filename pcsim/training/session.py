@@ -53,7 +53,8 @@ class Inspector:
 @dataclass
 class Plan:
     """When what happens, in weight updates: ``updates`` in all, and between two records, evaluations, checkpoints (0:
-    never). ``patience``: evaluations without a lower validation loss after which the training ends (None: none does).
+    never). ``patience``: evaluations without a lower validation loss after which the training ends (None: none does);
+    ``until_accuracy``: the validation accuracy at which it does.
     """
 
     updates: int
@@ -63,6 +64,7 @@ class Plan:
     until_loss: float | None = None
     patience: int | None = None
     trace: bool = False
+    until_accuracy: float | None = None
 
     def next_stop(self, at: int) -> int:
         """The first number of updates after ``at`` at which something is due."""
@@ -172,7 +174,9 @@ class Session:
         better = run.evaluations.add(run.updates, run.seconds, found, self.validates)
         if better and plan.patience is not None:
             run.best = network
-        run.stopped_early = run.evaluations.exhausted(plan.patience)
+        goal = plan.until_accuracy
+        reached = goal is not None and run.evaluations.validation_accuracy[-1] >= goal
+        run.stopped_early = reached or run.evaluations.exhausted(plan.patience)
 
     def _save(self) -> None:
         run, plan = self.run, self.plan

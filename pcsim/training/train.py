@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from ..algorithms import Algorithm, asynchronous
 from ..algorithms.rates import Schedule
 from ..algorithms.registry import algorithm_to_json
-from ..checks import scalar, shown, whole_number
+from ..checks import is_number, scalar, shown, whole_number
 from ..engines import blas_threads, make_engine
 from ..engines.limits import check_plain, resolve_workers
 from ..errors import InputError
@@ -55,6 +55,8 @@ def train(
     test: tuple[ArrayLike, ArrayLike] | None = None,
     evaluate_every: int | None = None,
     patience: int | None = None,
+    until_accuracy: float | None = None,
+    repeat: int = 1,
     seed: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int | None = None,
@@ -89,7 +91,10 @@ def train(
     - ``validation``: rows that are not trained on, (x, y), or a share of the rows, drawn by ``seed``; ``test``: more
       such rows. Each ``evaluate_every`` updates (default: an epoch) and at the end ``run.evaluations`` gets their loss
       and accuracy, outside the clock. ``patience``: stop when so many evaluations in a row have not lowered the
-      validation loss; ``run.best`` is the net that had the lowest
+      validation loss; ``run.best`` is the net that had the lowest. ``until_accuracy``: stop at the first evaluation
+      whose validation accuracy is at or above it
+    - ``repeat``: how often each batch is taken before the next one comes: what has an end of its own, as BP has, can
+      stay on a batch as long as iPC does
     - ``checkpoint``: a file that holds the training as it stands each ``checkpoint_every`` updates (default: an epoch)
       and at the end; ``resume``: go on from it, if it is there, with the bits of a training that never stopped
     - ``on_progress``: called about once a second with a :class:`Progress`
@@ -130,7 +135,8 @@ def train(
     inputs, targets, count, validated, tested = _rows(network, x, y, backend, validation, test, seed)
     batch = check_batches(algorithm, network.depth, count, batch_size, steps_per_batch, start)
     steps_per_batch = None if steps_per_batch is None else whole_number("steps_per_batch", steps_per_batch)
-    epoch = updates_of_epochs(algorithm, network.depth, count, batch, steps_per_batch)
+    repeat = whole_number("repeat", repeat)
+    epoch = updates_of_epochs(algorithm, network.depth, count, batch, steps_per_batch, repeat)
     if (updates is None) == (epochs is None):
         raise InputError("give either updates or epochs: for how long to train")
     if epochs is not None:
@@ -151,6 +157,11 @@ def train(
     looks = validation is not None or test is not None
     if evaluate_every is not None and not looks:
         raise InputError("evaluate_every needs validation or test: rows to look at")
+    if until_accuracy is not None:
+        if validation is None:
+            raise InputError("until_accuracy needs validation: rows to look at")
+        if not is_number(until_accuracy) or not 0 < until_accuracy <= 1:
+            raise InputError(f"until_accuracy must be a share above 0 and at most 1, not {shown(until_accuracy)}")
     if checkpoint is None and (resume or checkpoint_every is not None):
         raise InputError("resume and checkpoint_every need checkpoint: the file of the training")
     if network.lazy and (looks or checkpoint is not None):
@@ -163,6 +174,7 @@ def train(
         until_loss,
         checked_patience(patience, validation is not None),
         trace,
+        until_accuracy,
     )
     of_alpha = Schedule(schedule, warmup, updates, floor)
     given = None if values is None else given_values(values, network, batch, algorithm)
@@ -188,6 +200,7 @@ def train(
             "schedule": asdict(of_alpha if of_alpha.kind != "constant" else Schedule(warmup=of_alpha.warmup)),
             "given values": None if given is None else checkpoints.digest(given),
             "cadences": [plan.record_every, plan.evaluate_every],
+            **({"repeat": repeat} if repeat > 1 else {}),
         }
         kept = _kept(checkpoint, facts, resume, on_ranks)
         keep = keeper(checkpoint, facts, on_ranks)
@@ -197,7 +210,7 @@ def train(
         algorithm,
         inputs,
         targets,
-        Batches(count, batch, seed),
+        Batches(count, batch, seed, repeat),
         workers=workers,
         steps_per_batch=steps_per_batch,
         values=given,

@@ -1,0 +1,74 @@
+"""Scores of a race's winners against what they cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..results.races import TUNED, Race, cost_of_update
+from . import keys
+from .learning import styles_of
+from .page import Page
+from .style import GREY, PAPER, Look, floats, with_own_settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_LABELS = {"samples": "samples", "smm": "SMMs (counted)", "span": "span (counted)"}
+
+
+@with_own_settings
+def race_figure(race: Race, title: str | None = None, caption: str = "", look: Look = PAPER) -> Figure:
+    """Accuracy on rows held out, or training loss, against samples, SMMs and span: of each contender the settings that
+    its tuning found best for the last goal on that axis, a line for the median of the seeds. Goals are lines across.
+
+    InputError for a race without winners.
+    """
+    if not race.finals:
+        raise InputError("nobody has won this race yet: no settings were run from the seeds of the winners")
+    names = [name for name in race.contenders if any(row["contender"] == name for row in race.finals)]
+    styles = styles_of(
+        [{"algorithm": race.contenders[name]["algorithm"], "stroke": _stroke(race, name)} for name in names], look
+    )
+    page = Page(look, len(TUNED), height=13.0)
+    goal, scale = race.goals[-1], 100 if race.rising else 1
+    for number, axis in enumerate(TUNED):
+        (axes,) = page.panels[number]
+        lines = [_median(race, name, goal, axis) for name in names]
+        page.decades_x(axes, [cost for costs, _ in lines for cost in costs])
+        for (costs, scores), style in zip(lines, styles, strict=True):
+            axes.plot(costs, scale * scores, **style)
+        for each in race.goals:
+            axes.axhline(scale * each, color=GREY, linewidth=0.6 * look.sizes.thin, zorder=1)
+        if not race.rising:
+            page.log_y(axes, [score for _, scores in lines for score in scores])
+        what = "accuracy in percent" if race.rising else "training loss"
+        page.name(axes, _LABELS[axis], what if page.leftmost(number) else "")
+        axes.tick_params(labelleft=page.leftmost(number))
+    handles = [
+        keys.entry(look, name, style["color"], stroke=style["linestyle"])
+        for name, style in zip(names, styles, strict=True)
+    ]
+    heading = f"Who reaches the goal first: {race.declared['problem']['name']}" if title is None else title
+    return page.finish(heading, handles, *([caption] if caption else []))
+
+
+def _stroke(race: Race, name: str) -> int:
+    """Dashes tell contenders of one algorithm apart."""
+    alike = [each for each, told in race.contenders.items() if told["algorithm"] == race.contenders[name]["algorithm"]]
+    return alike.index(name)
+
+
+def _median(race: Race, name: str, goal: float, axis: str) -> tuple[Any, Any]:
+    """Costs and the median score of the seeds, as far as all of them go."""
+    trial = race.best_trial(name, goal, axis)
+    runs = [row for row in race.finals if (row["contender"], row["trial"]) == (name, trial)]
+    if not runs:
+        return np.empty(0), np.empty(0)
+    least = min(len(row["updates"]) for row in runs)
+    scores = np.median([floats(row["score"][:least]) for row in runs], axis=0)
+    costs = floats(runs[0]["updates"][:least]) * cost_of_update(runs[0], axis)
+    seen = costs > 0
+    return costs[seen], scores[seen]
