@@ -188,12 +188,12 @@ PACKAGES = {name for name, path in SOURCES.items() if path.name == "__init__.py"
 
 def test_every_module_has_a_floor():
     assert [name for name in MODULES if room(name) not in FLOOR] == []
-    assert len(FLOORS) <= 9
+    assert len(FLOORS) <= 10
 
 
 def test_the_floors_stand_in_contributing():
     table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    rows = [re.findall(r"`(\w+)/?`", line) for line in table.splitlines() if re.match(r"\| \d \|", line)]
+    rows = [re.findall(r"`(\w+)/?`", line) for line in table.splitlines() if re.match(r"\| \d+ \|", line)]
     assert [{f"pcsim.{name}" for name in row} for row in rows] == [set(rooms) for rooms in FLOORS]
 
 

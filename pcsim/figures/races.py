@@ -34,16 +34,19 @@ def race_figure(race: Race, title: str | None = None, caption: str = "", look: L
     )
     page = Page(look, len(TUNED), height=13.0)
     goal, scale = race.goals[-1], 100 if race.rising else 1
-    for number, axis in enumerate(TUNED):
+    of_axes = [[_median(race, name, goal, axis) for name in names] for axis in TUNED]
+    seen = [scale * score for lines in of_axes for _, scores in lines for score in scores] + [scale * goal]
+    for number, (axis, lines) in enumerate(zip(TUNED, of_axes, strict=True)):
         (axes,) = page.panels[number]
-        lines = [_median(race, name, goal, axis) for name in names]
         page.decades_x(axes, [cost for costs, _ in lines for cost in costs])
         for (costs, scores), style in zip(lines, styles, strict=True):
             axes.plot(costs, scale * scores, **style)
         for each in race.goals:
             axes.axhline(scale * each, color=GREY, linewidth=0.6 * look.sizes.thin, zorder=1)
-        if not race.rising:
-            page.log_y(axes, [score for _, scores in lines for score in scores])
+        if race.rising:
+            axes.set_ylim(min(seen) - 2, max(seen) + 2)
+        else:
+            page.log_y(axes, seen)
         what = "accuracy in percent" if race.rising else "training loss"
         page.name(axes, _LABELS[axis], what if page.leftmost(number) else "")
         axes.tick_params(labelleft=page.leftmost(number))

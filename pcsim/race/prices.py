@@ -85,6 +85,8 @@ def _timed(case: Case, algorithm: Algorithm) -> dict[str, Any]:
 def _predicted(problem: Problem, one: Contender, settings: dict[str, Any], machine: Machine) -> dict[str, Any]:
     """The same on another machine, with as many of its workers as suit best."""
     algorithm = one.made(settings)
+    if isinstance(algorithm, AsyncBP):  # of its options none is predicted
+        algorithm = AsyncBP(algorithm.alpha, algorithm.optimizer)
     changing = settings.get("steps_per_batch", None if problem.batches == (None,) else 1)
     batch = settings.get("batch_size") or len(problem.rows.x)
     net = Net(problem.sizes, batch, 4, changing, settings.get("start", "forward"))

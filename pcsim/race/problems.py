@@ -101,7 +101,7 @@ PROBLEMS = {
         ),
         Problem(
             "fashion-250", "the full batch of Fig. 2 of the iPC paper: 250 images, 64 units", "fashion-mnist", 6, 64,
-            "loss", (0.1, 0.02), (None,), 1000, samples=250,
+            "loss", (0.1, 0.02), (None,), 400, samples=250,
         ),
         Problem(
             "fashion-mlp", "FashionMNIST, 128 units, batches of any size", "fashion-mnist", 3, 128, "accuracy",

@@ -16,7 +16,7 @@ def products_in_flight(depth: int, micro_batches: int, in_flight: int) -> int:
     one at a time, it is the chain of 2L - 1; of as many as there are layers and more, 2 (M + L) - 3.
 
     >>> [products_in_flight(4, 8, k) for k in (1, 2, 4, 8)]
-    [56, 28, 21, 21]
+    [56, 33, 21, 21]
     """
     L, M = whole_number("depth", depth), whole_number("micro_batches", micro_batches)
     bound = whole_number("in_flight", in_flight)

@@ -182,3 +182,43 @@ def test_seeds_that_are_none_are_refused():
             train_seeds(NET, BP(), X, Y, seeds=seeds, updates=1)
     with pytest.raises(InputError, match="seed is for a single run"):
         train_seeds(NET, BP(), X, Y, seeds=(1,), updates=1, seed=3)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "threads"])
+def test_a_batch_that_is_repeated_is_the_same_batch(backend):
+    """BP that dwells on each batch three times: as many updates, on a third of the batches."""
+    run = train(NET, BP(0.01), X, Y, updates=12, batch_size=8, repeat=3, backend=backend)
+    batches = Batches(43, 8, 0)
+    net = NET
+    for _ in range(4):
+        rows = batches()
+        net = train(net, BP(0.01), X[rows], Y[rows], updates=3, backend=backend).network
+    np.testing.assert_allclose(run.network.weights[0], net.weights[0], rtol=1e-12)
+    assert not same(run, train(NET, BP(0.01), X, Y, updates=12, batch_size=8, backend=backend))
+
+
+def test_an_epoch_of_repeated_batches_has_all_rows():
+    run = train(NET, BP(0.01), X, Y, epochs=1, batch_size=8, repeat=3, backend="numpy")
+    assert run.updates == 15
+
+
+def test_a_training_ends_at_the_accuracy_that_was_wanted():
+    options = {"epochs": 30, "batch_size": 8, "validation": 0.2, "evaluate_every": 2, "backend": "numpy"}
+    whole = train(NET, BP(0.01), X, Y, **options).evaluations
+    goal = sorted(set(whole.validation_accuracy))[1]
+    run = train(NET, BP(0.01), X, Y, until_accuracy=goal, **options)
+    first = next(at for at, seen in zip(whole.updates, whole.validation_accuracy, strict=True) if seen >= goal)
+    assert run.stopped_early and run.updates == first < whole.updates[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"until_accuracy": 0.9}, "until_accuracy needs validation"),
+        ({"until_accuracy": 90, "validation": 0.2}, "a share above 0 and at most 1, not 90"),
+        ({"repeat": 0}, "repeat must be a whole number of at least 1"),
+    ],
+)
+def test_goals_and_repeats_that_cannot_be(options, message):
+    with pytest.raises(InputError, match=message):
+        train(NET, BP(0.01), X, Y, updates=2, batch_size=8, **options)
