@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from ..errors import InputError
 from ..host import mpi, topology
 from ..version import __version__
-from . import compare, completion, predict, race
+from . import claims, compare, completion, predict, race
 from .algorithms import (
     add_algorithm_flags,
     add_algorithms,
@@ -262,6 +262,8 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(run=run_report)
 
     race.add_verb(verbs)
+
+    claims.add_verb(verbs)
 
     compare.add_verb(verbs)
 

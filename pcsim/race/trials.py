@@ -66,4 +66,5 @@ def _seen(run: Run, problem: Problem, tested: bool) -> dict[str, Any]:
 
 
 def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    """Six digits of it, so that files of many trials stay small."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None

@@ -193,6 +193,11 @@ class Race:
         rest = [one for one in found if one is not best]
         return [best, *(_compared(one, best) for one in rest)]
 
+    def against(self, contender: str, other: str, goal: float, axis: str) -> Outcome | None:
+        """The outcome of a contender, with its ratio to that of another; None where either was not run."""
+        one, base = self.outcome(contender, goal, axis), self.outcome(other, goal, axis)
+        return None if one is None or base is None else _compared(one, base)
+
     def share_reached(self, contender: str, goal: float) -> tuple[int, int]:
         """How many of the trials reached a goal, and how many there were."""
         mine = [row for row in self.trials if row["contender"] == contender]

@@ -1,0 +1,1 @@
+"""Published claims: what they say, what would refute them, and what an experiment here finds."""
