@@ -36,21 +36,31 @@ def table_4(work: Work) -> Finding:
 
 
 def theorem_3_1(work: Work) -> Finding:
-    """SMMs, and the same with products weighed by their samples, where BP may split the batch."""
-    batches, body = (1, 16, 250, 1024), []
+    """SMMs, and products weighed by their samples, where BP may split the batch: into single samples on a worker for
+    each layer, or over P workers in any way. There BP needs at least (2L − 1) max(B ÷ P, 1) products of a sample in a
+    row, which it has by samples on workers, and iPC no fewer than max((2L − 1) B ÷ P, 2)."""
+    batches, many, body = (1, 16, 250), (1, 4, 16), []
     for L in _depths(work):
         smm = BP().steady_tasks(L).smm / IPC().steady_tasks(L).smm
         spans = [products_in_flight(L, B, min(L, B)) / (2 * B) for B in batches]
-        body.append((L, f"{smm:g}", *(f"{span:.3g}" for span in spans)))
+        most = [(2 * L - 1) * max(1 / k, 1) / max((2 * L - 1) / k, 2) for k in many]
+        body.append((L, f"{smm:g}", *(f"{span:.3g}" for span in spans), *(f"{found:.3g}" for found in most)))
     L = max(_depths(work))
     at_250 = products_in_flight(L, 250, L) / 500
     return Finding(
         ONLY_IF,
-        "iPC takes 2 SMMs at every depth and BP 2L − 1. Weighed by samples, where BP sends single samples of its "
-        f"batch through the layers, BP ÷ iPC is about 1 + (L − 1) ÷ B: {at_250:.3g} at {L} layers and a batch of 250",
-        "a product of a whole batch counts as one, however large that is, or the net is deeper than the batch is large",
-        (("depth", "BP ÷ iPC in SMMs", *(f"in span, B = {B}" for B in batches)), *body),
-    )
+        "iPC takes 2 SMMs at every depth and BP 2L − 1. Weighed by samples, BP ÷ iPC is about 1 + (L − 1) ÷ B on a worker for "
+        f"each layer ({at_250:.3g} at {L} layers and a batch of 250), and 1 on as many workers as samples or fewer, "
+        "over which BP splits its batch; it grows to (2L − 1) ÷ 2 with a worker for each layer of each sample",
+        "a product counts as one, however many samples it has, or there are more workers than samples",
+        (
+            (
+                "depth", "BP ÷ iPC in SMMs", *(f"in span, B = {B}" for B in batches),
+                *(f"at most, {k} B workers" if k > 1 else "at most, B workers" for k in many),
+            ),
+            *body,
+        ),
+    )  # fmt: skip
 
 
 def figure_5_claim(work: Work) -> Finding:
