@@ -49,9 +49,10 @@ def theorem_3_1(work: Work) -> Finding:
     at_250 = products_in_flight(L, 250, L) / 500
     return Finding(
         ONLY_IF,
-        "iPC takes 2 SMMs at every depth and BP 2L − 1. Weighed by samples, BP ÷ iPC is about 1 + (L − 1) ÷ B on a worker for "
-        f"each layer ({at_250:.3g} at {L} layers and a batch of 250), and 1 on as many workers as samples or fewer, "
-        "over which BP splits its batch; it grows to (2L − 1) ÷ 2 with a worker for each layer of each sample",
+        "iPC takes 2 SMMs at every depth and BP 2L − 1. Weighed by samples, BP ÷ iPC is about 1 + (L − 1) ÷ B "
+        f"on a worker for each layer ({at_250:.3g} at {L} layers and a batch of 250), and 1 on as many workers as "
+        "samples or fewer, over which BP splits its batch; it grows to (2L − 1) ÷ 2 with a worker for each layer of "
+        "each sample",
         "a product counts as one, however many samples it has, or there are more workers than samples",
         (
             (

@@ -12,13 +12,13 @@ from ..host.context import capture
 from ..results.origin import machine
 from ..streams import read_bytes, write_whole
 from ..tables import layout
-from . import computed, counted, elsewhere, trained
+from . import computed, counted, elsewhere, measured, trained
 from .claim import UNTESTED, VERDICTS, Claim, Finding, Work
 
 SCHEMA = "pcsim-claim/1"
 
 CLAIMS: dict[str, Claim] = {
-    claim.id: claim for module in (counted, computed, trained, elsewhere) for claim in module.CLAIMS
+    claim.id: claim for module in (counted, computed, measured, trained, elsewhere) for claim in module.CLAIMS
 }
 
 _TEXT: Rule = ("a text", lambda value: isinstance(value, str))

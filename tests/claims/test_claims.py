@@ -3,13 +3,18 @@
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
-from pcsim.claims import counted, folder, trained
+from pcsim.bench.ceilings import Ceilings
+from pcsim.claims import counted, folder, measured, trained
 from pcsim.claims.claim import FAILS, HOLDS, ONLY_IF, UNRESOLVED, UNTESTED, Claim, Finding, Work
 from pcsim.errors import InputError
+from pcsim.results.files import read
 from pcsim.results.races import Race
+
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "results-small.jsonl"
 
 EXACT = [claim for claim in folder.CLAIMS.values() if claim.kind in ("counted", "computed")]
 
@@ -210,3 +215,50 @@ def test_data_that_are_not_here_leave_the_other_claims(monkeypatch, tmp_path):
     left = folder.run([lacking, folder.CLAIMS["figure-5"]], tmp_path, quick=True)
     assert [claim.id for claim in left] == ["needs-data"]
     assert (tmp_path / "figure-5.json").exists()
+
+
+# What is timed
+
+
+def pair_of(ratio, low, high):
+    return {"ratio": ratio, "low": low, "high": high, "median": 1e-3, "other_median": 2e-3, "execution": "serial",
+            "other_execution": "serial", "workers": 1, "other_workers": 1, "processes": 8}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("best", "serial", "verdict"),
+    [
+        ((0.08, 0.07, 0.09), (0.05, 0.04, 0.06), HOLDS),
+        ((0.5, 0.4, 0.6), (0.05, 0.04, 0.06), ONLY_IF),
+        ((0.5, 0.4, 0.6), (0.4, 0.3, 0.5), FAILS),
+        ((0.5, 0.4, 0.6), (0.1, 0.08, 0.12), UNRESOLVED),
+    ],
+)
+def test_a_measurement_decides(monkeypatch, tmp_path, best, serial, verdict):
+    found = {"best-bp": pair_of(*best), "paper-style": pair_of(*serial)}
+    monkeypatch.setattr(measured, "timed", lambda *_: (found, "bench.jsonl"))
+    told = measured.tenfold(Work(tmp_path, quick=True))
+    assert told.verdict == verdict and told.files == ("bench.jsonl",) and told.seeds == 8
+    assert "predicted on server-64, 64 cores" in told.sentence
+    small = {HOLDS: (1.2, 1.1, 1.3), FAILS: (0.8, 0.7, 0.9), UNRESOLVED: (1.0, 0.9, 1.1)}
+    for expected, ratio in small.items():
+        found["paper-style"] = pair_of(*ratio)
+        assert measured.small_nets(Work(tmp_path, quick=True)).verdict == expected
+
+
+def test_a_cell_is_timed_into_a_results_file(monkeypatch, tmp_path):
+    """And is not timed again when the file holds it."""
+    kept = [row for row in read(FIXTURE).rows if row["error"] is None]
+    made = []
+
+    def run(self, ceilings, done):
+        made.append(len(done))
+        return iter(kept if not done else [])
+
+    monkeypatch.setattr(measured.Sweep, "ceilings", lambda self: Ceilings([]))
+    monkeypatch.setattr(measured.Sweep, "run", run)
+    found, name = measured.timed(Work(tmp_path, quick=True), 2, 8)
+    assert set(found) == {"best-bp", "paper-style"}
+    assert len(read(tmp_path / name).rows) == len(kept)
+    again, _ = measured.timed(Work(tmp_path, quick=True), 2, 8)
+    assert made == [0, len(kept)] and again["best-bp"]["ratio"] == found["best-bp"]["ratio"]
