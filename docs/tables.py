@@ -17,18 +17,22 @@ from typing import Any
 
 from pcsim import BP, DFA, IPC, PC, ZIL, AsyncBP, DualProp, Local
 from pcsim.calibration import validate
+from pcsim.claims import folder as claims
 from pcsim.predict.machine_files import load
 from pcsim.predict.nets import Net
 from pcsim.predict.simulate import simulate
-from pcsim.report import ratios
+from pcsim.report import races, ratios
 from pcsim.results import gains, pairs, ranks
 from pcsim.results.fields import CURVES
 from pcsim.results.files import Results, latest, read
+from pcsim.results.races import Race, load_race
 from pcsim.schedule.counts import table4
 from pcsim.tables import layout, scaled, short
 
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / "benchmarks" / "results"
+
+CLAIMS = ROOT / "docs" / "results" / "claims.md"  # written as a whole
 
 ZEN_5 = "bench-2-cores-zen5"  # the grid of bench-2-cores on another machine, in one process
 
@@ -439,6 +443,25 @@ def against(row: Row | None) -> str:
     return "-" if row is None else f"{scaled(row['median'])} ({row['ratio']:#.2g})"
 
 
+# Races
+
+
+@cache
+def race(name: str) -> Race:
+    """A race file of this repository."""
+    return load_race(KEPT / f"race-{name}.jsonl.gz")[0]
+
+
+def race_table(name: str) -> str:
+    """What each contender cost to the last goal, beside the best BP."""
+    return races.comparison(race(name), race(name).goals[-1])
+
+
+def claims_page() -> str:
+    """The page of claims: what their folder says."""
+    return claims.markdown(KEPT / "claims", "../../benchmarks/results/claims/")
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "batch-1": lambda: ratio_table(1),
     "batch-250": lambda: ratio_table(250),
@@ -455,6 +478,11 @@ TABLES: dict[str, Callable[[], str]] = {
     "extreme-measured": extreme_measured_table,
     "teams": teams_table,
     "rivals": rivals_table,
+    "race-250-3": lambda: race_table("fashion-250-3"),
+    "race-250-6": lambda: race_table("fashion-250-6"),
+    "race-250-12": lambda: race_table("fashion-250-12"),
+    "race-online": lambda: race_table("fashion-online"),
+    "race-mlp-3": lambda: race_table("fashion-mlp-3"),
     "ranks": ranks_table,
     "latency": latency_table,
 }
@@ -595,6 +623,7 @@ def pages() -> Iterable[Path]:
 
 
 if __name__ == "__main__":
+    CLAIMS.write_text(claims_page(), encoding="utf-8")
     for page in pages():
         old = page.read_text(encoding="utf-8")
         if (new := with_tables(old)) != old:

@@ -166,6 +166,10 @@ def told(text):
     return " ".join(text.split())
 
 
+def test_the_page_of_claims_is_what_their_folder_says():
+    assert tables.claims_page() == tables.CLAIMS.read_text(encoding="utf-8"), "python docs/tables.py writes it anew"
+
+
 @pytest.mark.parametrize("page", [page for page, text in PAGES.items() if tables.MARKED.search(text)])
 def test_tables_are_those_of_the_files(page):
     assert tables.with_tables(PAGES[page]) == PAGES[page], "python docs/tables.py writes them anew"

@@ -1,6 +1,7 @@
 """A folder of findings: experiments run into it, one file each, and what it says as Markdown or a page."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -116,21 +117,21 @@ def _verdict(claim: Claim, found: dict[str, Any] | None) -> str:
     return found["verdict"] if found else "not run yet"
 
 
-def markdown(folder: Path, level: int = 1) -> str:
-    """What the folder says: a table of verdicts, then each claim with its evidence, conditions, seeds and command."""
+def markdown(folder: Path, prefix: str = "") -> str:
+    """What the folder says: a table of verdicts, then each claim with its evidence, conditions, seeds and command;
+    ``prefix`` stands before the names of files that it links to."""
     held = findings(folder)
-    head = "#" * level
     body = [[f"[{claim.id}](#{claim.id})", _verdict(claim, found), claim.statement] for claim, found in held]
-    parts = [f"{head} Published claims", layout(["claim", "verdict", "what it says"], body, "markdown")]
+    parts = ["# Published claims", layout(["claim", "verdict", "what it says"], body, "markdown")]
     for claim, found in held:
-        parts += [f"{head}# {claim.id}", *_words(claim, found)]
+        parts += [f"## {claim.id}", *_words(claim, found, prefix)]
         if found and found["table"]:
             header, *rows = found["table"]
             parts.append(layout([str(name) for name in header], rows, "markdown"))
     return "\n\n".join(parts) + "\n"
 
 
-def _words(claim: Claim, found: dict[str, Any] | None) -> list[str]:
+def _words(claim: Claim, found: dict[str, Any] | None, prefix: str = "") -> list[str]:
     """A claim in paragraphs."""
     if claim.experiment is None:
         return [f"{claim.statement} ({claim.source})", f"**{UNTESTED}**: {claim.refuted_by}."]
@@ -143,7 +144,7 @@ def _words(claim: Claim, found: dict[str, Any] | None) -> list[str]:
     how += [f"{found['seeds']} seeds"] if found["seeds"] else []
     how += ["a first look"] if found["quick"] else []
     how += [machine(found["context"])] if claim.kind in ("measured", "trained") else []
-    how += [f"rows: {', '.join(found['files'])}"] if found["files"] else []
+    how += [f"rows: {', '.join(f'[{name}]({prefix}{name})' for name in found['files'])}"] if found["files"] else []
     return [*said, f"{'; '.join(how)}."]
 
 
@@ -186,4 +187,5 @@ def _marked(text: str) -> str:
     """Bold and code of our own Markdown as HTML."""
     parts = escape(text).split("**")
     bold = "".join(f"<b>{part}</b>" if number % 2 else part for number, part in enumerate(parts))
+    bold = re.sub(r"\[([^]]+)\]\(([^)]+)\)", r'<a href="\2">\1</a>', bold)
     return "".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(bold.split("`")))

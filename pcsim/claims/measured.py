@@ -24,7 +24,7 @@ ELSEWHERE = "server-64"
 
 def timed(work: Work, depth: int, width: int) -> tuple[dict[str, Row], str]:
     """The ratio of one cell at a batch of one, to serial and to the best BP, from several processes; and its file."""
-    name = f"bench-{depth}-{width}{'-quick' if work.quick else ''}.jsonl"
+    name = f"bench-{depth}-{width}{'-quick' if work.quick else ''}.jsonl.gz"
     launches = 3 if work.quick else 8
     sweep = Sweep(
         [Case(depth, width)],

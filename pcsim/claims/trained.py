@@ -18,7 +18,7 @@ from .counted import IPC_PAPER
 
 def _file(work: Work, name: str, depth: int | None) -> str:
     """Claims about one race share its file."""
-    return f"race-{name}{f'-{depth}' if depth else ''}{'-quick' if work.quick else ''}.jsonl"
+    return f"race-{name}{f'-{depth}' if depth else ''}{'-quick' if work.quick else ''}.jsonl.gz"
 
 
 def raced(work: Work, name: str, depth: int | None, who: Sequence[str], goals: Sequence[float] = ()) -> Race:

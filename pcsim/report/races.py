@@ -74,6 +74,29 @@ def _costs(race: Race, goal: float, format: str) -> str:
     return layout(["contender", *map(_title, axes), "seeds"], body, format)
 
 
+def comparison(race: Race, goal: float, format: str = "markdown") -> str:
+    """Of each contender what it cost, and its ratio to the best BP with the interval of 95 %, on the axes that are
+    tuned for; the best BP of each axis has the ratio 1."""
+    found = {axis: {one.contender: one for one in race.outcomes(goal, axis)} for axis in TUNED}
+    best = {axis: next(iter(outcomes), None) for axis, outcomes in found.items()}
+    body = []
+    for name in race.contenders:
+        line = [name]
+        for axis in TUNED:
+            one = found[axis].get(name)
+            if one is None:
+                line += ["-", "-"]
+                continue
+            told = "1" if name == best[axis] else "-"
+            if one.ratio is not None and one.interval is not None:
+                told = f"{one.ratio:.2g} ({one.interval[0]:.2g} to {one.interval[1]:.2g})"
+            elif one.reached < len(one.costs):
+                told = f"{one.reached} of {len(one.costs)} seeds"
+            line += [count(one.median), told]
+        body.append(line)
+    return layout(["contender", *(head for axis in TUNED for head in (_title(axis), "÷ BP"))], body, format)
+
+
 def _verdicts(race: Race, goal: float) -> list[str]:
     """For each axis that is tuned for, a line for each contender that is compared."""
     lines = []

@@ -149,7 +149,7 @@ def test_a_race_decides(monkeypatch, tmp_path, ipc, verdict):
     work = Work(tmp_path)
     found = trained.fewer(work, "x", 2, ("bp", "ipc"), "ipc", "samples", but="span")
     assert found.verdict == verdict
-    assert found.seeds == 5 and found.files == ("race-x-2.jsonl",)
+    assert found.seeds == 5 and found.files == ("race-x-2.jsonl.gz",)
 
 
 @pytest.mark.parametrize(
