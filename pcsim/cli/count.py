@@ -107,7 +107,9 @@ def _products(rows: Sequence[dict[str, Any]], changing: bool, filling: bool) -> 
         "full: with weight gradients and forward start). Right: makespan in products on that many workers.",
     ]
     words += ["first SMM: of the first update, for which a pipeline has to fill."] if filling else []
-    words += _of_muon(rows, "full: with Muon's, five Newton-Schulz iterations of three products, behind each gradient.")
+    words += _of_muon(
+        rows, "Muon: five Newton-Schulz iterations of three products, all in a row behind each gradient (full)."
+    )
     return _table(words, rows, heads, lambda row: [*(row[name] for name in counts), *row["smm_workers"].values()])
 
 
@@ -132,8 +134,8 @@ def _costs(rows: Sequence[dict[str, Any]], hidden: int, classes: int, batch: int
     ]
     words += _of_muon(
         rows,
-        "Muon: its products, and the weight gradients before them, stand in span; they are made once for a batch,",
-        f"here of {batch}, and so in flop each sample has its share of them",
+        "Muon: its products, and the gradients before them, stand in span; they are made once for a batch,",
+        f"here of {batch}, and flop has a sample's share of them",
     )
     return _table(
         words, rows, [*shown.values(), "flop"], lambda row: [*(round(row[n], 2) for n in shown), round(row["flops"])]

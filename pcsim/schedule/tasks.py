@@ -295,9 +295,11 @@ class TaskGraph:
         from ..kernels.graphs import paths
 
         workers = min(whole_number("workers", workers), MOST)
-        if costs is not None and not set(costs.values()) <= {0, 1}:
-            raise InputError(f"a schedule's costs are 0 or 1 per kind, got {sorted(set(costs.values()))}")
-        cost = self._costs(PAPER_COSTS if costs is None else costs)
+        costs = PAPER_COSTS if costs is None else costs
+        found = {costs.get(Kind(kind), 0) for kind in np.unique(self.kinds)}
+        if not found <= {0, 1}:
+            raise InputError(f"a schedule's costs are 0 or 1 per kind, got {sorted(found)}")
+        cost = self._costs(costs)
         slots = int(cost.sum()) + 2
         start, finish, worker = (np.empty(len(self), np.int64) for _ in range(3))
         busy, next_free = np.zeros(slots, np.int64), np.arange(slots)
