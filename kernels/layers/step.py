@@ -14,7 +14,7 @@ from .activations import activate as activate_part
 from .dense import BACKPROJECT, FORWARD, OFFSET, PREDICT, SHARE, UPDATE, layer_pass
 from .products import ADD, STORE, TIMES, times, times_transposed
 from .vectors import add_rows, fill, subtract_from
-from .weights import PLAIN, descend, gradient, update
+from .weights import MUON, PLAIN, descend, gradient, update
 
 # OpenBLAS multiplies without packing what takes at most so many multiplications (interface/gemm.c, SMALL_MATRIX_OPT):
 # at width 64, 265 against 140 to 207 GFLOP/s. So larger batches of narrow layers go in parts, if these are not too few.
@@ -166,7 +166,8 @@ def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, nu
         for row in range(s.batch):
             for j in range(row * columns + first, row * columns + first + rows):
                 h[g + j] += precision * e[slot + above + j]
-    if work & UPDATE and ((s.own and s.batch > 1) or (s.gemv == 0 and s.batch == 1 and not plain)):
+    passes = (s.own and s.batch > 1) or (s.gemv == 0 and s.batch == 1 and not plain)
+    if work & UPDATE and passes and s.rule != MUON:
         update(s, l, first, rows, e, k, precision, alpha, number)
     elif plain and s.has_bias:
         add_rows(s.batch, wide, rows, rate, e, k, s.W, s.bias_at[l] + first)

@@ -16,12 +16,14 @@ from ..machine.blas import add_at_b
 from ..machine.compiling import FALSE, ONE, TRUE, ZERO, inner
 from ..machine.simd import add, divide, lanes, load, multiply, multiply_add, splat, square_root, store
 from .dense import UPDATE, layer_pass
+from .orthogonal import descend_orthogonally
 from .products import ADD, STORE, columns_at_once, gradient_rows, pack_columns, tiles_of, transposed_times
 from .vectors import add_rows, fill
 
 # What becomes of a gradient. PLAIN is gradient descent without weight decay, which the products themselves can do. From
-# MOMENTUM on there is a ``mean`` of gradients, from ADAM on also one of their ``square``.
-PLAIN, DECAYED, MOMENTUM, NESTEROV, COMPENSATED, ADAM, ADAMW, NADAMW = map(np.int64, range(8))
+# MOMENTUM on there is a ``mean`` of gradients, from ADAM on also one of their ``square``. MUON needs a layer's whole
+# gradient: it is for ``gradient`` and ``descend``, with all rows.
+PLAIN, DECAYED, MOMENTUM, NESTEROV, COMPENSATED, MUON, ADAM, ADAMW, NADAMW = map(np.int64, range(9))
 
 BETA_2, EPSILON = 0.999, 1e-8  # Kingma and Ba, arXiv:1412.6980, Algorithm 1
 
@@ -51,6 +53,9 @@ def gradient(s, l, first, rows, e, k, precision, at):
 @inner
 def descend(s, l, first, rows, at, alpha, number):
     """Move rows of a layer's weights, and their biases, along what ``gradient`` has left at ``at`` of ``scratch``."""
+    if s.rule == MUON:
+        descend_orthogonally(s, l, first, rows, at, alpha)
+        return
     count, w = rows * s.padded[l], s.weight_at[l] + first * s.padded[l]
     step = _numbers(s.rule, s.numbers, l, alpha, number, s.one)
     _move(s, step, ONE, count, count, w, s.scratch, at, ZERO, FALSE, s.scratch, ZERO, s.one)

@@ -10,10 +10,12 @@ from ..errors import InputError
 from ..net.network import Network
 from ..schedule.builders import check_memory, task_graph
 from ..schedule.calendar import Calendar
+from ..schedule.orthogonal import orthogonalised
 from ..schedule.tasks import TaskGraph
 from .rates import Rate, checked_rate
 
-MOMENTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2, "nadamw": 2}  # numbers kept of each weight
+# Numbers kept of each weight.
+MOMENTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2, "nadamw": 2, "muon": 1}
 OPTIMIZERS = tuple(MOMENTS)
 
 # Fields that are numbers above 0, or of at least 0, of whichever algorithm has them; per step, those that may have a
@@ -34,7 +36,11 @@ class Algorithm(ABC):
     - ``adam``: Kingma and Ba, arXiv:1412.6980, Algorithm 1, with beta_1 = ``momentum``, beta_2 = 0.999, epsilon = 1e-8;
     - ``adamw``: the same, and ``W -= alpha * weight_decay * W`` apart from it (Loshchilov and Hutter, arXiv:1711.05101,
       Algorithm 2);
-    - ``nadamw``: AdamW with Nesterov's momentum (Dozat 2016, ICLR workshop, Algorithm 8, its momentum constant).
+    - ``nadamw``: AdamW with Nesterov's momentum (Dozat 2016, ICLR workshop, Algorithm 8, its momentum constant);
+    - ``muon``: ``m = momentum * m + g``, and ``W += alpha * sqrt(max(1, rows / columns)) * X``, where X is
+      ``g + momentum * m`` with its singular values brought near 1 by five Newton-Schulz iterations; decay as in AdamW
+      (K. Jordan et al. 2024, kellerjordan.github.io/posts/muon). A bias is a matrix of one column. It needs whole
+      matrices, so layers cannot be shared out by rows or samples.
 
     ``weight_decay`` of all others is the L2 penalty ``weight_decay / 2 * W**2``: ``g -= weight_decay * W`` before
     anything else, as in PyTorch; weights and biases alike. A class of another package need not have these two fields.
@@ -73,6 +79,11 @@ class Algorithm(ABC):
         """Whether its layers can work side by side, each on a worker, and so need no other way to share the work: BP's
         cannot, and asynchronous BP counts as an execution of BP."""
         return not self.chained
+
+    @property
+    def orthogonal(self) -> bool:
+        """Whether weight updates need a layer's whole gradient and products of their own: Muon's do."""
+        return self.optimizer == "muon"
 
     def prepared(self, network: Network) -> Network:
         """The net with all matrices beside its layers that the algorithm needs."""
@@ -114,7 +125,8 @@ class Algorithm(ABC):
         if steps_per_batch is not None:
             steps_per_batch = whole_number("steps_per_batch", steps_per_batch)
         check_memory(2 * depth * steps, steps)  # at least, as below
-        return task_graph(self.name, self.checked_calendar(depth, steps_per_batch, start), depth, steps)
+        graph = task_graph(self.name, self.checked_calendar(depth, steps_per_batch, start), depth, steps)
+        return orthogonalised(graph) if self.orthogonal else graph
 
     def steady_tasks(self, depth: int, steps_per_batch: int | None = None, start: str = "forward") -> TaskGraph:
         """A task graph long enough for the counts of the steady state: one period in the middle, updates around it."""

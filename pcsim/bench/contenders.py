@@ -138,7 +138,8 @@ def candidates(
     found: list[Group] = []
     for algorithm in algorithms:
         if not algorithm.layered:
-            found += filter(None, (_alone(_backprops(case, algorithm, workers, name)) for name in baselines))
+            fitting = _fitting(algorithm, baselines)
+            found += filter(None, (_alone(_backprops(case, algorithm, workers, name)) for name in fitting))
             continue
         named = counts_to_try([w for w in workers if isinstance(w, int)], case.depth)
         unfused = algorithm.name == "ipc" and "unfused" in baselines and case.batch == 1
@@ -148,7 +149,8 @@ def candidates(
         else:
             found += _each(_counts(algorithm, named, unfused))
         if "shared" in baselines and case.start == "forward" and isinstance(algorithm, PredictiveCoding):
-            found += filter(None, (_alone(_sharing(case, algorithm, workers, name)) for name in SHARED))
+            fitting = _fitting(algorithm, SHARED)
+            found += filter(None, (_alone(_sharing(case, algorithm, workers, name)) for name in fitting))
         if algorithm.name == "ipc":
             cores = max(counts_to_try(workers, within_quota(len(usable_cores()))))
             peers = [name for name in baselines if name in PEERS and _runs(name, case, algorithm)]
@@ -181,7 +183,7 @@ def candidates_on_ranks(
                 if "shared" in baselines and case.start == "forward" and isinstance(algorithm, PredictiveCoding):
                     found += _each(_sharing_ranks(case, algorithm, ranks, threads))
             continue
-        for name in baselines:
+        for name in _fitting(algorithm, baselines):
             if name == PIPELINE_ASYNC:
                 late, _ = asynchronous(algorithm, name)
                 fitting = [ranks for ranks in counts if ranks * threads <= case.depth]
@@ -212,6 +214,11 @@ def _runs(peer: str, case: Case, algorithm: Algorithm) -> bool:
     """Whether a peer runs this algorithm in such a cell."""
     fits = takes(peer, algorithm.optimizer, case.steps_per_batch is not None) and takes_numbers(algorithm)
     return algorithm.name in offers(peer) and fits
+
+
+def _fitting(algorithm: Algorithm, names: Sequence[str]) -> list[str]:
+    """The names without executions that share out a layer, where its optimiser needs the whole gradient."""
+    return [name for name in names if not (algorithm.orthogonal and name in SHARED)]
 
 
 def _alone(alternatives: Sequence[Contender]) -> Group:
@@ -254,7 +261,7 @@ def _sharing(case: Case, algorithm: Algorithm, workers: Sequence[int | str], nam
 def _sharing_ranks(case: Case, algorithm: Algorithm, ranks: int, threads: int) -> list[Contender]:
     """PC, Z-IL or iPC on ranks that share layers: rows or samples if each has one thread, else teams of threads."""
     limits = {"intra-layer": ranks, "data-parallel": case.batch} if threads == 1 else {"hybrid": case.depth}
-    names = [name for name, limit in limits.items() if 1 < ranks <= limit]
+    names = [name for name, limit in limits.items() if 1 < ranks <= limit and name in _fitting(algorithm, SHARED)]
     return [Contender(algorithm, name, ranks * threads, ranks=ranks) for name in names]
 
 

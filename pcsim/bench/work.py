@@ -1,6 +1,7 @@
 """What one weight update costs by count: flop, bytes, messages, memory. Nothing here is measured."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from ..algorithms import PIPELINE_ASYNC
 from ..algorithms.predictive_coding import SHARED
 from ..engines.limits import memory_of_engine
 from ..schedule.blocks import balanced_blocks
+from ..schedule.orthogonal import multiplications
 from ..schedule.tasks import Kind, TaskGraph
 from .case import Case
 from .contenders import Contender
@@ -22,7 +24,8 @@ def work_per_update(contender: Contender, case: Case) -> dict[str, float]:
     A product of a layer is 2 flop for each sample and weight. A batch of one reads (and writes) the weights once per
     pass: fused passes for all but BP; one for the predictions and one for the rest in BP. Larger
     batches, BLAS and unfused steps make one pass for each product, of which the weight update reads and writes. Vectors
-    are left out. Of NumPy and the peers, which may do more, it is what they need to do at least.
+    are left out, and so are bytes of Muon's products. Of NumPy and the peers, which may do more, it is what they need
+    to do at least.
     """
     graph = contender.algorithm.steady_tasks(case.depth, case.steps_per_batch, case.start)
     weights = np.array([below * above for below, above in itertools.pairwise(case.sizes)])
@@ -36,7 +39,19 @@ def work_per_update(contender: Contender, case: Case) -> dict[str, float]:
         products += float(np.bincount(graph.layers[tasks], minlength=case.depth) @ sizes) / graph.period_updates
         reads, writes = _passes(graph, tasks, one_pass, apart)
         read, written = read + float(reads @ sizes), written + float(2 * writes @ sizes)
-    return {"flops": 2.0 * case.batch * products, "read": read * item, "read-write": written * item}
+    flops = 2.0 * case.batch * products + 2.0 * _of_muon(graph, case.sizes)
+    return {"flops": flops, "read": read * item, "read-write": written * item}
+
+
+def _of_muon(graph: TaskGraph, sizes: Sequence[int]) -> float:
+    """Multiplications of Muon's products in a weight update."""
+    layers = [multiplications(above, below) for below, above in itertools.pairwise(sizes)]
+    heads = [multiplications(sizes[-1], below) for below in sizes[1:]]
+    found = 0.0
+    for kind, each in ((Kind.ORTHOGONALISE, layers), (Kind.HEAD_ORTHOGONALISE, heads)):
+        times = np.bincount(graph.layers[graph.in_period() & (graph.kinds == kind)], minlength=graph.depth)
+        found += float(times @ np.array(each))
+    return found / graph.period_updates
 
 
 def _passes(graph: TaskGraph, product: np.ndarray, one_pass: bool, chained: bool) -> tuple[np.ndarray, np.ndarray]:

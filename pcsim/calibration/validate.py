@@ -97,7 +97,7 @@ def contenders(
         found.append(Contender(bp, "pipeline", workers, micro_batches=min(MICRO_BATCHES, case.batch), **where))
     if fits["data-parallel"]:
         found.append(Contender(bp, "data-parallel", workers, **where))
-    return found
+    return [one for one in found if not (bp.orthogonal and one.execution in SHARED)]
 
 
 def net_of(case: Case) -> Net:

@@ -55,13 +55,13 @@ def add_optimizer_flags(parser: argparse.ArgumentParser) -> None:
         "--momentum",
         type=float,
         default=0.9,
-        help="of momentum and nesterov; beta_1 of the others (default 0.9)",
+        help="of momentum, nesterov and muon; beta_1 of the others (default 0.9)",
     )
     parser.add_argument(
         "--weight-decay",
         type=float,
         default=0.0,
-        help="decoupled in adamw and nadamw, else an L2 penalty (default 0)",
+        help="decoupled in adamw, nadamw and muon, else an L2 penalty (default 0)",
     )
 
 

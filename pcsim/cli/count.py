@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..algorithms import OPTIMIZERS
 from ..algorithms.registry import ALGORITHMS, find, names
 from ..errors import InputError
 from ..tables import layout
@@ -20,6 +21,20 @@ def add_count_flags(parser: argparse.ArgumentParser) -> None:
     add_algorithms(parser, *(name for name in ALGORITHMS if name not in ("bp-async", "local", "dfa", "dual")))
     parser.add_argument("--steps", type=whole_number, nargs="+", metavar="T", default=[8], help="T of PC (default 8)")
     add_changing(parser)
+    parser.add_argument(
+        "--optimizer",
+        choices=OPTIMIZERS,
+        default="sgd",
+        help="muon has 15 products in a row behind each weight gradient (MM full, span, flop), the others none "
+        "(default sgd)",
+    )
+    parser.add_argument(
+        "--batch",
+        type=whole_number,
+        default=1,
+        metavar="B",
+        help="samples among which the products of muon are shared out, for costs (default 1)",
+    )
     parser.add_argument(
         "--workers", type=whole_number, nargs="+", metavar="P", default=[1, 2, 4, 8], help="default 1 2 4 8"
     )
@@ -70,7 +85,7 @@ def run_count(arguments: argparse.Namespace) -> int:
     changing = arguments.steps_per_batch
     if not changing and arguments.start != ["forward"]:
         raise InputError("--start is about batches that change: add --steps-per-batch")
-    sizes = arguments.hidden, arguments.classes
+    sizes = arguments.hidden, arguments.classes, arguments.batch
     counted: list[Counted] = [*wanted, *([Scan()] if arguments.examples else [])]
     rows = table4(arguments.depths, counted, arguments.workers, changing, arguments.start, *sizes)
     if arguments.json:
@@ -92,10 +107,18 @@ def _products(rows: Sequence[dict[str, Any]], changing: bool, filling: bool) -> 
         "full: with weight gradients and forward start). Right: makespan in products on that many workers.",
     ]
     words += ["first SMM: of the first update, for which a pipeline has to fill."] if filling else []
+    words += _of_muon(
+        rows, "Muon: five Newton-Schulz iterations of three products, all in a row behind each gradient (full)."
+    )
     return _table(words, rows, heads, lambda row: [*(row[name] for name in counts), *row["smm_workers"].values()])
 
 
-def _costs(rows: Sequence[dict[str, Any]], hidden: int, classes: int) -> str:
+def _of_muon(rows: Sequence[dict[str, Any]], *words: str) -> list[str]:
+    """Words for rows of muon alone."""
+    return [*words] if any(row["optimizer"] == "muon" for row in rows) else []
+
+
+def _costs(rows: Sequence[dict[str, Any]], hidden: int, classes: int, batch: int) -> str:
     """What products in a row leave out."""
     shown = {"smm": "SMM", "span_flop": "span", "delay": "delay", "held": "held"}
     shown |= {"messages_up": "up", "messages_down": "down"}
@@ -109,6 +132,11 @@ def _costs(rows: Sequence[dict[str, Any]], hidden: int, classes: int) -> str:
         "up, down: messages to layers above and below, each on its own worker, for each pair of neighbours",
         "flop: of all products, with weight gradients and forward start, for one sample",
     ]
+    words += _of_muon(
+        rows,
+        "Muon: its products, and the gradients before them, stand in span; they are made once for a batch,",
+        f"here of {batch}, and flop has a sample's share of them",
+    )
     return _table(
         words, rows, [*shown.values(), "flop"], lambda row: [*(round(row[n], 2) for n in shown), round(row["flops"])]
     )
@@ -146,6 +174,8 @@ def _count_pipelines(arguments: argparse.Namespace) -> int:
         raise InputError(
             "--micro-batches counts BP, which has a new batch at every update: leave out how batches change"
         )
+    if arguments.optimizer == "muon":
+        raise InputError("--micro-batches counts no products of an optimiser: leave --optimizer muon out")
     rows = pipeline_counts(arguments.depths, arguments.micro_batches, ORDERS, arguments.workers)
     if arguments.json:
         write(json.dumps(rows, indent=2), arguments.json)

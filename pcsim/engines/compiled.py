@@ -17,6 +17,7 @@ from ..checks import whole_number
 from ..errors import InputError
 from ..host.blas import blas_libraries, blas_threads, limit_worker
 from ..kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
+from ..kernels.layers.weights import MUON
 from ..kernels.machine.sync import make_flags
 from ..net.losses import Squared
 from ..net.network import Network
@@ -156,7 +157,7 @@ class CompiledEngine(Contents):
         self.turns = Turns(self.layout) if order == "zero-bubble" else None
         self.starts = PipelinedStarts(self.layout, self.calendar, self.wave, self._next_rows)
         self.blas = blas_libraries()
-        self.uses_blas = self.batch > 1 or vectors
+        self.uses_blas = self.batch > 1 or vectors or rule == MUON
         # The owner touches its memory first, so that it is near its core.
         self._in_threads(self._touch)
         self._in_threads(partial(self._fill, network.weights, network.biases, values))

@@ -10,8 +10,9 @@ import numpy as np
 from ..algorithms import Algorithm, AsyncBP
 from ..kernels.layers.activations import CODES
 from ..kernels.layers.dense import padded
+from ..kernels.layers.orthogonal import working_size
 from ..kernels.layers.products import panel_size
-from ..kernels.layers.weights import ADAM, ADAMW, COMPENSATED, DECAYED, MOMENTUM, NADAMW, NESTEROV, PLAIN
+from ..kernels.layers.weights import ADAM, ADAMW, COMPENSATED, DECAYED, MOMENTUM, MUON, NADAMW, NESTEROV, PLAIN
 from ..kernels.machine import blas
 from ..kernels.machine.memory import PAGE_BYTES, side_by_side
 from ..kernels.machine.simd import VECTOR_BYTES
@@ -26,6 +27,7 @@ APART = 16 << 10  # bytes between what two workers write, at least
 
 RULES = {
     "sgd": PLAIN, "momentum": MOMENTUM, "nesterov": NESTEROV, "adam": ADAM, "adamw": ADAMW, "nadamw": NADAMW,
+    "muon": MUON,
 }  # fmt: skip
 
 LAYERS, ROWS, TEAMS, SAMPLES = "layers", "rows", "teams", "samples"  # what workers have of their own
@@ -227,7 +229,10 @@ class Layout:
         dtype, count, weights = self.dtype, self.value_count, self.parameter_count
         mean, square = weights * (rule >= MOMENTUM), weights * (rule >= ADAM)
         scratch, moving = self.largest * (rule != PLAIN), 2 * count if velocities else 0
-        own = [scratch] * self.workers + [panel_size(int(self.wide.max()), self.batch)] * self.workers
+        panel = panel_size(int(self.wide.max()), self.batch)
+        if rule == MUON:
+            panel = max(panel, *(working_size(rows, columns) for rows, columns in self.matrices()))
+        own = [scratch] * self.workers + [panel] * self.workers
         counts = [weights, *[count] * 4, 2 * count, drives * count, mean, square, moving, *own]
         parameters, values, top, activated, slopes, errors, both, means, squares, speed, *mine = side_by_side(
             counts, dtype
@@ -236,6 +241,10 @@ class Layout:
             Arrays(parameters, values, activated, slopes, one, means, squares, errors, both, top, speed, panel)
             for one, panel in zip(mine[: self.workers], mine[self.workers :], strict=True)
         ]
+
+    def matrices(self) -> list[tuple[int, int]]:
+        """Rows and columns of what is learnt, with their padding."""
+        return list(zip(self.wide[1:].tolist(), self.wide[:-1].tolist(), strict=True))
 
     def bytes_of_layers(self) -> Array:
         """Of each layer's weights; for a batch also of its values: there are x, a, d, its copy at an edge, and two each

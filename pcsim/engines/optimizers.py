@@ -88,8 +88,36 @@ class NAdamW(AdamW):
         return alpha * mean / (np.sqrt(self.square / (1 - 0.999**number)) + 1e-8)
 
 
+class Muon(Sgd):
+    """K. Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"
+    (kellerjordan.github.io/posts/muon), with Nesterov's momentum and AdamW's decay. A bias is a matrix of one column,
+    and so becomes a vector of length 1."""
+
+    def step(self, W: Array, ascent: Array, alpha: float, number: int) -> Array:
+        """What update ``number`` adds to W."""
+        self.mean = self.momentum * self.mean + ascent
+        direction = ascent + self.momentum * self.mean
+        scale = max(1.0, len(W) / (W.size / len(W))) ** 0.5
+        return alpha * scale * orthogonalised(direction) - alpha * self.decay * W
+
+
+def orthogonalised(d: Array) -> Array:
+    """The matrix d with its singular values brought near 1, by five Newton-Schulz iterations; a vector by its length.
+    What is all zero stays so."""
+    X = d / (np.linalg.norm(d.astype(np.float64)).astype(d.dtype) or 1)
+    if d.ndim == 1:
+        return X
+    X = X.T if len(X) > len(X.T) else X
+    a, b, c = 3.4445, -4.7750, 2.0315
+    for _ in range(5):
+        A = X @ X.T
+        X = a * X + (b * A + c * A @ A) @ X
+    return X.T if X.shape != d.shape else X
+
+
 OPTIMIZERS: dict[str, Any] = {
     "sgd": Sgd, "momentum": Momentum, "nesterov": Nesterov, "adam": Adam, "adamw": AdamW, "nadamw": NAdamW,
+    "muon": Muon,
 }  # fmt: skip
 
 

@@ -31,6 +31,10 @@ class HeadedLayout(Layout):
         self.head_at, self.parameter_count = at[:-1], int(at[-1])
         self.largest = max(self.largest, self.classes * int(self.wide.max()))
 
+    def matrices(self) -> list[tuple[int, int]]:
+        """Those of the layers, then those beside them."""
+        return super().matrices() + [(self.classes, columns) for columns in self.wide[1:-1].tolist()]
+
     def head_of(self, flat: Array, l: int) -> Array:
         """The head of layer l, (n[L], n[l+1]), in an array like the parameters: a view."""
         begin, columns = int(self.head_at[l]), int(self.wide[l + 1])

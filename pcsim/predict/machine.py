@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import InputError
+from ..schedule.tasks import ITERATIONS
 from .points import Table
 from .prices import LOAD, RULE_FLOPS, RULES, Cost, Task
 
@@ -127,9 +128,11 @@ class Machine:
             if task.distance > own and self.levels:
                 at_work = min(task.workers, self.table.most)
                 task = task._replace(distance=max(own, task.distance * task.crowd / at_work))
-            found = self.table.cost(task._replace(crowd=1.0, together=True, moments=0))
+            found = self.table.cost(task._replace(crowd=1.0, together=True, moments=0, orthogonal=False))
             if task.moments and task.updates:
                 found = found.plus(self._rule(task))
+            if task.orthogonal and task.updates:
+                found = found.plus(self._orthogonal(task))
             return found._replace(seconds=found.seconds + self.overhead) if task.work == "values" else found
         parts = task.work.split("+")
         elements = task.columns * task.batch if "values" in parts else 0
@@ -137,6 +140,7 @@ class Machine:
             times = task.batch if self.serial_batch else 1
             names = ["update" if part == "gradient" else part for part in parts if part != "descend"]
             seconds = sum(self.constants.get(part, 0.0) * times for part in names if part != "values")
+            seconds += 3 * ITERATIONS * self.constants.get("update", 0.0) * (task.orthogonal and task.updates)
             values = self.constants.get("values", 0.0) if "values" in names else 0.0
             return Cost(seconds + self.overhead + elements * self.element + values, 0.0)
         flops = task.flops + RULE_FLOPS[task.moments] * task.rows * task.columns * task.updates
@@ -157,11 +161,22 @@ class Machine:
         """What an optimiser adds to a measured update: as it was measured, or where it was not, its traffic."""
         rule = RULES[task.moments]
         if rule in self.table.tree:
-            return self.table.cost(task._replace(work=rule, crowd=1.0, together=True, moments=0, batch=1))
+            task = task._replace(work=rule, crowd=1.0, together=True, moments=0, batch=1, orthogonal=False)
+            return self.table.cost(task)
         level = self.level(task)
         moved = 2.0 * task.moments * task.rows * task.columns * task.item
         traffic = moved / level.rate(task.workers if task.together else 1) if level else 0.0
         return Cost(traffic, traffic, inside=False)
+
+    def _orthogonal(self, task: Task) -> Cost:
+        """What Muon adds to a measured update: its products, as those of layers are, for as many samples as they have
+        rows."""
+        small, large = sorted((task.rows, task.columns))
+        here = 2.0 * small * (large + small) * task.item
+        task = Task("start", small, small, small, task.item, here, task.workers)
+        both = (2, self.table.cost(task._replace(columns=large))), (1, self.table.cost(task))
+        seconds, memory = (ITERATIONS * sum(times * cost[i] for times, cost in both) for i in (0, 1))
+        return Cost(seconds, memory, all(cost.inside for _, cost in both))
 
     def traffic(self, task: Task) -> float:
         """Seconds to move a task's weights at the bandwidth of the level that holds them."""

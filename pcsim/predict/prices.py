@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ..schedule.orthogonal import multiplications
+
 # What a worker does in one go; the names of the events of a timeline. A pass does several at once.
 PARTS = ("start", "predict", "backproject", "update", "values")
 
@@ -25,7 +27,8 @@ class Task(NamedTuple):
     ``distance``: bytes that the worker goes through until it comes back to these weights, which are found in a cache of
     that size; ``crowd``: how many times as many all go through who have a cache in common with it. ``workers``: how
     many are at work at the same time; ``together``: whether they do the same, and so share bandwidth all the time;
-    ``moments``: how many numbers the optimiser keeps of each weight. Of ``load``, ``batch`` rows of ``columns`` units
+    ``moments``: how many numbers the optimiser keeps of each weight; ``orthogonal``: whether it is Muon, with products
+    of its own in an update. Of ``load``, ``batch`` rows of ``columns`` units
     are copied.
     """
 
@@ -39,6 +42,7 @@ class Task(NamedTuple):
     crowd: float = 1.0
     together: bool = True
     moments: int = 0
+    orthogonal: bool = False
 
     @property
     def updates(self) -> bool:
@@ -53,7 +57,8 @@ class Task(NamedTuple):
     @property
     def flops(self) -> float:
         """Flop of the products; elementwise work is left out."""
-        return 2.0 * len(self.products) * self.rows * self.columns * self.batch
+        own = 2.0 * multiplications(self.rows, self.columns) if self.orthogonal and self.updates else 0.0
+        return 2.0 * len(self.products) * self.rows * self.columns * self.batch + own
 
     @property
     def bytes(self) -> float:

@@ -85,7 +85,7 @@ class Rivals:
         bp = algorithm or BP(1e-4, self.optimizer)
         found = [self._on(bp, "serial", 1)]
         for execution in EXECUTIONS[1:] if not self.machine.batched else ():
-            if execution != "intra-layer" and self.net.batch == 1:
+            if (execution != "intra-layer" and self.net.batch == 1) or (bp.orthogonal and execution in SHARED):
                 continue
             counts = counts_to_try(self.net, execution, workers, self._measured)[1:]
             if counts:
@@ -109,7 +109,7 @@ class Rivals:
         found = [self._fastest(algorithm, "layer-parallel", counts)]
         if not isinstance(algorithm, PredictiveCoding):  # this is its only execution
             return found[0]
-        for execution in () if self.net.start == "pipelined" else SHARED:
+        for execution in () if self.net.start == "pipelined" or algorithm.orthogonal else SHARED:
             if execution == "data-parallel" and self.net.batch == 1:
                 continue
             counts = self._counts_to_share(execution, most)

@@ -121,6 +121,11 @@ def _laid_out(
         raise InputError(f"execution {execution!r} is unknown: choose from {', '.join(known)}")
     if workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
+    if algorithm.orthogonal and (execution in (*SHARED, "batched") or order != "split"):
+        raise InputError(
+            f"optimizer {algorithm.optimizer} is predicted where a layer's whole gradient is made at once: serial, "
+            "layer-parallel, pipeline in order split"
+        )
     if isinstance(algorithm, AsyncBP):
         return asynchronous_plan(algorithm, net, workers, wave)
     chained = algorithm.checked_calendar(L).chained

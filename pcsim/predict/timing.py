@@ -42,6 +42,7 @@ class Timed:
     def __init__(self, plan: Plan, machine: Machine, net: Net, algorithm: Algorithm, ranks: int | None) -> None:
         self.plan, self.machine, self.net = plan, machine, net
         self.chained, self.moments = algorithm.chained, MOMENTS[algorithm.optimizer]
+        self.orthogonal = algorithm.orthogonal
         self.ranks = ranks
         self.all = int(plan.alike.sum())
         P = self.all
@@ -89,6 +90,7 @@ class Timed:
             task = Task(
                 work, int(plan.rows[v]), int(plan.columns[v]), int(plan.batch[v]), self.net.item,
                 float(self.distances[v]), self.at_once, float(self.crowds[v]), together, self.moments,
+                self.orthogonal,
             )  # fmt: skip
             self.tasks.append(task)
             self.costs.append(self._cost(v, task))

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..checks import whole_number
 from ..errors import InputError
+from .orthogonal import multiplications
 from .tasks import FULL_COSTS, PAPER_COSTS, Kind, TaskGraph
 
 # Products of a head or of a fixed feedback matrix: (classes, width), where a layer's are (width, width).
@@ -20,32 +21,43 @@ SMALL = frozenset({Kind.HEAD, Kind.FEEDBACK, Kind.HEAD_UPDATE})
 WIDTH, CLASSES = 64, 10  # unless told otherwise
 
 
-def costs(graph: TaskGraph, width: int = WIDTH, classes: int = CLASSES) -> dict[str, Any]:
+# Muon's products cannot be left out beside those of a step, nor the gradients that they wait for.
+MUON = (Kind.ORTHOGONALISE, Kind.HEAD_ORTHOGONALISE)
+MUON_AND_GRADIENTS = (Kind.UPDATE, Kind.HEAD_UPDATE, *MUON)
+
+
+def costs(graph: TaskGraph, width: int = WIDTH, classes: int = CLASSES, batch: int = 1) -> dict[str, Any]:
     """What a weight update costs in the steady state, for layers of ``width`` units each, the output's included, and
-    heads and feedback of so many ``classes``, on as many workers as can be used.
+    heads and feedback of so many ``classes``, on as many workers as can be used. ``batch``: samples of a batch, among
+    which Muon's products, which are made once for all of them, are shared out.
 
     - ``span_flop``: as ``smm``, with each product weighed by its multiplications; the unit is a hidden layer's product
-      for the whole batch, ``width * width`` for each sample
+      for the whole batch, ``width * width`` for each sample; with Muon, weight gradients and its products stand in it
     - ``delay``: weight updates between the first layer's prediction for a batch and its update from that batch
     - ``held``: batches whose values the first layer has to keep at once
     - ``messages_up``, ``messages_down``: sent to higher and to lower layers where each has a worker of its own, divided
       by the pairs of neighbours
-    - ``flops``: of all products, weight gradients and forward starts included, of a batch of one: 2 for each
+    - ``flops``: of all products, weight gradients and forward starts included, for one sample: 2 for each
       multiplication
 
     No layer above the first has a later gradient or keeps more. Raises ``InputError`` for numbers below 1 and a graph
     that shows no steady state.
     """
     width, classes = whole_number("width", width), whole_number("classes", classes)
+    batch = whole_number("batch", batch)
     sizes = dict.fromkeys(Kind, width**2) | dict.fromkeys(SMALL, width * classes) | {Kind.COMBINE: width**3}
-    chain = {kind: cost * sizes[kind] for kind, cost in PAPER_COSTS.items()}
-    flop = {kind: 2 * cost * sizes[kind] for kind, cost in FULL_COSTS.items()}
+    orthogonal = bool(np.isin(graph.kinds, MUON).any())
+    samples = batch if orthogonal else 1  # what else there is takes each sample as long
+    sizes = {kind: size * samples for kind, size in sizes.items()}
+    sizes |= dict(zip(MUON, (multiplications(rows, width) for rows in (width, classes)), strict=True))
+    chain = {kind: sizes[kind] for kind in (*PAPER_COSTS, *(MUON_AND_GRADIENTS if orthogonal else ()))}
+    flop = graph.products({kind: 2 * sizes[kind] for kind in FULL_COSTS})
     ways = graph.message_ways(range(graph.depth))
     up, down = (number / max(graph.depth - 1, 1) for number in ways)
     delay, held = _kept(graph)
     return {
-        "span_flop": graph.growth(chain) / width**2, "delay": delay, "held": held + _started(graph),
-        "messages_up": up, "messages_down": down, "flops": graph.products(flop),
+        "span_flop": graph.growth(chain) / (samples * width**2), "delay": delay, "held": held + _started(graph),
+        "messages_up": up, "messages_down": down, "flops": flop / samples if orthogonal else flop,
     }  # fmt: skip
 
 

@@ -52,6 +52,7 @@ def table4(
     starts: Sequence[str] = ("forward",),
     width: int = WIDTH,
     classes: int = CLASSES,
+    batch: int = 1,
 ) -> list[dict[str, Any]]:
     """The counts of each of ``algorithms`` at every depth (iPC paper, Table 4); of those that would stay on a batch for
     ever, for each of ``steps_per_batch`` and of ``starts``, if there are any.
@@ -59,8 +60,8 @@ def table4(
     Rows hold ``algorithm``, ``depth``, ``steps`` (T of PC and of others that have one; else None) and, per weight
     update in the steady state, ``mm``, ``smm``, ``mm_full``, ``smm_full``, ``mm_starts`` and ``smm_starts`` (with
     forward starts) and ``smm_workers`` (a value per number of workers); ``first``, the SMMs of the first update, which
-    of a pipeline are more as it has to fill; ``steps_per_batch`` (None: for ever) and ``start``; ``width`` and
-    ``classes``, and what :func:`pcsim.schedule.costs.costs` says of layers of that width.
+    of a pipeline are more as it has to fill; ``steps_per_batch`` (None: for ever) and ``start``; ``optimizer``;
+    ``batch``, ``width`` and ``classes``, and what :func:`pcsim.schedule.costs.costs` says of layers of that width.
     """
     depths, algorithms, workers = list(depths), list(algorithms), list(workers)
     counts = ("algorithm", "depth", "mm", "smm", "mm_full", "smm_full", "first")
@@ -71,8 +72,9 @@ def table4(
         makespans = {P: graph.makespan(P) for P in workers}
         found = {name: getattr(graph, name) for name in counts} | {"steps": getattr(one, "T", None)}
         found |= {"smm_workers": makespans, "mm_starts": graph.mm_starts, "smm_starts": graph.smm_starts}
-        found |= {"steps_per_batch": steps, "start": start, "width": width, "classes": classes}
-        return found | costs(graph, width, classes)
+        found |= {"steps_per_batch": steps, "start": start, "optimizer": getattr(one, "optimizer", "sgd")}
+        found |= {"width": width, "classes": classes, "batch": batch}
+        return found | costs(graph, width, classes, batch)
 
     found = []
     for depth, one in product(depths, algorithms):

@@ -36,6 +36,11 @@ class Kind(IntEnum):
     FEEDBACK = 6  # the error of a head, or of the output, brought to x[l+1] by V[l], or by a fixed matrix
     HEAD_UPDATE = 7  # the gradient of V[l], applied to it
     COMBINE = 8  # the product of two matrices of (width, width) for each sample, of BP by a scan
+    ORTHOGONALISE = 9  # Muon's products on the gradient of W[l], all in a row; they make the step that is applied to it
+    HEAD_ORTHOGONALISE = 10  # the same on that of V[l]
+
+
+ITERATIONS = 5  # of Muon, three products each
 
 
 PAPER_COSTS: Mapping[Kind, int] = dict.fromkeys(
@@ -44,7 +49,10 @@ PAPER_COSTS: Mapping[Kind, int] = dict.fromkeys(
 
 STARTS_COSTS: Mapping[Kind, int] = {**PAPER_COSTS, Kind.START: 1}
 
-FULL_COSTS: Mapping[Kind, int] = {**PAPER_COSTS, Kind.START: 1, Kind.UPDATE: 1, Kind.HEAD_UPDATE: 1}
+FULL_COSTS: Mapping[Kind, int] = {
+    **PAPER_COSTS, Kind.START: 1, Kind.UPDATE: 1, Kind.HEAD_UPDATE: 1,
+    Kind.ORTHOGONALISE: 3 * ITERATIONS, Kind.HEAD_ORTHOGONALISE: 3 * ITERATIONS,
+}  # fmt: skip
 
 # Ids take 32 bits: on millions of tasks every pass is memory traffic.
 MOST = np.iinfo(np.int32).max
@@ -162,8 +170,8 @@ class TaskGraph:
         return np.flatnonzero(on_chain)
 
     def _completion(self, finish: NDArray[np.int64]) -> NDArray[np.int64]:
-        """When each weight update is complete: the last of its UPDATE tasks."""
-        updating = self.kinds == Kind.UPDATE
+        """When each weight update is complete: the last of its UPDATE tasks, and of what follows them."""
+        updating = np.isin(self.kinds, (Kind.UPDATE, Kind.ORTHOGONALISE))
         completion = np.zeros(self.updates, np.int64)
         np.maximum.at(completion, self.update_of[updating], finish[updating])
         return completion
@@ -227,12 +235,12 @@ class TaskGraph:
 
     @cached_property
     def mm_full(self) -> int | float:
-        """``mm`` with forward starts and weight-gradient products counted too."""
+        """``mm`` with forward starts and weight-gradient products counted too, and Muon's."""
         return self.products(FULL_COSTS)
 
     @cached_property
     def smm_full(self) -> int | float:
-        """``smm`` with forward starts and weight-gradient products counted too."""
+        """``smm`` with forward starts and weight-gradient products counted too, and Muon's."""
         return self.growth(FULL_COSTS)
 
     @property
@@ -287,9 +295,11 @@ class TaskGraph:
         from ..kernels.graphs import paths
 
         workers = min(whole_number("workers", workers), MOST)
-        if costs is not None and not set(costs.values()) <= {0, 1}:
-            raise InputError(f"a schedule's costs are 0 or 1 per kind, got {sorted(set(costs.values()))}")
-        cost = self._costs(PAPER_COSTS if costs is None else costs)
+        costs = PAPER_COSTS if costs is None else costs
+        found = {costs.get(Kind(kind), 0) for kind in np.unique(self.kinds)}
+        if not found <= {0, 1}:
+            raise InputError(f"a schedule's costs are 0 or 1 per kind, got {sorted(found)}")
+        cost = self._costs(costs)
         slots = int(cost.sum()) + 2
         start, finish, worker = (np.empty(len(self), np.int64) for _ in range(3))
         busy, next_free = np.zeros(slots, np.int64), np.arange(slots)

@@ -139,6 +139,8 @@ class Timeline:
                     covering[1, task] = number
                 else:
                     faults.append(f"{graph.describe(task)} was done twice")
+                if bit == UPDATE and (behind := int(graph.task(Kind.ORTHOGONALISE, event.step, event.layer))) >= 0:
+                    covering[0, behind] = number  # Muon's products are a part of the update
         faults += [f"{graph.describe(int(task))} was never done" for task in np.flatnonzero(covering[0] < 0)]
         indptr, before = graph.predecessors
         after = np.repeat(np.arange(len(graph.kinds)), np.diff(indptr))

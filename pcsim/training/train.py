@@ -183,7 +183,8 @@ def train(
         check_plain(execution, order)
     workers = resolve_workers(workers, algorithm, network.depth, backend, execution)
     if execution == "auto" and not algorithm.chained:
-        execution = _suiting(network.sizes, batch, workers, on_ranks) if start == "forward" else None
+        splits = start == "forward" and not algorithm.orthogonal
+        execution = _suiting(network.sizes, batch, workers, on_ranks) if splits else None
     if on_ranks:
         facts = {"batch_size": batch, "resume": resume, "checkpoint": checkpoint is not None, "seed": seed}
         agree(world().COMM_WORLD, asdict(plan) | facts)

@@ -71,7 +71,7 @@ def test_rates_must_be_finite_and_positive(kind, bad):
 @pytest.mark.parametrize("kind", ALGORITHMS.values())
 def test_optimizers_are_known_by_name(kind):
     assert kind(optimizer="adam").optimizer == "adam"
-    known = "choose from sgd, momentum, nesterov, adam, adamw, nadamw"
+    known = "choose from sgd, momentum, nesterov, adam, adamw, nadamw, muon"
     assert refusal(lambda: kind(optimizer="lion")) == f"optimizer 'lion' is unknown: {known}"
 
 
@@ -114,7 +114,7 @@ class Silent(Mine):
     [
         (
             {"optimizer": "Adam"},
-            "optimizer 'Adam' is unknown: choose from sgd, momentum, nesterov, adam, adamw, nadamw",
+            "optimizer 'Adam' is unknown: choose from sgd, momentum, nesterov, adam, adamw, nadamw, muon",
         ),
         ({"alpha": -1.0}, "alpha must be a finite number above 0, not -1.0"),
         ({"gamma": math.nan}, "gamma must be a finite number above 0, not nan"),

@@ -109,3 +109,12 @@ def test_on_ranks_only_who_relaxes_shares_layers():
     found = {(c.algorithm.name, c.execution, c.ranks) for group in groups for c in group}
     shared = {("ipc", name, 2) for name in ("layer-parallel", "intra-layer", "data-parallel")}
     assert found == {("ipc", "serial", 1), ("bp", "serial", 1)} | shared
+
+
+def test_muon_runs_where_layers_are_whole():
+    everyone = ["serial", "intra-layer", "pipeline", "data-parallel", "shared"]
+    algorithms = [IPC(optimizer="muon"), BP(optimizer="muon")]
+    found = contenders(Case(4, 8, 4), [2], everyone, algorithms)
+    assert {c.execution for c in found} == {"serial", "layer-parallel", "pipeline"}
+    groups = who.candidates_on_ranks(Case(4, 8, 4), algorithms, [2], 1, everyone)
+    assert {c.execution for group in groups for c in group} == {"serial", "layer-parallel", "pipeline"}

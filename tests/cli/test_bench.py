@@ -115,3 +115,14 @@ def test_a_quick_look_marks_its_rows(pcsim, tmp_path):
 def test_a_quick_look_is_one_process(pcsim):
     code, out, err = pcsim("bench", "--quick", "--launches", 2)
     assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def test_rows_say_muon(pcsim, tmp_path):
+    path = tmp_path / "muon.jsonl"
+    code, _, err = pcsim(*BENCH, "--quick", "--optimizer", "muon", "--algorithms", "ipc", "bp", "--out", path)
+    assert code == 0, err
+    rows = read(path).rows
+    assert {(row["algorithm"], row["optimizer"], row["error"]) for row in rows} == {
+        ("ipc", "muon", None), ("bp", "muon", None)
+    }  # fmt: skip
+    assert all(row["smm_full"] > 15 for row in rows)

@@ -69,6 +69,20 @@ def test_examples_stand_beside_algorithms(pcsim):
     assert changing[0] == 0
 
 
+def test_muon_has_products_of_its_own(pcsim):
+    words = ["count", "--depths", 8, "--algorithms", "bp", "ipc", "--workers", 1, "--optimizer", "muon", "--batch", 32]
+    bp, ipc = json.loads(pcsim(*words, "--json", "-")[1])
+    assert [(row["optimizer"], row["batch"], row["mm"]) for row in (bp, ipc)] == [("muon", 32, 15)] * 2
+    assert [(row["smm"], row["mm_full"], row["smm_full"]) for row in (bp, ipc)] == [(15, 143, 31), (2, 143, 17)]
+    assert [row["span_flop"] for row in (bp, ipc)] == [16 + 30, 2 + 30]  # 15 products of 64 columns for 32 samples
+    code, out, _ = pcsim(*words)
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 100
+    assert out.count("Muon") == 2 > pcsim(*words[:-4])[1].count("Muon")
+    code, _, err = pcsim(*words, "--micro-batches", 4)
+    assert (code, err.count("\n")) == (2, 1)
+
+
 @pytest.mark.parametrize("other", [["--json", "-"], ["--micro-batches", 4]])
 def test_a_table_is_not_chosen_where_there_is_none(pcsim, other):
     code, out, err = pcsim("count", "--show", "costs", *other)

@@ -13,6 +13,7 @@ CASES = {
     "ipc": (IPC(1e-2, 0.2), {}),
     "ipc adam, batches": (IPC(1e-2, 0.2, optimizer="adam"), {"steps_per_batch": 5}),
     "pc adam, batches": (PC(1e-2, 0.2, T=3, optimizer="adam"), {}),
+    "ipc muon, batches": (IPC(1e-2, 0.2, optimizer="muon"), {"steps_per_batch": 5}),
     "zil": (ZIL(1e-2), {}),
     "bp": (BP(1e-2), {}),
     "bp adam, rows": (BP(1e-2, optimizer="adam"), {"execution": "intra-layer", "workers": 2}),
@@ -63,7 +64,7 @@ def test_what_goes_on_from_a_state_has_the_bits_of_what_never_stopped(kind, name
     assert not same(whole, third)
 
 
-@pytest.mark.parametrize("name", ["ipc", "ipc adam, batches", "pc adam, batches", "zil"])
+@pytest.mark.parametrize("name", ["ipc", "ipc adam, batches", "ipc muon, batches", "pc adam, batches", "zil"])
 def test_another_number_of_workers_goes_on(name):
     first, second, whole = (
         made(ThreadsEngine, name, workers=3),

@@ -280,6 +280,11 @@ def chosen():
     for number, (algorithm, batch, threads, wave, runs) in enumerate(streams):
         case = Case(f"streams-{number}", algorithm.name, (5, 9, 12, 17, 6, 4, 8), algorithm, 3, 9, batch)
         made.append(replace(case, threads=threads, wave=wave, runs=runs, bias=number % 2 == 1, resumed=number % 3 > 0))
+    muons = {"ipc": IPC(4e-3, 0.2, "muon"), "pipeline": BP(4e-3, "muon"), "pipeline-async": AsyncBP(4e-3, "muon")}
+    muons |= {"zero-bubble": BP(4e-3, "muon"), "local": Local(4e-3, "muon"), "dfa": DFA(4e-3, "muon")}
+    for way, algorithm in muons.items():
+        case = Case(f"muon-{way}", way, (5, 9, 12, 17, 6, 4, 8), algorithm, 3, 9, 3, bias=True, runs=(2, 2))
+        made.append(replace(case, resumed=way == "ipc", micro_batches=3))
     for algorithm in (Local(1e-3), DFA(1e-3)):
         made.append(Case(f"messages-{algorithm.name}", algorithm.name, wide[8], algorithm, runs=(12, 12), **common))
     kinds = {"ipc": IPC(1e-3, 0.1), "pc": PC(1e-3, 0.1, T=3), "zil": ZIL(1e-3)}

@@ -817,3 +817,11 @@ def test_a_calendar_that_breaks_a_rule_is_not_trained(backend):
     net, x, y = problem()
     message = refusal(lambda: train(net, Early(), x, y, updates=1, backend=backend))
     assert message.startswith("calendar of Uneven at depth 3: W[1] updates for the last time at step 0")
+
+
+@pytest.mark.parametrize("algorithm", [BP(0.01, "muon"), IPC(0.01, 0.3, optimizer="muon")])
+def test_muon_learns_digits(algorithm):
+    digits = load("digits", samples=400)
+    net = Network.mlp([64, 32, 32, 10], seed=0)
+    run = train(net, algorithm, digits.x, digits.y, epochs=6, batch_size=50, steps_per_batch=4, workers=1)
+    assert run.final_loss < 0.4 * run.loss[0]
