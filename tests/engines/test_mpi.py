@@ -198,6 +198,11 @@ def messages_faults(folder):
             graph = case.algorithm.steady_tasks(case.depth, case.steps_per_batch, "pipelined")
             expected = {"messages": round(float(graph.messages(blocks(case, facts))), 9), "collectives": 0}
             assert expected["messages"] == pytest.approx((2 + 1 / case.steps_per_batch) * (count - 1))
+        elif case.way == "dual" and name.startswith("messages"):
+            graph = case.algorithm.steady_tasks(case.depth, case.steps_per_batch)
+            expected = {"messages": round(float(graph.messages(blocks(case, facts))), 9), "collectives": 0}
+            # Layers of 40 units: of two samples or four, in either direction.
+            expected["message_bytes"] = round(expected["messages"] * case.batch * 40 * 8, 9)
         elif case.steps_per_batch or case.runs[-1] % case.algorithm.calendar(case.depth).period_updates:
             continue  # a forward start now and then, or a part of a period: not a number for every update
         else:
