@@ -68,25 +68,25 @@ class Sweeps:
         down = calendar.period - (up - ends) - (ends and not moves[-1])
         return up / calendar.period_updates, down / calendar.period_updates
 
-    def _parts(self, arrays: Arrays, worker: int) -> list[tuple[int, Array, float, Callable[..., tuple | None]]]:
-        """Of each part of a state the layer, where it lies, what it is multiplied with there, and who has it: means,
-        differences, what was sent back."""
-        L, of, made, back = self.layout.depth, self.layout.values_of, self.layout.value_part, self.layout.sent_part
+    def _parts(self, arrays: Arrays) -> list[tuple[int, Array, float, Callable[..., tuple | None]]]:
+        """Of each part of a state the layer, in which array it lies, what it is multiplied with there, and who has it:
+        means, differences, what was sent back."""
+        L, made, back = self.layout.depth, self.layout.value_part, self.layout.sent_part
         below, all_layers = range(L), range(L + 1)
         sent = [1 / (self.scale[l] or 1.0) if l < L else 1.0 for l in all_layers]
         return [
-            *((l, of(arrays.activated, l, worker), self.scale[l], made) for l in below),
-            *((l, of(arrays.errors, l, worker), 1.0, made) for l in all_layers),
-            *((l, of(arrays.drives, l, worker), sent[l], back) for l in all_layers),
+            *((l, arrays.activated, self.scale[l], made) for l in below),
+            *((l, arrays.errors, 1.0, made) for l in all_layers),
+            *((l, arrays.drives, sent[l], back) for l in all_layers),
         ]
 
     def state(self, arrays: list[Arrays], assembled: Callable[..., Array | None]) -> list[Array]:
         """What is kept on a batch, as ``numpy_dual.Dual.state`` has it; copies."""
         layout, found = self.layout, []
-        for number, (l, _, factor, part) in enumerate(self._parts(arrays[0], 0)):
+        for l, flat, factor, part in self._parts(arrays[0]):
 
-            def mine(worker: int, number: int = number) -> Array:
-                return self._parts(arrays[worker], worker)[number][1]
+            def mine(worker: int, l: int = l, flat: Array = flat) -> Array:
+                return layout.values_of(flat, l, worker)
 
             shape = layout.batch, int(layout.sizes[l])
             whole = assembled(shape, partial(part, l=l), mine, True)
@@ -97,9 +97,9 @@ class Sweeps:
         """Put it where a worker finds it, and its ``values``; ``y``: targets of the batch."""
         layout = self.layout
         lo, hi = layout.blocks[worker]
-        for (l, place, factor, _), part in zip(self._parts(arrays, worker), state, strict=True):
+        for (l, flat, factor, _), part in zip(self._parts(arrays), state, strict=True):
             if lo <= l <= hi:
-                place[...] = part * layout.dtype.type(factor)
+                layout.values_of(flat, l, worker)[...] = part * layout.dtype.type(factor)
         for l in range(lo + 1, hi + 1):
             layout.values_of(arrays.values, l, worker)[...] = values[l]
         if hi == layout.depth:
