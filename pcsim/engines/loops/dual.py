@@ -21,7 +21,7 @@ from ...kernels.layers.step import activate_layer, layer_step, start_prediction
 from ...kernels.layers.vectors import fill
 from ...kernels.layers.weights import PLAIN
 from ...kernels.machine.clock import nanoseconds
-from ...kernels.machine.compiling import ZERO, inner, njit
+from ...kernels.machine.compiling import ZERO, folded, inner, njit
 from ...kernels.machine.simd import pointer
 from ...kernels.machine.sync import load_acquire, meet, publish
 from .dual_edges import begin_swept, poll_swept, settle_swept, swept_edges, until_swept
@@ -89,7 +89,7 @@ def _move(b, s, l, work, step, stage, opening, alpha, number):
         _learn(b, s, l, alpha, number)
 
 
-@inner
+@folded
 def _visit(b, s, edges, l, step, stage, opening, made):
     """Layer l in a step, ``made`` updates after the run began, if x[l+1] moves; False if the run was stopped
     meanwhile."""

@@ -13,7 +13,7 @@ left, so that their place may be written again. A place is received into when al
 from collections import namedtuple
 
 from ...kernels.layers.dense import PREDICT
-from ...kernels.machine.compiling import ZERO, inner, njit
+from ...kernels.machine.compiling import ZERO, folded, inner, njit
 from ...kernels.machine.messages import Library, done, go_on, send, start
 from ...kernels.machine.simd import pointer
 from ...kernels.machine.sync import publish, reached, wait
@@ -146,11 +146,15 @@ def poll_swept(c):
         _poll_side(c, ABOVE)
 
 
-@inner
+@folded
 def until_swept(c, flags, flag, value):
     """Wait for a flag, and poll meanwhile if this worker talks; False if flag 0 of ``stop`` was raised meanwhile."""
-    if not c.talks:
-        return wait(flags, flag, value, c.stop)
+    return _poll_until(c, flags, flag, value) if c.talks else wait(flags, flag, value, c.stop)
+
+
+@inner
+def _poll_until(c, flags, flag, value):
+    """Poll until a flag has reached ``value``."""
     tests = 0
     while True:
         poll_swept(c)
