@@ -19,6 +19,7 @@ from pcsim.engines.loops import (
     backprop,
     backprop_ranks,
     dual,
+    dual_edges,
     edges,
     exchange,
     feedback,
@@ -36,10 +37,10 @@ from pcsim.engines.loops import (
 )
 
 MODULES = [steps, exchange, edges, starts, predictive_coding, backprop, backprop_ranks, teams, samples, zero_bubble]
-MODULES += [asynchronous, asynchronous_ranks, local, feedback, dual, streams_ranks]
+MODULES += [asynchronous, asynchronous_ranks, local, feedback, dual_edges, dual, streams_ranks]
 MODULES += [rows_ranks, samples_ranks, teams_ranks]
 WAITS = {"wait", "meet", "finish", "done", "finish_all", "_all_here", "_await", "_until", "poll_until", "all_told"}
-WAITS |= {"_all_started", "_met", "_finish_group", "_descended", "_all_told", "_all_met"}
+WAITS |= {"_all_started", "_met", "until_swept", "_poll_until", "_finish_group", "_descended", "_all_told", "_all_met"}
 
 machine = None  # that of the case that is run
 

@@ -357,6 +357,8 @@ class Replay:
                     found["W", l, layout.owned(worker, l)[0]] = [
                         labels.get(c, 0) for part in (whole, biases) for c in _cells(part)
                     ]
-                for l in range(lo, hi + (hi == layout.depth)):
+                for l in range(lo, hi + 1):
+                    if layout.value_part(layout.place + worker, l) is None:
+                        continue  # somebody else makes it
                     found["x", l] = [labels.get(c, 0) for c in _cells(arrays.values[layout.place_of(l, worker)])]
         return found

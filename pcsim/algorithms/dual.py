@@ -28,7 +28,6 @@ class DualProp(Algorithm):
       updates in the half sweep in which the values above it move. The twin of iPC
     """
 
-    backends: ClassVar[tuple[str, ...]] = ("numpy", "threads")
     name: ClassVar[str] = "dual"
     title: ClassVar[str] = "dual propagation"
     alpha: float = 1e-4

@@ -76,12 +76,13 @@ def warm_up(
     while the other ranks sleep: they will find them in the cache; ``sharing``: executions of iPC (PC, Z-IL) that are
     measured there beside its layers."""
     seconds = {}
+    shared = {"bp": ("intra-layer", "pipeline", "data-parallel"), "ipc": ("layer-parallel", *sharing)}
     more = [(one.name, one) for one in rivals if one.layered and not isinstance(one, PredictiveCoding)]
     for name, algorithm in (("bp", BP(ALPHA)), ("ipc", IPC(ALPHA, GAMMA)), *more):
         begin = time.perf_counter()
         build(Case(2, 8, 1, dtype), Contender(algorithm, "serial", 1)).run(1)
         if on_ranks is not None and "mpi" in algorithm.backends:
-            executions = ("intra-layer", "pipeline", "data-parallel") if name == "bp" else ("layer-parallel", *sharing)
+            executions = shared.get(name, ("layer-parallel",))
             for execution in executions if name != "bp" or not all(a.layered for a in on_ranks) else ():
                 build(Case(2, 8, 2, dtype), Contender(algorithm, execution, 1, ranks=1)).run(1)
         seconds[name] = time.perf_counter() - begin

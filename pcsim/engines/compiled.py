@@ -35,7 +35,7 @@ from .rings import Flights, LateFlights, RingLayout
 from .shared import SHARED, team_of, teams_for
 from .starts import PipelinedStarts
 from .streams import LONGEST_WAVE, StreamLayout, Streams
-from .sweeps import Sweeps
+from .sweeps import Sweeps, SweptLayout
 from .turns import Turns
 
 Array = np.ndarray
@@ -107,7 +107,7 @@ class CompiledEngine(Contents):
         self.teams = teams_for(shared, network, self.batch, transport.all_workers, team) if shared else []
         parts = transport.all_workers if split == SAMPLES else min(micro_batches, self.batch)
         where = transport.workers, transport.all_workers, transport.place
-        kinds = ((Local, StreamLayout), (AsyncBP, RingLayout), (DFA, FeedbackLayout))
+        kinds = ((Local, StreamLayout), (AsyncBP, RingLayout), (DFA, FeedbackLayout), (DualProp, SweptLayout))
         streams = next((layout for kind, layout in kinds if isinstance(algorithm, kind)), None)
         if streams:
             self.layout = streams(network, self.batch, *where)
@@ -151,7 +151,7 @@ class CompiledEngine(Contents):
         if isinstance(algorithm, Local) and isinstance(self.layout, StreamLayout):
             self.streams = Streams(self.layout, algorithm, network, self.options, wave or long, fused)
         self.sweeps: Sweeps | None = None
-        if isinstance(algorithm, DualProp) and self.calendar:
+        if isinstance(algorithm, DualProp) and isinstance(self.layout, SweptLayout) and self.calendar:
             self.sweeps = Sweeps(self.layout, algorithm, self.calendar, network, fused, self.wave)
         check_order(order, self.execution)
         self.turns = Turns(self.layout) if order == "zero-bubble" else None
@@ -345,7 +345,8 @@ class CompiledEngine(Contents):
 
         def loop(worker: int, data: Data, signals: Signals, notes: Notes, ranks: Ranks) -> int:
             shares = self.turns.of_worker(worker) if self.turns else shared
-            return compiled(*self._groups(worker), data, rates, updates, shares, signals, notes, *messages)
+            more = (ranks,) if self.sweeps else messages
+            return compiled(*self._groups(worker), data, rates, updates, shares, signals, notes, *more)
 
         return loop
 

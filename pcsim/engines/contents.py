@@ -251,7 +251,7 @@ class Contents:
                 for at in self.flights.restore(worker, state, self.x, arrays):
                     activate_block(there, arrays, layout.offsets[worker]._replace(value_at=at), self.options)
             if self.sweeps and state["dual"]:
-                self.sweeps.restore(arrays, worker, state["dual"], targets)
+                self.sweeps.restore(arrays, worker, state["dual"], state["values"], targets)
             elif self.calendar is not None:
                 activate_block(self._who(worker), arrays, layout.offsets[worker], self.options)
 

@@ -54,7 +54,7 @@ def check_threads(algorithm: Algorithm, execution: str | None, workers: int, dep
 def check_ranks(algorithm: Algorithm, execution: str | None, ranks: int, workers: int, depth: int, batch: int) -> None:
     """InputError where ``ranks`` of so many threads each cannot share the work of an algorithm."""
     check_whole(algorithm, execution)
-    if isinstance(algorithm, Local | DFA):
+    if isinstance(algorithm, Local | DFA | DualProp):
         _check_stream(algorithm, execution, _ranks(ranks, workers), ranks * workers, depth)
         return
     if not isinstance(algorithm, BP):

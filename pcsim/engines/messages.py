@@ -33,6 +33,7 @@ from .rings import RingLayout
 from .share_messages import share_messages
 from .starts import PipelinedStarts
 from .streams import StreamLayout
+from .sweeps import SweptLayout
 
 Array = np.ndarray
 
@@ -89,6 +90,16 @@ class Messages:
             places = starts.places_of(l) if starts.on else [arrays.top[at]]
             self.started[side] = [start(place, other, FIRST) for place in places]
             self.addresses[first + START] = self.started[side][0]
+
+    def of_sweeps(self, layout: SweptLayout, arrays: Arrays) -> None:
+        """At each edge of this rank's layers, in dual propagation, means that go up and what is sent back."""
+        for side, l, other in ((BELOW, layout.lo, self.rank - 1), (ABOVE, layout.hi, self.rank + 1)):
+            if not 0 <= other < self.ranks:
+                continue
+            mean, back = arrays.activated[layout.place_of(l)], arrays.drives[layout.place_of(l)]
+            out, coming = ((back, DOWN), (mean, UP)) if side == BELOW else ((mean, UP), (back, DOWN))
+            self.addresses[side * REQUESTS + SENDS] = self._to(out[0], other, out[1])
+            self.addresses[side * REQUESTS + RECEIVES] = self._from(coming[0], other, coming[1])
 
     def edges(
         self, layout: Layout, batches: int, first_start: int, spent: Array, starts: PipelinedStarts, t: int, number: int

@@ -1,8 +1,8 @@
 """Layers on MPI ranks: each rank owns a block of layers for ever, and exchanges messages with its neighbours alone.
 
 Every rank makes the engine with the same arguments and calls the same methods. What a rank exchanges in a step is in
-``loops/edges.py``; BP's loops are in ``loops/backprop_ranks.py``, those of ranks that share layers of PC, Z-IL and iPC
-in ``loops/rows_ranks.py``, ``samples_ranks.py`` and ``teams_ranks.py``.
+``loops/edges.py`` (dual propagation: ``loops/dual_edges.py``); BP's loops are in ``loops/backprop_ranks.py``, those of
+ranks that share layers of PC, Z-IL and iPC in ``loops/rows_ranks.py``, ``samples_ranks.py`` and ``teams_ranks.py``.
 """
 
 import zlib
@@ -137,6 +137,11 @@ class MpiEngine(CompiledEngine):
         calendar = self.calendar
         if self.streams:
             return float(self.transport.messages.batch_bytes)
+        if self.sweeps:
+            layout, transport = self.layout, self.transport
+            sends = [(layout.lo, 1)] * transport.below + [(layout.hi, 0)] * transport.above
+            rows = sum(self.sweeps.messages(l)[way] * int(layout.wide[l]) for l, way in sends)
+            return float(rows * layout.batch * layout.dtype.itemsize)
         if self.flights:
             return float(self.flights.per_update * self.transport.messages.batch_bytes)
         if calendar is None:

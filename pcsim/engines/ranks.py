@@ -14,7 +14,7 @@ from ..host.threads import in_threads
 from ..kernels.machine.messages import COUNT, FAILED
 from .feedback import FeedbackLayout
 from .layout import ROWS, Layout
-from .loops import asynchronous_ranks, backprop, backprop_ranks, streams_ranks, zero_bubble
+from .loops import asynchronous_ranks, backprop, backprop_ranks, dual, streams_ranks, zero_bubble
 from .loops.arguments import Arrays, Ranks
 from .loops.rows_ranks import rows_of_rank
 from .loops.samples_ranks import samples_of_rank
@@ -23,6 +23,7 @@ from .messages import Messages
 from .rings import RingLayout
 from .starts import PipelinedStarts
 from .streams import StreamLayout
+from .sweeps import SweptLayout
 
 Array = np.ndarray
 
@@ -52,6 +53,8 @@ class RankTransport:
         """Make the messages."""
         if isinstance(layout, StreamLayout | FeedbackLayout):
             self.of_execution = self.messages.of_streams(layout, arrays[0])
+        elif isinstance(layout, SweptLayout):
+            self.messages.of_sweeps(layout, arrays[0])
         elif execution in (None, "hybrid"):
             self.messages.of_edges(layout, arrays[0], starts)
         elif execution == "intra-layer":
@@ -85,7 +88,9 @@ class RankTransport:
         return self.messages.edges(layout, batches, first_start, spent, *run)
 
     def backprop(self, execution: str) -> tuple[Any, tuple]:
-        """The compiled loop of an execution of BP, and the messages it is given."""
+        """The compiled loop of an execution of BP, and the messages it is given beside the neighbouring ranks."""
+        if execution == "dual":
+            return dual.dual, ()
         loops = {
             "intra-layer": backprop_ranks.intra_layer,
             "data-parallel": backprop_ranks.data_parallel,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pcsim import BP, DFA, IPC, DualProp, Local
+from pcsim import BP, DFA, IPC, DualProp, InputError, Local
 from pcsim.bench.case import Case
 from pcsim.bench.check import check
 from pcsim.bench.contenders import Contender, candidates, candidates_on_ranks
@@ -23,9 +23,14 @@ def test_they_have_layers_on_workers_and_no_other_baseline():
 
 
 def test_on_ranks_is_who_can_be():
+    class NoRanks(DualProp):
+        backends = ("numpy", "threads")
+
     groups = candidates_on_ranks(CASE, [Local(), DFA(), DualProp(), IPC()], [1, 2], 1, ["serial"])
     found = {(each.algorithm.name, each.ranks) for group in groups for each in group}
-    assert found == {(name, ranks) for name in ("ipc", "local", "dfa") for ranks in (1, 2)}
+    assert found == {(name, ranks) for name in ("ipc", "local", "dfa", "dual") for ranks in (1, 2)}
+    with pytest.raises(InputError, match="nothing to measure"):
+        candidates_on_ranks(CASE, [NoRanks()], [1, 2], 1, ["serial"])
 
 
 def test_none_of_them_is_the_best_bp():

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 TRAIN = ["train", "--samples", 20, "--hidden", 6, "--batch-size", 5, "--steps-per-batch", 2, "--record-every", 2]
 ON_RANKS = [*TRAIN, "--backend", "mpi"]
-LEARNERS = ["--updates", 8, "--algorithms", "ipc", "pc", "--optimizer", "adam", "--seeds", 0, 1]
+LEARNERS = ["--updates", 8, "--algorithms", "ipc", "pc", "dual", "--optimizer", "adam", "--seeds", 0, 1]
 ENDS = 60  # seconds, on a machine that does other things as well
 
 
@@ -25,7 +25,7 @@ def ranks_can_be_started():
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A training of four curves on two ranks: what it told, and the folder."""
+    """A training of six curves on two ranks: what it told, and the folder."""
     folder = tmp_path_factory.mktemp("trained")
     words = [*LEARNERS, "--validation", 0.2, "--checkpoint", folder / "k.npz", "--figure", folder / "c.svg"]
     answer = pcsim(2, *ON_RANKS, *words, "--out", folder / "c.jsonl")
@@ -50,7 +50,7 @@ def test_the_curves_are_those_of_threads(trained, tmp_path):
     alone = pcsim(1, *words, "--out", tmp_path / "c.jsonl")
     assert alone.returncode == 0, alone.stderr
     rows, expected = read(folder / "c.jsonl", CURVES).rows, read(tmp_path / "c.jsonl", CURVES).rows
-    assert len(rows) == 4
+    assert len(rows) == 6
     assert [without_time(row) for row in rows] == [without_time(row) for row in expected]
     assert {(row["backend"], row["ranks"], row["workers"]) for row in rows} == {("mpi", 2, 1)}
     assert [row["evaluations"]["validation_loss"] for row in rows] == [
@@ -60,24 +60,24 @@ def test_the_curves_are_those_of_threads(trained, tmp_path):
 
 def test_one_rank_alone_speaks_and_writes(trained):
     answer, folder, _ = trained
-    assert answer.stdout.count("all updates made") == 4
+    assert answer.stdout.count("all updates made") == 6
     assert answer.stdout.count("curves file: ") == 1
-    assert answer.stderr.splitlines().count("pcsim train: run 1 of 2: iPC, depth 3") == 1
-    assert len(list(folder.glob("k-*.npz"))) == 4
+    assert answer.stderr.splitlines().count("pcsim train: run 1 of 3: iPC, depth 3") == 1
+    assert len(list(folder.glob("k-*.npz"))) == 6
     assert (folder / "c.svg").exists()
 
 
 def test_what_is_trained_is_not_trained_again_and_another_number_of_ranks_is_another_curve(trained):
     _, folder, words = trained
     again = pcsim(2, *ON_RANKS, *words, "--out", folder / "c.jsonl", "--resume")
-    assert (again.returncode, again.stderr.count("already trained")) == (0, 2), again.stderr
-    assert len(read(folder / "c.jsonl", CURVES).rows) == 4
+    assert (again.returncode, again.stderr.count("already trained")) == (0, 3), again.stderr
+    assert len(read(folder / "c.jsonl", CURVES).rows) == 6
     words = [*words[: words.index("--checkpoint")], "--seeds", 0, "--algorithms", "ipc"]
     other = pcsim(3, *ON_RANKS, *words, "--out", folder / "c.jsonl", "--resume")
     assert (other.returncode, "already trained" in other.stderr) == (0, False), other.stderr
     rows = read(folder / "c.jsonl", CURVES).rows
-    assert [row["ranks"] for row in rows] == [2, 2, 2, 2, 3]
-    assert without_time(rows[4])[2:] == without_time(rows[0])[2:]  # layers on ranks: the same bits
+    assert [row["ranks"] for row in rows] == [2] * 6 + [3]
+    assert without_time(rows[6])[2:] == without_time(rows[0])[2:]  # layers on ranks: the same bits
     assert "ranks 3" in other.stdout
 
 

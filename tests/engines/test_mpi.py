@@ -198,6 +198,11 @@ def messages_faults(folder):
             graph = case.algorithm.steady_tasks(case.depth, case.steps_per_batch, "pipelined")
             expected = {"messages": round(float(graph.messages(blocks(case, facts))), 9), "collectives": 0}
             assert expected["messages"] == pytest.approx((2 + 1 / case.steps_per_batch) * (count - 1))
+        elif case.way == "dual" and name.startswith("messages"):
+            graph = case.algorithm.steady_tasks(case.depth, case.steps_per_batch)
+            sent_each = float(graph.messages(blocks(case, facts)))
+            size = case.batch * 40 * 8  # in either direction
+            expected = {"messages": round(sent_each, 9), "message_bytes": round(sent_each * size, 9), "collectives": 0}
         elif case.steps_per_batch or case.runs[-1] % case.algorithm.calendar(case.depth).period_updates:
             continue  # a forward start now and then, or a part of a period: not a number for every update
         else:
@@ -275,7 +280,7 @@ def test_twins_a_bit_a_message_and_an_event_are_told_apart(made, tmp_path):
     names = ["ipc-float64-1", "pc-float64-1", "zil-float64-1", "pipeline-float64-1", "intra-layer-float64-1"]
     names += ["messages-ipc-4", "messages-pc-3", "messages-zil", "messages-pipeline-2", "messages-intra-4", "trace-"]
     names += ["pc-intra-layer-9", "pc-hybrid-8", "messages-rows-4", "messages-rows-long", "messages-samples-8"]
-    names += ["messages-teams-4"]
+    names += ["messages-teams-4", "messages-dual-0", "messages-dual-new-3", "sweeps-1"]
     answer = program(2, "exact.py", folder, "--twin", *names)
     assert answer.returncode == 0, answer.stderr
     told, before = told_in(folder), told_in(folders[2])
@@ -496,6 +501,18 @@ def test_asynchronous_bp_has_a_row_where_it_is_asked_for(made, tmp_path):
     assert rows["pipeline-async"]["error"] is None
     assert (rows["pipeline-async"]["ranks"], rows["pipeline-async"]["workers"]) == (2, 2)
     assert rows["pipeline-async"]["median"] > 0
+
+
+def test_what_has_layers_on_workers_alone_has_rows_beside_ipc(made, tmp_path):
+    out = tmp_path / "rivals.jsonl"
+    answer = pcsim(2, *BENCH, "--depths", 3, "--algorithms", "ipc", "local", "dual", "--out", out)
+    assert answer.returncode == 0, answer.stderr
+    rows = [row for row in read(out).rows if row["algorithm"] != "ipc"]
+    assert all(row["error"] is None and row["median"] > 0 for row in rows)
+    assert [(row["algorithm"], row["ranks"]) for row in rows] == [("local", 1), ("local", 2), ("dual", 1), ("dual", 2)]
+    counted = {row["algorithm"]: row["counted_messages"] for row in rows if row["ranks"] == 2}
+    assert counted == {row["algorithm"]: row["messages"] for row in rows if row["ranks"] == 2}
+    assert counted["local"] == 1 and counted["dual"] >= 8  # of four sweeps, and a start
 
 
 def test_what_no_rank_can_build_is_refused_and_the_others_go_on():

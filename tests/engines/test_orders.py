@@ -24,6 +24,7 @@ RANKS = (
     "pipeline-async-ranks",
     "local-ranks",
     "dfa-ranks",
+    "dual-ranks",
 )
 RANKS += tuple(f"{kind}-ranks" for kind in SHARED)
 KINDS = (*THREADS, *SHARED, *RANKS)
@@ -131,10 +132,11 @@ def kinds_of(module):
     layers = ("layers-ranks", "layers")
     bp = {"backprop": THREADS[2:5], "asynchronous": THREADS[5:6], "backprop_ranks": RANKS[1:4]}
     bp |= {"zero_bubble": ("zero-bubble", "zero-bubble-ranks"), "asynchronous_ranks": RANKS[5:6]}
-    bp |= {"local": ("local",), "feedback": ("dfa",), "dual": ("dual",), "streams_ranks": RANKS[6:8]}
-    bp["exchange"] = (RANKS[1], RANKS[8])
+    bp |= {"local": ("local",), "feedback": ("dfa",), "dual": ("dual", RANKS[8]), "streams_ranks": RANKS[6:8]}
+    bp["dual_edges"] = RANKS[8:9]
+    bp["exchange"] = (RANKS[1], RANKS[9])
     shared = {"teams": SHARED[:2], "samples": SHARED[2:]}
-    shared |= {"rows_ranks": RANKS[8:9], "teams_ranks": RANKS[9:10], "samples_ranks": RANKS[10:]}
+    shared |= {"rows_ranks": RANKS[9:10], "teams_ranks": RANKS[10:11], "samples_ranks": RANKS[11:]}
     return {"edges": layers[:1], "predictive_coding": layers, "starts": layers, **bp, **shared}[module]
 
 
@@ -222,13 +224,23 @@ TWINS = [  # module, what stands there, what the twin has
     ("feedback", "k % r.places[m]", "k % max(1, r.places[m] - 1)"),
     ("feedback", "t % r.kept * r.size", "t % max(1, r.kept - 2) * r.size"),
     ("feedback", "r.depth - given.wave)", "r.depth)"),
-    ("dual", "2 * b.below + 1, step, b.stop)", "2 * b.below + 1, step - 1, b.stop)"),
-    ("dual", "2 * b.above, step, b.stop)", "2 * b.above, step - 1, b.stop)"),
-    ("dual", "2 * b.below + 1, step + 1, b.stop)", "2 * b.below + 1, step, b.stop)"),
+    ("dual", "2 * b.below + 1, step)", "2 * b.below + 1, step - 1)"),
+    ("dual", "2 * b.above, step)", "2 * b.above, step - 1)"),
+    ("dual", "2 * b.below + 1, step + 1)", "2 * b.below + 1, step)"),
     ("dual", "work & PREDICT or not work & UPDATE", "True"),
     ("dual", "opening and k == 0", "opening"),
     ("dual", "_updates_until(b, stage, together)", "2 * _updates_until(b, stage, together)"),
     ("dual", "if opening and l + 1 < b.depth:", "if False:"),
+    ("dual_edges", "return _done(c, side) > moment >> 1", "return True"),
+    ("dual_edges", "return reached(c.started, c.workers - 1) > _batch(c, moment >> 1)", "return True"),
+    ("dual_edges", "return _done(c, side) >= step", "return True"),
+    ("dual_edges", "reached(c.started, ZERO) <= _batch(c, step)", "False"),
+    ("dual_edges", "c.state[state + SENT] == 0 and moment", "moment"),
+    ("dual_edges", "c.state[state + POSTED] == 0 and moment", "moment"),
+    ("dual_edges", "min(c.state[state + OUT], c.state[state + COMING]) >> 1", "c.state[state + COMING] >> 1"),
+    ("dual_edges", "min(c.state[state + OUT], c.state[state + COMING]) >> 1", "c.state[state + OUT] >> 1"),
+    ("dual_edges", "publish(c.started, c.workers, _batch(c, moment >> 1) + 1)", "pass"),
+    ("dual_edges", "// c.cycle - (c.first > 0)", "// c.cycle"),
     ("streams_ranks", "2 * who.below + 1, t + 1, stop)", "2 * who.below + 1, t, stop)"),
     ("streams_ranks", "2 * who.above, t + 1 - r.places", "2 * who.above, t - r.places"),
     ("streams_ranks", "2 * who.below + 1, now, stop)", "2 * who.below + 1, now - 1, stop)"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pcsim import BP, DFA, DualProp, InputError, Local, Network, train
 from pcsim.engines.numpy import NumpyEngine
 from pcsim.engines.numpy_streams import SIMILARITY, similarity
+from pcsim.engines.sweeps import Sweeps, SweptLayout
 from pcsim.engines.threads import ThreadsEngine
 from pcsim.net.losses import LOSSES
 
@@ -171,6 +172,10 @@ def test_threads_go_on_from_the_oracle_s_state(algorithm, tmp_path):
         assert np.allclose(mine, its, rtol=1e-10)
 
 
+class NoRanks(DualProp):
+    backends = ("numpy", "threads")
+
+
 @pytest.mark.parametrize(
     ("algorithm", "options", "words"),
     [
@@ -181,7 +186,7 @@ def test_threads_go_on_from_the_oracle_s_state(algorithm, tmp_path):
         (Local(loss="predsim"), {}, "predsim runs on backend numpy alone so far"),
         (DualProp(), {"workers": 5}, "5 workers are more than the 4 layers of the net"),
         (DualProp(), {"execution": "hybrid"}, "the only execution is layer-parallel"),
-        (DualProp(), {"backend": "mpi"}, "so far on backend numpy and threads alone, not on mpi"),
+        (NoRanks(), {"backend": "mpi"}, "so far on backend numpy and threads alone, not on mpi"),
     ],
 )
 def test_what_threads_cannot_is_one_line(algorithm, options, words):
@@ -387,6 +392,17 @@ def test_threads_scale_what_goes_up_and_what_comes_down(batch):
         assert np.abs(mine - other).max() <= 1e-12 * max(1, np.abs(other).max())
     plain, _ = on(ThreadsEngine, (net, x, y), SWEEPERS[1], batches, (6,))
     assert not np.allclose(plain[1], runs[0][0][1], rtol=1e-6)  # twin
+
+
+@pytest.mark.parametrize("depth", [2, 5, 8])
+@pytest.mark.parametrize("steps", [None, 1, 3])
+@pytest.mark.parametrize("algorithm", [SWEEPERS[0], SWEEPERS[3], SWEEPERS[4]])
+def test_messages_of_sweeps_are_those_of_the_task_graph(algorithm, steps, depth):
+    net = Network.mlp([4] * (depth + 1), seed=1)
+    calendar, graph = algorithm.calendar(depth, steps), algorithm.steady_tasks(depth, steps)
+    sweeps = Sweeps(SweptLayout(net, 1, 1, 1, 0), algorithm, calendar, net, True, 1)
+    for k in range(1, depth):
+        assert graph.message_ways([int(l >= k) for l in range(depth)]) == pytest.approx(sweeps.messages(k))
 
 
 @pytest.mark.parametrize("engine", [NumpyEngine, ThreadsEngine])

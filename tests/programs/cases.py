@@ -6,12 +6,12 @@ from functools import cached_property
 
 import numpy as np
 
-from pcsim import BP, DFA, IPC, PC, ZIL, AsyncBP, Calendar, Local, Network, Stage
+from pcsim import BP, DFA, IPC, PC, ZIL, AsyncBP, Calendar, DualProp, Local, Network, Stage
 from pcsim.algorithms import Algorithm
 from pcsim.net.activations import ACTIVATIONS
 
 # The same bits for any number of threads and ranks; sums in an order that goes with the number of ranks.
-LAYERED = ("ipc", "pc", "zil", "planned", "pipeline", "pipeline-async", "local", "dfa")
+LAYERED = ("ipc", "pc", "zil", "planned", "pipeline", "pipeline-async", "local", "dfa", "dual")
 SUMMED = ("intra-layer", "data-parallel", "zero-bubble")
 SHARING = ("pc-intra-layer", "pc-data-parallel", "pc-hybrid")  # the same of PC, Z-IL and iPC
 
@@ -285,6 +285,24 @@ def chosen():
     for way, algorithm in muons.items():
         case = Case(f"muon-{way}", way, (5, 9, 12, 17, 6, 4, 8), algorithm, 3, 9, 3, bias=True, runs=(2, 2))
         made.append(replace(case, resumed=way == "ipc", micro_batches=3))
+    sweeps = (
+        (DualProp(0.01, incremental=True), 1, 1, 8, None, (20, 3)),
+        (DualProp(0.01, beta=0.5, a=0.3, incremental=True), 2, 2, None, 2, (1, 3)),
+        (DualProp(0.01, "momentum", sweeps=3), 1, 2, None, None, (7, 9)),
+        (DualProp(0.01, sweeps=2), 2, 1, None, None, (2, 2)),
+        (DualProp(0.01, "adam", incremental=True), 1, 1, 3, 5, (7, 9)),
+        (DualProp(0.01, "adam", sweeps=1), 3, 2, None, None, (1, 2)),
+        (DualProp(0.01, incremental=True), 1, 2, 4, 1, (2, 2)),
+    )
+    for number, (algorithm, batch, threads, wave, steps, runs) in enumerate(sweeps):
+        case = Case(f"sweeps-{number}", "dual", (5, 9, 12, 17, 6, 4, 8), algorithm, 3, 9, batch, steps_per_batch=steps)
+        case = replace(case, threads=threads, wave=wave, runs=runs, bias=number % 2 == 1, resumed=number % 3 > 0)
+        made += [case, replace(case, name=case.name + "-32", dtype="float32")]
+    for number, algorithm in enumerate((DualProp(1e-3), DualProp(1e-3, sweeps=1), DualProp(1e-3, incremental=True))):
+        made.append(Case(f"messages-dual-{number}", "dual", wide[8], algorithm, runs=(12, 12), **common))
+    for steps in (1, 3):
+        case = Case(f"messages-dual-new-{steps}", "dual", wide[8], DualProp(1e-3, incremental=True), 3, 4, 2)
+        made.append(replace(case, runs=(12, 12), steps_per_batch=steps))
     for algorithm in (Local(1e-3), DFA(1e-3)):
         made.append(Case(f"messages-{algorithm.name}", algorithm.name, wide[8], algorithm, runs=(12, 12), **common))
     kinds = {"ipc": IPC(1e-3, 0.1), "pc": PC(1e-3, 0.1, T=3), "zil": ZIL(1e-3)}

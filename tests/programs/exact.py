@@ -49,6 +49,10 @@ for case in reversed(cases) if comm.size == 1 else cases:
                 engine.close()
                 engine = case.build(MpiEngine, **options)
                 engine.restore(state)
+                if case.way == "dual":  # of a layer at an edge each side has a part
+                    again = engine.state()
+                    pairs = [pair for name in ("values", "dual") for pair in zip(state[name], again[name], strict=True)]
+                    assert all(np.array_equal(mine, its) for mine, its in pairs), f"{case.name}: another state"
             energy.append(engine.run(updates, trace=case.trace)[1])
         if twin:
             spoil(engine, case)

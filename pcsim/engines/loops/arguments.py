@@ -63,7 +63,7 @@ TeamOf = namedtuple("TeamOf", "first end below above order position begin sample
 
 # Other ranks, seen from one. below, above: is there one? often: poll after every layer; clocked: keep account in
 # ``spent``; batches: how many begin in this run; first_start: the first of them with a forward pass; functions:
-# addresses of MPI's; scratch, requests, state: memory of ``edges``.
+# addresses of MPI's; scratch, requests, state: memory of ``edges`` or ``dual_edges``.
 Ranks = namedtuple("Ranks", "below above often clocked batches first_start functions scratch requests state spent")
 
 # Requests of row-split BP, see ``backprop_ranks.intra_layer``.
