@@ -42,7 +42,7 @@ def check_softmax(of_bp: str | None, execution: str | None) -> None:
 
 def check_threads(algorithm: Algorithm, execution: str | None, workers: int, depth: int, batch: int) -> None:
     """InputError where so many threads cannot share the work of an algorithm."""
-    check_whole(algorithm, execution)
+    _check_whole(algorithm, execution)
     if isinstance(algorithm, Local | DFA | DualProp):
         _check_stream(algorithm, execution, f"{workers} workers", workers, depth)
     elif isinstance(algorithm, BP):
@@ -53,7 +53,7 @@ def check_threads(algorithm: Algorithm, execution: str | None, workers: int, dep
 
 def check_ranks(algorithm: Algorithm, execution: str | None, ranks: int, workers: int, depth: int, batch: int) -> None:
     """InputError where ``ranks`` of so many threads each cannot share the work of an algorithm."""
-    check_whole(algorithm, execution)
+    _check_whole(algorithm, execution)
     if isinstance(algorithm, Local | DFA | DualProp):
         _check_stream(algorithm, execution, _ranks(ranks, workers), ranks * workers, depth)
         return
@@ -81,16 +81,6 @@ def check_ranks(algorithm: Algorithm, execution: str | None, ranks: int, workers
             f"BP's execution {execution!r} is one process: on ranks choose intra-layer, pipeline or data-parallel"
         )
     check_execution(execution, ranks, depth, batch)
-
-
-def check_whole(algorithm: Algorithm, execution: str | None) -> None:
-    """InputError where an execution splits the gradients of layers that the optimiser needs whole."""
-    if algorithm.orthogonal and execution in SHARED:
-        other = "serial or pipeline" if isinstance(algorithm, BP) else "layer-parallel"
-        raise InputError(
-            f"optimizer {algorithm.optimizer} needs the whole gradient of a layer, which execution {execution!r} "
-            f"shares out: choose {other}"
-        )
 
 
 def check_order(order: str, execution: str | None) -> None:
@@ -193,6 +183,16 @@ def flop_needed(algorithm: Algorithm, sizes: Sequence[int], batch: int) -> float
     """Roughly the floating-point operations of a weight update: three products of each layer in an inference step."""
     weights = sum(below * above for below, above in itertools.pairwise(sizes))
     return 6.0 * batch * weights * float(algorithm.checked_calendar(len(sizes) - 1).steps_per_update)
+
+
+def _check_whole(algorithm: Algorithm, execution: str | None) -> None:
+    """InputError where an execution splits the gradients of layers that the optimiser needs whole."""
+    if algorithm.orthogonal and execution in SHARED:
+        other = "serial or pipeline" if isinstance(algorithm, BP) else "layer-parallel"
+        raise InputError(
+            f"optimizer {algorithm.optimizer} needs the whole gradient of a layer, which execution {execution!r} "
+            f"shares out: choose {other}"
+        )
 
 
 def _check_stream(algorithm: Local | DFA | DualProp, execution: str | None, who: str, workers: int, depth: int) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from pcsim import BP, DFA, IPC, PC, ZIL, AsyncBP, DualProp, InputError, Local, Network
 from pcsim.engines import optimizers
+from pcsim.engines.limits import check_ranks
 from pcsim.engines.numpy import NumpyEngine
 from pcsim.engines.optimizers import orthogonalised
 from pcsim.engines.threads import ThreadsEngine
@@ -174,3 +175,5 @@ def test_executions_that_share_out_a_layer_are_refused(algorithm, execution):
     with pytest.raises(InputError, match=r"^optimizer muon needs the whole gradient of a layer, .*$") as caught:
         trained(ThreadsEngine, algorithm, 7, workers=2, execution=execution)
     assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=r"^optimizer muon needs"):
+        check_ranks(algorithm, execution, 2, 1, len(SIZES) - 1, 7)

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from graphs import edge_list
+from pcsim.kernels.layers import orthogonal
 
 from pcsim import BP, DFA, IPC, PC, ZIL, AsyncBP, DualProp, Local
 from pcsim.bench.case import Case
@@ -12,7 +13,7 @@ from pcsim.bench.contenders import Contender
 from pcsim.bench.work import work_per_update
 from pcsim.schedule.costs import costs
 from pcsim.schedule.orthogonal import multiplications
-from pcsim.schedule.tasks import Kind, Predecessors
+from pcsim.schedule.tasks import ITERATIONS, Kind, Predecessors
 
 OWN = 15  # products of five iterations
 N, C = 40, 8
@@ -61,10 +62,11 @@ def test_span_and_flop_are_the_closed_forms(L, batch):
 
 
 def test_multiplications_are_those_of_the_iterations():
-    """Counted product by product."""
+    """Counted product by product, as many as are executed."""
+    assert orthogonal.ITERATIONS == ITERATIONS
     for rows, columns in ((3, 5), (5, 3), (4, 4)):
         shape, found = (min(rows, columns), max(rows, columns)), 0
-        for _ in range(5):
+        for _ in range(ITERATIONS):
             found += shape[0] * shape[0] * shape[1]  # X X'
             found += shape[0] ** 3  # its square
             found += shape[0] * shape[0] * shape[1]  # and times X
