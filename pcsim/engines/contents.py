@@ -126,19 +126,20 @@ class Contents:
 
     def gather_values(self, everywhere: bool = True) -> list[Array] | None:
         """Values of all layers, a copy; of several processes on the first, or ``everywhere``."""
-        layout, last, found = self.layout, self.original.depth, []
-        for l in range(last + 1):
-
-            def mine(worker: int, l: int = l) -> Array:
-                values = layout.values_of(self.arrays[worker].values, l, worker)
-                if l == last and (self.calendar is None or self.sweeps):  # there is the target, to take the error
-                    pulled = self.sweeps.beta if self.sweeps else 1
-                    values = values - layout.errors_of(self.arrays[worker].errors, l, worker) / pulled
-                return values[layout.value_part(layout.place + worker, l)]
-
-            shape = (self.batch, self.original.sizes[l])
-            found.append(self._assembled(shape, partial(layout.value_part, l=l), mine, everywhere))
+        found = []
+        for l in range(self.original.depth + 1):
+            index, mine = partial(self.layout.value_part, l=l), partial(self._values_of, l=l)
+            found.append(self._assembled((self.batch, self.original.sizes[l]), index, mine, everywhere))
         return None if any(values is None for values in found) else [values for values in found if values is not None]
+
+    def _values_of(self, worker: int, l: int) -> Array:
+        """The part of layer l's values that a worker of this process has."""
+        layout = self.layout
+        values = layout.values_of(self.arrays[worker].values, l, worker)
+        if l == self.original.depth and (self.calendar is None or self.sweeps):  # there is the target
+            pulled = self.sweeps.beta if self.sweeps else 1
+            values = values - layout.errors_of(self.arrays[worker].errors, l, worker) / pulled
+        return values[layout.value_part(layout.place + worker, l)]
 
     def _gathered(self, flat: Array, everywhere: bool = True) -> tuple[list[Array] | None, list[Array]]:
         """Weights and biases in an array like the parameters, a copy of each; None where they are not put together."""

@@ -173,13 +173,12 @@ class MpiEngine(CompiledEngine):
         """Values of all layers, a copy on every rank; only this rank's (else empty) for a net made layer by layer."""
         if not self.original.lazy or self.layout.by_rows:
             return super().values
-        layout, last = self.layout, self.layout.hi + (self.layout.hi == self.original.depth)
-        return [
-            layout.values_of(self.arrays[0].values, l).copy()
-            if layout.lo <= l < last
-            else np.empty((0, n), self.original.dtype)
-            for l, n in enumerate(self.original.sizes)
-        ]
+        found = [np.empty((0, n), self.original.dtype) for n in self.original.sizes]
+        for worker in range(self.transport.workers):
+            for l in range(len(found)):
+                if self.layout.value_part(self.layout.place + worker, l) is not None:
+                    found[l] = self._values_of(worker, l).copy()
+        return found
 
     def _held(self) -> Network:
         """A net of this rank's layers alone, each copied when asked for."""

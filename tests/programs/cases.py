@@ -297,6 +297,7 @@ def chosen():
     for number, (algorithm, batch, threads, wave, steps, runs) in enumerate(sweeps):
         case = Case(f"sweeps-{number}", "dual", (5, 9, 12, 17, 6, 4, 8), algorithm, 3, 9, batch, steps_per_batch=steps)
         case = replace(case, threads=threads, wave=wave, runs=runs, bias=number % 2 == 1, resumed=number % 3 > 0)
+        case = replace(case, scaled=not case.resumed)
         made += [case, replace(case, name=case.name + "-32", dtype="float32")]
     for number, algorithm in enumerate((DualProp(1e-3), DualProp(1e-3, sweeps=1), DualProp(1e-3, incremental=True))):
         made.append(Case(f"messages-dual-{number}", "dual", wide[8], algorithm, runs=(12, 12), **common))
