@@ -87,7 +87,7 @@ def comparison(race: Race, goal: float, format: str = "markdown") -> str:
             if one is None:
                 line += ["-", "-"]
                 continue
-            told = "1" if one is best[axis] else "-"
+            told = "1" if name == best[axis] else "-"
             if one.ratio is not None and one.interval is not None:
                 told = f"{one.ratio:.2g} ({one.interval[0]:.2g} to {one.interval[1]:.2g})"
             elif one.reached < len(one.costs):

@@ -6,13 +6,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from races import FEW, MANY, race_of
 
 from pcsim.bench.ceilings import Ceilings
 from pcsim.claims import counted, folder, measured, trained
 from pcsim.claims.claim import FAILS, HOLDS, ONLY_IF, UNRESOLVED, UNTESTED, Claim, Finding, Work
 from pcsim.errors import InputError
 from pcsim.results.files import read
-from pcsim.results.races import Race
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "results-small.jsonl"
 
@@ -111,26 +111,6 @@ def test_reports_have_every_claim_and_lead_to_its_rows(found):
 def test_findings_that_cannot_be(wrong, message):
     with pytest.raises(InputError, match=message):
         Finding(sentence="", **wrong)
-
-
-def race_of(costs):
-    """A race to a goal that BP and iPC reach after so many samples, from each seed, with spans of their own."""
-    told = [{"name": n, "algorithm": n, "exact": n == "bp", "loss": "squared", "fixed": {}, "space": {"a": "1 to 2"}}
-            for n in costs]  # fmt: skip
-    problem = {"name": "x", "goal": "accuracy", "loss": "squared"}
-    rows = [{"phase": "race", "problem": problem, "contenders": told, "trials": 1, "seeds": [0, 1, 2, 3, 4]}]
-    for phase in ("trial", "final"):
-        for name, (updates, span) in costs.items():
-            cost = {"samples": 1.0, "mm": 1.0, "smm": 1.0, "span": span, "held": 1.0, "spans": {"1": None}}
-            rows += [
-                {"phase": phase, "contender": name, "trial": 0, "seed": seed, "settings": {}, "cost": cost,
-                 "updates": [1, reached or 10**6], "score": [0.1, 0.9 if reached else 0.2]}
-                for seed, reached in enumerate(updates)
-            ]  # fmt: skip
-    return Race.of([*rows, {"phase": "goals", "goals": [0.8], "missed": []}])
-
-
-FEW, MANY = (10, 11, 9, 10, 10), (20, 22, 19, 20, 21)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,66 @@
+"""What a race file says: costs to a goal, ratios paired by seed, and what is no race."""
+
+import math
+
+import numpy as np
+import pytest
+from races import FEW, MANY, race_of
+from scipy.stats import ttest_1samp
+
+from pcsim.errors import InputError
+from pcsim.results.fields import RACE
+from pcsim.results.files import Writer, read
+from pcsim.results.races import Race, load_race
+
+
+def test_ratios_are_paired_by_seed():
+    race = race_of({"bp": (MANY, 1.0), "ipc": (FEW, 5.0)})
+    best, ipc = race.outcomes(0.8, "samples")
+    assert (best.contender, best.costs, ipc.costs) == ("bp", tuple(map(float, MANY)), tuple(map(float, FEW)))
+    logs = np.log(np.array(FEW) / np.array(MANY))
+    low, high = ttest_1samp(logs, 0).confidence_interval()
+    assert ipc.ratio == pytest.approx(math.exp(logs.mean()))
+    assert ipc.interval == pytest.approx((math.exp(low), math.exp(high)))
+    assert ipc.verdict == "fewer"
+    assert race.outcomes(0.8, "span")[1].verdict == "more"
+    assert race.against("bp", "ipc", 0.8, "samples").ratio == pytest.approx(1 / ipc.ratio)
+
+
+def test_the_best_bp_is_that_of_the_axis():
+    race = race_of({"bp": (MANY, 1.0), "bp-dwelling": (FEW, 9.0), "ipc": (FEW, 5.0)})
+    assert race.outcomes(0.8, "samples")[0].contender == "bp-dwelling"
+    assert race.outcomes(0.8, "span")[0].contender == "bp"
+
+
+def test_a_cost_without_enough_room_is_infinite():
+    race = race_of({"bp": (MANY, 1.0), "ipc": (FEW, 5.0)})
+    assert race.outcome("ipc", 0.8, "span@1").median == math.inf
+    assert race.outcome("ipc", 0.8, "span@2").median == 50
+
+
+def test_two_seeds_give_no_verdict():
+    race = race_of({"bp": ((20, 21), 1.0), "ipc": ((10, 11), 1.0)})
+    assert race.outcomes(0.8, "samples")[1].verdict == ""
+    assert race.faults() == ["2 seeds, fewer than 3: no verdict"]
+
+
+def test_what_is_no_race_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no race is declared"):
+        Race.of([{"phase": "goals", "goals": [0.8], "missed": []}])
+    rows = race_of({"bp": (MANY, 1.0)}).declared
+    with pytest.raises(InputError, match="holds two different races"):
+        Race.of([rows, rows | {"trials": 2}])
+    with Writer(tmp_path / "r.jsonl", {}, schema=RACE) as writer:
+        writer.write(rows)
+        for wrong, message in (
+            ({"phase": "won"}, "phase must be one of race, trial"),
+            ({"phase": "trial", "contender": "bp"}, "trial is missing"),
+            ({"phase": "timed", "contender": "bp", "trial": 0, "seconds": "1", "execution": "serial", "workers": 1},
+             "seconds must be a finite number"),
+        ):  # fmt: skip
+            with pytest.raises(InputError, match=message):
+                writer.write(wrong)
+    assert load_race(tmp_path / "r.jsonl")[0].declared == rows
+    (tmp_path / "r.jsonl").write_text((tmp_path / "r.jsonl").read_text() + '{"phase": "won"}\n')
+    with pytest.raises(InputError, match="line 3: phase must be one of"):
+        read(tmp_path / "r.jsonl", RACE)
