@@ -15,8 +15,8 @@ def race_of(costs, goals=(0.8,), missed=()):
          "fixed": {}, "space": {"alpha": "1 to 2"}}
         for name in costs
     ]  # fmt: skip
-    problem = {"name": "x", "goal": "accuracy", "loss": "squared", "sizes": [4, 3, 2], "activation": "tanh", "rows": 100,
-               "most": 1000}  # fmt: skip
+    problem = {"name": "x", "goal": "accuracy", "loss": "squared", "activation": "tanh", "sizes": [4, 3, 2]}
+    problem |= {"rows": 100, "most": 1000}
     seeds = list(range(len(next(iter(costs.values()))[0])))
     rows = [{"phase": "race", "problem": problem, "contenders": told, "trials": 1, "seeds": seeds}]
     rows.append({"phase": "goals", "goals": list(goals), "missed": list(missed)})
