@@ -141,7 +141,7 @@ def _words(claim: Claim, found: dict[str, Any] | None, prefix: str = "") -> list
     only = f" {found['condition']}" if found["condition"] else ""
     said.append(f"**{found['verdict'][0].upper()}{found['verdict'][1:]}{only}.** {found['sentence']}.")
     how = [f"`pcsim claims run {claim.id}{' --quick' if found['quick'] else ''}`"]
-    how += [f"{found['seeds']} seeds"] if found["seeds"] else []
+    how += [f"{found['seeds']} {'processes' if claim.kind == 'measured' else 'seeds'}"] if found["seeds"] else []
     how += ["a first look"] if found["quick"] else []
     how += [machine(found["context"])] if claim.kind in ("measured", "trained") else []
     how += [f"rows: {', '.join(f'[{name}]({prefix}{name})' for name in found['files'])}"] if found["files"] else []

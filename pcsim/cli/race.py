@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from ..errors import InputError
-from ..streams import check_streams, target
+from ..streams import check_place, check_streams, target
 from .bench import kept
 from .look import add_look, look_of
 from .words import CHECK_FAILED, INTERRUPTED, beside, file_name, in_a_line, positive_number, say, whole_number
@@ -80,6 +80,7 @@ def run_race(arguments: argparse.Namespace) -> int:
     check_streams([arguments.out, arguments.figure])
     if arguments.figure:
         check_suffix(arguments.figure)
+        check_place(arguments.figure)
     quick = QUICK if arguments.quick else {"trials": 20, "seeds": 5}
     problem = problems.problem(arguments.problem, arguments.depth, arguments.goals, arguments.passes)
     plan = Plan(
@@ -130,7 +131,13 @@ def run_race(arguments: argparse.Namespace) -> int:
         from ..figures.races import race_figure
         from ..figures.style import save
 
-        save(race_figure(race, arguments.title, report.conditions(race), look), arguments.figure)
+        try:
+            save(race_figure(race, arguments.title, report.conditions(race), look), arguments.figure)
+        except (InputError, OSError) as error:
+            if not arguments.out or isinstance(error, BrokenPipeError):
+                raise
+            say(f"pcsim race: {in_a_line(error)}; {kept(arguments.out, True)}")
+            return CHECK_FAILED
         with beside(arguments.out, arguments.figure):
             print(f"figure: {target(arguments.figure)}")
     return 0

@@ -30,6 +30,7 @@ WRITERS = {
     "validate": (["validate", MACHINE], {"--out": "new.json"}),
     "report": (["report", FIXTURE], {"--html": "new.html"}),
     "plot": (["plot", FIXTURE], {"--out": "new.png"}),
+    "race": (["race", "digits", "--backend", "numpy"], {"--out": "new.jsonl", "--figure": "new.png"}),
     "doctor": (["doctor"], {"--json": "new.json"}),
 }
 FILES = [(verb, flag) for verb, (_, flags) in WRITERS.items() for flag in flags]
@@ -54,6 +55,12 @@ WRONG = [
     ("simulate", ["--depths", "2", "4"]),  # a trace is of one case
     ("simulate", ["--workers", "100000000"]),
     ("validate", ["--workers", "100000"]),
+    ("race", ["--contenders", "ipc"]),
+    ("race", ["--contenders", "bp", "nobody"]),
+    ("race", ["--goals", "80"]),
+    ("race", ["--machines", "nowhere.json"]),
+    ("race", ["--trials", "100000"]),
+    ("race", ["--depth", "1"]),
     ("plot", ["--denominator", "nobody"]),
     ("report", ["--denominator", "nobody"]),
     ("report", ["--show", "details"]),
@@ -89,7 +96,8 @@ def no_work_begins(monkeypatch, request):
     for place in ("pcsim.bench.sweep.Sweep.ceilings", "pcsim.calibration.calibrate.calibrate"):
         monkeypatch.setattr(place, lambda *_, **__: pytest.fail("work began"))
     monkeypatch.setattr("pcsim.calibration.validate.check_cells", lambda *_, **__: pytest.fail("work began"))
-    monkeypatch.setattr("pcsim.training.seeds.train", lambda *_, **__: pytest.fail("work began"))
+    for place in ("pcsim.training.seeds.train", "pcsim.race.trials.train"):
+        monkeypatch.setattr(place, lambda *_, **__: pytest.fail("work began"))
 
 
 def test_every_flag_that_names_a_file_to_write_is_here():
@@ -119,7 +127,7 @@ def test_so_is_a_figure_of_an_unknown_type(pcsim, tmp_path, verb, flag, name):
     refused(pcsim, tmp_path, command(tmp_path, verb, **{flag: str(tmp_path / name)}))
 
 
-@pytest.mark.parametrize("verb", ["bench", "train", "simulate", "calibrate", "validate"])
+@pytest.mark.parametrize("verb", ["bench", "train", "simulate", "calibrate", "validate", "race"])
 def test_so_is_a_file_that_is_there_already(pcsim, tmp_path, verb):
     (tmp_path / WRITERS[verb][1]["--out"]).write_text("mine\n")
     assert "exists already" in refused(pcsim, tmp_path, command(tmp_path, verb))
