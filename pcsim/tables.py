@@ -25,6 +25,10 @@ _LEFT = {
     "cell",
     "critical path",
     "interval of",
+    "claim",
+    "source",
+    "what it says",
+    "contender",
 }
 
 
