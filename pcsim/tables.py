@@ -29,6 +29,7 @@ _LEFT = {
     "source",
     "what it says",
     "contender",
+    "settings of the shortest span to the last goal",
 }
 
 

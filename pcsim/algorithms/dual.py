@@ -21,7 +21,8 @@ class DualProp(Algorithm):
     ``d[l+1].T @ mean[l] / beta``, BP's gradient as beta → 0. In a half sweep the layers of one parity take new values
     from neighbours of the other, which rest; the output's parity begins.
 
-    - ``beta``: how far the output is pulled towards its target
+    - ``beta``: how far the output is pulled towards its target; at least 1e-4 in a net of float32, as differences of
+      values drown in their rounding
     - ``a``: share of the value that is raised in the mean, 0 … 1
     - ``sweeps``: whole sweeps for each weight update, from a forward start
     - ``incremental``: one sweep for each weight update, on values that are kept while the batch is the same; each layer

@@ -82,7 +82,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         held = json.loads(read_bytes(file).text)
     except (ValueError, RecursionError):
-        raise InputError(f"{file}: is not JSON; give a folder that pcsim claims run wrote") from None
+        raise InputError(f"{file}: is not JSON: remove it, and run its claim again") from None
     if not isinstance(held, dict) or held.get("schema") != SCHEMA:
         raise InputError(f"{file}: is no finding of a claim ({SCHEMA}); give a folder that pcsim claims run wrote")
     for name, (words, fits) in _FIELDS.items():
@@ -97,6 +97,8 @@ def findings(folder: Path) -> list[tuple[Claim, dict[str, Any] | None]]:
     """Every claim with its finding, None where the folder has none."""
     if not folder.is_dir():
         raise InputError(f"{folder}: is no folder; name one that pcsim claims run wrote")
+    if not any((folder / f"{name}.json").exists() for name in CLAIMS):
+        raise InputError(f"{folder}: holds no findings; name a folder that pcsim claims run wrote")
     return [
         (claim, _read(file) if (file := folder / f"{name}.json").exists() else None) for name, claim in CLAIMS.items()
     ]

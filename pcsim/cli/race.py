@@ -115,7 +115,10 @@ def run_race(arguments: argparse.Namespace) -> int:
             if writer:
                 writer.undo()
             raise
-        say(f"pcsim race: {in_a_line(error)}; {kept(arguments.out, True)}")
+        there = (
+            kept(arguments.out, True) if isinstance(error, OSError) else f"what was tried is kept in {arguments.out}"
+        )
+        say(f"pcsim race: {in_a_line(error)}; {there}")
         return CHECK_FAILED
     finally:
         if writer:

@@ -3,6 +3,7 @@
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 from ..host import mpi
@@ -13,6 +14,7 @@ from .words import CHECK_FAILED, INTERRUPTED, beside, say, speaks, write
 
 def run_report(arguments: argparse.Namespace) -> int:
     from ..report import promises, ranks, ratios
+    from ..results.fields import RACE, SCHEMA
     from ..results.files import latest, read
     from ..results.ledger import ledger
     from ..results.verdicts import DIFFERENCE
@@ -23,10 +25,12 @@ def run_report(arguments: argparse.Namespace) -> int:
     if arguments.difference != DIFFERENCE and arguments.show not in ("table", "verdicts"):
         raise InputError(f"--difference is for verdicts, of which --show {arguments.show} has none")
     check_streams([arguments.results, *arguments.ledger])
-    results = read(arguments.results)
-    results.rows[:] = latest(results.rows)
+    results = read(arguments.results, SCHEMA, RACE)
     for warning in results.warnings:
         say(f"pcsim report: {warning}")
+    if results.schema == RACE:
+        return _report_race(arguments, results)
+    results.rows[:] = latest(results.rows)
     files, denominator = [read(name) for name in arguments.ledger], arguments.denominator
     hours = ledger(files, results, denominator) if files else None
     if arguments.html:
@@ -55,6 +59,18 @@ def run_report(arguments: argparse.Namespace) -> int:
         else:
             last = promises.last_line(results, denominator, hours)
         print("\n".join(["", *last]) if last else "", end="\n" if last else "")
+    return 0
+
+
+def _report_race(arguments: argparse.Namespace, results: Any) -> int:
+    from ..report import races
+    from ..results.races import Race
+
+    if arguments.html or arguments.json or arguments.show != "table" or arguments.ledger:
+        raise InputError(
+            f"{arguments.results} holds a race, of which there are tables alone: give --format, if anything"
+        )
+    print(races.table(Race.of(results.rows, arguments.results), arguments.format))
     return 0
 
 

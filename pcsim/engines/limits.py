@@ -3,6 +3,8 @@
 import itertools
 from collections.abc import Sequence
 
+import numpy as np
+
 from ..algorithms import BP, DFA, PIPELINE_ASYNC, Algorithm, DualProp, Local
 from ..algorithms.backprop import BP_EXECUTIONS
 from ..algorithms.predictive_coding import PC_EXECUTIONS, SHARED
@@ -95,6 +97,19 @@ def check_skips(algorithm: Algorithm, skip: Sequence[bool]) -> None:
     """InputError for skip connections, of an algorithm that says nothing of them."""
     if any(skip):
         raise InputError(f"{algorithm.title} is for layers without skip connections")
+
+
+LEAST_BETA = 1e-4  # of float32: at 1e-5 rounding already makes 3 % of the first layer's gradient
+
+
+def check_pull(algorithm: DualProp, dtype: np.dtype) -> None:
+    """InputError for a beta whose differences drown in the rounding of the values that they are differences of."""
+    least = LEAST_BETA * float(np.finfo(dtype).eps / np.finfo(np.float32).eps)
+    if algorithm.beta < least:
+        raise InputError(
+            f"beta {algorithm.beta:g} is lost in the rounding of {dtype.name}: give at least {least:.0e}, or a net of "
+            "float64"
+        )
 
 
 def check_backend(algorithm: Algorithm, backend: str) -> None:

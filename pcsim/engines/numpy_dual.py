@@ -5,7 +5,7 @@ import numpy as np
 from ..algorithms.dual import DualProp
 from ..net.network import Network
 from ..schedule.calendar import Stage
-from .limits import check_skips
+from .limits import check_pull, check_skips
 from .numpy_streams import said
 
 Array = np.ndarray
@@ -20,6 +20,7 @@ class Dual:
 
     def __init__(self, net: Network, algorithm: DualProp) -> None:
         check_skips(algorithm, net.skip)
+        check_pull(algorithm, net.dtype)
         self.net, self.algorithm = net, algorithm
         self.mean: list[Array] = []
         self.difference: list[Array] = []

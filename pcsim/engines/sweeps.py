@@ -10,7 +10,7 @@ from ..kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
 from ..net.network import Network
 from ..schedule.calendar import Calendar
 from .layout import LAYERS, Layout
-from .limits import check_skips
+from .limits import check_pull, check_skips
 from .loops.arguments import Arrays, Steps
 from .loops.dual import Pull
 
@@ -40,6 +40,7 @@ class Sweeps:
         self, layout: SweptLayout, algorithm: DualProp, calendar: Calendar, network: Network, fused: bool, wave: int
     ) -> None:
         check_skips(algorithm, network.skip)
+        check_pull(algorithm, network.dtype)
         self.layout, self.calendar, self.scale = layout, calendar, network.scale
         self.fused, self.wave = fused and layout.batch == 1, wave if fused else 1
         kind = layout.dtype.type

@@ -126,7 +126,7 @@ def problem(name: str, depth: int | None = None, goals: Sequence[float] = (), pa
     found = PROBLEMS[name]
     if depth is not None and depth < 2:
         raise InputError(f"a race needs a depth of at least 2, not {depth}: of one layer all learn alike")
-    wanted = tuple(sorted(goals, reverse=found.goal == "loss")) or found.goals
+    wanted = tuple(sorted(set(goals), reverse=found.goal == "loss")) or found.goals
     for goal in wanted:
         if not goal > 0 or (found.goal == "accuracy" and goal > 1):
             raise InputError(f"a goal of {name} is {_WHAT[found.goal]}, not {goal:g}")

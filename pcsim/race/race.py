@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
-from ..checks import is_whole
+from ..checks import is_whole, shown
 from ..errors import InputError
 from ..host.topology import usable_cores
 from ..results.fields import Row
@@ -62,8 +62,9 @@ class Plan:
         rows = list(done)
         before = next((row for row in rows if row["phase"] == "race"), None)
         if before is not None and before != self.declared:
-            other = next(name for name in self.declared if before.get(name) != self.declared[name])
-            raise InputError(f"the file holds another race: its {other} differ; give this one a file of its own")
+            raise InputError(
+                f"the file holds another race: {_difference(before, self.declared)}; give this one a file of its own"
+            )
 
         def kept(row: Row) -> Row:
             rows.append(row)
@@ -106,7 +107,7 @@ class Plan:
         if not reached:
             raise InputError(
                 f"no BP reached any of the goals {', '.join(f'{goal:g}' for goal in self.problem.goals)}: give easier "
-                "ones, more passes or more trials"
+                "ones, more passes or more trials, and another file"
             )
         return {"phase": "goals", "goals": reached, "missed": [g for g in self.problem.goals if g not in reached]}
 
@@ -120,6 +121,20 @@ class Plan:
             return {"phase": phase, "trial": number, **row}
 
         return job
+
+
+def _difference(before: Row, now: Row) -> str:
+    """The first thing that two declarations do not share."""
+    name = next(name for name in now if before.get(name) != now[name])
+    was, new = before.get(name), now[name]
+    if isinstance(new, dict) and isinstance(was, dict):
+        name = next(inner for inner in new if was.get(inner) != new[inner])
+        was, new = was.get(name), new[name]
+    elif name == "contenders" and isinstance(was, list):
+        was, new = ([one["name"] for one in each] for each in (was, new))
+        if was == new:
+            return "its contenders have other search spaces"
+    return f"its {name} {'are' if name.endswith('s') else 'is'} {shown(was)}, not {shown(new)}"
 
 
 def _side_by_side(

@@ -15,15 +15,17 @@ NAMES = {
 
 _ABOUT = (
     "samples: rows that came into training anew; MMs, SMMs: products of a batch, in all and in a row (counted)",
-    "span: products in a row, each weighed by its samples, where BP splits its batch; span@2: where no worker may",
-    "keep the activations of more than 2 samples",
+    "span: products in a row, each weighed by its samples (heads and feedback by their rows, too), where BP splits its",
+    "batch; span@2: where no worker may keep the activations of more than 2 samples",
     "each figure: median of the seeds; a miss is infinite and stays in it (–). The settings are those that the tuning",
     "found best for that figure (of updates, MMs and bounded spans: the best of those for samples, SMMs and span)",
 )
 
 
 def table(race: Race, format: str = "text") -> str:
-    """Everything that a race says, goal by goal."""
+    """Everything that a race says, goal by goal; as CSV all figures in one table."""
+    if format == "csv":
+        return figures(race)
     lines = [conditions(race), *(f"! {fault}" for fault in race.faults())]
     for goal in race.goals:
         lines += ["", f"to {goal_in_words(race, goal)}", "", _costs(race, goal, format)]
@@ -32,6 +34,24 @@ def table(race: Race, format: str = "text") -> str:
             lines += ["", seconds]
     lines += ["", _tuning(race, format), "", *_ABOUT]
     return "\n".join(lines)
+
+
+def figures(race: Race) -> str:
+    """A line for each goal, contender and axis: median (empty for a miss), seeds that reached the goal, and the ratio
+    to the best BP where it is one that is tuned for."""
+    body = []
+    for goal in race.goals:
+        for axis in race.axes:
+            ratios = {one.contender: one for one in race.outcomes(goal, axis)} if axis in TUNED else {}
+            for name in race.contenders:
+                one = ratios.get(name) or race.outcome(name, goal, axis)
+                if one is None:
+                    continue
+                low, high = one.interval or (None, None)
+                median = one.median if math.isfinite(one.median) else None
+                body.append([goal, name, axis, median, one.reached, len(one.costs), one.ratio, low, high, one.verdict])
+    heads = ["goal", "contender", "axis", "median", "reached", "seeds", "ratio", "low", "high", "verdict"]
+    return layout(heads, body, "csv")
 
 
 def conditions(race: Race) -> str:

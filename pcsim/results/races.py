@@ -136,7 +136,8 @@ class Race:
         if told["problem"].get("decided_by") == "test":
             found.append("test rows decided: they may only be reported")
         if len(told["seeds"]) < LEAST_SEEDS:
-            found.append(f"{len(told['seeds'])} seeds, fewer than {LEAST_SEEDS}: no verdict")
+            count = len(told["seeds"])
+            found.append(f"{count} seed{'s' if count > 1 else ''}, fewer than {LEAST_SEEDS}: no verdict")
         for goal in self.missed:
             found.append(f"no BP reached {goal:g}: nothing is compared there")
         return found

@@ -151,10 +151,15 @@ def test_what_suffices(monkeypatch, tmp_path, late, verdict):
 # Folders that are none
 
 
+def test_a_folder_without_findings_is_refused(tmp_path):
+    with pytest.raises(InputError, match="holds no findings"):
+        folder.markdown(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is not JSON"),
+        ("{", "is not JSON: remove it"),
         ("[]", "is no finding of a claim"),
         ('{"schema": "pcsim-results/1"}', "is no finding of a claim"),
         ('{"schema": "pcsim-claim/1", "id": "table-4", "verdict": "true"}', "verdict must be one of holds here"),

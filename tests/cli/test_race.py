@@ -1,5 +1,7 @@
 """race as a user meets it."""
 
+import csv
+import io
 import json
 import re
 
@@ -59,6 +61,19 @@ def test_predicted_seconds_are_updates_times_those_of_an_update(raced):
         assert row["joules"] > 0
 
 
+def test_report_prints_a_race_again_and_leaves_its_file(raced, pcsim):
+    before = (raced / "r.jsonl").read_bytes()
+    code, out, _ = pcsim("report", raced / "r.jsonl")
+    assert code == 0 and "to 60 % of the rows held out" in out
+    code, out, _ = pcsim("report", raced / "r.jsonl", "--format", "csv")
+    lines = list(csv.DictReader(io.StringIO(out)))
+    assert code == 0 and {line["axis"] for line in lines} >= {"updates", "samples", "smm", "span", "span@1"}
+    assert all(float(line["median"]) > 0 for line in lines if line["median"])
+    assert (raced / "r.jsonl").read_bytes() == before
+    code, out, err = pcsim("report", raced / "r.jsonl", "--json")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+
+
 def test_a_race_file_is_no_results_file(raced, pcsim):
     code, out, err = pcsim("compare", raced / "r.jsonl", raced / "r.jsonl")
     assert (code, out) == (2, "")
@@ -69,7 +84,7 @@ def test_another_race_is_not_carried_on(raced, pcsim):
     before = (raced / "r.jsonl").read_bytes()
     code, out, err = pcsim(*FEW, "--trials", 3, "--out", raced / "r.jsonl", "--resume")
     assert (code, out) == (2, "")
-    assert "holds another race: its trials differ" in err
+    assert "holds another race: its trials are 2, not 3" in err
     rows = [json.loads(line) for line in (raced / "r.jsonl").read_bytes().splitlines()]
     assert [row for row in rows if "resumed" not in row] == [
         json.loads(line) for line in before.splitlines() if b'"resumed"' not in line
@@ -98,7 +113,7 @@ def test_races_that_cannot_be(pcsim, tmp_path, monkeypatch, words, message):
 def test_goals_that_no_bp_reaches_leave_the_trials(pcsim, tmp_path):
     code, _, err = pcsim(*FEW, "--goals", "0.9999", "--out", tmp_path / "r.jsonl")
     assert code == 1
-    assert "no BP reached any of the goals 0.9999" in err
+    assert "no BP reached any of the goals 0.9999" in err and "--resume" not in err
     assert [row["phase"] for row in read(tmp_path / "r.jsonl", RACE).rows] == ["race", *["trial"] * 4]
 
 

@@ -490,3 +490,11 @@ def test_heads_are_left_alone_by_what_does_not_learn_by_them(tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(whole.heads, headed.heads, strict=True))
     with pytest.raises(InputError, match="is the checkpoint of another training"):
         trained(net.with_extras("heads", 1), BP(1e-2, "adam"), x, y, 9, checkpoint=file, resume=True, **options)
+
+
+@pytest.mark.parametrize("engine", [NumpyEngine, ThreadsEngine])
+@pytest.mark.parametrize(("dtype", "beta"), [("float32", 9e-5), ("float64", 1e-13)])
+def test_a_beta_that_drowns_in_rounding_is_refused(engine, dtype, beta):
+    net = Network.mlp([4, 5, 3], seed=1, dtype=dtype)
+    with pytest.raises(InputError, match=f"is lost in the rounding of {dtype}: give at least"):
+        engine(net, DualProp(1e-2, beta=beta), np.ones((1, 4)), np.ones((1, 3)), lambda: np.zeros(1, np.int64))

@@ -183,8 +183,16 @@ def test_a_race_goes_on_where_it_stopped(rows, cut):
 
 def test_another_race_is_not_carried_on(rows):
     plan, found = rows
-    with pytest.raises(InputError, match="holds another race: its trials differ"):
+    with pytest.raises(InputError, match="holds another race: its trials are 2, not 3;"):
         list(replace(plan, trials=3).run(found))
+    longer = replace(plan, problem=replace(plan.problem, passes=3.0))
+    with pytest.raises(InputError, match="its most is 2400, not 3600;"):
+        list(longer.run(found))
+    wider = replace(plan, contenders=[FEW[0], replace(FEW[1], space={"alpha": Range(1e-3, 1.0)})])
+    with pytest.raises(InputError, match="its contenders have other search spaces;"):
+        list(wider.run(found))
+    with pytest.raises(InputError, match=r"its contenders are \['bp', 'local'\], not \['bp'\];"):
+        list(replace(plan, contenders=FEW[:1]).run(found))
 
 
 def test_an_outcome_is_that_of_the_trial_that_tuning_chose(rows):

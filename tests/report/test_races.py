@@ -1,5 +1,8 @@
 """Races in words."""
 
+import csv
+import io
+
 from races import FEW, MANY, race_of
 
 from pcsim.report import races
@@ -26,6 +29,15 @@ def test_the_comparison_marks_the_best_bp():
     assert by_name["bp-dwelling"][1:3] == ["10", "1"] and by_name["bp"][6] == "1"
     assert by_name["bp"][2].startswith("2 (")
     assert by_name["ipc"][5] == "50"
+
+
+def test_figures_as_csv_are_numbers():
+    race = race_of({"bp": (MANY, 1.0), "ipc": (FEW, 5.0), "local": ((10, None, None, None, 9), 1.0)})
+    lines = {(line["contender"], line["axis"]): line for line in csv.DictReader(io.StringIO(races.table(race, "csv")))}
+    ipc, local = lines["ipc", "samples"], lines["local", "span"]
+    assert (float(ipc["median"]), ipc["seeds"], ipc["verdict"]) == (10, "5", "fewer")
+    assert float(ipc["low"]) < float(ipc["ratio"]) < float(ipc["high"])
+    assert (local["median"], local["reached"], local["ratio"]) == ("", "2", "")
 
 
 def test_seconds_are_those_of_an_update_times_updates():
