@@ -4,7 +4,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..algorithms import Algorithm, AsyncBP
-from ..schedule.costs import costs
+from ..schedule.costs import CLASSES, costs
 from ..schedule.in_flight import products_in_flight
 from .problems import Problem
 
@@ -49,6 +49,3 @@ def _counted(algorithm: Algorithm, depth: int, width: int, batch: int, steps: in
     span = batch * (told["span_flop"] if streams else float(found["smm"]))
     held = float(batch * told["held"])
     return found | {"span": span, "held": held, "spans": {str(b): span if held <= b else None for b in bounds}}
-
-
-CLASSES = 10  # of all data sets that races are about

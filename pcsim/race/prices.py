@@ -54,15 +54,19 @@ def priced(
             yield {"phase": "timed", "contender": name, "trial": trial, **found}
 
 
+def _batches(problem: Problem, settings: dict[str, Any]) -> tuple[int, int | None, str]:
+    """The batch, updates of iPC on it (None: it never changes), and where a new one's values come from."""
+    changing = settings.get("steps_per_batch", None if problem.batches == (None,) else 1)
+    return settings.get("batch_size") or len(problem.rows.x), changing, settings.get("start", "forward")
+
+
 def _cell(problem: Problem, one: Contender, settings: dict[str, Any]) -> tuple[Case, Algorithm]:
     """The cell of an update, and the algorithm with rates that leave the net as it is."""
-    changing = settings.get("steps_per_batch", None if problem.batches == (None,) else 1)
-    case = Case.of_net(
-        "-".join(map(str, problem.sizes)), settings.get("batch_size") or len(problem.rows.x),
-        activation=problem.activation, steps_per_batch=changing, start=settings.get("start", "forward"),
-    )  # fmt: skip
+    batch, changing, start = _batches(problem, settings)
+    name, how = "-".join(map(str, problem.sizes)), {"steps_per_batch": changing, "start": start}
     given = one.made(settings)
     usual = {"gamma": 0.5, "precision": 1.0} if hasattr(given, "precision") and given.name != "zil" else {}
+    case = Case.of_net(name, batch, activation=problem.activation, **how)
     return case, replace(given, alpha=ALPHA, **usual)
 
 
@@ -70,12 +74,9 @@ def _timed(case: Case, algorithm: Algorithm) -> dict[str, Any]:
     """Seconds of an update in the fastest execution on the cores of this machine."""
     late = isinstance(algorithm, AsyncBP)
     baselines = (PIPELINE_ASYNC,) if late else OWN_BASELINES if isinstance(algorithm, BP) else ("shared",)
-    sweep = Sweep([case], [BP(ALPHA, algorithm.optimizer) if late else algorithm], [1, "auto"], baselines, SECONDS)
-    if late:
-        sweep = replace(sweep, algorithms=[algorithm])
-    rows = [row for row in sweep.run(sweep.ceilings()) if row["error"] is None]
-    wanted = PIPELINE_ASYNC if late else None
-    mine = [row for row in rows if (row["execution"] == PIPELINE_ASYNC) == bool(wanted) and row["median"]]
+    sweep = Sweep([case], [algorithm], [1, "auto"], baselines, SECONDS)
+    rows = [row for row in sweep.run(sweep.ceilings()) if row["error"] is None and row["median"]]
+    mine = [row for row in rows if (row["execution"] == PIPELINE_ASYNC) == late]
     if not mine:
         raise InputError(f"{algorithm.title} could not be timed in {case.name}")
     best = min(mine, key=lambda row: row["median"])
@@ -87,9 +88,8 @@ def _predicted(problem: Problem, one: Contender, settings: dict[str, Any], machi
     algorithm = one.made(settings)
     if isinstance(algorithm, AsyncBP):  # of its options none is predicted
         algorithm = AsyncBP(algorithm.alpha, algorithm.optimizer)
-    changing = settings.get("steps_per_batch", None if problem.batches == (None,) else 1)
-    batch = settings.get("batch_size") or len(problem.rows.x)
-    net = Net(problem.sizes, batch, 4, changing, settings.get("start", "forward"))
+    batch, changing, start = _batches(problem, settings)
+    net = Net(problem.sizes, batch, 4, changing, start)
     rivals, most = Rivals(net, machine, optimizer=algorithm.optimizer), max(default_workers(machine))
     if isinstance(algorithm, BP) and not isinstance(algorithm, AsyncBP):
         best = min(rivals.backprops(most), key=lambda found: found.seconds)

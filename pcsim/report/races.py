@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ..results.fields import Row
-from ..results.races import TUNED, Outcome, Race
+from ..results.races import TUNED, Outcome, Race, cost_to
 from ..tables import layout, scaled
 
 NAMES = {
@@ -167,8 +167,6 @@ def _seconds(race: Race, goal: float, format: str) -> str:
 
 def _updates(race: Race, row: Row, goal: float) -> float:
     """The median of the seeds."""
-    from ..results.races import cost_to
-
     costs = sorted(
         cost_to(run, goal, "updates", race.rising)
         for run in race.finals

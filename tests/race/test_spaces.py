@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pcsim.cli import race
 from pcsim.errors import InputError
 from pcsim.race.contenders import contenders
 from pcsim.race.problems import PROBLEMS
@@ -47,3 +48,7 @@ def test_every_shipped_contender_can_be_made_of_every_draw(name):
     for one in contenders(PROBLEMS[name]).values():
         for settings in one.draws(16, 0):
             one.made(settings).checked_calendar(PROBLEMS[name].depth, settings.get("steps_per_batch"))
+
+
+def test_the_command_line_knows_every_problem():
+    assert tuple(PROBLEMS) == race.PROBLEMS
