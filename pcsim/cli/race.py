@@ -10,9 +10,17 @@ from .bench import kept
 from .look import add_look, look_of
 from .words import CHECK_FAILED, INTERRUPTED, beside, file_name, in_a_line, positive_number, say, whole_number
 
-PROBLEMS = ("digits", "fashion-250", "fashion-mlp", "fashion-online", "deep-narrow")
+PROBLEMS = (
+    "digits",
+    "fashion-250",
+    "fashion-mlp",
+    "fashion-online",
+    "deep-narrow",
+    "deep-narrow-pretrained",
+    "generative-100",
+)
 
-QUICK = {"trials": 4, "seeds": 3}
+QUICK = {"trials": 4, "seeds": 3, "confirm": 1}
 
 
 def add_verb(verbs: Any) -> None:
@@ -21,15 +29,26 @@ def add_verb(verbs: Any) -> None:
     race.add_argument("problem", choices=PROBLEMS, help="data, net and goal")
     race.add_argument("--depth", type=whole_number, metavar="L", help="of the net (default: the problem's)")
     race.add_argument(
+        "--hidden", type=whole_number, metavar="N", help="units of each hidden layer (default: the problem's)"
+    )
+    race.add_argument(
         "--contenders",
         nargs="+",
         metavar="NAME",
         help="bp, bp-dwelling (which repeats batches as iPC does), bp-fixed (settings of a publication), ipc, pc, "
-        "bp-async, bp-async-nesterov, local, dfa, dual (default bp bp-dwelling ipc)",
+        "bp-async (and with the remedies -nesterov, -compensated, -delay-rates, -two-versions), local, dfa, dual "
+        "(default bp bp-dwelling ipc)",
     )
     race.add_argument("--trials", type=whole_number, metavar="N", help="settings that each may try (default 20)")
     race.add_argument(
         "--seeds", type=whole_number, metavar="N", help="seeds from which the winners run again (default 5)"
+    )
+    race.add_argument(
+        "--confirm",
+        type=whole_number,
+        metavar="N",
+        help="how many of the best trials run from two more seeds before one is chosen (default 3, with --quick 1: "
+        "none does)",
     )
     race.add_argument(
         "--goals",
@@ -83,13 +102,14 @@ def run_race(arguments: argparse.Namespace) -> int:
     if arguments.figure:
         check_suffix(arguments.figure)
         check_place(arguments.figure)
-    quick = QUICK if arguments.quick else {"trials": 20, "seeds": 5}
-    problem = problems.problem(arguments.problem, arguments.depth, arguments.goals, arguments.passes)
+    quick = QUICK if arguments.quick else {"trials": 20, "seeds": 5, "confirm": 3}
+    problem = problems.problem(arguments.problem, arguments.depth, arguments.goals, arguments.passes, arguments.hidden)
     plan = Plan(
         problem,
         contenders.chosen(problem, arguments.contenders),
         arguments.trials or quick["trials"],
         arguments.seeds or quick["seeds"],
+        arguments.confirm or quick["confirm"],
         arguments.backend or ("numpy" if arguments.quick else "threads"),
     )
     machines = [machine_files.load(name) for name in arguments.machines]

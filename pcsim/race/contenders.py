@@ -84,10 +84,28 @@ def contenders(problem: Problem) -> dict[str, Contender]:
     ]  # fmt: skip
     if changing:
         dwells: dict[str, Knob] = {"repeat": Range(2, max(3, min(9, 3 * L)), whole=True)}
-        late = {**adam, "optimizer": "nadamw", "momentum": 0.99}  # Ajanthan et al. 2025
+        # With SGD's momentum the step of a gradient g is alpha g / (1 - momentum), not Adam's alpha.
+        momentum = common | {"alpha": Range(1e-5, 3e-2), "momentum": Choice((0.5, 0.9, 0.95, 0.99))}
         found += [
             Contender("bp-dwelling", "bp", adam, common | dwells, exact=True),
-            Contender("bp-async-nesterov", "bp-async", late, common),
+            # Ajanthan et al. 2025
+            Contender("bp-async-nesterov", "bp-async", adam | {"optimizer": "nadamw", "momentum": 0.99}, common),
+            # Kosson et al. 2020
+            Contender(
+                "bp-async-compensated",
+                "bp-async",
+                adam | {"optimizer": "momentum", "spike_compensation": True},
+                momentum | {"weight_prediction": Choice((False, True))},
+            ),
+            # Yang et al. 2021
+            Contender("bp-async-delay-rates", "bp-async", adam, common | {"delay_rates": Range(10, 1e4, whole=True)}),
+            # Narayanan et al. 2021
+            Contender(
+                "bp-async-two-versions",
+                "bp-async",
+                adam | {"weights": "two-versions", "accumulate": max(1, 2 * (L - 1))},
+                common,
+            ),
         ]
     return {one.name: one for one in found}
 

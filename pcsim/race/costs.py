@@ -23,10 +23,10 @@ def cost_of_update(algorithm: Algorithm, problem: Problem, settings: dict[str, A
     """
     batch = settings.get("batch_size") or len(problem.rows.x)
     steps = settings.get("steps_per_batch")
+    visits = settings.get("repeat", 1) * _updates_on_a_batch(algorithm, problem.depth, steps)
+    new = batch * getattr(algorithm, "accumulate", 1)
     return {**_counted(algorithm, problem.depth, problem.hidden, batch, steps, settings.get("start", "forward"))} | {
-        "samples": batch / (settings.get("repeat", 1) * _updates_on_a_batch(algorithm, problem.depth, steps))
-        if problem.batches != (None,)
-        else float(batch)
+        "samples": new / visits if problem.batches != (None,) else float(new)
     }
 
 

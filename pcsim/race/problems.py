@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ..algorithms import BP
 from ..errors import InputError
 from ..net.network import Network
-from ..training.data import load
+from ..training.data import Dataset, load
+from ..training.train import train
 
 Array = np.ndarray
 
@@ -37,6 +39,8 @@ class Problem:
     - ``batches``: the sizes that every contender may choose from; None is the full batch
     - ``samples``: rows trained on, all but those held where it is None; ``passes``: over them, at most, for each trial
     - ``look``: rows, counted once for each time that their batch comes, between two looks at the goal
+    - ``codes``: where it is not 0 the net generates each image from its own code of so many normal numbers
+    - ``before``: classes that the net has learnt before, by BP; the others are what the problem is about
     """
 
     name: str
@@ -53,19 +57,31 @@ class Problem:
     samples: int | None = None
     activation: str = "tanh"
     loss: str = "squared"
+    codes: int = 0
+    before: tuple[int, ...] = ()
 
     @cached_property
     def rows(self) -> Rows:
         """The data; InputError where they are not on this machine."""
         needed = None if self.samples is None else self.samples + self.held
         data = load(self.data, samples=needed)
-        kept = len(data.x) - self.held
-        validation = (data.x[kept:], data.y[kept:]) if self.held else None
+        x, y = self._of(data)
+        kept = len(x) - self.held
+        validation = (x[kept:], y[kept:]) if self.held else None
         test = None
         if self.goal == "accuracy":
-            told = load(self.data, samples=_OF_TEST.get(self.name), split="test", classes=data.classes)
-            test = told.x, told.y
-        return Rows(data.x[:kept], data.y[:kept], validation, test, data.digest)
+            test = self._of(load(self.data, samples=_OF_TEST.get(self.name), split="test", classes=data.classes))
+        return Rows(x[:kept], y[:kept], validation, test, data.digest)
+
+    def _of(self, data: Dataset, known: bool = False) -> tuple[Array, Array]:
+        """Inputs and targets of the classes that are new to the net, or ``known`` to it."""
+        if self.codes:
+            codes = np.random.default_rng(0).standard_normal((len(data.x), self.codes), dtype=np.float32)
+            return codes, data.x
+        if not self.before:
+            return data.x, data.y
+        chosen = np.isin(data.labels, self.before) == known
+        return data.x[chosen], data.y[chosen]
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -78,8 +94,12 @@ class Problem:
         return round(self.passes * len(self.rows.x))
 
     def net(self, seed: int) -> Network:
-        """The net that a seed begins with, for every contender."""
-        return Network.mlp(list(self.sizes), self.activation, seed=seed, loss=self.loss)
+        """The net that a seed begins with, for every contender; classes ``before`` it has learnt in one pass."""
+        net = Network.mlp(list(self.sizes), self.activation, seed=seed, loss=self.loss)
+        if not self.before:
+            return net
+        x, y = self._of(load(self.data, samples=self.samples and self.samples + self.held), known=True)
+        return train(net, BP(1e-3, "adam"), x, y, epochs=1, batch_size=16, seed=seed, workers=1, record_every=0).network
 
     def told(self) -> dict[str, Any]:
         """What makes it this problem, for files."""
@@ -87,10 +107,12 @@ class Problem:
             "name": self.name, "data": self.data, "digest": self.rows.digest, "rows": len(self.rows.x),
             "held": self.held, "sizes": list(self.sizes), "activation": self.activation, "loss": self.loss,
             "goal": self.goal, "most": self.most, "look": self.look,
+            **({"codes": self.codes} if self.codes else {}), **({"before": list(self.before)} if self.before else {}),
         }  # fmt: skip
 
 
-_OF_TEST = {"fashion-mlp": 10_000, "fashion-online": 10_000, "deep-narrow": 10_000}  # rows of the full set
+# Rows of the full set.
+_OF_TEST = dict.fromkeys(("fashion-mlp", "fashion-online", "deep-narrow", "deep-narrow-pretrained"), 10_000)
 
 PROBLEMS = {
     problem.name: problem
@@ -105,7 +127,7 @@ PROBLEMS = {
         ),
         Problem(
             "fashion-mlp", "FashionMNIST, 128 units, batches of any size", "fashion-mnist", 3, 128, "accuracy",
-            (0.8, 0.84, 0.86), (64, 256, 1024), 12, look=2048, held=5000, samples=55_000,
+            (0.8, 0.84, 0.86), (64, 256, 1024), 4, look=2048, held=5000, samples=55_000,
         ),
         Problem(
             "fashion-online", "one pass over FashionMNIST, sample by sample, 128 units", "fashion-mnist", 6, 128,
@@ -115,12 +137,27 @@ PROBLEMS = {
             "deep-narrow", "FashionMNIST, sample by sample, in 12 layers of 32 units", "fashion-mnist", 12, 32,
             "accuracy", (0.5, 0.7), (1,), 0.37, look=250, held=2000, samples=55_000,
         ),
+        Problem(
+            "deep-narrow-pretrained", "the same on five classes, of a net that has learnt the other five",
+            "fashion-mnist", 12, 32, "accuracy", (0.6, 0.8), (1,), 0.37, look=250, held=2000, samples=55_000,
+            before=(0, 1, 2, 3, 4),
+        ),
+        Problem(
+            "generative-100", "100 images, each generated from a code of its own, 256 units, after Fig. 2 (left)",
+            "fashion-mnist", 4, 256, "loss", (10.0, 3.0), (None,), 400, samples=100, codes=256,
+        ),
     )
 }  # fmt: skip
 
 
-def problem(name: str, depth: int | None = None, goals: Sequence[float] = (), passes: float | None = None) -> Problem:
-    """The problem of that name, at another depth, with other goals or another budget where these are told."""
+def problem(
+    name: str,
+    depth: int | None = None,
+    goals: Sequence[float] = (),
+    passes: float | None = None,
+    hidden: int | None = None,
+) -> Problem:
+    """The problem of that name, at another depth or width, with other goals or another budget where these are told."""
     if name not in PROBLEMS:
         raise InputError(f"problem {name!r} is unknown: choose from {', '.join(PROBLEMS)}")
     found = PROBLEMS[name]
@@ -130,7 +167,13 @@ def problem(name: str, depth: int | None = None, goals: Sequence[float] = (), pa
     for goal in wanted:
         if not goal > 0 or (found.goal == "accuracy" and goal > 1):
             raise InputError(f"a goal of {name} is {_WHAT[found.goal]}, not {goal:g}")
-    return replace(found, depth=depth or found.depth, goals=wanted, passes=passes or found.passes)
+    return replace(
+        found,
+        depth=depth or found.depth,
+        hidden=hidden or found.hidden,
+        goals=wanted,
+        passes=passes or found.passes,
+    )
 
 
 _WHAT = {"accuracy": "a share of the rows held out, above 0 and at most 1", "loss": "a loss for each row above 0"}

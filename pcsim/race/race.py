@@ -1,5 +1,5 @@
 """The phases of a race, in the order that keeps it fair: BP is tuned, goals are set, the others are tuned with as many
-trials, and the winners run again from seeds that no tuning has seen."""
+trials, the best of those are confirmed, and the winners run again from seeds that nobody was chosen by."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,12 +17,14 @@ from .contenders import Contender
 from .problems import Problem
 from .trials import run_trial
 
-FIRST_SEED = 1000  # of the trials; those of the winners are below it
+FIRST_SEED = 1000  # of the trials, which have one each; those of the winners are below it
+CONFIRMING = (20_000, 20_001)  # seeds from which the best trials run again before one is chosen
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A race: who runs in which problem, with how many trials each, and the winners from how many seeds.
+    """A race: who runs in which problem, with how many trials each, how many of the best of which are confirmed before
+    one is chosen (1: none), and the winners from how many seeds.
 
     ``backend``: who trains, on one worker: counts do not depend on it.
     """
@@ -31,10 +33,11 @@ class Plan:
     contenders: Sequence[Contender]
     trials: int = 20
     seeds: int = 5
+    confirm: int = 3
     backend: str = "threads"
 
     def __post_init__(self) -> None:
-        for name, most in (("trials", 10_000), ("seeds", FIRST_SEED)):
+        for name, most in (("trials", 10_000), ("seeds", FIRST_SEED), ("confirm", 10_000)):
             if not is_whole(getattr(self, name)) or getattr(self, name) > most:
                 raise InputError(f"{name} must be a whole number from 1 to {most}, not {getattr(self, name)}")
         for one in self.contenders:
@@ -52,7 +55,7 @@ class Plan:
         return {
             "phase": "race", "problem": {**self.problem.told(), "goals": list(self.problem.goals)},
             "contenders": [one.told() for one in self.contenders], "trials": self.trials,
-            "seeds": list(range(self.seeds)),
+            "confirm": {"trials": self.confirm, "seeds": list(CONFIRMING)}, "seeds": list(range(self.seeds)),
         }  # fmt: skip
 
     def run(
@@ -89,9 +92,15 @@ class Plan:
             yield kept(self._goals(Race.of(rows)))
         goals = next(row["goals"] for row in rows if row["phase"] == "goals")
         yield from map(kept, _side_by_side(tuning(False, goals), "tuning the others", on_progress))
+        by_name, race = {one.name: one for one in self.contenders}, Race.of(rows)
+        again = [
+            self._job("confirm", one, trial, drawn[name][trial], seed, goals)
+            for name, one in by_name.items()
+            for trial, seed in race.unconfirmed(name)
+        ]
+        yield from map(kept, _side_by_side(again, "confirming the best trials", on_progress))
         race = Race.of(rows)
         there = {(row["contender"], row["trial"], row["seed"]) for row in race.finals}
-        by_name = {one.name: one for one in self.contenders}
         finals = [
             self._job("final", by_name[name], trial, drawn[name][trial], seed, goals)
             for seed in range(self.seeds)

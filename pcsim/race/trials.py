@@ -40,7 +40,7 @@ def run_trial(
     if by_loss:
         options |= {"record_every": 1, "until_loss": None if last is None else last * len(rows.x)}
     else:
-        visit = round((settings.get("batch_size") or len(rows.x)) / cost["samples"])  # updates on a batch
+        visit = max(1, round((settings.get("batch_size") or len(rows.x)) / cost["samples"]))  # updates on a batch
         look = max(1, round(problem.look / (cost["samples"] * visit))) * visit
         options |= {"record_every": 0, "validation": rows.validation, "until_accuracy": last, "evaluate_every": look}
         options |= {"test": rows.test} if tested else {}

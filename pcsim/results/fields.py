@@ -105,24 +105,30 @@ _CURVE: dict[str, Rule] = {
 
 _OBJECT: Rule = ("an object", lambda v: isinstance(v, dict))
 
-_RACE: dict[str, Rule] = {"phase": one_of(("race", "trial", "goals", "final", "timed", "predicted"))}
+_RACE: dict[str, Rule] = {"phase": one_of(("race", "trial", "goals", "confirm", "final", "timed", "predicted"))}
+
+_SEEDS = list_of("a list of whole numbers", lambda v: is_whole(v, 0))
+_CONFIRM: Rule = (
+    "an object with trials and seeds",
+    lambda v: isinstance(v, dict) and is_whole(v.get("trials")) and _SEEDS[1](v.get("seeds")),
+)
 
 _OF_PHASE: dict[str, dict[str, Rule]] = {
     "race": {
         "problem": _OBJECT,
         "contenders": list_of("a list of objects", lambda v: isinstance(v, dict)),
         "trials": whole(),
-        "seeds": list_of("a list of whole numbers", lambda v: is_whole(v, 0)),
+        "seeds": _SEEDS,
     },
     "trial": {"contender": _TEXT, "trial": whole(0), "settings": _OBJECT, "cost": _OBJECT, "seed": whole(0)}
     | {"updates": list_of("a list of whole numbers", lambda v: is_whole(v, 0)), "score": _NUMBERS},
     "goals": dict.fromkeys(("goals", "missed"), list_of("a list of numbers", is_number)),
     "timed": {"contender": _TEXT, "trial": whole(0), "seconds": NUMBER, "execution": _TEXT, "workers": whole()},
 }
-_OF_PHASE["final"] = _OF_PHASE["trial"]
+_OF_PHASE["final"] = _OF_PHASE["confirm"] = _OF_PHASE["trial"]
 _OF_PHASE["predicted"] = _OF_PHASE["timed"] | {"machine": _TEXT, "joules": _NUMBER}
 
-_FIELDS = {SCHEMA: (_REQUIRED, _OPTIONAL), CURVES: (_CURVE, {}), RACE: (_RACE, {})}
+_FIELDS = {SCHEMA: (_REQUIRED, _OPTIONAL), CURVES: (_CURVE, {}), RACE: (_RACE, {"confirm": _CONFIRM})}
 
 
 def check_row(row: Row, where: str, schema: str) -> None:

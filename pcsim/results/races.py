@@ -1,8 +1,8 @@
 """A race as a file holds it: who was tuned how, who reached which goal after what, and what follows from it.
 
 Rows of ``pcsim-race/1`` have a ``phase``: ``race`` (what was declared), ``trial`` (of the tuning), ``goals`` (set when
-BP was tuned), ``final`` (the settings that won, from seeds of their own), ``timed`` and ``predicted`` (seconds of an
-update of those).
+BP was tuned), ``confirm`` (the best trials from more seeds, so that a lucky one is not chosen), ``final`` (the settings
+that won, from seeds of their own), ``timed`` and ``predicted`` (seconds of an update of those).
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ class Race:
 
     declared: Row
     trials: list[Row] = field(default_factory=list)
+    confirms: list[Row] = field(default_factory=list)
     goals: tuple[float, ...] = ()
     missed: tuple[float, ...] = ()  # by every BP
     finals: list[Row] = field(default_factory=list)
@@ -138,23 +139,45 @@ class Race:
         if len(told["seeds"]) < LEAST_SEEDS:
             count = len(told["seeds"])
             found.append(f"{count} seed{'s' if count > 1 else ''}, fewer than {LEAST_SEEDS}: no verdict")
+        if self.finals and (left := [name for name in self.contenders if any(self.unconfirmed(name))]):
+            found.append(f"best trials not all confirmed: {', '.join(left)}")
         for goal in self.missed:
             found.append(f"no BP reached {goal:g}: nothing is compared there")
         return found
 
-    def best_trial(self, contender: str, goal: float, axis: str) -> int | None:
-        """Which settings are the best on an axis of ``TUNED``; where no trial reached the goal those that came
-        nearest. None where there are no trials."""
+    def candidates(self, contender: str, goal: float, axis: str) -> list[int]:
+        """The trials that were best on an axis of ``TUNED``, best first, as many as are confirmed; where none reached
+        the goal that which came nearest. Empty where there are no trials."""
         mine = [row for row in self.trials if row["contender"] == contender]
-        if not mine:
-            return None
 
         def key(row: Row) -> tuple[float, float]:
             scores = [score for score in row["score"] if score is not None]
             nearest = (-max(scores) if self.rising else min(scores)) if scores else math.inf
             return cost_to(row, goal, axis, self.rising), nearest
 
-        return int(min(mine, key=key)["trial"])
+        there = [row for row in mine if math.isfinite(key(row)[0])] or sorted(mine, key=key)[:1]
+        most = self.declared.get("confirm", {"trials": 1})["trials"]
+        return [int(row["trial"]) for row in sorted(there, key=key)[:most]]
+
+    def unconfirmed(self, contender: str, goals: Sequence[float] | None = None) -> list[tuple[int, int]]:
+        """Trials among which one has to be chosen, with the seeds from which they have not run again yet."""
+        there = {(row["trial"], row["seed"]) for row in self.confirms if row["contender"] == contender}
+        chosen = [self.candidates(contender, goal, axis) for goal in goals or self.goals for axis in TUNED]
+        seeds = self.declared.get("confirm", {"seeds": []})["seeds"]
+        rivals = dict.fromkeys(trial for each in chosen if len(each) > 1 for trial in each)
+        return [(trial, seed) for trial in rivals for seed in seeds if (trial, seed) not in there]
+
+    def best_trial(self, contender: str, goal: float, axis: str) -> int | None:
+        """Which settings are chosen for an axis of ``TUNED``: of those that were best in the tuning that with the least
+        median, the seeds that confirm it counted. None where there are no trials."""
+        found = self.candidates(contender, goal, axis)
+        return min(found, key=lambda trial: self._standing(contender, trial, goal, axis)) if found else None
+
+    def _standing(self, contender: str, trial: int, goal: float, axis: str) -> tuple[float, int]:
+        """The median cost of a trial and of the runs that confirm it, and how many of them missed the goal."""
+        runs = [row for row in (*self.trials, *self.confirms) if (row["contender"], row["trial"]) == (contender, trial)]
+        costs = [cost_to(row, goal, axis, self.rising) for row in runs]
+        return float(np.median(costs)), sum(map(math.isinf, costs))
 
     def winners(self, goals: Sequence[float] | None = None) -> list[tuple[str, int]]:
         """Contenders and trials that are run again: the best for any goal and any of ``TUNED``."""
@@ -174,10 +197,8 @@ class Race:
         if axis in TUNED:
             trial = self.best_trial(contender, goal, axis)
         else:
-            mine = [row for row in self.trials if row["contender"] == contender]
-            own = {trial for name, trial in self.winners() if name == contender}
-            there = [row for row in mine if row["trial"] in own]
-            trial = min(there, key=lambda row: cost_to(row, goal, axis, self.rising), default={"trial": None})["trial"]
+            own = [trial for name, trial in self.winners() if name == contender]
+            trial = min(own, key=lambda trial: self._standing(contender, trial, goal, axis), default=None)
         runs = {row["seed"]: row for row in self.finals if (row["contender"], row["trial"]) == (contender, trial)}
         if trial is None or not runs:
             return None
@@ -205,7 +226,7 @@ class Race:
         return sum(math.isfinite(cost_to(row, goal, "updates", self.rising)) for row in mine), len(mine)
 
 
-_LISTS = {"trial": "trials", "final": "finals", "timed": "timed", "predicted": "predicted"}
+_LISTS = {"trial": "trials", "confirm": "confirms", "final": "finals", "timed": "timed", "predicted": "predicted"}
 
 
 def _compared(one: Outcome, best: Outcome) -> Outcome:

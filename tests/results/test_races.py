@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from races import FEW, MANY, race_of
+from races import FEW, MANY, lucky, race_of
 from scipy.stats import ttest_1samp
 
 from pcsim.errors import InputError
@@ -64,3 +64,28 @@ def test_what_is_no_race_is_refused(tmp_path):
     (tmp_path / "r.jsonl").write_text((tmp_path / "r.jsonl").read_text() + '{"phase": "won"}\n')
     with pytest.raises(InputError, match="line 3: phase must be one of"):
         read(tmp_path / "r.jsonl", RACE)
+
+
+def test_a_lucky_trial_is_not_chosen():
+    race, confirming = lucky()
+    assert race.best_trial("ipc", 0.8, "samples") == 0  # by its one seed
+    assert race.unconfirmed("ipc") == [(trial, seed) for trial in range(3) for seed in (50, 51)]
+    assert "best trials not all confirmed: ipc" in race.faults()
+    race.confirms = confirming
+    assert race.unconfirmed("ipc") == [] and race.faults() == ["unequal trials: bp 1, ipc 4"]
+    # Medians of three: none, 10 and 9.
+    assert [race.best_trial("ipc", 0.8, axis) for axis in ("samples", "smm", "span")] == [2, 2, 2]
+    assert race.winners() == [("bp", 0), ("ipc", 2)]
+    assert race.outcome("ipc", 0.8, "mm").trial == 2
+    race.confirms = confirming[:4] + [row | {"score": [0.1, 0.2]} for row in confirming[4:]]
+    assert race.best_trial("ipc", 0.8, "samples") == 1
+
+
+def test_only_as_many_trials_as_declared_are_confirmed():
+    race, _ = lucky(confirmed=2)
+    assert race.candidates("ipc", 0.8, "span") == [0, 1]
+    del race.declared["confirm"]
+    assert race.candidates("ipc", 0.8, "span") == [0] and race.unconfirmed("ipc") == []
+    for row in race.trials:
+        row["score"] = [0.1, 0.3 if row["trial"] == 3 else 0.2]
+    assert race.candidates("ipc", 0.8, "span") == [3]  # which came nearest
