@@ -96,16 +96,18 @@ def rings(
     for batch, width, count in itertools.product(batches, widths, workers):
         part = last / count
         sizes = (own / 3, own * 0.8, own * 2, part / 2, part * 0.75, part, part * 2, part * 4)
-        # Of larger batches arithmetic is most, so that fewer distances do. Wide powers of two, whose rows fall on one
-        # another in caches, say nothing of the widths between them.
+        # Of larger batches arithmetic is most, so that fewer distances do; but what fits well into the last cache, as
+        # most nets do, is told apart from what half fills it, as others use it, too. Wide powers of two, whose rows
+        # fall on one another in caches, say nothing of the widths between them.
+        few = (own / 3, math.sqrt(own * part / 2), part / 2, part * 2)
         if batch > 1 and width >= 256 and width & (width - 1) == 0 and len(widths) > 4:
             continue
         # Seconds for each weight change little from width to width: every second one is enough.
         if batch > 1 and width in skipped:
             continue
-        shares: dict[int, tuple[float, ...]] = {width: sizes if batch == 1 else (own / 3, part / 2, part * 2)}
+        shares: dict[int, tuple[float, ...]] = {width: sizes if batch == 1 else few}
         if width >= 32:
-            shares[width // 2] = (own / 3, part / 4, part, part * 3) if batch == 1 else (own / 3, part * 1.5)
+            shares[width // 2] = (own / 3, part / 4, part, part * 3) if batch == 1 else (*few[:2], part * 1.5)
         if width >= 64 and batch == 1:
             shares[width // 8] = (own / 3, part / 4)
         for rows, distances in shares.items():

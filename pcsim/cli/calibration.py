@@ -63,7 +63,7 @@ def _measure_machine(verb: str, options: dict[str, Any]) -> dict[str, Any]:
 
         def show(done: int, total: int) -> None:
             if not done:
-                display.note("measuring kernels: about three minutes")
+                display.note("measuring kernels: about ten minutes")
             display.share("calibrating", done, total)
 
         return calibrate.calibrate(**options, on_progress=show)

@@ -27,7 +27,7 @@ FACTORS = (0.1, 1.0, 10.0, 100.0, 1000.0)  # of latency, in a map over it
 
 def add_verbs(verbs: Any) -> None:
     """Add the three to the command line."""
-    calibrate = verbs.add_parser("calibrate", help="measure this machine into a machine file (about three minutes)")
+    calibrate = verbs.add_parser("calibrate", help="measure this machine into a machine file (about ten minutes)")
     calibrate.add_argument(
         "--out", type=file_name, required=True, metavar="FILE.json", help="machine file, which must not exist yet"
     )

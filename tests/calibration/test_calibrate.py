@@ -75,6 +75,10 @@ def test_rings_go_from_the_nearest_cache_to_memory():
         sizes = [w.rows * w.columns * 4 * w.depth for w in found if w.workers == workers and w.rows == 256]
         assert min(sizes) < own and max(sizes) > last / workers
     assert all(w.depth >= 2 for w in rings((16, 64), (8,), (1,), 4, own, last))
+    # Nets that fit well into the last cache are told apart from those that half fill it, at every batch.
+    for batch in (1, 16):
+        sizes = [w.rows * w.columns * 4 * w.depth for w in rings((208,), (batch,), (1,), 4, own, last)]
+        assert any(2 * own <= size <= last / 4 for size in sizes)
 
 
 def test_every_batch_has_widths_from_end_to_end():

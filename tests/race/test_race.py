@@ -128,6 +128,13 @@ def test_costs_of_splitting_a_batch():
     assert late["spans"]["4"] is None  # 2 L - 1 samples are under way
 
 
+def test_batches_that_accumulate_are_counted():
+    one = cost_of_update(AsyncBP(1e-3), DIGITS, {"batch_size": 4})
+    four = cost_of_update(AsyncBP(1e-3, weights="two-versions", accumulate=4), DIGITS, {"batch_size": 4})
+    assert four["samples"] == 4 * one["samples"] == 16
+    assert four["smm"] == 4 * one["smm"] and four["span"] == 4 * one["span"]
+
+
 def test_whoever_dwells_sees_fewer_samples():
     cost = cost_of_update(BP(1e-3), DIGITS, {"batch_size": 64, "repeat": 4})
     assert cost["samples"] == 16
