@@ -62,6 +62,8 @@ WRONG = [
     ("race", ["--trials", "100000"]),
     ("race", ["--depth", "1"]),
     ("plot", ["--denominator", "nobody"]),
+    ("plot", ["--profile"]),  # of a file that holds no race
+    ("plot", ["--sensitivity"]),
     ("report", ["--denominator", "nobody"]),
     ("report", ["--show", "details"]),
 ]
