@@ -133,7 +133,7 @@ def run_count(arguments: argparse.Namespace) -> int:
 
 def _count_batches(arguments: argparse.Namespace, look: Any) -> int:
     """BP ÷ iPC over depths and batches."""
-    from ..figures.batches import Panel, batches_figure
+    from ..figures.batches import Panel, batches_figure, check_map
     from ..figures.style import check_suffix, save
     from ..predict import batches, machine_files
     from ..report import batches as report
@@ -144,10 +144,11 @@ def _count_batches(arguments: argparse.Namespace, look: Any) -> int:
     if arguments.show != "all" or arguments.examples or arguments.micro_batches or arguments.steps_per_batch:
         raise InputError("--batches is of BP and iPC on batches that stay: leave other choices of what is counted out")
     check_streams([arguments.json, arguments.figure, arguments.results])
+    depths, sizes = sorted(set(arguments.depths)), sorted(set(arguments.batches))
     if arguments.figure:
         check_suffix(arguments.figure)
+        check_map(depths, sizes)
     machines = [machine_files.load(name) for name in arguments.machines]
-    depths, sizes = sorted(set(arguments.depths)), sorted(set(arguments.batches))
     measured, where = {}, ""
     if arguments.results:
         results = read(arguments.results)
@@ -176,11 +177,11 @@ def _count_batches(arguments: argparse.Namespace, look: Any) -> int:
         panels.append(Panel("seconds (measured)", measured, points=True))
         words = ["counted and predicted on batches that stay; SMMs, (2L − 1) ÷ 2, are what stands at a batch of 1"]
         words += [f"nets of {arguments.hidden} units"] if machines or measured else []
-        words += [f"measured: {where}"] if where else []
+        words += [*report.marks(rows), *([f"measured: {where}"] if where else [])]
         save(batches_figure(panels, arguments.title, "; ".join(words), look), arguments.figure)
     with beside(arguments.json, arguments.figure):
         if not arguments.json:
-            print("\n".join([*report.ABOUT, "", report.table(rows)]))
+            print("\n".join([*report.ABOUT, *report.marks(rows), "", report.table(rows)]))
         if arguments.figure:
             print(f"figure: {target(arguments.figure)}")
     return 0

@@ -44,8 +44,8 @@ def batches_figure(panels: Sequence[Panel], title: str | None = None, caption: s
     whole = [panel for panel in panels if not panel.points]
     cells = [at for panel in whole or panels for at in panel.ratios]
     depths, batches = sorted({depth for depth, _ in cells}), sorted({batch for _, batch in cells})
-    if whole and (len(depths) < 2 or len(batches) < 2):
-        raise InputError("a map needs two depths and two batches at least")
+    if whole:
+        check_map(depths, batches)
     page = Page(look, len(panels), least=24.0, height=17.0, alike=True)
     for number, panel in enumerate(panels):
         (axes,) = page.panels[number]
@@ -62,6 +62,12 @@ def batches_figure(panels: Sequence[Panel], title: str | None = None, caption: s
     heading = "BP ÷ iPC for one weight update" if title is None else title
     handles = [keys.patch("above 1: iPC is ahead", _IPC), keys.patch("below 1: BP is ahead", _BP)]
     return page.finish(heading, handles, *([caption] if caption else []))
+
+
+def check_map(depths: Sequence[int], batches: Sequence[int]) -> None:
+    """InputError, before anything is counted, for what has no lines."""
+    if len(depths) < 2 or len(batches) < 2:
+        raise InputError("a map needs two depths and two batches at least")
 
 
 _IPC, _BP = colour_of("ipc"), colour_of("bp")

@@ -64,6 +64,11 @@ class Pair:
         """Above 1 iPC is faster."""
         return self.bp.seconds / self.ipc.seconds
 
+    @property
+    def mark(self) -> str:
+        """What must stand beside the ratio: see ``Prediction.mark``."""
+        return self.bp.mark or self.ipc.mark
+
 
 def predicted(depth: int, batch: int, width: int, machine: Machine) -> Pair:
     """With a worker for each layer, as far as the machine has them, or half as many, a quarter …; everybody in the

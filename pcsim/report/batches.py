@@ -34,7 +34,7 @@ def rows(
             "depth": one.depth, "batch": one.batch, "smm": one.smm, "span": one.span, "formula": one.formula,
             "predicted": {
                 name: {
-                    "ratio": pair.ratio, "bp": [pair.bp.execution, pair.bp.workers],
+                    "ratio": pair.ratio, "mark": pair.mark, "bp": [pair.bp.execution, pair.bp.workers],
                     "ipc": [pair.ipc.execution, pair.ipc.workers],
                 }
                 for name, pairs_ in predicted.items()
@@ -44,6 +44,12 @@ def rows(
         }
         for one in counts
     ]  # fmt: skip
+
+
+def marks(found: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What must be known of predictions, such as ``server-64: not calibrated``."""
+    told = ((name, one["mark"]) for row in found for name, one in row["predicted"].items() if one["mark"])
+    return [f"{name}: {mark}" for name, mark in dict.fromkeys(told)]
 
 
 def table(found: Sequence[Mapping[str, Any]], format: str = "text") -> str:

@@ -57,7 +57,7 @@ WRONG = [
     ("validate", ["--workers", "100000"]),
     ("count", ["--machines", "nowhere.json"]),
     ("count", ["--machines", "gpu-batched"]),
-    ("count", ["--results", FIXTURE.parent / "nowhere.jsonl"]),
+    ("count", ["--results", "nowhere.jsonl"]),
     ("count", ["--batches", "10000000"]),
     ("count", ["--batches", "1"]),  # is no map
     ("race", ["--contenders", "ipc"]),

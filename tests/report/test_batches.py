@@ -19,6 +19,7 @@ def test_a_line_for_each_cell_and_dashes_for_what_is_not_known():
     lines = [line.split() for line in batches.table(rows).splitlines()[1:]]
     assert lines == [["4", "1", "3.50", "3.50", "4.00", "3.50", "-"], ["4", "64", "3.50", "1.04", "1.05", "-", "0.900"]]
     assert rows[0]["predicted"]["ideal-linear"]["ipc"] == ["layer-parallel", 4]
+    assert batches.marks(rows) == ["ideal-linear: not calibrated"]
 
 
 def test_measured_ratios_are_those_of_report_the_other_way_round():
