@@ -18,9 +18,11 @@ from typing import Any
 from pcsim import BP, DFA, IPC, PC, ZIL, AsyncBP, DualProp, Local
 from pcsim.calibration import validate
 from pcsim.claims import folder as claims
+from pcsim.predict import batches
 from pcsim.predict.machine_files import load
 from pcsim.predict.nets import Net
 from pcsim.predict.simulate import simulate
+from pcsim.report import batches as depth_batch
 from pcsim.report import races, ratios
 from pcsim.results import gains, pairs, ranks
 from pcsim.results.fields import CURVES
@@ -493,6 +495,28 @@ def claims_page() -> str:
     return claims.markdown(KEPT / "claims", "../../benchmarks/results/claims/")
 
 
+def lbfgs_table() -> str:
+    """Updates of BP with Adam, with L-BFGS, and of iPC until both losses, at every depth; SMMs of the last."""
+    body = []
+    for depth in (3, 6, 12):
+        found = race(f"lbfgs-250-{depth}")
+        line = [depth]
+        for goal in found.goals:
+            line += [races.count(found.outcome(name, goal, "updates").median) for name in ("bp", "bp-lbfgs", "ipc")]
+        body.append(line)
+    header = ["layers", *(f"{name} to {goal}" for goal in ("0.1", "0.02") for name in ("bp", "bp-lbfgs", "ipc"))]
+    return layout(header, body, "markdown")
+
+
+def map_table() -> str:
+    """BP ÷ iPC at a few depths and batches: counted, predicted with a worker for each layer, measured on two cores."""
+    cells = [(depth, batch) for depth in (8, 32) for batch in (1, 16, 64, 250, 1024)]
+    machines = [load(name) for name in ("ideal-linear", "server-64")]
+    there = {machine.name: {at: batches.predicted(*at, 64, machine) for at in cells} for machine in machines}
+    measured = depth_batch.measured(results("bench-2-cores"), 64)
+    return depth_batch.table(depth_batch.rows([batches.counted(*at) for at in cells], there, measured), "markdown")
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "batch-1": lambda: ratio_table(1),
     "batch-250": lambda: ratio_table(250),
@@ -512,6 +536,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "race-250-3": lambda: race_table("fashion-250-3"),
     "race-250-6": lambda: race_table("fashion-250-6"),
     "race-250-12": lambda: race_table("fashion-250-12"),
+    "map": map_table,
+    "race-lbfgs": lbfgs_table,
     "race-online": lambda: race_table("fashion-online"),
     "ranks": ranks_table,
     "latency": latency_table,

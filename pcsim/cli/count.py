@@ -8,9 +8,11 @@ from typing import Any
 from ..algorithms import OPTIMIZERS
 from ..algorithms.registry import ALGORITHMS, find, names
 from ..errors import InputError
+from ..streams import check_streams, target
 from ..tables import layout
 from .algorithms import add_algorithms, algorithms_of
-from .words import add_changing, file_name, whole_number, write
+from .look import add_look, look_of
+from .words import add_changing, beside, file_name, whole_number, write
 
 SHOWS = ("all", "products", "costs")
 
@@ -70,6 +72,32 @@ def add_count_flags(parser: argparse.ArgumentParser) -> None:
         help="count the exact pipeline of BP instead, with so many micro-batches on so many stages, in both orders: "
         "all weight products at the end (split), or in the slots in which a stage waits (zero-bubble)",
     )
+    parser.add_argument(
+        "--batches",
+        type=whole_number,
+        nargs="+",
+        metavar="B",
+        default=[],
+        help="count BP ÷ iPC for one update at these batches instead, with each product weighed by its samples, beside "
+        "the SMMs, which no batch changes",
+    )
+    parser.add_argument(
+        "--machines",
+        nargs="+",
+        metavar="MACHINE",
+        default=[],
+        help="with --batches: predict that ratio too, with a worker for each layer of --hidden units",
+    )
+    parser.add_argument(
+        "--results",
+        type=file_name,
+        metavar="FILE.jsonl",
+        help="with --batches: and what bench measured at layers of --hidden units",
+    )
+    parser.add_argument(
+        "--figure", type=file_name, metavar="FILE.png", help="with --batches: draw maps over depth and batch"
+    )
+    add_look(parser)
     parser.add_argument("--json", type=file_name, metavar="FILE", help="write JSON, - for standard output")
 
 
@@ -79,6 +107,12 @@ def run_count(arguments: argparse.Namespace) -> int:
 
     if arguments.show != "all" and (arguments.json or arguments.micro_batches):
         raise InputError("--show chooses between tables, of which --json and --micro-batches have none: leave it out")
+    look = look_of(arguments, "figure")
+    if arguments.batches:
+        return _count_batches(arguments, look)
+    for flag in ("machines", "results", "figure"):
+        if getattr(arguments, flag):
+            raise InputError(f"--{flag} is about batches of several sizes: add --batches")
     if arguments.micro_batches:
         return _count_pipelines(arguments)
     wanted = algorithms_of(arguments, [name for name in names() if name in arguments.algorithms])
@@ -95,6 +129,67 @@ def run_count(arguments: argparse.Namespace) -> int:
     tables = {"products": lambda: _products(rows, bool(changing), filling), "costs": lambda: _costs(rows, *sizes)}
     print("\n\n".join(table() for name, table in tables.items() if arguments.show in ("all", name)))
     return 0
+
+
+def _count_batches(arguments: argparse.Namespace, look: Any) -> int:
+    """BP ÷ iPC over depths and batches."""
+    from ..figures.batches import Panel, batches_figure, check_map
+    from ..figures.style import check_suffix, save
+    from ..predict import batches, machine_files
+    from ..report import batches as report
+    from ..results import origin
+    from ..results.files import latest, read
+    from .display import Display
+
+    if arguments.show != "all" or arguments.examples or arguments.micro_batches or arguments.steps_per_batch:
+        raise InputError("--batches is of BP and iPC on batches that stay: leave other choices of what is counted out")
+    check_streams([arguments.json, arguments.figure, arguments.results])
+    depths, sizes = sorted(set(arguments.depths)), sorted(set(arguments.batches))
+    if arguments.figure:
+        check_suffix(arguments.figure)
+        check_map(depths, sizes)
+    machines = [machine_files.load(name) for name in arguments.machines]
+    measured, where = {}, ""
+    if arguments.results:
+        results = read(arguments.results)
+        results.rows[:] = latest(results.rows)
+        measured, where = report.measured(results, arguments.hidden), origin.machine(results.context)
+        if not measured:
+            raise InputError(f"{arguments.results}: holds no net of {arguments.hidden} units: give another --hidden")
+    cells = [(depth, size) for depth in depths for size in sizes]
+    kept = [at for at in measured if at not in cells]
+    counts = [batches.counted(*at) for at in sorted([*cells, *kept])]
+    predicted: dict[str, dict[tuple[int, int], batches.Pair]] = {machine.name: {} for machine in machines}
+    with Display("count") as display:
+        for machine in machines:
+            for number, (depth, size) in enumerate(cells):
+                display.share(f"predicting on {machine.name}", number, len(cells))
+                predicted[machine.name][depth, size] = batches.predicted(depth, size, arguments.hidden, machine)
+    rows = report.rows(counts, predicted, measured)
+    if arguments.json:
+        write(json.dumps(rows, indent=2), arguments.json)
+    if arguments.figure:
+        panels = [Panel("products in a row, each weighed by its samples (counted)", _at(rows, "span", cells))]
+        panels += [
+            Panel(f"{name}, a worker for each layer (predicted)", {at: pair.ratio for at, pair in found.items()})
+            for name, found in predicted.items()
+        ]
+        panels.append(Panel("seconds (measured)", measured, points=True))
+        words = ["counted and predicted on batches that stay; SMMs, (2L − 1) ÷ 2, are what stands at a batch of 1"]
+        words += [f"nets of {arguments.hidden} units"] if machines or measured else []
+        words += [*report.marks(rows), *([f"measured: {where}"] if where else [])]
+        save(batches_figure(panels, arguments.title, "; ".join(words), look), arguments.figure)
+    with beside(arguments.json, arguments.figure):
+        if not arguments.json:
+            print("\n".join([*report.ABOUT, *report.marks(rows), "", report.table(rows)]))
+        if arguments.figure:
+            print(f"figure: {target(arguments.figure)}")
+    return 0
+
+
+def _at(rows: Sequence[dict[str, Any]], name: str, cells: Sequence[tuple[int, int]]) -> dict[tuple[int, int], float]:
+    """One figure of the rows of these cells."""
+    return {at: row[name] for row in rows if (at := (row["depth"], row["batch"])) in cells}
 
 
 def _products(rows: Sequence[dict[str, Any]], changing: bool, filling: bool) -> str:

@@ -229,8 +229,15 @@ def _parser() -> argparse.ArgumentParser:
 
     predict.add_verbs(verbs)
 
-    report = verbs.add_parser("report", help="ratio tables with intervals and verdicts from a results file")
-    report.add_argument("results", type=file_name, metavar="FILE.jsonl", help="results file; - for standard input")
+    report = verbs.add_parser("report", help="ratio tables with intervals and verdicts from a results file, or races")
+    report.add_argument(
+        "results",
+        type=file_name,
+        nargs="+",
+        metavar="FILE.jsonl",
+        help="a results file, or race files: of several a profile, how often each contender is within a factor of the "
+        "best; - for standard input",
+    )
     report.add_argument(
         "--denominator",
         default="best-bp",
@@ -267,9 +274,13 @@ def _parser() -> argparse.ArgumentParser:
 
     compare.add_verb(verbs)
 
-    plot = verbs.add_parser("plot", help="figures from a results or curves file")
+    plot = verbs.add_parser("plot", help="figures from a results or curves file, or from races")
     plot.add_argument(
-        "results", type=file_name, metavar="FILE.jsonl", help="results or curves file; - for standard input"
+        "results",
+        type=file_name,
+        nargs="+",
+        metavar="FILE.jsonl",
+        help="a results or curves file, or race files; - for standard input",
     )
     plot.add_argument(
         "--out", type=file_name, required=True, metavar="FILE.png", help=".png, .svg or .pdf; -: PNG to standard output"
@@ -280,6 +291,17 @@ def _parser() -> argparse.ArgumentParser:
     shown.add_argument("--times", action="store_true", help="seconds per update in place of the ratio")
     shown.add_argument("--gains", action="store_true", help="where iPC's gain comes from, in place of the ratio")
     shown.add_argument("--ranks", action="store_true", help="scaling over MPI ranks, in place of the ratio")
+    shown.add_argument(
+        "--profile",
+        action="store_true",
+        help="of races: how often each contender is within a factor of the best, over problems and goals (of several "
+        "races the default; of one: scores against costs)",
+    )
+    shown.add_argument(
+        "--sensitivity",
+        action="store_true",
+        help="of races: the share of the trials of each tuning that reach a goal within a cost",
+    )
     add_look(plot)
     plot.set_defaults(run=run_plot)
 

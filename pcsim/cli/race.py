@@ -35,9 +35,9 @@ def add_verb(verbs: Any) -> None:
         "--contenders",
         nargs="+",
         metavar="NAME",
-        help="bp, bp-dwelling (which repeats batches as iPC does), bp-fixed (settings of a publication), ipc, pc, "
-        "bp-async (and with the remedies -nesterov, -compensated, -delay-rates, -two-versions), local, dfa, dual "
-        "(default bp bp-dwelling ipc)",
+        help="bp, bp-dwelling (which repeats batches as iPC does), bp-fixed (settings of a publication), bp-lbfgs "
+        "(SciPy's, on the full batch), ipc, pc, bp-async (and with the remedies -nesterov, -compensated, -delay-rates, "
+        "-two-versions), local, dfa, dual (default bp, bp-dwelling or bp-lbfgs, ipc)",
     )
     race.add_argument("--trials", type=whole_number, metavar="N", help="settings that each may try (default 20)")
     race.add_argument(

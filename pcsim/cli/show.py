@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,13 @@ def run_report(arguments: argparse.Namespace) -> int:
         raise InputError(f"{whole} shows everything in its own format: leave out --show and --format")
     if arguments.difference != DIFFERENCE and arguments.show not in ("table", "verdicts"):
         raise InputError(f"--difference is for verdicts, of which --show {arguments.show} has none")
-    check_streams([arguments.results, *arguments.ledger])
-    results = read(arguments.results, SCHEMA, RACE)
-    for warning in results.warnings:
+    check_streams([*arguments.results, *arguments.ledger])
+    results, *others = [read(name, SCHEMA, RACE) for name in arguments.results]
+    for warning in [warning for each in (results, *others) for warning in each.warnings]:
         say(f"pcsim report: {warning}")
+    _check_alike([results, *others])
     if results.schema == RACE:
-        return _report_race(arguments, results)
+        return _report_races(arguments, [results, *others])
     results.rows[:] = latest(results.rows)
     files, denominator = [read(name) for name in arguments.ledger], arguments.denominator
     hours = ledger(files, results, denominator) if files else None
@@ -62,37 +64,57 @@ def run_report(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _report_race(arguments: argparse.Namespace, results: Any) -> int:
-    from ..report import races
+def _check_alike(files: Sequence[Any]) -> None:
+    """InputError for several files that are not all races."""
+    from ..results.fields import RACE
+
+    if len(files) > 1:
+        for one in files:
+            if one.schema != RACE:
+                raise InputError(f"{one.path} holds no race, and only races are put together: give one file")
+
+
+def _report_races(arguments: argparse.Namespace, files: Sequence[Any]) -> int:
+    from ..report import profiles, races
     from ..results.races import Race
 
     if arguments.html or arguments.json or arguments.show != "table" or arguments.ledger:
         raise InputError(
-            f"{arguments.results} holds a race, of which there are tables alone: give --format, if anything"
+            f"{arguments.results[0]} holds a race, of which there are tables alone: give --format, if anything"
         )
-    print(races.table(Race.of(results.rows, arguments.results), arguments.format))
+    found = [Race.of(one.rows, str(one.path)) for one in files]
+    several = len(found) > 1
+    print(profiles.table(found, arguments.format) if several else races.table(found[0], arguments.format))
     return 0
 
 
 def run_plot(arguments: argparse.Namespace) -> int:
     from ..figures import learning, predicted, ranks, ratios, style
     from ..results import origin, pairs, workers
-    from ..results.fields import CURVES, SCHEMA
+    from ..results.fields import CURVES, RACE, SCHEMA
     from ..results.files import latest, read
     from ..results.ledger import ledger
     from ..training import curves
 
     style.check_suffix(arguments.out)
     look, title = look_of(arguments), arguments.title
-    check_streams([arguments.results, *arguments.ledger])
-    results = read(arguments.results, SCHEMA, CURVES)
-    if results.schema == CURVES:
-        for flag in ("times", "gains", "ranks", "denominator", "ledger"):
-            if getattr(arguments, flag):
-                raise InputError(f"{arguments.results} holds learning curves, and --{flag} is for what bench wrote")
+    check_streams([*arguments.results, *arguments.ledger])
+    results, *others = [read(name, SCHEMA, CURVES, RACE) for name in arguments.results]
+    _check_alike([results, *others])
+    of_bench, of_races = ("times", "gains", "ranks", "denominator", "ledger"), ("profile", "sensitivity")
+    holds = {CURVES: "learning curves", RACE: "a race", SCHEMA: "measurements"}[results.schema]
+    for flag in of_bench if results.schema != SCHEMA else ():
+        if getattr(arguments, flag):
+            raise InputError(f"{results.path} holds {holds}, and --{flag} is for what bench wrote")
+    for flag in of_races if results.schema != RACE else ():
+        if getattr(arguments, flag):
+            raise InputError(f"{results.path} holds {holds}, and --{flag} is for what race wrote")
+    if results.schema == RACE:
+        figure = _figure_of_races(arguments, [results, *others], look)
+    elif results.schema == CURVES:
         rows = curves.latest(results.rows)
         if not rows:
-            raise InputError(f"{arguments.results}: holds no curves; train something first")
+            raise InputError(f"{results.path}: holds no curves; train something first")
         caption = f"{curves.conditions(rows)}; {origin.machine(results.context)}"
         figure = learning.learning_figure(curves.for_figure(rows), title, caption, look)
     else:
@@ -120,6 +142,24 @@ def run_plot(arguments: argparse.Namespace) -> int:
     with beside(arguments.out):
         print(f"figure: {target(arguments.out)}")
     return 0
+
+
+def _figure_of_races(arguments: argparse.Namespace, files: Sequence[Any], look: Any) -> Any:
+    """One race as ``race --figure`` draws it, several as a profile, unless told otherwise."""
+    from ..figures import profiles, races
+    from ..report.races import conditions
+    from ..results.races import Race
+
+    for one in files:
+        for warning in one.warnings:
+            say(f"pcsim plot: {warning}")
+    found = [Race.of(one.rows, str(one.path)) for one in files]
+    caption = conditions(found[0]) if len(found) == 1 else ""
+    if arguments.sensitivity:
+        return profiles.sensitivity_figure(found, arguments.title, caption, look)
+    if arguments.profile or len(found) > 1:
+        return profiles.profile_figure(found, arguments.title, caption, look)
+    return races.race_figure(found[0], arguments.title, caption, look)
 
 
 def _against_itself(arguments: argparse.Namespace) -> int:

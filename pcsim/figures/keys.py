@@ -71,11 +71,13 @@ def legend(figure: Figure, look: Look, handles: Sequence[Any], columns: int) -> 
     return made
 
 
-def cut(look: Look, handles: Sequence[Any], columns: int, room: float) -> tuple[float, float]:
-    """Width and height, in points, of a key in so many columns; its labels are cut to the room."""
+def cut(
+    look: Look, handles: Sequence[Any], columns: int, room: float, labels: Sequence[str] = ()
+) -> tuple[float, float]:
+    """Width and height, in points, of a key in so many columns; its labels are cut to the room. ``labels``: as they
+    were before any cut, since a word that was cut stays in parts."""
     em = look.sizes.text
-    for handle in handles:
-        label = str(handle.get_label()).replace("\n", " ")
+    for handle, label in zip(handles, labels or labels_of(handles), strict=True):
         handle.set_label("\n".join(wrapped(label, room - 3.2 * em, em)))
     lines = [str(handle.get_label()).split("\n") for handle in handles]
     parts = [part for part in np.array_split(np.arange(len(handles)), columns) if len(part)]
@@ -84,24 +86,32 @@ def cut(look: Look, handles: Sequence[Any], columns: int, room: float) -> tuple[
     return sum(widths) + 1.2 * em * (len(widths) - 1), max(heights)
 
 
+def labels_of(handles: Sequence[Any]) -> list[str]:
+    """Each in one line."""
+    return [str(handle.get_label()).replace("\n", " ") for handle in handles]
+
+
 def lowest(look: Look, handles: Sequence[Any], room: float) -> int:
     """In how many columns a key of that width is lowest, cut labels counting double; labels are cut to them."""
-    em, found = look.sizes.text, []
+    em, found, labels = look.sizes.text, [], labels_of(handles)
     for columns in range(1, len(handles) + 1):
         for share in (1.0, 1.15, 1.3, 1.6, columns):
             each = min(max(share * room / columns - 1.2 * em, 10 * em), room)
-            width, height = cut(look, handles, columns, each)
+            width, height = cut(look, handles, columns, each, labels)
             added = sum(str(handle.get_label()).count("\n") for handle in handles)
             found += [(height + em * added, columns, each)] if width <= room or columns == 1 else []
     _, columns, each = min(found)
-    cut(look, handles, columns, each)
+    cut(look, handles, columns, each, labels)
     return columns
 
 
 def narrowest(look: Look, handles: Sequence[Any], room: float) -> tuple[int, float] | None:
     """The most columns that fit a room, and the height of the key; None where not even one does."""
+    labels = labels_of(handles)
     for columns in range(len(handles), 0, -1):
-        width, height = cut(look, handles, columns, room)
+        width, height = cut(look, handles, columns, room, labels)
         if width <= room:
             return columns, height
+    for handle, label in zip(handles, labels, strict=True):
+        handle.set_label(label)
     return None

@@ -16,7 +16,7 @@ from .style import GREY, PAPER, Look, floats, with_own_settings
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_LABELS = {"samples": "samples", "smm": "SMMs (counted)", "span": "span (counted)"}
+LABELS = {"samples": "samples", "smm": "SMMs (counted)", "span": "span (counted)"}
 
 
 @with_own_settings
@@ -48,7 +48,7 @@ def race_figure(race: Race, title: str | None = None, caption: str = "", look: L
         else:
             page.log_y(axes, seen)
         what = "accuracy in percent" if race.rising else "training loss"
-        page.name(axes, _LABELS[axis], what if page.leftmost(number) else "")
+        page.name(axes, LABELS[axis], what if page.leftmost(number) else "")
         axes.tick_params(labelleft=page.leftmost(number))
     handles = [
         keys.entry(look, name, style["color"], stroke=style["linestyle"])

@@ -6,12 +6,16 @@ from typing import Any
 
 from ..algorithms import Algorithm, registry
 from ..errors import InputError
+from ..training.lbfgs import MEMORY
 from .problems import Problem
 from .spaces import Choice, Knob, Range, draws
 
 # Of the settings of a trial, those that are arguments of ``train``; ``horizon`` is the share of the budget at whose end
-# a schedule has fallen, and the trial ends. All others are fields of the algorithm.
-OF_TRAINING = ("batch_size", "steps_per_batch", "repeat", "schedule", "start", "horizon")
+# a schedule has fallen, and the trial ends; ``solver`` is who takes the steps in place of an optimiser, with so much
+# ``memory``. All others are fields of the algorithm.
+OF_TRAINING = ("batch_size", "steps_per_batch", "repeat", "schedule", "start", "horizon", "solver", "memory")
+
+LBFGS = "l-bfgs"
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ class Contender:
 
 def contenders(problem: Problem) -> dict[str, Contender]:
     """Who can run in a problem, by name: each with its optimiser Adam, a rate from 1e-5 or 1e-4 on, and the problem's
-    batches; those with ``-fixed`` have the settings of a publication and tune nothing."""
+    batches; those with ``-fixed`` have the settings of a publication and tune nothing. Nor does L-BFGS, which runs
+    where the batch never changes."""
     L, online = problem.depth, problem.batches == (1,)
     changing = problem.batches != (None,)
     rate = Range(1e-5, 3e-3) if online else Range(1e-4, 3e-2)
@@ -107,6 +112,9 @@ def contenders(problem: Problem) -> dict[str, Contender]:
                 common,
             ),
         ]
+    elif problem.goal == "loss":
+        # SciPy's own settings; its line search finds the lengths of its steps, so that there is no rate to tune.
+        found.append(Contender("bp-lbfgs", "bp", {"batch_size": None, "solver": LBFGS, "memory": MEMORY}, exact=True))
     return {one.name: one for one in found}
 
 
@@ -117,10 +125,10 @@ def _batch(problem: Problem, usual: int) -> dict[str, Any]:
 
 
 def chosen(problem: Problem, names: list[str] | None) -> list[Contender]:
-    """Those of these names (default: bp, bp-dwelling where it can be, and ipc), BP first; InputError for others, and
-    where nobody follows BP's gradient, with whom all are compared."""
+    """Those of these names (default: bp, bp-dwelling or bp-lbfgs where it can be, and ipc), BP first; InputError for
+    others, and where nobody follows BP's gradient, with whom all are compared."""
     known = contenders(problem)
-    wanted = names or [name for name in ("bp", "bp-dwelling", "ipc") if name in known]
+    wanted = names or [name for name in ("bp", "bp-dwelling", "bp-lbfgs", "ipc") if name in known]
     for name in wanted:
         if name not in known:
             raise InputError(f"contender {name!r} does not run in {problem.name}: choose from {', '.join(known)}")

@@ -4,9 +4,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..training.lbfgs import train_lbfgs
 from ..training.run import Progress, Run
 from ..training.train import train
-from .contenders import Contender
+from .contenders import LBFGS, Contender
 from .costs import cost_of_update
 from .problems import Problem
 
@@ -44,10 +45,16 @@ def run_trial(
         look = max(1, round(problem.look / (cost["samples"] * visit))) * visit
         options |= {"record_every": 0, "validation": rows.validation, "until_accuracy": last, "evaluate_every": look}
         options |= {"test": rows.test} if tested else {}
-    run = train(
-        problem.net(seed), algorithm, rows.x, rows.y, updates=updates, seed=seed, backend=backend, workers=1,
-        on_progress=on_progress, **options,
-    )  # fmt: skip
+    if settings.get("solver") == LBFGS:  # an update is an evaluation of loss and gradient
+        run = train_lbfgs(
+            problem.net(seed), rows.x, rows.y, evaluations=updates, memory=settings["memory"],
+            until_loss=options["until_loss"], blas=None if backend == "numpy" else 1, on_progress=on_progress,
+        )  # fmt: skip
+    else:
+        run = train(
+            problem.net(seed), algorithm, rows.x, rows.y, updates=updates, seed=seed, backend=backend, workers=1,
+            on_progress=on_progress, **options,
+        )  # fmt: skip
     return {
         "contender": contender.name, "settings": settings, "seed": seed, "cost": cost, **_seen(run, problem, tested),
         "diverged": run.diverged, "training_seconds": run.seconds,

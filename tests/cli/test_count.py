@@ -1,8 +1,11 @@
 """count as a user meets it."""
 
 import json
+from pathlib import Path
 
 import pytest
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 ALL = ("bp", "pc", "zil", "ipc", "bp-async", "local", "dfa", "dual")
 
@@ -94,3 +97,48 @@ def test_what_is_given_twice_is_shown_once(pcsim):
     twice = pcsim("count", "--depths", 2, 2, "--workers", 1, 1, "--steps", 3, 3, "--algorithms", "pc", "pc")
     assert twice == pcsim("count", "--depths", 2, "--workers", 1, "--steps", 3, "--algorithms", "pc")
     assert twice[0] == 0
+
+
+# Depth and batch
+
+BATCHES = ["count", "--depths", 2, 8, "--batches", 1, 64]
+
+
+def test_bp_over_ipc_at_several_batches(pcsim, tmp_path):
+    code, out, err = pcsim(*BATCHES)
+    assert (code, err) == (0, "")
+    lines = [line.split() for line in out.splitlines()[-4:]]
+    assert [line[:4] for line in lines] == [
+        ["2", "1", "1.50", "1.50"],
+        ["2", "64", "1.50", "1.01"],
+        ["8", "1", "7.50", "7.50"],
+        ["8", "64", "7.50", "1.10"],
+    ]
+    assert max(map(len, out.splitlines())) <= 120
+    words = ["--machines", "ideal-linear", "--results", FIXTURES / "results-small.jsonl"]
+    rows = {(row["depth"], row["batch"]): row for row in json.loads(pcsim(*BATCHES, *words, "--json", "-")[1])}
+    assert [rows[depth, 1]["predicted"]["ideal-linear"]["ratio"] for depth in (2, 8)] == [1.5, 7.5]
+    assert rows[8, 250]["measured"] > 0 and rows[8, 64]["measured"] is None and rows[8, 250]["predicted"] == {}
+    code, out, _ = pcsim(*BATCHES, *words, "--figure", tmp_path / "map.svg")
+    assert code == 0 and out.endswith(f"figure: {tmp_path / 'map.svg'}\n")
+    drawn = (tmp_path / "map.svg").read_text()
+    assert "ideal-linear, a worker for each layer (predicted)" in drawn and "seconds (measured)" in drawn
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["count", "--figure", "x.png"], "--figure is about batches of several sizes"),
+        (["count", "--machines", "ideal"], "--machines is about batches of several sizes"),
+        ([*BATCHES, "--show", "costs"], "leave other choices of what is counted out"),
+        ([*BATCHES, "--micro-batches", 2], "leave other choices of what is counted out"),
+        ([*BATCHES, "--title", "mine"], "add --figure"),
+        ([*BATCHES, "--results", FIXTURES / "results-small.jsonl", "--hidden", 3], "holds no net of 3 units"),
+    ],
+)
+def test_maps_that_cannot_be_made(pcsim, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = pcsim(*words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+    assert not list(tmp_path.iterdir())

@@ -20,7 +20,7 @@ SIMULATE = ["simulate", MACHINE, "--depths", "2", "--widths", "32", "--batches",
 # Verbs that write, each with what makes it write and the flags that name files; the first file is of results or curves.
 WRITERS = {
     "bench": (BENCH, {"--out": "new.jsonl"}),
-    "count": (["count", "--depths", "2"], {"--json": "new.json"}),
+    "count": (["count", "--depths", "2", "4", "--batches", "1", "2"], {"--json": "new.json", "--figure": "new.png"}),
     "train": (TRAIN, {"--out": "new.jsonl", "--figure": "new.png"}),
     "calibrate": (["calibrate"], {"--out": "new.json"}),
     "simulate": (
@@ -55,6 +55,11 @@ WRONG = [
     ("simulate", ["--depths", "2", "4"]),  # a trace is of one case
     ("simulate", ["--workers", "100000000"]),
     ("validate", ["--workers", "100000"]),
+    ("count", ["--machines", "nowhere.json"]),
+    ("count", ["--machines", "gpu-batched"]),
+    ("count", ["--results", "nowhere.jsonl"]),
+    ("count", ["--batches", "10000000"]),
+    ("count", ["--batches", "1"]),  # is no map
     ("race", ["--contenders", "ipc"]),
     ("race", ["--contenders", "bp", "nobody"]),
     ("race", ["--goals", "80"]),
@@ -62,6 +67,8 @@ WRONG = [
     ("race", ["--trials", "100000"]),
     ("race", ["--depth", "1"]),
     ("plot", ["--denominator", "nobody"]),
+    ("plot", ["--profile"]),  # of a file that holds no race
+    ("plot", ["--sensitivity"]),
     ("report", ["--denominator", "nobody"]),
     ("report", ["--show", "details"]),
 ]

@@ -95,6 +95,49 @@ def test_a_backend_that_matplotlib_does_not_know_is_no_matter(tmp_path):
     assert (tmp_path / "x.png").stat().st_size > 10_000
 
 
+RACES = [RESULTS / f"race-fashion-{name}.jsonl.gz" for name in ("250-3", "250-6")]
+
+
+def test_races_are_drawn_and_told_together(pcsim, tmp_path):
+    drawn = {}
+    for name, words in {
+        "profile": RACES,
+        "of-one": [RACES[0], "--profile"],
+        "costs": [RACES[0]],
+        "sensitivity": [*RACES, "--sensitivity"],
+    }.items():
+        code, out, err = pcsim("plot", *words, "--out", tmp_path / f"{name}.svg")
+        assert (code, out, err) == (0, f"figure: {tmp_path / name}.svg\n", "")
+        drawn[name] = (tmp_path / f"{name}.svg").read_text()
+    assert "SMMs, × the best" in drawn["profile"] and "SMMs, × the best" in drawn["of-one"]
+    assert "Who reaches the goal first" in drawn["costs"]
+    assert "fashion-250, 6 layers, to a loss of 0.02" in drawn["sensitivity"]
+    code, out, err = pcsim("report", *RACES)
+    assert (code, err) == (0, "")
+    assert "SMMs within 2" in out and "fashion-250, 3 layers, to a loss of 0.1" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["report", RACES[0], FIXTURE], "only races are put together"),
+        (["report", *RACES, "--show", "ladder"], "there are tables alone"),
+        (["plot", FIXTURE, FIXTURE.parent / ".." / "fixtures" / FIXTURE.name], "only races are put together"),
+        (["plot", FIXTURE, "--profile"], "--profile is for what race wrote"),
+        (["plot", RACES[0], "--times"], "holds a race, and --times is for what bench wrote"),
+        (["plot", RACES[0], "--ledger", FIXTURE], "--ledger is for what bench wrote"),
+        (["plot", RESULTS / "learning-adam.jsonl", "--sensitivity"], "--sensitivity is for what race wrote"),
+        (["plot", *RACES, RACES[0].parent / ".." / "results" / RACES[0].name], "two of the races are in this problem"),
+    ],
+)
+def test_files_that_cannot_be_put_together(pcsim, tmp_path, words, message):
+    more = ["--out", tmp_path / "x.png"] if words[0] == "plot" else []
+    code, out, err = pcsim(*words, *more)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_report_as_a_page(pcsim, tmp_path):
     code, out, err = pcsim("report", FIXTURE, "--html", tmp_path / "page.html")
     assert (code, out, err) == (0, f"page: {tmp_path / 'page.html'}\n", "")

@@ -140,6 +140,31 @@ def test_whoever_dwells_sees_fewer_samples():
     assert cost["samples"] == 16
 
 
+# The full batch
+
+FULL = replace(problem("fashion-250"), depth=3, hidden=8, passes=30.0)
+
+
+def test_lbfgs_costs_an_update_of_bp_for_each_evaluation():
+    one = contenders(FULL)["bp-lbfgs"]
+    (settings,) = one.draws(20, 0)
+    row = run_trial(FULL, one, settings, 4, ())
+    assert row["cost"] == cost_of_update(BP(1e-3), FULL, {"batch_size": None})
+    assert row["cost"]["smm"] == 2 * FULL.depth - 1 and row["cost"]["samples"] == 250
+    assert row["updates"] == list(range(31)) and row["score"][-1] < row["score"][0] / 2
+    first = run_trial(FULL, contenders(FULL)["bp-fixed"], {"optimizer": "adam", "alpha": 1e-3}, 4, (), backend="numpy")
+    assert row["score"][0] == pytest.approx(first["score"][0], rel=1e-5)  # the same net, the same loss
+    goal = 0.5 * row["score"][0]
+    ended = run_trial(FULL, one, settings, 4, (goal,))
+    assert ended["score"][-1] <= goal < min(ended["score"][:-1])
+    assert cost_to(row, goal, "smm", False) == cost_to(ended, goal, "smm", False) == ended["updates"][-1] * 5
+
+
+def test_lbfgs_runs_where_the_batch_never_changes():
+    assert "bp-lbfgs" not in contenders(DIGITS)
+    assert [one.name for one in chosen(FULL, None)] == ["bp", "bp-lbfgs", "ipc"]
+
+
 # Phases
 
 FEW = [

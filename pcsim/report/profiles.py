@@ -1,0 +1,74 @@
+"""Several races as tables: performance profiles, and how many trials of each tuning reach each goal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ..results.profiles import Place, contenders, factors, medians, places, share_within, tried
+from ..results.races import TUNED, Race
+from ..tables import layout
+from .races import NAMES, conditions
+
+TAUS = (1, 2, 4)
+
+_ABOUT = (
+    "within 2: at how many problems and goals the median cost of the winner's seeds is at most twice that of the best",
+    "contender there; a miss never is (Dolan and Moré 2002). Who did not run in a race is not counted there.",
+    "trials: of each tuning how many reached the goal; who tunes nothing has none",
+)
+
+
+def table(races: Sequence[Race], format: str = "text") -> str:
+    """Profiles at a factor of 1, 2 and 4, and the tuning; as CSV a line for each place, axis and contender."""
+    found = places(races)
+    if format == "csv":
+        return figures(found)
+    lines = [f"{conditions(race)}{_faults(race)}" for race in races]
+    return "\n".join([*lines, "", profile(found, format), "", tuning(found, format), "", *_ABOUT])
+
+
+def _faults(race: Race) -> str:
+    return "".join(f"\n! {fault}" for fault in race.faults())
+
+
+def profile(found: Sequence[Place], format: str = "text") -> str:
+    """Of everybody at how many places it is within a factor of the best, for samples, SMMs and span."""
+    of_axes = {axis: factors(found, axis) for axis in TUNED}
+    body = []
+    for name in contenders(found):
+        there = len(of_axes[TUNED[0]].get(name, ()))
+        if not there:
+            continue
+        shares = [round(there * share_within(of_axes[axis][name], tau)) for axis in TUNED for tau in TAUS]
+        body.append([name, there, *shares])
+    heads = [f"{NAMES[axis]} {'best' if tau == 1 else f'within {tau}'}" for axis in TUNED for tau in TAUS]
+    return layout(["contender", "ran at", *heads], body, format)
+
+
+def tuning(found: Sequence[Place], format: str = "text") -> str:
+    """Of everybody how many trials reached the goal, a line for each place."""
+    names = [name for name in contenders(found) if any(name in tried(place, "updates") for place in found)]
+    body = []
+    for place in found:
+        costs = tried(place, "updates")
+        shares = [
+            f"{sum(map(math.isfinite, costs[name]))} of {len(costs[name])}" if name in costs else "-" for name in names
+        ]
+        body.append([place.name, *shares])
+    return layout(["trials that got there", *names], body, format)
+
+
+def figures(found: Sequence[Place]) -> str:
+    """Median cost (empty for a miss), factor to the best, and trials that got there."""
+    body = []
+    for place in found:
+        for axis in TUNED:
+            costs, trials = medians(place, axis), tried(place, axis)
+            for name, cost in costs.items():
+                mine = trials.get(name, [])
+                told = [cost, factors([place], axis)[name][0]] if math.isfinite(cost) else [None, None]
+                reached = sum(map(math.isfinite, mine))
+                body.append([place.problem, place.goal, axis, name, *told, reached, len(mine)])
+    heads = ["problem", "goal", "axis", "contender", "median", "factor", "trials_reached", "trials"]
+    return layout(heads, body, "csv")
