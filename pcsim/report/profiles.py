@@ -8,11 +8,15 @@ from collections.abc import Sequence
 from ..results.profiles import Place, contenders, factors, medians, places, share_within, tried
 from ..results.races import TUNED, Race
 from ..tables import layout
-from .races import NAMES, conditions
+from .races import NAMES, conditions, leader
+
+PRICES = ("seconds", "joules")
 
 TAUS = (1, 2, 4)
 
 _ABOUT = (
+    "fewest: the contender with the least median, and its ratio to the best BP with its interval of 95 %; a BP alone",
+    "where none needs less",
     "within 2: at how many problems and goals the median cost of the winner's seeds is at most twice that of the best",
     "contender there; a miss never is (Dolan and Moré 2002). Who did not run in a race is not counted there.",
     "trials: of each tuning how many reached the goal; who tunes nothing has none",
@@ -25,11 +29,27 @@ def table(races: Sequence[Race], format: str = "text") -> str:
     if format == "csv":
         return figures(found)
     lines = [f"{conditions(race)}{_faults(race)}" for race in races]
-    return "\n".join([*lines, "", profile(found, format), "", tuning(found, format), "", *_ABOUT])
+    parts = [leaders(found, format), profile(found, format), tuning(found, format)]
+    return "\n".join([*lines, "", *(f"{part}\n" for part in parts), *_ABOUT])
 
 
 def _faults(race: Race) -> str:
     return "".join(f"\n! {fault}" for fault in race.faults())
+
+
+def leaders(found: Sequence[Place], format: str = "text") -> str:
+    """Who needs least at each place, a line for each cost: everything that is counted, and seconds and joules."""
+    prices = dict.fromkeys((what, there) for place in found for there in place.race.places for what in PRICES)
+    body = []
+    for axis in dict.fromkeys(axis for place in found for axis in place.race.axes):
+        told = [leader(place.race.outcomes(place.goal, axis)) if axis in place.race.axes else "-" for place in found]
+        body.append([NAMES.get(axis, axis), *told])
+    for what, there in prices:
+        outcomes = [place.race.outcomes(place.goal, what, there) for place in found]
+        if any(outcomes):
+            where = f"{what}, {there} (predicted)" if there else f"{what} measured here"
+            body.append([where, *(leader(each) if each else "-" for each in outcomes)])
+    return layout(["fewest", *(place.name for place in found)], body, format)
 
 
 def profile(found: Sequence[Place], format: str = "text") -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ..results.fields import Row
-from ..results.races import TUNED, Outcome, Race, cost_to
+from ..results.races import TUNED, Outcome, Race
 from ..tables import layout, scaled
 
 NAMES = {
@@ -146,33 +146,41 @@ def _seconds(race: Race, goal: float, format: str) -> str:
     if not rows:
         return ""
     body = []
-    places = list(dict.fromkeys(row.get("machine", "") for row in rows))
+    places = race.places
     for name in race.contenders:
         line: list[str] = [name]
         for place in places:
-            mine = [row for row in rows if row["contender"] == name and row.get("machine", "") == place]
-            found = [(_updates(race, row, goal) * row["seconds"], row) for row in mine]
-            if not found:
+            best = race.priced(name, goal, place)
+            if best is None:
                 line += ["-", *(["-"] if place else [])]
                 continue
-            seconds, row = min(found, key=lambda pair: pair[0])
-            line.append(f"{scaled(seconds)} ({row['execution']} {row['workers']})" if math.isfinite(seconds) else "–")
+            row = next(row for row in rows if _told(row) == (name, best.trial, place))
+            by = f" ({row['execution']} {row['workers']})"
+            line.append(scaled(best.median) + by if math.isfinite(best.median) else "–")
             if place:
-                joules = [_updates(race, row, goal) * row["joules"] for row in mine if row.get("joules") is not None]
-                line.append(f"{min(joules):.3g}" if joules and math.isfinite(min(joules)) else "-")
+                joules = race.priced(name, goal, place, "joules")
+                line.append(f"{joules.median:.3g}" if joules and math.isfinite(joules.median) else "-")
         body.append(line)
     heads = [head for place in places for head in ([f"{place}, predicted", "joules"] if place else ["measured here"])]
     return layout(["contender", *heads], body, format)
 
 
-def _updates(race: Race, row: Row, goal: float) -> float:
-    """The median of the seeds."""
-    costs = sorted(
-        cost_to(run, goal, "updates", race.rising)
-        for run in race.finals
-        if (run["contender"], run["trial"]) == (row["contender"], row["trial"])
-    )
-    return costs[len(costs) // 2] if costs else math.inf
+def _told(row: Row) -> tuple[str, int, str]:
+    return row["contender"], row["trial"], row.get("machine", "")
+
+
+def leader(outcomes: Sequence[Outcome]) -> str:
+    """Who needs least, and what of the best BP, which comes first: with its interval, or from how many seeds it got
+    there; – where nobody did."""
+    best = min(outcomes, key=lambda one: one.median, default=None)
+    if best is None or not math.isfinite(best.median):
+        return "–"
+    if best is outcomes[0]:
+        return best.contender
+    if best.interval is None:
+        return f"{best.contender}, {best.reached} of {len(best.costs)} seeds"
+    low, high = best.interval
+    return f"{best.contender} {best.ratio:.2g} ({low:.2g} to {high:.2g})"
 
 
 def _tuning(race: Race, format: str) -> str:

@@ -205,9 +205,32 @@ class Race:
         costs = tuple(cost_to(runs[seed], goal, axis, self.rising) for seed in self.declared["seeds"] if seed in runs)
         return Outcome(contender, trial, costs)
 
-    def outcomes(self, goal: float, axis: str) -> list[Outcome]:
-        """Of all contenders, with their ratios to the best of those who follow BP's gradient; this one first."""
-        found = [one for name in self.contenders if (one := self.outcome(name, goal, axis)) is not None]
+    def priced(self, contender: str, goal: float, place: str, what: str = "seconds") -> Outcome | None:
+        """The same in ``seconds`` or ``joules``: those of an update on a machine of a file, or as measured (the place
+        ""), × updates, with those of the settings that were run which need the fewest; None where there are none."""
+        found = []
+        for row in (*self.timed, *self.predicted):
+            if (row["contender"], row.get("machine", "")) == (contender, place) and row.get(what) is not None:
+                runs = {run["seed"]: run for run in self.finals if (run["contender"], run["trial"]) == _which(row)}
+                costs = [
+                    cost_to(runs[seed], goal, "updates", self.rising) for seed in self.declared["seeds"] if seed in runs
+                ]
+                found.append(Outcome(contender, row["trial"], tuple(updates * row[what] for updates in costs)))
+        return min(found, key=lambda one: one.median, default=None)
+
+    @property
+    def places(self) -> list[str]:
+        """Where updates were timed (""), or on which machines they were predicted."""
+        return list(dict.fromkeys(row.get("machine", "") for row in (*self.timed, *self.predicted)))
+
+    def outcomes(self, goal: float, axis: str, place: str | None = None) -> list[Outcome]:
+        """Of all contenders, with their ratios to the best of those who follow BP's gradient; this one first. With a
+        ``place`` the axis is ``seconds`` or ``joules`` there."""
+        every = (
+            self.outcome(name, goal, axis) if place is None else self.priced(name, goal, place, axis)
+            for name in self.contenders
+        )
+        found = [one for one in every if one is not None]
         exact = [one for one in found if self.contenders[one.contender]["exact"]]
         if not exact:
             return found
@@ -227,6 +250,10 @@ class Race:
 
 
 _LISTS = {"trial": "trials", "confirm": "confirms", "final": "finals", "timed": "timed", "predicted": "predicted"}
+
+
+def _which(row: Row) -> tuple[str, int]:
+    return row["contender"], row["trial"]
 
 
 def _compared(one: Outcome, best: Outcome) -> Outcome:

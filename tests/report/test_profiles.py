@@ -48,3 +48,19 @@ def test_csv_has_all_that_a_profile_is_made_of():
     assert float(by["x, 2 layers", "samples", "bp"]["factor"]) == 2
     missed = by["y, 2 layers", "span", "ipc"]
     assert (missed["median"], missed["factor"], missed["trials_reached"], missed["trials"]) == ("", "", "2", "5")
+
+
+def test_who_needs_least_stands_above():
+    given = races()
+    given[0].predicted = [
+        {"contender": name, "trial": 0, "seconds": seconds, "joules": None, "machine": "m"}
+        for name, seconds in (("bp", 1.0), ("ipc", 1.0))
+    ]
+    found = rows(profiles.table(given, "markdown"), "fewest")
+    assert found["fewest"] == ["x, 2 layers, to 80 %", "y, 2 layers, to 80 %"]
+    assert found["samples"] == ["ipc 0.49 (0.47 to 0.51)", "bp"]
+    assert found["span"] == ["bp", "bp"] and found["span@1"] == ["–", "–"]
+    assert found["seconds, m (predicted)"] == ["ipc 0.49 (0.47 to 0.51)", "-"]
+    assert "joules, m (predicted)" not in found
+    (given[1].finals[0])["score"] = [0.1, 0.2]  # of BP's seeds one misses
+    assert rows(profiles.table(given, "markdown"), "fewest")["samples"][1] == "bp"

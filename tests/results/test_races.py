@@ -89,3 +89,33 @@ def test_only_as_many_trials_as_declared_are_confirmed():
     for row in race.trials:
         row["score"] = [0.1, 0.3 if row["trial"] == 3 else 0.2]
     assert race.candidates("ipc", 0.8, "span") == [3]  # which came nearest
+
+
+def priced_race():
+    """iPC needs half of BP's updates with its first settings, and as many with its second, of which one takes less."""
+    race = race_of({"bp": (MANY, 1.0), "ipc": (FEW, 5.0)})
+    race.finals += [
+        row | {"trial": 1, "updates": [1, 2 * row["updates"][1]]} for row in race.finals if row["contender"] == "ipc"
+    ]
+
+    def price(name, trial, seconds, machine="m"):
+        return {"contender": name, "trial": trial, "seconds": seconds, "joules": 3 * seconds, "machine": machine}
+
+    race.predicted = [price("bp", 0, 1e-3), price("ipc", 0, 4e-3), price("ipc", 1, 1e-3)]
+    race.timed = [{"contender": "bp", "trial": 0, "seconds": 2.0}]
+    return race
+
+
+def test_seconds_are_updates_times_those_of_an_update():
+    race = priced_race()
+    assert race.places == ["", "m"]
+    found = race.priced("ipc", 0.8, "m")
+    assert found.trial == 1 and found.costs == pytest.approx([2e-3 * updates for updates in FEW])
+    assert race.priced("ipc", 0.8, "m", "joules").costs == pytest.approx([6e-3 * updates for updates in FEW])
+    assert race.priced("ipc", 0.8, "") is None and race.priced("ipc", 0.8, "elsewhere") is None
+    assert race.priced("bp", 0.8, "", "joules") is None
+    best, other = race.outcomes(0.8, "seconds", "m")
+    assert (best.contender, other.contender) == ("bp", "ipc")
+    assert other.ratio == pytest.approx(np.exp(np.mean(np.log(2 * np.array(FEW) / np.array(MANY)))))
+    race.predicted[1]["seconds"] = 1e-3  # the first settings are then the better ones
+    assert race.priced("ipc", 0.8, "m").trial == 0
