@@ -8,6 +8,7 @@ from typing import Any
 from ..algorithms import OPTIMIZERS
 from ..algorithms.registry import ALGORITHMS, find, names
 from ..errors import InputError
+from ..streams import check_place
 from ..tables import layout
 from .algorithms import add_algorithms, algorithms_of
 from .words import add_changing, file_name, whole_number, write
@@ -79,6 +80,8 @@ def run_count(arguments: argparse.Namespace) -> int:
 
     if arguments.show != "all" and (arguments.json or arguments.micro_batches):
         raise InputError("--show chooses between tables, of which --json and --micro-batches have none: leave it out")
+    if arguments.json:
+        check_place(arguments.json)
     if arguments.micro_batches:
         return _count_pipelines(arguments)
     wanted = algorithms_of(arguments, [name for name in names() if name in arguments.algorithms])

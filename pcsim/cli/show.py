@@ -2,12 +2,11 @@
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..host import mpi
-from ..streams import check_place, check_streams, is_stream, target
+from ..streams import check_place, check_streams, target
 from .look import look_of
 from .words import CHECK_FAILED, INTERRUPTED, beside, say, speaks, write
 
@@ -25,6 +24,8 @@ def run_report(arguments: argparse.Namespace) -> int:
     if arguments.difference != DIFFERENCE and arguments.show not in ("table", "verdicts"):
         raise InputError(f"--difference is for verdicts, of which --show {arguments.show} has none")
     check_streams([arguments.results, *arguments.ledger])
+    if arguments.html:
+        check_place(arguments.html)
     results = read(arguments.results, SCHEMA, RACE)
     for warning in results.warnings:
         say(f"pcsim report: {warning}")
@@ -130,8 +131,8 @@ def _against_itself(arguments: argparse.Namespace) -> int:
         raise InputError("--aa measures and --fix prints commands: give one of them")
     if not mpi.alone():
         raise InputError("--aa measures on threads: start it without an MPI launcher")
-    if arguments.json and not is_stream(arguments.json):
-        check_place(Path(arguments.json))
+    if arguments.json:
+        check_place(arguments.json)
     try:
         with Display("doctor") as display:
             found = against_itself(arguments.aa, display.share)
@@ -153,6 +154,8 @@ def run_doctor(arguments: argparse.Namespace) -> int:
     from ..doctor.here import examine
     from ..host.context import capture
 
+    if arguments.json and mpi.alone():
+        check_place(arguments.json)
     checks = examine()
     if not speaks():
         return 0
