@@ -117,7 +117,7 @@ def _differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
                          f"{'none' if ours is None else 'some'} here")  # fmt: skip
         else:
             found.append(_apart(name, its, ours))
-    for name, made_by in (("weights", ("sizes", "dtype", "bias", "seed")), ("data", ("dtype",))):
+    for name, made_by in (("weights", ("sizes", "dtype", "bias")), ("data", ("dtype",))):
         if any(there.get(other) != here.get(other) for other in made_by):  # from which it follows
             found = [words for words in found if not words.startswith(_DIGESTS[name])]
     return found
