@@ -80,10 +80,22 @@ def check_place(path: str | os.PathLike[str]) -> None:
             raise InputError(f"{path}: cannot be written (no such folder); give another place")
         if not os.access(taken if taken.exists() else parent, os.W_OK):
             raise InputError(f"{path}: cannot be written (no permission); give another place")
+        _open_once(taken)
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: cannot be written ({why(error)}); give another place") from None
+
+
+def _open_once(path: Path) -> None:
+    """OSError where a file cannot be opened to be written, whatever permissions say: ``/proc`` gives root all of them,
+    and holds no new file. What is there is left as it is, and what is not there is gone again."""
+    if path.is_file():
+        os.close(os.open(path, os.O_WRONLY))
+    elif not path.exists() and not path.is_symlink():
+        with suppress(FileExistsError):  # another process has just made it
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+            path.unlink()
 
 
 def read_bytes(path: str | os.PathLike[str], made_by: str = "bench") -> Unpacked:

@@ -72,7 +72,8 @@ def _late(rng, depth, optimizer):
 def _sweeper(rng, optimizer):
     """Dual propagation of either form, and for how many updates the incremental one stays on a batch."""
     incremental = rng.random() < 0.5
-    made = DualProp(0.1, optimizer, incremental=incremental, sweeps=rng.randint(1, 3))
+    sweeps = rng.randint(1, 3)
+    made = DualProp(0.1, optimizer, incremental=True) if incremental else DualProp(0.1, optimizer, sweeps=sweeps)
     return made, rng.choice((None, 1, 2, 3)) if incremental else None
 
 

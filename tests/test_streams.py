@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pcsim import streams
 from pcsim.errors import InputError
-from pcsim.streams import CUT, check_streams, packed, read_bytes, read_text, unpack, write_out, write_whole
+from pcsim.streams import CUT, check_place, check_streams, packed, read_bytes, read_text, unpack, write_out, write_whole
 
 
 class Fed(io.TextIOWrapper):
@@ -147,3 +147,15 @@ def test_one_file_can_be_a_stream():
     check_streams(["-", None, "a", "b"])
     with pytest.raises(InputError, match="only one file can be -"):
         check_streams(["-", "a", "-"])
+
+
+def test_looking_at_a_place_changes_nothing(tmp_path):
+    there, link = tmp_path / "there", tmp_path / "link"
+    there.write_text("mine")
+    link.symlink_to(tmp_path / "later")
+    os.mkfifo(tmp_path / "pipe")  # nobody reads it, so whoever opened it would wait
+    for name in ("there", "link", "pipe", "new"):
+        check_place(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe", "there"]
+    assert there.read_text() == "mine"
+    assert not link.exists()

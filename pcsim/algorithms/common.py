@@ -85,6 +85,10 @@ class Algorithm(ABC):
         """Whether weight updates need a layer's whole gradient and products of their own: Muon's do."""
         return self.optimizer == "muon"
 
+    def idle(self, field: str) -> str | None:
+        """Why that field changes nothing beside the others as they are; None where it does."""
+        return "the optimizer sgd has no momentum" if field == "momentum" and self.optimizer == "sgd" else None
+
     def prepared(self, network: Network) -> Network:
         """The net with all matrices beside its layers that the algorithm needs."""
         return network

@@ -10,6 +10,8 @@ from .common import Algorithm
 
 MOST_SWEEPS = 500_000
 
+ONCE = "incremental dual propagation sweeps once for each weight update"
+
 
 @dataclass(frozen=True)
 class DualProp(Algorithm):
@@ -24,7 +26,7 @@ class DualProp(Algorithm):
     - ``beta``: how far the output is pulled towards its target; at least 1e-4 in a net of float32, as differences of
       values drown in their rounding
     - ``a``: share of the value that is raised in the mean, 0 … 1
-    - ``sweeps``: whole sweeps for each weight update, from a forward start
+    - ``sweeps``: whole sweeps for each weight update, from a forward start; not to be given where it is incremental
     - ``incremental``: one sweep for each weight update, on values that are kept while the batch is the same; each layer
       updates in the half sweep in which the values above it move. The twin of iPC
     """
@@ -51,8 +53,14 @@ class DualProp(Algorithm):
             raise InputError(f"sweeps must be a whole number from 1 to {MOST_SWEEPS:,}, not {shown(self.sweeps)}")
         if not isinstance(self.incremental, bool):
             raise InputError(f"incremental must be True or False, not {shown(self.incremental)}")
+        if self.incremental and self.sweeps != DualProp.sweeps:
+            raise InputError(f"{ONCE}: leave sweeps out")
         for name in ("beta", "a"):  # NumPy's numbers become Python's
             object.__setattr__(self, name, float(getattr(self, name)))
+
+    def idle(self, field: str) -> str | None:
+        """Sweeps are not counted where there is one."""
+        return ONCE if field == "sweeps" and self.incremental else super().idle(field)
 
     @property
     def steps(self) -> int:

@@ -23,8 +23,8 @@ class Local(Algorithm):
     as it has predicted them, so in slot s layer l works on batch s - l, with weights that have learnt from every batch
     before: no gradient is late.
 
-    - ``loss``: ``"pred"``, the head's loss alone, or ``"predsim"``, for batches: 1 % of it, and 99 % of the squared
-      differences between the cosine similarities of samples' activations and of their targets
+    - ``loss``: ``"pred"``, the head's loss alone, or ``"predsim"``, for batches of at least 2: 1 % of it, and 99 % of
+      the squared differences between the cosine similarities of samples' activations and of their targets
     - ``head``: the loss of the heads, ``"squared"`` or ``"cross-entropy"``; None for that of the net
     - ``head_seed``: heads that the net does not bring are drawn from it
     """

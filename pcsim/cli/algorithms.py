@@ -141,16 +141,52 @@ def add_sweep_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+COMMON = ("alpha", "gamma", "optimizer", "momentum", "weight_decay", "precision", "value_momentum")
+
+# Every option of an algorithm: its field, and the flag's name.
+OPTIONS = {name: name for name in (*COMMON, *LATE)} | RIVALS | {"T": "steps"}
+
+
 def algorithms_of(arguments: argparse.Namespace, names: Sequence[str] | None = None) -> list[Algorithm]:
     """The algorithms asked for (or ``names``), with the fields that have flags; those with a T once for each of
-    ``--steps``."""
-    flags = ("alpha", "gamma", "optimizer", "momentum", "weight_decay", "precision", "value_momentum", *LATE)
-    named = {name: name for name in flags} | RIVALS
-    given = {name: getattr(arguments, flag) for name, flag in named.items() if hasattr(arguments, flag)}
+    ``--steps``. InputError for a flag that stands on the command line and changes none of them."""
+    wanted = list(dict.fromkeys(arguments.algorithms if names is None else names))
+    known = {name: _fields(registry.find(name)) for name in wanted}
+    named = [field for field, flag in OPTIONS.items() if flag in getattr(arguments, "named", ())]
+    for field in named:
+        if not any(field in each for each in known.values()):
+            others = [name for name, cls in ALGORITHMS.items() if field in _fields(cls)]
+            raise InputError(
+                f"{_flag(field)} does nothing for {', '.join(wanted)}: it is an option of {', '.join(others)}; leave "
+                "it out, or name one of these in --algorithms"
+            )
+    given = {field: getattr(arguments, flag) for field, flag in OPTIONS.items() if hasattr(arguments, flag)}
+    steps = given.pop("T")
     made: list[Algorithm] = []
-    for name in dict.fromkeys(arguments.algorithms if names is None else names):
+    for name in wanted:
         cls: Callable[..., Algorithm] = registry.find(name)
-        known = {field.name for field in fields(registry.find(name)) if field.init}
-        rates = {flag: value for flag, value in given.items() if flag in known}
-        made += [cls(**rates, T=T) for T in arguments.steps] if "T" in known else [cls(**rates)]
+        own = {field: value for field, value in given.items() if field in known[name]}
+        made += [cls(**own, T=T) for T in steps] if "T" in known[name] else [cls(**own)]
+    for field in named:
+        reasons = [one.idle(field) for one in made if field in known[one.name]]
+        if all(reasons):
+            raise InputError(f"{_flag(field)} does nothing: {reasons[0]}; leave it out")
     return made
+
+
+def check_dwelling(arguments: argparse.Namespace, made: Sequence[Algorithm]) -> None:
+    """InputError for ``--steps-per-batch`` where nobody would stay on a batch."""
+    if "steps_per_batch" in arguments.named and not any(one.calendar(1).endless for one in made):
+        names = ", ".join(dict.fromkeys(one.name for one in made))
+        raise InputError(
+            f"--steps-per-batch does nothing for {names}, with a batch for each update: it is for ipc and incremental "
+            "dual; leave it out, or name one of these in --algorithms"
+        )
+
+
+def _fields(cls: type[Algorithm]) -> set[str]:
+    return {field.name for field in fields(cls) if field.init}
+
+
+def _flag(field: str) -> str:
+    return f"--{OPTIONS[field].replace('_', '-')}"

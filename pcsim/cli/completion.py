@@ -2,11 +2,10 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 from ..errors import InputError
-from .words import BAD_INPUT, say
+from .words import BAD_INPUT, actions, say
 
 SHELLS = ("bash", "zsh")
 
@@ -44,16 +43,7 @@ def script(parser: argparse.ArgumentParser, shell: str) -> str:
         import shtab
     except ImportError:
         raise InputError("--print-completion needs shtab, which is not installed here: pip install shtab") from None
-    for action in _actions(parser):
+    for action in actions(parser):
         if any(word in str(action.metavar) for word in PATHS):
             action.complete = shtab.FILE  # type: ignore[attr-defined]
     return str(shtab.complete(parser, shell))
-
-
-def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Every argument of the parser and of its verbs."""
-    for action in parser._actions:
-        yield action
-        if isinstance(action, argparse._SubParsersAction):
-            for verb in action.choices.values():
-                yield from _actions(verb)

@@ -8,7 +8,7 @@ from typing import Any
 from ..algorithms import OPTIMIZERS
 from ..algorithms.registry import ALGORITHMS, find, names
 from ..errors import InputError
-from ..streams import check_streams, target
+from ..streams import check_place, check_streams, target
 from ..tables import layout
 from .algorithms import add_algorithms, algorithms_of
 from .look import add_look, look_of
@@ -107,6 +107,8 @@ def run_count(arguments: argparse.Namespace) -> int:
 
     if arguments.show != "all" and (arguments.json or arguments.micro_batches):
         raise InputError("--show chooses between tables, of which --json and --micro-batches have none: leave it out")
+    if arguments.json:
+        check_place(arguments.json)
     look = look_of(arguments, "figure")
     if arguments.batches:
         return _count_batches(arguments, look)

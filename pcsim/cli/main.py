@@ -42,6 +42,7 @@ from .words import (
     add_nets,
     file_name,
     in_a_line,
+    named,
     number_of_workers,
     positive_number,
     say,
@@ -331,6 +332,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     together = take_part(sys.argv[1:] if arguments is None else arguments)
     try:
         parsed = _parser().parse_args(arguments)
+        parsed.named = named(_parser(), arguments)
     except KeyboardInterrupt:
         say("pcsim: interrupted")
         return INTERRUPTED

@@ -3,12 +3,11 @@
 import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..host import mpi
-from ..streams import check_place, check_streams, is_stream, target
+from ..streams import check_place, check_streams, target
 from .look import look_of
 from .words import CHECK_FAILED, INTERRUPTED, beside, say, speaks, write
 
@@ -26,6 +25,8 @@ def run_report(arguments: argparse.Namespace) -> int:
     if arguments.difference != DIFFERENCE and arguments.show not in ("table", "verdicts"):
         raise InputError(f"--difference is for verdicts, of which --show {arguments.show} has none")
     check_streams([*arguments.results, *arguments.ledger])
+    if arguments.html:
+        check_place(arguments.html)
     results, *others = [read(name, SCHEMA, RACE) for name in arguments.results]
     for warning in [warning for each in (results, *others) for warning in each.warnings]:
         say(f"pcsim report: {warning}")
@@ -170,8 +171,8 @@ def _against_itself(arguments: argparse.Namespace) -> int:
         raise InputError("--aa measures and --fix prints commands: give one of them")
     if not mpi.alone():
         raise InputError("--aa measures on threads: start it without an MPI launcher")
-    if arguments.json and not is_stream(arguments.json):
-        check_place(Path(arguments.json))
+    if arguments.json:
+        check_place(arguments.json)
     try:
         with Display("doctor") as display:
             found = against_itself(arguments.aa, display.share)
@@ -193,6 +194,8 @@ def run_doctor(arguments: argparse.Namespace) -> int:
     from ..doctor.here import examine
     from ..host.context import capture
 
+    if arguments.json and mpi.alone():
+        check_place(arguments.json)
     checks = examine()
     if not speaks():
         return 0

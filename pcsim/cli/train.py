@@ -14,7 +14,7 @@ from ..net.losses import LOSSES
 from ..schedule.calendar import STARTS
 from ..schedule.pipelines import ORDERS
 from ..streams import check_place, check_streams, target
-from .algorithms import algorithms_of
+from .algorithms import algorithms_of, check_dwelling
 from .bench import kept
 from .look import look_of
 from .ranks import on_all_ranks
@@ -48,6 +48,7 @@ def _train(arguments: argparse.Namespace) -> int:
     from ..results.fields import CURVES
     from ..results.files import Writer
     from ..training import curves
+    from ..training.curve_words import USUAL
     from ..training.data import load
     from .display import Display
 
@@ -63,6 +64,8 @@ def _train(arguments: argparse.Namespace) -> int:
 
     data = everywhere(lambda: load(arguments.data, samples=arguments.samples, at_most=USUAL_SAMPLES))
     inputs, outputs = data.x.shape[1], data.y.shape[1]
+    algorithms = algorithms_of(arguments)
+    check_dwelling(arguments, algorithms)
     hidden = [arguments.sizes] if arguments.sizes else [[arguments.hidden] * (L - 1) for L in arguments.depths or [3]]
     plans = [
         curves.as_run(
@@ -70,7 +73,7 @@ def _train(arguments: argparse.Namespace) -> int:
             arguments.execution,
         )
         for sizes in hidden
-        for algorithm in algorithms_of(arguments)
+        for algorithm in algorithms
         for seed in arguments.seeds or [arguments.seed]
     ]
     test = everywhere(lambda: load(arguments.data, split="test", classes=data.classes)) if arguments.test else None
@@ -82,6 +85,7 @@ def _train(arguments: argparse.Namespace) -> int:
         rows = len(data.x) - round((arguments.validation or 0.0) * len(data.x))
         how = arguments.backend, arguments.execution, arguments.order, arguments.workers
         curves.check_executions(plans, arguments.batch_size or rows, *how)
+        curves.check_workers(plans, arguments.backend, arguments.execution, arguments.workers)
         return flop
 
     flop = everywhere(checked)
@@ -233,14 +237,6 @@ def _checkpoints(arguments: argparse.Namespace, plans: Sequence[Any]) -> list[Pa
         one = file if len(groups) == 1 else curves.checkpoint_of_run(file, number)
         found += [one] if len(alike) == 1 else [checkpoint_of(one, plan.seed) for plan in alike]
     return found
-
-
-# Arguments of ``train`` that are not told where they are as usual.
-USUAL: dict[str, Any] = {
-    "epochs": None, "schedule": "constant", "warmup": 0, "floor": 0.0, "validation": None, "evaluate_every": None,
-    "patience": None, "checkpoint_every": None, "start": "forward", "execution": None, "order": "split",
-    "until_accuracy": None, "repeat": 1,
-}  # fmt: skip
 
 
 def _checked(arguments: argparse.Namespace) -> int | None:

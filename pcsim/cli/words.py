@@ -7,7 +7,7 @@ import argparse
 import codecs
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
@@ -74,6 +74,22 @@ class Parser(argparse.ArgumentParser):
     def _print_message(self, message: str, file: Any = None) -> None:
         if speaks():  # help, version and errors
             super()._print_message(message, file)
+
+
+def actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Every argument of the parser and of its verbs."""
+    for action in parser._actions:
+        yield action
+        if isinstance(action, argparse._SubParsersAction):
+            for verb in action.choices.values():
+                yield from actions(verb)
+
+
+def named(parser: argparse.ArgumentParser, words: Sequence[str] | None) -> frozenset[str]:
+    """What of the arguments stands on a command line, which the parser has to understand; it cannot be used again."""
+    for action in actions(parser):
+        action.default = argparse.SUPPRESS
+    return frozenset(vars(parser.parse_args(words)))
 
 
 def speaks() -> bool:

@@ -112,6 +112,12 @@ def check_pull(algorithm: DualProp, dtype: np.dtype) -> None:
         )
 
 
+def check_similarity(algorithm: Algorithm, batch: int) -> None:
+    """InputError for a loss of similarities between the samples of a batch that has but one."""
+    if isinstance(algorithm, Local) and algorithm.loss == "predsim" and batch < 2:
+        raise InputError("the local loss predsim compares samples of a batch: give a batch of at least 2, or loss pred")
+
+
 def check_backend(algorithm: Algorithm, backend: str) -> None:
     """InputError where an engine does not execute the algorithm."""
     if backend not in algorithm.backends:

@@ -103,7 +103,8 @@ def converted(name: str, array: Array, dtype: np.dtype, dimensions: int, whole: 
     with np.errstate(all="ignore"):
         copy = finite(name, array, dtype) if whole else np.array(array, dtype, order="C")
         if array.dtype != dtype and not np.array_equal(copy, array, equal_nan=array.dtype.kind == "f"):
-            message = f"{name} is rounded to {dtype.name}: give all weights as float64 to keep more digits"
+            message = f"{name} is rounded to {dtype.name}"
+            message += ": give all weights as float64 to keep more digits" if dtype.itemsize < 8 else ""
             warnings.warn(message, UserWarning, stacklevel=5)
     return copy
 

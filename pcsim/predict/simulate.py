@@ -258,10 +258,11 @@ def timeline(
     micro_batches: int = MICRO_BATCHES,
     order: str = "split",
 ) -> Timeline:
-    """The same as events. Of layers on workers (and BP alone) the first ``updates`` from the forward start, which
+    """The same as events. Of PC, Z-IL, iPC and BP by layers the first ``updates`` from the forward start, which
     ``Timeline.violations`` can hold against the task graph; else so many in the steady state."""
     timed = _timed(algorithm, net, machine, execution, workers, ranks, micro_batches, order, 1)
-    if execution in ("serial", "layer-parallel") and not machine.batched:
+    own_plan = isinstance(algorithm, DualProp) or (algorithm.chained and algorithm.layered)
+    if execution in ("serial", "layer-parallel") and not (machine.batched or own_plan):
         plan = layered(algorithm, net, workers, whole=updates)
         timed = Timed(plan, machine, net, algorithm, timed.ranks)
         start, finish, _ = timed.run(1)

@@ -78,11 +78,8 @@ def read(file: str | os.PathLike[str], content: bytes, facts: dict[str, Any]) ->
             sheet = json.loads(archive.read(SHEET))
             if not isinstance(sheet, dict) or sheet.get("schema") != SCHEMA:
                 raise ValueError(f"its schema is not {SCHEMA}")
-            its = sheet["training"]
-            for name, value in json.loads(json.dumps(facts)).items():
-                if its.get(name) != value:
-                    there, here = apart(its.get(name), value)
-                    raise _Other(f"{name} is {_shown(there)} there, {_shown(here)} here")
+            if others := _differences(sheet["training"], json.loads(json.dumps(facts))):
+                raise _Other("; ".join(others))
             return {part: _part(archive, part, fields) for part, fields in sheet["parts"].items()}
     except _Other as error:
         raise InputError(f"{file} is the checkpoint of another training: {error}") from None
@@ -95,8 +92,43 @@ class _Other(Exception):
     """The checkpoint is whole, and another training's."""
 
 
+# Facts that are digests, in words, and what a fact is that a training leaves out where it is as usual.
+_DIGESTS = {"data": "the data", "weights": "the weights before the first update", "given values": "the values given"}
+_USUAL = {"repeat": 1}
+_CADENCES = ("record_every", "evaluate_every")  # which stand in one list
+
+
+def _differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """What tells two trainings apart, fact by fact, in words."""
+    found = []
+    for name in dict.fromkeys([*here, *there]):
+        its, ours = (facts.get(name, _USUAL.get(name)) for facts in (there, here))
+        if its == ours:
+            continue
+        if name in _DIGESTS and None not in (its, ours):
+            found.append(f"{_DIGESTS[name]} are others")
+        elif isinstance(its, dict) and isinstance(ours, dict):
+            prefix = "" if name == "algorithm" else f"{name} "
+            found += [_apart(prefix + key, its.get(key), ours.get(key)) for key in apart(its, ours)[0]]
+        elif name == "cadences" and its and ours:
+            found += [_apart(*each) for each in zip(_CADENCES, its, ours, strict=True) if each[1] != each[2]]
+        elif name in _DIGESTS:
+            found.append(f"{_DIGESTS[name]} are {'none' if its is None else 'some'} there, "
+                         f"{'none' if ours is None else 'some'} here")  # fmt: skip
+        else:
+            found.append(_apart(name, its, ours))
+    for name, made_by in (("weights", ("sizes", "dtype", "bias")), ("data", ("dtype",))):
+        if any(there.get(other) != here.get(other) for other in made_by):  # from which it follows
+            found = [words for words in found if not words.startswith(_DIGESTS[name])]
+    return found
+
+
+def _apart(name: str, there: Any, here: Any) -> str:
+    return f"{name} is {_shown(there)} there, {_shown(here)} here"
+
+
 def _shown(value: Any) -> str:
-    text = json.dumps(value)
+    text = "none" if value is None else json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

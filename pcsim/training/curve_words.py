@@ -10,10 +10,28 @@ OUTCOME = frozenset(
     ("updates", "smm", "mm", "seconds", "loss", "energy", "whole", "diverged", "interrupted", "evaluations")
 ) | {"stopped_early"}
 
+FOLLOWING = frozenset(("label", "depth", "kind"))  # from the rest
+
+
+# What of ``train``'s arguments a row leaves out where it is as usual, so that older curves are found again.
+USUAL: dict[str, Any] = {
+    "epochs": None, "schedule": "constant", "warmup": 0, "floor": 0.0, "validation": None, "evaluate_every": None,
+    "patience": None, "checkpoint_every": None, "start": "forward", "execution": None, "order": "split",
+    "until_accuracy": None, "repeat": 1,
+}  # fmt: skip
+
+# The same of what makes a net, of data to test on, and of ranks.
+UNSAID: dict[str, Any] = USUAL | {"output_loss": "squared", "test": None, "ranks": None}
+
+
+def made_of(row: dict[str, Any]) -> dict[str, Any]:
+    """Everything that makes a curve, also what its row leaves out."""
+    return UNSAID | {name: value for name, value in row.items() if name not in OUTCOME | FOLLOWING}
+
 
 def latest(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """One curve for each plan and setting: of a run that was interrupted and made again, the later."""
-    return list({repr(sorted((k, v) for k, v in row.items() if k not in OUTCOME)): row for row in rows}.values())
+    return list({repr(sorted(made_of(row).items())): row for row in rows}.values())
 
 
 # Fields in the order in which labels say them, each as words for its value; fields of other algorithms follow.
@@ -25,6 +43,8 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "alpha": lambda row: f"alpha {row['alpha']}",
     "gamma": lambda row: f"gamma {_rate(row['gamma'])}",
     "precision": lambda row: f"precision {_rate(row['precision'])}",
+    "output_loss": lambda row: "squared error" if row["output_loss"] == "squared" else str(row["output_loss"]),
+    "execution": lambda row: row["execution"] or "usual execution",
     "data": lambda row: str(row["data"]),
     "samples": lambda row: f"{row['samples']} samples",
     "data_digest": lambda row: f"data {row['data_digest'][:6]}",
@@ -47,9 +67,20 @@ def _rate(rate: float | Sequence[float]) -> str:
     return ", ".join(f"{value:g}" for value in rate) if isinstance(rate, list | tuple) else f"{rate:g}"
 
 
+def _plain(name: str, value: Any) -> str:
+    return f"no {name}" if value is None else f"{name} {value}"
+
+
 def _hidden(sizes: Sequence[int]) -> str:
     """The hidden layers of a net in words."""
     return f"hidden {'-'.join(map(str, sizes[1:-1] if len(set(sizes[1:-1])) > 1 else sizes[1:2]))}"
+
+
+def _known(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with what some of them leave out and others tell."""
+    rows = list(rows)
+    told = {name: usual for name, usual in UNSAID.items() if any(name in row for row in rows)}
+    return [told | row for row in rows]
 
 
 def _several(rows: Iterable[dict[str, Any]], *names: str) -> bool:
@@ -59,8 +90,9 @@ def _several(rows: Iterable[dict[str, Any]], *names: str) -> bool:
 
 def _differing(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The fields that tell rows apart: all that have several values, but for what others among them say already."""
-    made_of = {name: None for row in rows for name in row if name not in OUTCOME}
-    known = [*_WORDS, *(name for name in made_of if name not in _WORDS)]
+    rows = _known(rows)
+    told = {name: None for row in rows for name in row if name not in OUTCOME}
+    known = [*_WORDS, *(name for name in told if name not in _WORDS)]
     found = [n for n in known if n not in ("algorithm", "label", "kind", "T") and _several(rows, n)]
     if "depth" in found and not any(_several(alike, "sizes") for alike in _grouped(rows, "depth")):
         found = [name for name in found if name != "sizes"]
@@ -85,8 +117,9 @@ def _labels(rows: Sequence[dict[str, Any]], fields: Sequence[str], beside: Seque
     where rows are alike even so, as those of another version of pcsim may be, which wrote other fields."""
 
     def words(row: dict[str, Any], names: Iterable[str]) -> list[str]:
-        return [_WORDS[name](row) if name in _WORDS else f"{name} {row[name]}" for name in names if name in row]
+        return [_WORDS[name](row) if name in _WORDS else _plain(name, row[name]) for name in names if name in row]
 
+    rows = _known(rows)
     met: Counter[str] = Counter()
     found = []
     for row in rows:
@@ -103,7 +136,7 @@ def for_figure(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     several = {rows_of[0]["algorithm"] for rows_of in _grouped(rows, "algorithm") if _several(rows_of, "T")}
     settings = [
         repr([*(row.get(name) for name in differing), row.get("T") if row["algorithm"] in several else None])
-        for row in rows
+        for row in _known(rows)
     ]
     strokes = {setting: number for number, setting in enumerate(dict.fromkeys(settings))}
     shown = []
@@ -140,8 +173,13 @@ def conditions(rows: Sequence[dict[str, Any]]) -> str:
     parts += [str(shared("activation"))] if shared("activation") else []
     parts += [f"optimiser {shared('optimizer')}"] if shared("optimizer") else []
     parts += [f"{name} {_rate(shared(name))}" for name in ("alpha", "gamma", "precision") if shared(name) is not None]
-    words = "cross-entropy" if shared("output_loss") else "1/2 sum of squares"
-    return "; ".join([*parts, f"loss: {words} per sample"])
+    return "; ".join([*parts, f"loss: {_losses(rows)} per sample"])
+
+
+def _losses(rows: Sequence[dict[str, Any]]) -> str:
+    """What the losses are."""
+    found = {row.get("output_loss", "squared") for row in rows}
+    return " or ".join(["1/2 sum of squares"] * ("squared" in found) + ["cross-entropy"] * ("cross-entropy" in found))
 
 
 def _last_of(row: dict[str, Any], name: str) -> str:
@@ -191,7 +229,7 @@ def table(rows: Sequence[dict[str, Any]], until_loss: float | None = None) -> st
             ending = "interrupted"
         elif row["diverged"] is not None:
             ending = f"diverged at update {row['diverged']}: try a smaller alpha"
-            ending += ", or adam" if row["optimizer"] != "adam" else ""
+            ending += ", or adam" if row["optimizer"] in ("sgd", "momentum", "nesterov") else ""
         elif row.get("stopped_early"):
             ending = "stopped early"
         elif until_loss is None:
@@ -210,8 +248,5 @@ def table(rows: Sequence[dict[str, Any]], until_loss: float | None = None) -> st
         lines.append([str(cell) for cell in [*cells, ending]])
     widths = [max(len(line[i]) for line in [heads, *lines]) for i in range(len(heads))]
     shown = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in [heads, *lines]]
-    entropy = {row.get("output_loss", "squared") for row in rows}
-    words = "1/2 sum of squares" if "squared" in entropy else ""
-    words += (" or " if len(entropy) > 1 else "") + ("cross-entropy" if "cross-entropy" in entropy else "")
-    note = f"loss: {words} per sample, at the start and at its lowest; SMMs and MMs in the paper's convention"
+    note = f"loss: {_losses(rows)} per sample, at the start and at its lowest; SMMs and MMs in the paper's convention"
     return "\n".join([*(line.rstrip() for line in shown), "", note])

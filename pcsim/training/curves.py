@@ -13,13 +13,13 @@ from typing import Any
 
 from ..algorithms import Algorithm, asynchronous
 from ..algorithms.common import MOMENTS
-from ..engines.limits import check_run, flop_needed, memory_of_engine, resolve_workers
+from ..engines.limits import check_run, check_threads, flop_needed, memory_of_engine, resolve_workers
 from ..errors import InputError
 from ..host.memory import require
 from ..host.mpi import world
 from ..net.given import check_seed, require_weights
 from ..net.network import Network
-from .curve_words import OUTCOME, conditions, for_figure, latest, table
+from .curve_words import OUTCOME, conditions, for_figure, latest, made_of, table
 from .data import Dataset
 from .data_checks import check_batches, updates_of_epochs
 from .run import Progress, Run
@@ -142,7 +142,7 @@ def curves(
     shared |= {"test": test.name if test else None} if test else {}
     shared |= {"until_updates": updates, "data": data.name, "samples": len(data.x), "data_digest": data.digest}
     shared |= {"ranks": world().COMM_WORLD.size} if shared["backend"] == "mpi" else {}
-    finished = [row for row in done if not row["interrupted"]]
+    finished = [made_of(row) for row in done if not row["interrupted"]]
     execution = settings.get("execution")
     plans = [as_run(plan, execution) for plan in plans]
     check_studies(plans, data, settings.get("batch_size"), settings.get("steps_per_batch"))
@@ -160,9 +160,7 @@ def curves(
         wanted = {seed: {**each.knobs, **shared, "workers": count, "batch_seed": seed} for seed, each in seeds.items()}
 
         def held(seed: int, wanted: dict[int, dict[str, Any]] = wanted) -> bool:
-            return any(
-                all(name in row and row[name] == value for name, value in wanted[seed].items()) for row in finished
-            )
+            return any(row == made_of(wanted[seed]) for row in finished)
 
         left = [seed for seed in seeds if not held(seed)]
         on_start(number, plan, not left)
@@ -243,6 +241,16 @@ def check_executions(
         count, how = _shared(plan, workers, backend, execution)
         depth, softmax = len(plan.sizes) - 1, plan.loss != "squared"
         check_run(plan.algorithm, how, order, backend, ranks, count, depth, batch, softmax)
+
+
+def check_workers(plans: Iterable[Study], backend: str, execution: str | None, workers: int | str) -> None:
+    """InputError, in ``train``'s words, for more workers than any study can use; others have as many as they can."""
+    plans = list(plans)
+    counts = [_shared(plan, workers, backend, execution)[0] for plan in plans]
+    if backend == "threads" and isinstance(workers, int) and max(counts) < workers:
+        plan = plans[counts.index(max(counts))]
+        learner, how = asynchronous(plan.algorithm, execution)
+        check_threads(learner, how, workers, len(plan.sizes) - 1, workers)
 
 
 def _net(plan: Study) -> Network:

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from ..algorithms import Algorithm
 from ..checks import is_whole, scalar, shown, whole_number
+from ..engines.limits import check_similarity
 from ..errors import InputError
 from ..host.mpi import from_root, on_root, world
 from ..net.given import as_array, finite
@@ -28,6 +29,7 @@ def check_batches(
     batch = rows if batch_size is None else scalar(batch_size)
     if not is_whole(batch) or batch > rows:
         raise InputError(f"batch_size must be between 1 and the {rows} rows of the data, not {shown(batch_size)}")
+    check_similarity(algorithm, int(batch))
     if steps_per_batch is not None:
         steps_per_batch = whole_number("steps_per_batch", steps_per_batch)
     calendar = algorithm.checked_calendar(depth, steps_per_batch, start)

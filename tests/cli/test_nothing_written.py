@@ -128,6 +128,14 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is(pcsim, tmp_pa
     refused(pcsim, tmp_path, command(tmp_path, verb, **{flag: str(tmp_path / f"{place}{suffix}")}))
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="there is no /proc")
+@pytest.mark.parametrize(("verb", "flag"), FILES)
+def test_so_is_a_folder_that_takes_no_files_whatever_its_permissions(pcsim, tmp_path, verb, flag):
+    place = f"/proc/{WRITERS[verb][1][flag]}"
+    err = refused(pcsim, tmp_path, command(tmp_path, verb, **{flag: place}))
+    assert f"{place}: cannot be written" in err
+
+
 @pytest.mark.parametrize(("verb", "flag"), [(v, f) for v, f in FILES if f in ("--figure", "--gantt") or v == "plot"])
 @pytest.mark.parametrize("name", ["new.bmp", "new", "new.jpg.exe"])
 def test_so_is_a_figure_of_an_unknown_type(pcsim, tmp_path, verb, flag, name):

@@ -196,6 +196,10 @@ def test_bp_in_an_asynchronous_pipeline_has_its_own_name(pcsim, tmp_path):
         (["--execution", "intra-layer", "--loss", "cross-entropy", "--workers", 2], "has no cross-entropy yet"),
         (["--backend", "numpy", "--execution", "blas"], "backend numpy has neither"),
         (["--algorithms", "ipc", "local", "--local-loss", "predsim"], "predsim runs on backend numpy alone"),
+        (["--workers", 4], "4 workers are more than the 3 layers of the net: use at most 3"),
+        (["--depths", 2, 4, "--workers", 5], "5 workers are more than the 4 layers of the net: use at most 4"),
+        (["--algorithms", "bp", "--workers", 2], "BP's layers wait for one another: execution 'serial' runs"),
+        (["--algorithms", "local", "--local-loss", "predsim", "--batch-size", 1], "give a batch of at least 2"),
         (["--checkpoint", "missing/k.npz"], "no such folder"),
         (["--validation", 1.5], "--validation is a share of the samples between 0 and 1, not 1.5"),
     ],
@@ -207,6 +211,16 @@ def test_what_a_later_run_is_refused_for_is_told_before_the_first(pcsim, tmp_pat
     assert (code, out, err.count("\n")) == (2, "", 1), err
     assert words in err
     assert not list(tmp_path.iterdir())
+
+
+def test_of_several_nets_each_has_as_many_workers_as_it_can_use(pcsim, tmp_path):
+    words = ["train", "--samples", 20, "--updates", 2, "--hidden", 6, "--depths", 2, 3, "--workers", 3]
+    code, _, err = pcsim(*words, "--algorithms", "ipc", "bp", "--out", tmp_path / "c.jsonl")
+    assert code == 0, err
+    rows = read(tmp_path / "c.jsonl", CURVES).rows
+    assert [(row["algorithm"], row["depth"], row["workers"]) for row in rows] == [
+        ("ipc", 2, 2), ("bp", 2, 1), ("ipc", 3, 3), ("bp", 3, 1),
+    ]  # fmt: skip
 
 
 def test_a_checkpoint_that_is_there_is_told_before_the_first_run(pcsim, tmp_path):
@@ -242,4 +256,4 @@ def test_what_a_checkpoint_differs_in_is_named(pcsim, tmp_path):
     words = [*TRAIN, "--backend", "numpy", "--algorithms", "ipc", "--checkpoint", tmp_path / "k.npz"]
     assert pcsim(*words)[0] == 0
     err = pcsim(*words, "--resume", "--alpha", 0.5)[2]
-    assert 'algorithm is {"alpha": 0.0001} there, {"alpha": 0.5} here' in err
+    assert "training: alpha is 0.0001 there, 0.5 here" in err

@@ -1,6 +1,7 @@
 """Predictions: Table 4 on the ideal machine, timelines, sizes, and what is refused."""
 
 import dataclasses
+import itertools
 import json
 import math
 import time
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import ALGORITHMS, IDEAL, cases, constant, rooflines, square
 
-from pcsim.algorithms import BP, IPC, PC, ZIL
+from pcsim.algorithms import BP, DFA, IPC, PC, ZIL, DualProp, Local
 from pcsim.errors import InputError
 from pcsim.predict import timing
 from pcsim.predict.machine import Level, Machine, MessageTimes, Segment
@@ -121,6 +122,21 @@ def test_slices_of_a_predicted_trace_do_not_overlap(case, machine):
             threads.setdefault(e["tid"], []).append((start, start + int(e["dur"] * 1000)))
     for slices in map(sorted, threads.values()):
         assert all(end <= start for (_, end), (start, _) in pairwise(slices))
+
+
+@pytest.mark.parametrize("algorithm", [Local(), DFA(), DualProp(sweeps=2), DualProp(incremental=True)], ids=str)
+def test_rivals_have_timelines_of_their_own(algorithm):
+    for depth, workers in itertools.product((1, 2, 5), (1, 2, 5)):
+        if workers > depth:
+            continue
+        how = "serial" if workers == 1 else "layer-parallel"
+        for net in (square(depth), square(depth, batch=3)):
+            found = timeline(algorithm, net, load("server-64"), how, workers, updates=4)
+            assert {e.layer for e in found.events} == set(range(depth))
+            assert {e.worker for e in found.events} == set(range(workers))
+            for worker in range(workers):
+                mine = sorted((e.start, e.end) for e in found.events if e.worker == worker)
+                assert all(a[1] <= b[0] * (1 + 1e-12) + 1e-12 for a, b in pairwise(mine))
 
 
 def test_a_chrome_trace_opens(tmp_path):

@@ -1,11 +1,13 @@
 """Counts of local losses, direct feedback alignment and dual propagation, on their task graphs."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from pcsim import BP, DFA, DualProp, InputError, Local
+from pcsim import BP, DFA, PC, DualProp, InputError, Local, Network
+from pcsim.engines.numpy_dual import Dual
 from pcsim.schedule.builders import task_graph
 from pcsim.schedule.calendar import FROM_ABOVE, FROM_HEADS, Calendar, Stage
 from pcsim.schedule.tasks import Kind
@@ -36,6 +38,37 @@ def test_a_sweep_is_two_products_in_a_row(L, sweeps):
     assert (graph.mm, graph.smm) == (sweeps * (2 * L - 1), 2 * sweeps)
     graph = DualProp(incremental=True).steady_tasks(L)
     assert (graph.mm, graph.smm) == (2 * L - 1, 2)
+
+
+class _Counted(np.ndarray):
+    """Weights that note the products they are part of."""
+
+    made = 0
+
+    def __rmatmul__(self, other):
+        _Counted.made += 1
+        return np.asarray(other) @ np.asarray(self)
+
+
+@pytest.mark.parametrize("algorithm", [DualProp(sweeps=1), DualProp(sweeps=4), DualProp(incremental=True)], ids=str)
+@pytest.mark.parametrize("L", [1, 2, 3, 6])
+def test_the_graph_has_as_many_products_as_the_oracle_makes(monkeypatch, algorithm, L):
+    """Also at depth 1, where nothing comes down and each sweep predicts the same: S of them, as PC makes T."""
+    rng = np.random.default_rng(0)
+    net = Network([0.3 * rng.normal(size=(3, 3)) for _ in range(L)])
+    oracle, calendar = Dual(net, algorithm), algorithm.calendar(L)
+    oracle.net = SimpleNamespace(
+        depth=L, biases=None, loss=net.loss, forward=net.forward,
+        layers=[SimpleNamespace(f=layer.f, scale=1.0, bias=None, weights=layer.weights.view(_Counted))
+                for layer in net.layers],
+    )  # fmt: skip
+    oracle.begin(rng.normal(size=(2, 3)), rng.normal(size=(2, 3)))
+    monkeypatch.setattr(_Counted, "made", 0)
+    for stage in calendar.stages:
+        oracle.half_sweep(stage)
+    sweeps = 1 if algorithm.incremental else algorithm.sweeps
+    assert _Counted.made == algorithm.steady_tasks(L).mm == sweeps * (2 * L - 1)
+    assert PC(T=sweeps).steady_tasks(L).mm == sweeps * (2 * L - 1)
 
 
 @pytest.mark.parametrize("L", DEPTHS)

@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from pcsim import BP, IPC, PC, AsyncBP, InputError, Network, train
+from pcsim import BP, IPC, PC, ZIL, AsyncBP, InputError, Network, train
 from pcsim.training import checkpoints
 
 RNG = np.random.default_rng(7)
@@ -112,14 +112,25 @@ def test_other_workers_and_backends_go_on(tmp_path):
     assert oracle.updates == 30
 
 
+def net(sizes=NET.sizes, seed=3, dtype="float64"):
+    return Network.mlp(sizes, seed=seed, dtype=dtype, bias=True)
+
+
 OTHERS = {
-    "algorithm is": lambda: train(NET, BP(0.02), X, Y, **ONE),
+    "alpha is 0.01 there, 0.02 here$": lambda: train(NET, BP(0.02), X, Y, **ONE),
+    'name is "bp" there, "zil" here$': lambda: train(NET, ZIL(0.01), X, Y, **ONE),
+    'optimizer is "sgd" there, "adam" here; batch_size is 4 there, 5 here$': lambda: train(
+        NET, BP(0.01, "adam"), X, Y, **{**ONE, "batch_size": 5}
+    ),
+    "repeat is 1 there, 2 here$": lambda: train(NET, BP(0.01), X, Y, **ONE, repeat=2),
+    "record_every is 1 there, 3 here$": lambda: train(NET, BP(0.01), X, Y, **ONE, record_every=3),
+    "sizes is": lambda: train(net([5, 3, 3]), BP(0.01), X, Y, **ONE),
     "batch_size is 4 there, 5 here": lambda: train(NET, BP(0.01), X, Y, **{**ONE, "batch_size": 5}),
     "seed is 0 there, 1 here": lambda: train(NET, BP(0.01), X, Y, **ONE, seed=1),
-    "data is": lambda: train(NET, BP(0.01), 2 * X, Y, **ONE),
-    "weights is": lambda: train(Network.mlp(NET.sizes, seed=4, dtype="float64", bias=True), BP(0.01), X, Y, **ONE),
-    "dtype is": lambda: train(Network.mlp(NET.sizes, seed=3, bias=True), BP(0.01), X, Y, **ONE),
-    "schedule is": lambda: train(NET, BP(0.01), X, Y, **ONE, schedule="cosine"),
+    "the data are others$": lambda: train(NET, BP(0.01), 2 * X, Y, **ONE),
+    "the weights before the first update are others$": lambda: train(net(seed=4), BP(0.01), X, Y, **ONE),
+    'dtype is "float64" there, "float32" here$': lambda: train(net(dtype="float32"), BP(0.01), X, Y, **ONE),
+    'schedule kind is "constant" there, "cosine" here': lambda: train(NET, BP(0.01), X, Y, **ONE, schedule="cosine"),
 }
 ONE = {"updates": 9, "batch_size": 4, "resume": True}
 
@@ -135,6 +146,13 @@ def test_the_checkpoint_of_another_training_is_refused(tmp_path, message, monkey
     assert file.read_bytes() == before
     with pytest.raises(InputError, match="is there already: resume the training in it, or remove it"):
         train(NET, BP(0.01), X, Y, **{**ONE, "resume": False})
+
+
+def test_what_is_left_out_where_it_is_as_usual_has_a_meaning(tmp_path):
+    options = {"updates": 4, "batch_size": 4, "checkpoint": tmp_path / "c.npz", "resume": True}
+    train(NET, BP(0.01), X, Y, **options, repeat=2)
+    with pytest.raises(InputError, match=r"another training: repeat is 2 there, 1 here$"):
+        train(NET, BP(0.01), X, Y, **options)
 
 
 def test_damage_is_one_line(tmp_path, monkeypatch):

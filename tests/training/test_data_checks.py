@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from nets import refusal
 
-from pcsim import BP, IPC, PC, InputError, Network, train
+from pcsim import BP, IPC, PC, DualProp, InputError, Local, Network, train
 from pcsim.training.session import Session
 
 NET = Network.mlp([2, 3, 1])
@@ -48,6 +48,8 @@ def spoiled(array, number):
         (lambda: attempt(BP(), batch_size=5), "batch_size must be between 1 and the 4 rows of the data, not 5"),
         (lambda: attempt(BP(), batch_size=0), "batch_size must be between 1 and the 4 rows of the data, not 0"),
         (lambda: attempt(BP(), batch_size=2.0), "batch_size must be between 1 and the 4 rows"),
+        (lambda: attempt(Local(loss="predsim"), batch_size=1), "predsim compares samples of a batch"),
+        (lambda: attempt(DualProp(sweeps=3, incremental=True)), "sweeps once for each weight update: leave sweeps out"),
         (lambda: attempt(batch_size=2), "iPC with a batch_size needs steps_per_batch"),
         (lambda: attempt(batch_size=2, steps_per_batch=0), "steps_per_batch must be a whole number of at least 1"),
         (lambda: attempt(steps_per_batch="3"), "steps_per_batch must be a whole number of at least 1, not '3'"),

@@ -79,7 +79,7 @@ def test_another_order_of_bytes_trains_on_threads(algorithm):
         ([np.eye(2, dtype="f4"), A], None, r"weights\[1\] is rounded to float32"),
         ([np.eye(2, dtype="f4")], [A[0]], r"biases\[0\] is rounded to float32"),
         ([np.array([[2**24 + 1, 0], [0, 1]])], None, r"weights\[0\] is rounded to float32"),
-        ([A.astype(np.longdouble) / 3], None, r"weights\[0\] is rounded to float64"),
+        ([A.astype(np.longdouble) / 3], None, r"weights\[0\] is rounded to float64$"),
     ],
 )
 def test_what_has_to_be_rounded_is_said(weights, biases, said):
