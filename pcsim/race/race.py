@@ -75,7 +75,7 @@ class Plan:
 
         if before is None:
             yield kept(self.declared)
-        drawn = {one.name: one.draws(self.trials, place) for place, one in enumerate(self.contenders)}
+        drawn = {one.name: one.draws(self.trials) for one in self.contenders}
 
         def tuning(exact: bool, goals: Sequence[float]) -> list[Callable[[Any], Row]]:
             there = {(row["contender"], row["trial"]) for row in rows if row["phase"] == "trial"}
@@ -93,8 +93,9 @@ class Plan:
         goals = next(row["goals"] for row in rows if row["phase"] == "goals")
         yield from map(kept, _side_by_side(tuning(False, goals), "tuning the others", on_progress))
         by_name, race = {one.name: one for one in self.contenders}, Race.of(rows)
+        tried = {(row["contender"], row["trial"]): row["settings"] for row in race.trials}
         again = [
-            self._job("confirm", one, trial, drawn[name][trial], seed, goals)
+            self._job("confirm", one, trial, tried[name, trial], seed, goals)
             for name, one in by_name.items()
             for trial, seed in race.unconfirmed(name)
         ]
@@ -102,7 +103,7 @@ class Plan:
         race = Race.of(rows)
         there = {(row["contender"], row["trial"], row["seed"]) for row in race.finals}
         finals = [
-            self._job("final", by_name[name], trial, drawn[name][trial], seed, goals)
+            self._job("final", by_name[name], trial, tried[name, trial], seed, goals)
             for seed in range(self.seeds)
             for name, trial in race.winners()
             if (name, trial, seed) not in there

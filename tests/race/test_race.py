@@ -147,7 +147,7 @@ FULL = replace(problem("fashion-250"), depth=3, hidden=8, passes=30.0)
 
 def test_lbfgs_costs_an_update_of_bp_for_each_evaluation():
     one = contenders(FULL)["bp-lbfgs"]
-    (settings,) = one.draws(20, 0)
+    (settings,) = one.draws(20)
     row = run_trial(FULL, one, settings, 4, ())
     assert row["cost"] == cost_of_update(BP(1e-3), FULL, {"batch_size": None})
     assert row["cost"]["smm"] == 2 * FULL.depth - 1 and row["cost"]["samples"] == 250

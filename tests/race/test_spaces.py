@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pcsim.cli import race
 from pcsim.errors import InputError
-from pcsim.race.contenders import contenders
+from pcsim.race.contenders import chosen, contenders
 from pcsim.race.problems import PROBLEMS
 from pcsim.race.spaces import Choice, Range, draws
 
@@ -46,9 +46,18 @@ def test_a_range_goes_up():
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_every_shipped_contender_can_be_made_of_every_draw(name):
     for one in contenders(PROBLEMS[name]).values():
-        for settings in one.draws(16, 0):
+        for settings in one.draws(16):
             one.made(settings).checked_calendar(PROBLEMS[name].depth, settings.get("steps_per_batch"))
 
 
 def test_the_command_line_knows_every_problem():
     assert tuple(PROBLEMS) == race.PROBLEMS
+
+
+def test_settings_depend_on_nobody_else():
+    """Who else runs, and in which place, leaves a contender's trials as they are; two of one space have their own."""
+    found = contenders(PROBLEMS["fashion-online"])
+    alone = {one.name: one.draws(4) for one in chosen(PROBLEMS["fashion-online"], ["bp", "ipc"])}
+    assert alone == {name: found[name].draws(4) for name in ("bp", "ipc")}
+    assert found["ipc"].draws(8)[:4] == alone["ipc"]
+    assert found["bp"].draws(4) != found["dfa"].draws(4)
