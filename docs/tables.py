@@ -23,10 +23,11 @@ from pcsim.predict.machine_files import load
 from pcsim.predict.nets import Net
 from pcsim.predict.simulate import simulate
 from pcsim.report import batches as depth_batch
-from pcsim.report import races, ratios
+from pcsim.report import profiles, races, ratios
 from pcsim.results import gains, pairs, ranks
 from pcsim.results.fields import CURVES
 from pcsim.results.files import Results, latest, read
+from pcsim.results.profiles import places
 from pcsim.results.races import Outcome, Race, load_race
 from pcsim.schedule.counts import table4
 from pcsim.tables import layout, scaled, short
@@ -490,6 +491,12 @@ def online() -> str:
     )
 
 
+def leaders_table(*names: str) -> str:
+    """Who needs least in each of these races, to the last goal."""
+    found = [place for place in places([race(name) for name in names]) if place.goal == place.race.goals[-1]]
+    return profiles.leaders(found, "markdown")
+
+
 def claims_page() -> str:
     """The page of claims: what their folder says."""
     return claims.markdown(KEPT / "claims", "../../benchmarks/results/claims/")
@@ -499,7 +506,7 @@ def lbfgs_table() -> str:
     """Updates of BP with Adam, with L-BFGS, and of iPC until both losses, at every depth; SMMs of the last."""
     body = []
     for depth in (3, 6, 12):
-        found = race(f"lbfgs-250-{depth}")
+        found = race(f"fashion-250-{depth}")
         line = [depth]
         for goal in found.goals:
             line += [races.count(found.outcome(name, goal, "updates").median) for name in ("bp", "bp-lbfgs", "ipc")]
@@ -539,6 +546,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "map": map_table,
     "race-lbfgs": lbfgs_table,
     "race-online": lambda: race_table("fashion-online"),
+    "leaders-250": lambda: leaders_table("fashion-250-3", "fashion-250-6", "fashion-250-12"),
     "ranks": ranks_table,
     "latency": latency_table,
 }
