@@ -169,7 +169,7 @@ def changing_batches(work: Work) -> Finding:
         f"At depth {L} and T = L a batch takes iPC {forward:.3g} times BP's products in a row with a forward start, "
         f"and {pipelined:.3g} with a pipelined one. Each of its T updates takes {forward / L:.2g} and "
         f"{pipelined / L:.2g} times as many as BP's only one",
-        "what counts is batches, each until the output's error has reached every layer, and not updates"
+        "products are counted by batch, each kept until the output's error has reached every layer, and not by update"
         if lost and kept
         else "",
         (

@@ -122,7 +122,7 @@ def test_corruptions_grow_with_their_level(kind):
     x = np.random.default_rng(0).uniform(size=(3, 784)).astype(np.float32)
     assert np.array_equal(corrupted(x, kind, 0), x)
     apart = [float(np.abs(corrupted(x, kind, level) - x).mean()) for level in reliability.LEVELS]
-    assert apart[0] > 0 and apart[-1] == max(apart)
+    assert apart[0] > 0 and apart[-1] > 1.1 * apart[0]
     held = corrupted(x, kind, 5)
     assert held.shape == x.shape and held.dtype == x.dtype and held.min() >= 0 and held.max() <= 1
     assert np.array_equal(held, corrupted(x, kind, 5))
