@@ -51,16 +51,21 @@ class Learner:
         inference = (
             [f"T {steps}", f"gamma {of.gamma:g}", f"precision {of.precision:g}"] if isinstance(of, IPC | PC) else []
         )
-        return ", ".join([f"B {self.batch}", f"rate {of.alpha:g}", *inference])
+        decay = [f"decay {of.weight_decay:g}"] if of.weight_decay else []
+        return ", ".join([f"B {self.batch}", f"{of.optimizer} {of.alpha:g}", *decay, *inference])
 
 
-# Adam, its rate falling by a cosine. Chosen on the validation's rows with seed 0 from few settings each.
-PLAIN = Learner("iPC, precision 1", IPC(1e-3, 0.5, "adam"), 256, 6)
+# The rate falls along half a cosine. Chosen by the validation's accuracy with seed 0 after 8 to 25 epochs: of 12
+# settings for BP, 12 for PC and 35 for iPC. The last two have the paper's precision (1) and most frequent gamma, with
+# the best rate of two.
+PLAIN = Learner("iPC, unit precision", IPC(3e-3, 0.5, "adam"), 256, 6)
+AS_PUBLISHED = Learner("PC, gamma 0.5", PC(3e-3, 0.5, 8, "adam"), 256)
 LEARNERS = (
     Learner("BP", BP(3e-3, "adam"), 64),
-    Learner("PC", PC(3e-3, 0.1, 8, "adam"), 256),
-    Learner("iPC", IPC(9.5e-3, 0.32, "adam", 506.0), 256, 6),
+    Learner("PC", PC(3e-3, 0.03, 8, "adam"), 256),
+    Learner("iPC", IPC(3e-3, 0.5, "adamw", 200.0, weight_decay=0.01), 64, 6),
     PLAIN,
+    AS_PUBLISHED,
 )
 
 PUBLISHED = {"BP": 0.8854, "PC": 0.8512, "iPC": 0.8913}
@@ -149,7 +154,7 @@ def reached(found: dict[str, list[float]], quick: bool, evidence: dict[str, Any]
     said = ", ".join(f"{name} {means[name]:.2%} (published: {said:.2%})" for name, said in PUBLISHED.items())
     said += (
         f"; iPC − BP {100 * ahead[0]:.2f} points ({100 * ahead[1]:.2f} to {100 * ahead[2]:.2f}); iPC with the paper's "
-        f"unit precision {means[PLAIN.name]:.2%}"
+        f"precision of 1 {means[PLAIN.name]:.2%}, PC with its gamma {means[AS_PUBLISHED.name]:.2%}"
     )
     if quick:
         return Finding(UNRESOLVED, f"From 3,000 images only: {said}", **evidence)

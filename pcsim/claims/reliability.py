@@ -15,6 +15,8 @@ Array = np.ndarray
 
 BINS, LEVELS = 15, (1, 2, 3, 4, 5)
 
+MATTERS = 0.035  # half of the published difference between BP's error and iPC's
+
 WHO = tuple(learner for learner in LEARNERS if learner.name in ("BP", "iPC"))
 
 
@@ -79,9 +81,10 @@ def calibration(work: Work) -> Finding:
 
 
 def decided(less: dict[str, tuple[float, float, float]], said: str, evidence: dict[str, Any]) -> Finding:
-    """Whether iPC's errors are smaller, by every reading of outputs: the differences' means and intervals decide."""
+    """Whether iPC's errors are smaller, by every reading of outputs: the differences' intervals decide. It fails where
+    none is, and none can be smaller by what matters."""
     better = [reading for reading, (_, low, _) in less.items() if low > 0]
-    worse = [reading for reading, (*_, high) in less.items() if high < 0]
+    worse = all(high < MATTERS for *_, high in less.values())
     if len(better) == len(less):
         return Finding(HOLDS, said, **evidence)
     if better:
@@ -160,13 +163,14 @@ CLAIMS = (
         "calibration", f"{IPC_PAPER}, Sec. 4.1",
         "iPC's outputs are better calibrated than BP's: an adaptive calibration error of 0.05 against 0.12 (here of an "
         "MLP on FashionMNIST in place of AlexNet on CIFAR-10).",
-        "an error of iPC's that is no smaller than BP's", calibration, "trained",
+        "an error of iPC's that is not smaller than BP's, and cannot be by half of that difference",
+        calibration, "trained",
     ),
     Claim(
         "corruptions", f"{IPC_PAPER}, Sec. 4.1, Figs. 3 and 9",
         "Under corruptions of the images accuracy declines alike for iPC and BP, and iPC's calibration error stays "
         "smaller (here of an MLP).",
-        "a median error of iPC's that is no smaller than BP's, or five more points of accuracy lost by either",
+        "a median error of iPC's that is not smaller than BP's, or five more points of accuracy lost by either",
         corruptions, "trained",
     ),
 )  # fmt: skip
