@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from ..training.run import Run
 from .accuracies import LEARNERS, images, interval, learnt, rows_of
@@ -94,6 +93,8 @@ def decided(less: dict[str, tuple[float, float, float]], said: str, evidence: di
 
 def corrupted(x: Array, kind: str, level: int, seed: int = 0) -> Array:
     """Images (N, 28 × 28) in 0..1 with a corruption of that level, 1 to 5 (0: as they are)."""
+    from scipy import ndimage
+
     if not level:
         return x
     held = x.reshape(-1, 28, 28)
