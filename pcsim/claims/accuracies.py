@@ -259,7 +259,7 @@ def converges(work: Work) -> Finding:
     """The paper's grid of 96 settings, on an MLP and the images that come with pcsim."""
     rates = (1e-4, 1e-3, 1e-2) if work.quick else tuple(float(f"{rate:.2g}") for rate in np.geomspace(1e-6, 1e-2, 8))
     decays = (1e-3,) if work.quick else (1e-4, 1e-3, 1e-2, 1e-1)
-    epochs, seeds, T = (3 if work.quick else 20), 3, 8
+    epochs, seeds, T = (3 if work.quick else 12), 3, 8
     grid = list(product(rates, decays, (0.1, 0.5, 1.0)))
     learners = [
         Learner(name, one, 100, T if name == "iPC" else None)
