@@ -147,6 +147,53 @@ def pipelines(work: Work) -> Finding:
     )
 
 
+def changing_batches(work: Work) -> Finding:
+    """iPC that leaves each batch after T updates, with starts counted, against BP, per update and per batch. The
+    output's error is at the first layer after L steps, so that in fewer a batch says nothing to some layers."""
+    body: list[tuple[Any, ...]] = []
+    per_batch, per_update = [], []
+    for L in _depths(work):
+        bp = BP().steady_tasks(L).smm_starts
+        for T in sorted({1, -(-L // 2), L, 2 * L}):
+            for start in ("forward", "pipelined"):
+                smm = IPC().steady_tasks(L, T, start).smm_starts
+                per_update.append(smm / bp)
+                if T >= L:
+                    per_batch.append((smm * T / bp, L, T, start))
+                body.append((L, T, start, min(T, L), f"{smm:.3g}", f"{smm / bp:.3g}", f"{smm * T / bp:.3g}"))
+    lost, kept = min(per_batch)[0] >= 1, max(per_update) < 1
+    L = max(_depths(work))
+    forward, pipelined = (next(x for x, *at in per_batch if at == [L, L, start]) for start in ("forward", "pipelined"))
+    return Finding(
+        ONLY_IF if lost and kept else HOLDS if lost else FAILS,
+        f"At depth {L} and T = L a batch takes iPC {forward:.3g} times BP's products in a row with a forward start, "
+        f"and {pipelined:.3g} with a pipelined one. Each of its T updates takes {forward / L:.2g} and "
+        f"{pipelined / L:.2g} times as many as BP's only one",
+        "products are counted by batch, each kept until the output's error has reached every layer, and not by update"
+        if lost and kept
+        else "",
+        (
+            ("depth", "T", "start", "layers reached", "SMM with starts", "÷ BP, per update", "÷ BP, per batch"),
+            *body,
+        ),
+    )
+
+
+def pc_5l_steps(work: Work) -> Finding:
+    """PC with T = 5 L against BP."""
+    body, right = [], True
+    for L in _depths(work):
+        pc, bp, ipc = (one.steady_tasks(L).smm for one in (PC(T=5 * L), BP(), IPC()))
+        right = right and pc == 10 * L
+        body.append((L, 5 * L, pc, bp, f"{pc / bp:.3g}", f"{pc / ipc:g}"))
+    return Finding(
+        HOLDS if right else FAILS,
+        f"{body[-1][2]} products in a row at depth {body[-1][0]}: {body[-1][4]} times BP's on one worker for each "
+        f"layer, {body[0][4]} times at depth {body[0][0]}, so PC waits longer than BP at every depth",
+        table=(("depth", "T", "SMM of PC", "SMM of BP", "PC ÷ BP", "PC ÷ iPC"), *body),
+    )
+
+
 CLAIMS = (
     Claim(
         "table-4", f"{IPC_PAPER}, Table 4",
@@ -183,5 +230,15 @@ CLAIMS = (
         "asynchronous-smm", "Kosson et al. 2020, arXiv:2003.11666; Narayanan et al. 2019 (PipeDream)",
         "BP in a pipeline that never flushes keeps every layer busy: 2 products in a row for each update, as iPC.",
         "a longer chain in the task graph", pipelines,
+    ),
+    Claim(
+        "changing-batches", f"{IPC_PAPER}, Sec. 4",
+        "With batches that change iPC loses its advantage in efficiency over BP, as errors are computed anew for each.",
+        "fewer products in a row than BP's for a batch whose error reaches every layer", changing_batches,
+    ),
+    Claim(
+        "pc-5l-steps", "arXiv:2601.20895",
+        "PC takes 2T products in a row for a weight update, with T about 5L.",
+        "a count of a task graph other than 10L", pc_5l_steps,
     ),
 )  # fmt: skip

@@ -13,14 +13,14 @@ from ..host.context import capture
 from ..results.origin import machine
 from ..streams import read_bytes, write_whole
 from ..tables import layout
-from . import computed, counted, elsewhere, measured, trained
+from . import accuracies, computed, counted, elsewhere, generative, measured, reliability, trained
 from .claim import UNTESTED, VERDICTS, Claim, Finding, Work
 
 SCHEMA = "pcsim-claim/1"
 
-CLAIMS: dict[str, Claim] = {
-    claim.id: claim for module in (counted, computed, measured, trained, elsewhere) for claim in module.CLAIMS
-}
+_MODULES = (counted, computed, measured, trained, generative, accuracies, reliability, elsewhere)
+
+CLAIMS: dict[str, Claim] = {claim.id: claim for module in _MODULES for claim in module.CLAIMS}
 
 _TEXT: Rule = ("a text", lambda value: isinstance(value, str))
 _TEXTS = list_of("a list of texts", lambda value: isinstance(value, str))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..algorithms import BP, IPC
+from ..algorithms import BP, IPC, PC, Algorithm
 from ..bench.case import Case
 from ..bench.contenders import OWN_BASELINES
 from ..bench.measure import ALPHA, GAMMA
@@ -22,21 +22,14 @@ from .counted import IPC_PAPER
 ELSEWHERE = "server-64"
 
 
-def timed(work: Work, depth: int, width: int) -> tuple[dict[str, Row], str]:
-    """The ratio of one cell at a batch of one, to serial and to the best BP, from several processes; and its file."""
-    name = f"bench-{depth}-{width}{'-quick' if work.quick else ''}.jsonl.gz"
+def timed(work: Work, case: Case, algorithm: Algorithm, name: str) -> tuple[dict[str, Row], str]:
+    """The ratio of one cell, to serial and to the best BP, from several processes; and the file of that name."""
+    name = f"bench-{name}{'-quick' if work.quick else ''}.jsonl.gz"
     launches = 3 if work.quick else 8
-    sweep = Sweep(
-        [Case(depth, width)],
-        [IPC(ALPHA, GAMMA), BP(ALPHA)],
-        [1, "auto"],
-        OWN_BASELINES,
-        1.5 * launches,
-        launches=launches,
-    )
+    sweep = Sweep([case], [algorithm, BP(ALPHA)], [1, "auto"], OWN_BASELINES, 1.5 * launches, launches=launches)
     sweep.check()
     file = work.folder / name
-    work.on_progress(f"timing {depth} × {width}: leave this machine alone", 0, 1)
+    work.on_progress(f"timing {case.name}: leave this machine alone", 0, 1)
     ceilings = sweep.ceilings()
     context = {**capture(["pcsim", "claims", "run"]), "offered": sweep.offered, "ceilings": ceilings.to_json()}
     with Writer(file, context, file.exists()) as writer:
@@ -48,7 +41,7 @@ def timed(work: Work, depth: int, width: int) -> tuple[dict[str, Row], str]:
 
 def _evidence(work: Work, depth: int, width: int) -> tuple[dict[str, Row], dict[str, Any], str]:
     """Ratios, evidence for a finding, and what is predicted elsewhere in words."""
-    found, name = timed(work, depth, width)
+    found, name = timed(work, Case(depth, width), IPC(ALPHA, GAMMA), f"{depth}-{width}")
     machine = machine_files.load(ELSEWHERE)
     there = compare(Net((width,) * (depth + 1)), machine, machine.workers or 1)
     body: list[tuple[Any, ...]] = [
@@ -108,6 +101,41 @@ def small_nets(work: Work) -> Finding:
     return Finding(verdict, said, **evidence)
 
 
+PC_NET, PC_BATCH = "784-256-10", 64  # the net of FabricPC's first example
+
+
+def pc_time(work: Work) -> Finding:
+    """PC's time against the fastest BP's on the same cores, for T of 8 and of 20, the T of FabricPC's first example."""
+    body: list[tuple[Any, ...]] = []
+    found: dict[int, Row] = {}
+    files, processes = [], 0
+    for T in (8, 20):
+        case = Case.of_net(PC_NET, PC_BATCH)
+        ratios, name = timed(work, case, PC(ALPHA, GAMMA, T), f"pc-{T}-{PC_NET}")
+        found[T], processes = ratios["best-bp"], int(ratios["best-bp"]["processes"])
+        files.append(name)
+        for one, pair in ratios.items():
+            body.append(
+                (T, one, f"{pair['ratio']:.3g}", f"{pair['low']:.3g} to {pair['high']:.3g}", f"{(2 * T + 1) / 3:.3g}",
+                 f"{pair['execution']} {pair['workers']}, {scaled(pair['median'])}",
+                 f"{pair['other_execution']} {pair['other_workers']}, {scaled(pair['other_median'])}")
+            )  # fmt: skip
+    evidence: dict[str, Any] = {
+        "table": (("T", "denominator", "PC ÷ BP", "95 %", "(2T + 1) ÷ 3", "PC by", "BP by"), *body),
+        "seeds": processes, "files": tuple(files),
+    }  # fmt: skip
+    said = f"At {PC_NET}, batches of {PC_BATCH}, PC takes " + " and ".join(
+        f"{_said(pair)} of the time of the fastest BP with T = {T} (products: {(2 * T + 1) / 3:.3g})"
+        for T, pair in found.items()
+    )
+    fits = [T for T, pair in found.items() if pair["low"] <= 6 and pair["high"] >= 5]
+    if len(fits) == len(found):
+        return Finding(HOLDS, said, **evidence)
+    if fits:
+        return Finding(ONLY_IF, said, f"T is about {fits[0]}", **evidence)
+    return Finding(FAILS, said, **evidence)
+
+
 CLAIMS = (
     Claim(
         "figure-6", f"{IPC_PAPER}, Fig. 6",
@@ -120,5 +148,10 @@ CLAIMS = (
         "figure-6-small", f"{IPC_PAPER}, Appendix C.4",
         "Communication between threads makes iPC slower than BP on small architectures (64 units and fewer).",
         "a ratio below 1 at 64 units", small_nets, "measured",
+    ),
+    Claim(
+        "pc-time", "FabricPC, its documentation",
+        "PC takes five to six times BP's time.",
+        "a ratio whose interval does not reach 5 to 6", pc_time, "measured",
     ),
 )  # fmt: skip
