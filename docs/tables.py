@@ -502,19 +502,6 @@ def claims_page() -> str:
     return claims.markdown(KEPT / "claims", "../../benchmarks/results/claims/")
 
 
-def lbfgs_table() -> str:
-    """Updates of BP with Adam, with L-BFGS, and of iPC until both losses, at every depth; SMMs of the last."""
-    body = []
-    for depth in (3, 6, 12):
-        found = race(f"fashion-250-{depth}")
-        line = [depth]
-        for goal in found.goals:
-            line += [races.count(found.outcome(name, goal, "updates").median) for name in ("bp", "bp-lbfgs", "ipc")]
-        body.append(line)
-    header = ["layers", *(f"{name} to {goal}" for goal in ("0.1", "0.02") for name in ("bp", "bp-lbfgs", "ipc"))]
-    return layout(header, body, "markdown")
-
-
 def map_table() -> str:
     """BP ÷ iPC at a few depths and batches: counted, predicted with a worker for each layer, measured on two cores."""
     cells = [(depth, batch) for depth in (8, 32) for batch in (1, 16, 64, 250, 1024)]
@@ -544,7 +531,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "race-250-6": lambda: race_table("fashion-250-6"),
     "race-250-12": lambda: race_table("fashion-250-12"),
     "map": map_table,
-    "race-lbfgs": lbfgs_table,
     "race-online": lambda: race_table("fashion-online"),
     "leaders-250": lambda: leaders_table("fashion-250-3", "fashion-250-6", "fashion-250-12"),
     "ranks": ranks_table,

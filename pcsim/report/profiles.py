@@ -16,7 +16,7 @@ TAUS = (1, 2, 4)
 
 _ABOUT = (
     "fewest: the contender with the least median, and its ratio to the best BP with its interval of 95 %; a BP alone",
-    "where none needs less",
+    "where none needs less; span@L: where no worker may keep more samples than there are layers",
     "within 2: at how many problems and goals the median cost of the winner's seeds is at most twice that of the best",
     "contender there; a miss never is (Dolan and Moré 2002). Who did not run in a race is not counted there.",
     "trials: of each tuning how many reached the goal; who tunes nothing has none",
@@ -41,15 +41,26 @@ def leaders(found: Sequence[Place], format: str = "text") -> str:
     """Who needs least at each place, a line for each cost: everything that is counted, and seconds and joules."""
     prices = dict.fromkeys((what, there) for place in found for there in place.race.places for what in PRICES)
     body = []
-    for axis in dict.fromkeys(axis for place in found for axis in place.race.axes):
-        told = [leader(place.race.outcomes(place.goal, axis)) if axis in place.race.axes else "-" for place in found]
-        body.append([NAMES.get(axis, axis), *told])
+    of_places = [_axes(place.race) for place in found]
+    for name in dict.fromkeys(name for axes in of_places for name in axes):
+        told = [
+            leader(place.race.outcomes(place.goal, axes[name])) if name in axes else "-"
+            for place, axes in zip(found, of_places, strict=True)
+        ]
+        body.append([NAMES.get(name, name), *told])
     for what, there in prices:
         outcomes = [place.race.outcomes(place.goal, what, there) for place in found]
         if any(outcomes):
             where = f"{what}, {there} (predicted)" if there else f"{what} measured here"
             body.append([where, *(leader(each) if each else "-" for each in outcomes)])
     return layout(["fewest", *(place.name for place in found)], body, format)
+
+
+def _axes(race: Race) -> dict[str, str]:
+    """All that is counted, by names that races of several depths share: with L samples as many as there are layers."""
+    depth = len(race.declared["problem"]["sizes"]) - 1
+    shared = [axis for axis in race.axes if axis != f"span@{depth}" or depth in (1, 2, 4)]
+    return {axis: axis for axis in shared} | {"span@L": f"span@{depth}"}
 
 
 def profile(found: Sequence[Place], format: str = "text") -> str:

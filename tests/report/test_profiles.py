@@ -60,6 +60,7 @@ def test_who_needs_least_stands_above():
     assert found["fewest"] == ["x, 2 layers, to 80 %", "y, 2 layers, to 80 %"]
     assert found["samples"] == ["ipc 0.49 (0.47 to 0.51)", "bp"]
     assert found["span"] == ["bp", "bp"] and found["span@1"] == ["–", "–"]
+    assert found["span@L"] == found["span@2"] == ["bp", "bp"]
     assert found["seconds, m (predicted)"] == ["ipc 0.49 (0.47 to 0.51)", "-"]
     assert "joules, m (predicted)" not in found
     (given[1].finals[0])["score"] = [0.1, 0.2]  # of BP's seeds one misses
