@@ -491,6 +491,19 @@ def online() -> str:
     )
 
 
+def deep_narrow() -> str:
+    """Who needs what in twelve narrow layers, sample by sample."""
+    name = "deep-narrow-12"
+    spans = {one: f"{against_bp(name, 'span', one).ratio:.2g}" for one in ("ipc", "bp-async", "local", "dfa")}
+    samples = against_bp(name, "samples")
+    low, high = samples.interval or (0.0, 0.0)
+    return (
+        f"iPC needs {samples.ratio:.2g} ({low:.2g} to {high:.2g}) of the samples of a BP that may dwell on each, and "
+        f"{spans['ipc']} of serial BP's products in a row, asynchronous BP {spans['bp-async']}, direct feedback "
+        f"alignment {spans['dfa']} and local losses {spans['local']}"
+    )
+
+
 def leaders_table(*names: str) -> str:
     """Who needs least in each of these races, to the last goal."""
     found = [place for place in places([race(name) for name in names]) if place.goal == place.race.goals[-1]]
@@ -532,6 +545,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "race-250-12": lambda: race_table("fashion-250-12"),
     "map": map_table,
     "race-online": lambda: race_table("fashion-online"),
+    "race-deep-narrow": lambda: race_table("deep-narrow-12"),
+    "leaders-online": lambda: leaders_table("fashion-online", "deep-narrow-12"),
     "leaders-250": lambda: leaders_table("fashion-250-3", "fashion-250-6", "fashion-250-12"),
     "ranks": ranks_table,
     "latency": latency_table,
@@ -574,8 +589,9 @@ def sentences() -> dict[str, list[str]]:
             classifiers(),
             full_batch(),
             online(),
+            deep_narrow(),
         ],
-        "docs/results/races.md": [full_batch(), online()],
+        "docs/results/races.md": [full_batch(), online(), deep_narrow()],
         "docs/results/two-cores.md": [
             *losses(),
             f"the ratios at 32 layers were {launches[64]:.2f} (width 64), {launches[256]:.2f} (256) and "

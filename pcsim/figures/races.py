@@ -40,7 +40,7 @@ def race_figure(race: Race, title: str | None = None, caption: str = "", look: L
         (axes,) = page.panels[number]
         page.decades_x(axes, [cost for costs, _ in lines for cost in costs])
         for (costs, scores), style in zip(lines, styles, strict=True):
-            axes.plot(costs, scale * scores, **style)
+            axes.plot(costs, scale * scores, marker="o" if len(costs) == 1 else None, **style)
         for each in race.goals:
             axes.axhline(scale * each, color=GREY, linewidth=0.6 * look.sizes.thin, zorder=1)
         if race.rising:
@@ -65,13 +65,17 @@ def _stroke(race: Race, name: str) -> int:
 
 
 def _median(race: Race, name: str, goal: float, axis: str) -> tuple[Any, Any]:
-    """Costs and the median score of the seeds, as far as all of them go."""
+    """Costs and the median score of the seeds, until the median seed has reached the last goal: a run that has, and
+    ended, keeps its score."""
     trial = race.best_trial(name, goal, axis)
     runs = [row for row in race.finals if (row["contender"], row["trial"]) == (name, trial)]
     if not runs:
         return np.empty(0), np.empty(0)
-    least = min(len(row["updates"]) for row in runs)
-    scores = np.median([floats(row["score"][:least]) for row in runs], axis=0)
-    costs = floats(runs[0]["updates"][:least]) * cost_of_update(runs[0], axis)
-    seen = costs > 0
-    return costs[seen], scores[seen]
+    longest = max(runs, key=lambda row: len(row["updates"]))
+    most = len(longest["updates"])
+    scores = np.median([floats([*row["score"], *row["score"][-1:] * (most - len(row["score"]))]) for row in runs], 0)
+    costs = floats(longest["updates"]) * cost_of_update(longest, axis)
+    there = scores >= race.goals[-1] if race.rising else scores <= race.goals[-1]
+    until = int(there.argmax()) + 1 if there.any() else most
+    seen = costs[:until] > 0
+    return costs[:until][seen], scores[:until][seen]

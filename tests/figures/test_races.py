@@ -20,6 +20,17 @@ def test_a_line_for_each_contender_and_goal():
     assert samples.get_lines()[0].get_linestyle() != samples.get_lines()[1].get_linestyle()
 
 
+def test_a_line_goes_on_until_the_median_seed_is_there():
+    race = race_of({"bp": (MANY, 1.0)})
+    for row in race.finals[:2]:  # two seeds are there at the first look
+        row["updates"], row["score"] = [1], [0.9]
+    line = race_figure(race).axes[0].get_lines()[0]
+    assert line.get_xdata().tolist() == [1, 19] and line.get_ydata().tolist() == pytest.approx([10, 90])
+    race.finals[2]["updates"], race.finals[2]["score"] = [1], [0.9]  # three of five: the median, a single point
+    line = race_figure(race).axes[0].get_lines()[0]
+    assert line.get_xdata().tolist() == [1] and line.get_marker() == "o"
+
+
 def test_a_race_without_winners_has_no_figure():
     race = race_of({"bp": (MANY, 1.0)})
     race.finals.clear()
