@@ -547,7 +547,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "race-online": lambda: race_table("fashion-online"),
     "race-deep-narrow": lambda: race_table("deep-narrow-12"),
     "leaders-online": lambda: leaders_table("fashion-online", "deep-narrow-12"),
-    "leaders-250": lambda: leaders_table("fashion-250-3", "fashion-250-6", "fashion-250-12"),
+    "leaders-250": lambda: leaders_table("fashion-250-3", "fashion-250-6", "fashion-250-12", "generative-100"),
+    "race-generative": lambda: race_table("generative-100"),
     "ranks": ranks_table,
     "latency": latency_table,
 }
