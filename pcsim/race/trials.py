@@ -1,5 +1,6 @@
 """One trial: a training with its settings from a seed, until the last goal, the end of the budget, or divergence."""
 
+import gc
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -55,10 +56,13 @@ def run_trial(
             problem.net(seed), algorithm, rows.x, rows.y, updates=updates, seed=seed, backend=backend, workers=1,
             on_progress=on_progress, **options,
         )  # fmt: skip
-    return {
+    found = {
         "contender": contender.name, "settings": settings, "seed": seed, "cost": cost, **_seen(run, problem, tested),
         "diverged": run.diverged, "training_seconds": run.seconds,
     }  # fmt: skip
+    # An engine and its parts refer to one another: its copy of the rows would stay until Python looks for such things.
+    gc.collect()
+    return found
 
 
 def _seen(run: Run, problem: Problem, tested: bool) -> dict[str, Any]:

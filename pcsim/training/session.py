@@ -34,7 +34,6 @@ class Inspector:
 
     def __init__(self, engine: Engine, x: Array, y: Array, looked_at: bool) -> None:
         self.engine, self.x, self.y, self.looked_at = engine, x, y, looked_at
-        self.finite = getattr(engine, "finite", self._finite)
 
     def now(self, recorded: bool) -> tuple[tuple[Network, list[Array]] | None, float]:
         """Copies of net and values, if looked at, and the loss, if recorded."""
@@ -46,7 +45,10 @@ class Inspector:
             loss = forward_loss(network or self.engine.network, self.x, self.y)
         return (None if network is None else (network, self.engine.values)), loss
 
-    def _finite(self) -> bool:
+    def finite(self) -> bool:
+        """Whether all weights are numbers."""
+        if hasattr(self.engine, "finite"):
+            return bool(self.engine.finite())
         return all(np.isfinite(w).all() for w in self.engine.network.weights)
 
 
