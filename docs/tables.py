@@ -504,6 +504,17 @@ def deep_narrow() -> str:
     )
 
 
+def mini_batches() -> str:
+    """Who needs what in batches, three layers."""
+    name = "fashion-mlp-3"
+    samples, span = against_bp(name, "samples"), against_bp(name, "span")
+    without = against_bp(name, "span", "dfa").ratio
+    return (
+        f"iPC needs {samples.ratio:.2f} times the samples of the best BP and {span.ratio:.1f} times its products in a "
+        f"row, weighed by their samples; direct feedback alignment needs {without:.2f} of these"
+    )
+
+
 def leaders_table(*names: str) -> str:
     """Who needs least in each of these races, to the last goal."""
     found = [place for place in places([race(name) for name in names]) if place.goal == place.race.goals[-1]]
@@ -545,6 +556,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "race-250-12": lambda: race_table("fashion-250-12"),
     "map": map_table,
     "race-online": lambda: race_table("fashion-online"),
+    "race-mlp-3": lambda: race_table("fashion-mlp-3"),
+    "leaders-mlp": lambda: leaders_table("fashion-mlp-3"),
     "race-deep-narrow": lambda: race_table("deep-narrow-12"),
     "leaders-online": lambda: leaders_table("fashion-online", "deep-narrow-12"),
     "leaders-250": lambda: leaders_table("fashion-250-3", "fashion-250-6", "fashion-250-12", "generative-100"),
@@ -590,9 +603,10 @@ def sentences() -> dict[str, list[str]]:
             classifiers(),
             full_batch(),
             online(),
+            mini_batches(),
             deep_narrow(),
         ],
-        "docs/results/races.md": [full_batch(), online(), deep_narrow()],
+        "docs/results/races.md": [full_batch(), online(), mini_batches(), deep_narrow()],
         "docs/results/two-cores.md": [
             *losses(),
             f"the ratios at 32 layers were {launches[64]:.2f} (width 64), {launches[256]:.2f} (256) and "

@@ -259,7 +259,8 @@ def timeline(
     order: str = "split",
 ) -> Timeline:
     """The same as events. Of PC, Z-IL, iPC and BP by layers the first ``updates`` from the forward start, which
-    ``Timeline.violations`` can hold against the task graph; else so many in the steady state."""
+    ``Timeline.violations`` can hold against the task graph; else so many in the steady state. The head or the feedback
+    of layer l of L stands there as layer L + l."""
     timed = _timed(algorithm, net, machine, execution, workers, ranks, micro_batches, order, 1)
     own_plan = isinstance(algorithm, DualProp) or (algorithm.chained and algorithm.layered)
     if execution in ("serial", "layer-parallel") and not (machine.batched or own_plan):

@@ -12,7 +12,8 @@ from pcsim.results.files import read
 
 pytestmark = pytest.mark.slow
 
-TRAIN = ["train", "--samples", 20, "--hidden", 6, "--batch-size", 5, "--steps-per-batch", 2, "--record-every", 2]
+BATCHES = ["train", "--samples", 20, "--hidden", 6, "--batch-size", 5, "--record-every", 2]
+TRAIN = [*BATCHES, "--steps-per-batch", 2]
 ON_RANKS = [*TRAIN, "--backend", "mpi"]
 LEARNERS = ["--updates", 8, "--algorithms", "ipc", "pc", "dual", "--optimizer", "adam", "--seeds", 0, 1]
 ENDS = 60  # seconds, on a machine that does other things as well
@@ -83,9 +84,9 @@ def test_what_is_trained_is_not_trained_again_and_another_number_of_ranks_is_ano
 
 def test_bp_shares_its_work_in_the_execution_that_is_named(tmp_path):
     words = ["--updates", 4, "--algorithms", "bp", "--execution", "data-parallel"]
-    on_two = pcsim(2, *ON_RANKS, *words, "--out", tmp_path / "c.jsonl")
+    on_two = pcsim(2, *BATCHES, "--backend", "mpi", *words, "--out", tmp_path / "c.jsonl")
     assert on_two.returncode == 0, on_two.stderr
-    on_threads = pcsim(1, *TRAIN, *words, "--workers", 2, "--out", tmp_path / "d.jsonl")
+    on_threads = pcsim(1, *BATCHES, *words, "--workers", 2, "--out", tmp_path / "d.jsonl")
     assert on_threads.returncode == 0, on_threads.stderr
     rows = [read(tmp_path / name, CURVES).rows[0] for name in ("c.jsonl", "d.jsonl")]
     assert [row["execution"] for row in rows] == ["data-parallel"] * 2
