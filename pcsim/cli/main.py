@@ -52,6 +52,10 @@ from .words import (
 )
 
 
+def _add_files(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("results", type=file_name, nargs="+", metavar="FILE.jsonl", help=what)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="pcsim",
@@ -231,13 +235,10 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_verbs(verbs)
 
     report = verbs.add_parser("report", help="ratio tables with intervals and verdicts from a results file, or races")
-    report.add_argument(
-        "results",
-        type=file_name,
-        nargs="+",
-        metavar="FILE.jsonl",
-        help="a results file, or race files: of several a profile, how often each contender is within a factor of the "
-        "best; - for standard input",
+    _add_files(
+        report,
+        "a results file, or race files: of several a profile, how often each contender is within a factor of the best; "
+        "- for standard input",
     )
     report.add_argument(
         "--denominator",
@@ -276,13 +277,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_verb(verbs)
 
     plot = verbs.add_parser("plot", help="figures from a results or curves file, or from races")
-    plot.add_argument(
-        "results",
-        type=file_name,
-        nargs="+",
-        metavar="FILE.jsonl",
-        help="a results or curves file, or race files; - for standard input",
-    )
+    _add_files(plot, "a results or curves file, or race files; - for standard input")
     plot.add_argument(
         "--out", type=file_name, required=True, metavar="FILE.png", help=".png, .svg or .pdf; -: PNG to standard output"
     )

@@ -102,7 +102,7 @@ def run_race(arguments: argparse.Namespace) -> int:
     if arguments.figure:
         check_suffix(arguments.figure)
         check_place(arguments.figure)
-    quick = QUICK if arguments.quick else {"trials": 20, "seeds": 5, "confirm": 3}
+    quick = QUICK if arguments.quick else {name: getattr(Plan, name) for name in QUICK}
     problem = problems.problem(arguments.problem, arguments.depth, arguments.goals, arguments.passes, arguments.hidden)
     plan = Plan(
         problem,
