@@ -4,6 +4,7 @@ import json
 import os
 import reprlib
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,6 +13,7 @@ import numpy as np
 from ..checks import FLAG, Rule, is_number, is_whole, list_of, one_of
 from ..errors import InputError
 from .activations import ACTIVATIONS
+from .convolution import Convolution
 from .extras import FEEDBACK, HEADS, shapes_of_extras
 from .losses import LOSSES
 
@@ -39,8 +41,12 @@ _FIELDS: dict[str, Rule] = {
     "scale": list_of("a list of finite numbers", is_number),
     "skip": list_of("a list of true and false", FLAG[1]),
 }
-# A net without them has the squared error, and nothing beside its layers.
+# A net without them has the squared error, nothing beside its layers, and dense ones alone.
 _OPTIONAL: dict[str, Rule] = {"loss": one_of(tuple(LOSSES)), HEADS: FLAG, FEEDBACK: FLAG}
+_OPTIONAL["forms"] = list_of("a list of null and objects", lambda v: v is None or isinstance(v, dict))
+
+
+_OF_FORM = [each.name for each in fields(Convolution)]
 
 
 def _file(folder: Path, name: str, l: int) -> Path:
@@ -88,7 +94,7 @@ def _read_sheet(file: Path) -> dict[str, Any]:
     for name in sorted(sheet.keys() - _FIELDS.keys() - _OPTIONAL.keys()):
         raise InputError(f"{file}: field {reprlib.repr(name)} is unknown")
     depth = len(sheet["sizes"]) - 1
-    for name in ("scale", "skip"):
+    for name in ("scale", "skip", *({"forms"} & sheet.keys())):
         if len(sheet[name]) != depth:
             raise InputError(f"{file}: {name} has {len(sheet[name])} entries; expected {depth}, one a layer")
     return sheet
@@ -116,19 +122,34 @@ class Stored:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder).absolute()  # layers are read later, perhaps from another working directory
         self.sheet = self.folder / SHEET
-        fields = _read_sheet(self.sheet)
-        self.sizes, self.activation, self.bias = fields["sizes"], fields["activation"], fields["bias"]
-        self.scale, self.skip, self.loss = fields["scale"], fields["skip"], fields.get("loss", "squared")
-        self.dtype = np.dtype(fields["dtype"])
-        self.extras = [name for name in (HEADS, FEEDBACK) if fields.get(name)]
+        sheet = _read_sheet(self.sheet)
+        self.sizes, self.activation, self.bias = sheet["sizes"], sheet["activation"], sheet["bias"]
+        self.scale, self.skip, self.loss = sheet["scale"], sheet["skip"], sheet.get("loss", "squared")
+        self.dtype = np.dtype(sheet["dtype"])
+        self.forms = [self._form(l, told) for l, told in enumerate(sheet.get("forms", []))]
+        self.extras = [name for name in (HEADS, FEEDBACK) if sheet.get(name)]
+
+    def _form(self, l: int, told: dict[str, Any] | None) -> Convolution | None:
+        """The kind of a layer as the sheet has it."""
+        if told is None:
+            return None
+        try:
+            return Convolution(**told)
+        except (TypeError, InputError) as error:  # TypeError: fields that are missing or unknown
+            reason = error if isinstance(error, InputError) else f"needs {', '.join(_OF_FORM)}"
+            raise InputError(f"{self.sheet}: forms[{l}]: {reason}") from None
+
+    def _shape(self, l: int) -> tuple[int, int]:
+        form = self.forms[l] if self.forms else None
+        return form.shape if form else (self.sizes[l + 1], self.sizes[l])
 
     def weights(self, l: int, read: bool = True) -> Array:
-        """``W[l]``, ``(n[l+1], n[l])``; with ``read=False`` only its file is looked at."""
-        return _stored(_file(self.folder, "weights", l), (self.sizes[l + 1], self.sizes[l]), self.dtype, read)
+        """``W[l]``, ``(n[l+1], n[l])``, or a row for each kernel; with ``read=False`` only its file is looked at."""
+        return _stored(_file(self.folder, "weights", l), self._shape(l), self.dtype, read)
 
     def biases(self, l: int, read: bool = True) -> Array:
-        """``b[l]``, ``(n[l+1],)``; with ``read=False`` only its file is looked at."""
-        return _stored(_file(self.folder, "biases", l), (self.sizes[l + 1],), self.dtype, read)
+        """``b[l]``, one for each row; with ``read=False`` only its file is looked at."""
+        return _stored(_file(self.folder, "biases", l), self._shape(l)[:1], self.dtype, read)
 
     def extra(self, name: str) -> list[Array]:
         """The heads, or the feedback, one matrix for each hidden layer."""
@@ -180,6 +201,7 @@ def write(net: Any, folder: str | os.PathLike[str], wait: Callable[[], object] |
                 "skip": net.skip,
             }
             | ({} if net.loss.name == "squared" else {"loss": net.loss.name})
+            | ({"forms": [form and form.told() for form in net.forms]} if net.forms else {})
             | dict.fromkeys(extras, True)
         )
         write_whole(folder / SHEET, lambda file: file.write(json.dumps(sheet).encode() + b"\n"))

@@ -1,6 +1,5 @@
 """What callers give as arrays, names and numbers, turned into what a net is made of, or refused in one line."""
 
-import itertools
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from ..checks import is_number, is_truth, is_whole, scalar, shown, whole_number
 from ..errors import InputError
 from ..host.memory import require
 from .activations import ACTIVATIONS
+from .convolution import Convolution
 from .extras import shapes_of_extras
 from .files import DTYPES
 
@@ -168,6 +168,26 @@ def _check_count(given: list[Any], depth: int) -> None:
         raise InputError(f"scale and skip need one entry for each of the {depth} layers")
 
 
+def checked_forms(value: Any, shapes: Sequence[tuple[int, ...]]) -> list[Convolution | None]:
+    """L entries that fit the weights and one another; none where all layers are dense."""
+    found = listed("forms", value, f"a list of {len(shapes)} entries, None or a Convolution for each layer")
+    if not any(form is not None for form in found):
+        return []
+    if len(found) != len(shapes):
+        raise InputError(f"forms need one entry for each of the {len(shapes)} layers, not {len(found)}")
+    below: Convolution | None = None
+    for l, (form, shape) in enumerate(zip(found, shapes, strict=True)):
+        if form is not None and not isinstance(form, Convolution):
+            raise InputError(f"forms[{l}] must be None or a Convolution, not {shown(form)}")
+        if form and form.shape != tuple(shape):
+            raise InputError(f"weights[{l}] has shape {tuple(shape)}, but its convolution needs {form.shape}")
+        if form and l and (below is None or below.out != form.image):
+            there = f"an image of {below.out}" if below else "a dense layer"
+            raise InputError(f"layer {l} is a convolution of an image of {form.image}, but below it is {there}")
+        below = form
+    return found
+
+
 def checked_truth(name: str, value: Any) -> bool:
     """True or False, also as 1 or 0, or as NumPy has them."""
     value = scalar(value)
@@ -181,9 +201,9 @@ def check_seed(seed: Any) -> int:
     return whole_number("seed", seed, 0)
 
 
-def require_weights(sizes: Sequence[int], dtype: DTypeLike = np.float32) -> None:
-    """Raise InputError if a net of those sizes cannot be made in this machine's memory."""
-    counts = [m * n for n, m in itertools.pairwise(sizes)]
+def require_weights(shapes: Sequence[tuple[int, int]], dtype: DTypeLike = np.float32) -> None:
+    """Raise InputError if a net whose weights have those shapes cannot be made in this machine's memory."""
+    counts = [rows * columns for rows, columns in shapes]
     # Each matrix is drawn in float64 before it is rounded.
     require(sum(counts) * np.dtype(dtype).itemsize + max(counts) * 8, f"a net of {sum(counts):,} weights")
 

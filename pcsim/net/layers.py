@@ -18,15 +18,17 @@ Array = np.ndarray
 
 class Product(NamedTuple):
     """A matrix product of a layer: ``rows`` sums for each sample, of ``columns`` terms each; of a gradient, which sums
-    over the samples, a matrix (rows, columns) to which each sample adds one term everywhere."""
+    over the samples, a matrix (rows, columns) to which each sample adds one term everywhere. ``times``: how often for
+    each sample, which is at each position of an image."""
 
     rows: int
     columns: int
+    times: int = 1
 
     @property
     def flop(self) -> int:
         """Additions and multiplications for each sample."""
-        return 2 * self.rows * self.columns
+        return 2 * self.rows * self.columns * self.times
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ..errors import InputError
-from . import files, given
+from . import drawing, files, given
+from .arrays import copies, fitting_biases, sizes_of
+from .convolution import Conv2d, Convolution, Part, chained
 from .extras import FEEDBACK, HEADS, drawn
 from .layers import Dense
 from .lazy import LazyArrays, shapes_of
@@ -33,7 +35,8 @@ Array = np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A multilayer perceptron with ``mu[l+1] = scale[l] * f_l(x[l]) @ W[l].T + b[l] (+ x[l])``, f_0 the identity.
+    """A chain of layers with ``mu[l+1] = scale[l] * f_l(x[l]) @ W[l].T + b[l] (+ x[l])``, f_0 the identity; where a
+    layer is a convolution, x[l] are images, and the product is with their patches.
 
     - ``weights``: list of L arrays, ``(n[l+1], n[l])``, all float32 or all float64 (anything else is converted to
       float32, with a warning where that rounds; the order of bytes changes nothing), which are copied; or
@@ -47,6 +50,8 @@ class Network:
     - ``heads``: of local losses (``pcsim.Local``), L - 1 matrices (n[L], n[l+1]), one for each hidden layer, or None;
       ``feedback``: of direct feedback alignment (``pcsim.DFA``), L - 1 matrices (n[l+1], n[L]), or None. Neither takes
       part in the net's own predictions
+    - ``forms``: L entries, None for a dense layer or a :class:`Convolution`, whose ``W[l]`` has a row for each kernel;
+      () for a net of dense layers
 
     Raises InputError if shapes do not fit, or if a number is not finite.
 
@@ -65,6 +70,7 @@ class Network:
     loss: Loss = field(default=Squared(), repr=False)  # or its name
     heads: Sequence[Array] | None = field(default=None, repr=False)
     feedback: Sequence[Array] | None = field(default=None, repr=False)
+    forms: Sequence[Convolution | None] = ()
 
     def __post_init__(self) -> None:
         activation = given.checked_names(self.activation)
@@ -72,7 +78,7 @@ class Network:
         if isinstance(self.weights, LazyArrays):
             weights, dtype = self.weights, given.checked_dtype(self.weights.dtype)
         else:
-            weights = _arrays("weights", self.weights, 2)
+            weights = copies("weights", self.weights, 2)
             dtype = weights[0].dtype if weights else np.dtype(np.float32)
         if len(weights) == 0:
             raise InputError("a net needs at least one weight matrix")
@@ -80,11 +86,14 @@ class Network:
         for l, shape in enumerate(shapes):
             if 0 in shape:
                 raise InputError(f"weights[{l}] has shape {shape}: every layer needs at least one unit")
-            if l and shape[1] != shapes[l - 1][0]:
-                raise InputError(
-                    f"weights[{l}] has {shape[1]} columns, but weights[{l - 1}] has {shapes[l - 1][0]} rows"
-                )
         depth = len(weights)
+        forms = given.checked_forms(self.forms, shapes)
+        sizes = sizes_of(shapes, forms)
+        for l, shape in enumerate(shapes):
+            below = forms[l - 1] if forms and l else None
+            if l and not (forms and forms[l]) and shape[1] != sizes[l]:
+                has = f"{sizes[l]} units above its convolution" if below else f"{sizes[l]} rows"
+                raise InputError(f"weights[{l}] has {shape[1]} columns, but weights[{l - 1}] has {has}")
         scale, skip = given.checked_scale(self.scale, depth), given.checked_skip(self.skip, depth)
         if not isinstance(activation, str):
             if len(activation) != depth - 1:
@@ -94,13 +103,13 @@ class Network:
                 )
             activation = activation[0] if len(set(activation)) == 1 else activation
         for l, shape in enumerate(shapes):
-            if skip[l] and shape[0] != shape[1]:
-                raise InputError(f"skip[{l}] needs as many outputs as inputs, but weights[{l}] has shape {shape}")
-        biases = _biases(self.biases, weights, dtype, shapes)
-        names = ("weights", "activation", "biases", "scale", "skip", "loss", HEADS, FEEDBACK)
-        sizes = (shapes[0][1], *(shape[0] for shape in shapes))
+            if skip[l] and sizes[l] != sizes[l + 1]:
+                of = f"layer {l} has {sizes[l]} and {sizes[l + 1]}" if forms else f"weights[{l}] has shape {shape}"
+                raise InputError(f"skip[{l}] needs as many outputs as inputs, but {of}")
+        biases = fitting_biases(self.biases, weights, dtype, shapes)
+        names = ("weights", "activation", "biases", "scale", "skip", "loss", HEADS, FEEDBACK, "forms")
         extras = (given.checked_extras(name, getattr(self, name), sizes, dtype) for name in (HEADS, FEEDBACK))
-        found = (weights, activation, biases, scale, skip, checked_loss(self.loss), *extras)
+        found = (weights, activation, biases, scale, skip, checked_loss(self.loss), *extras, forms)
         for name, value in zip(names, found, strict=True):
             object.__setattr__(self, name, value)
 
@@ -117,39 +126,73 @@ class Network:
         skip: Sequence[bool] = (),
         lazy: bool = False,
         loss: Loss | str = "squared",
+        parameterisation: str = "sp",
+        start: str | None = None,
     ) -> "Network":
         """A random net: weights and biases uniform in ±1/sqrt(inputs of the layer), as ``torch.nn.Linear`` starts.
 
         sizes: units of every layer from the input, at least two; activation: a name, or one for each hidden layer. The
         same seed gives the same net in either dtype (float32 is the float64 net rounded), and lazy or not. A lazy net
         draws a layer whenever it is asked for, and room is needed for one layer at a time.
+
+        parameterisation: "sp" (the standard one), "ntp" or "mupc", which set ``scale``, see
+        :func:`pcsim.net.drawing.scales`; their weights are normal of variance 1, and biases 0. start: of the standard
+        one "uniform", "kaiming" or "orthogonal" (biases are 0 but for the first), see
+        :func:`pcsim.net.drawing.weights`.
         """
-        sizes, seed, dtype = given.checked_sizes(sizes), given.check_seed(seed), given.checked_dtype(dtype)
-        bias, lazy = given.checked_truth("bias", bias), given.checked_truth("lazy", lazy)
-        # One generator draws layer after layer, each its weights and then its biases, one step a number: a layer
-        # begins after as many steps as the earlier ones have numbers.
-        numbers = (rows * (columns + bias) for columns, rows in itertools.pairwise(sizes))
-        starts = list(itertools.accumulate(numbers, initial=0))
+        sizes = given.checkedsizes_of(sizes)
+        shapes = [(rows, columns) for columns, rows in itertools.pairwise(sizes)]
+        how = drawing.How(bias, seed, dtype, parameterisation, start)
+        return cls._random(shapes, how, (), activation, scale, skip, given.checked_truth("lazy", lazy), loss)
 
-        def draw(start: int, columns: int, shape: tuple[int, ...]) -> Array:
-            rng = np.random.default_rng(np.random.PCG64(seed).advance(start))
-            bound = 1 / np.sqrt(columns)
-            return rng.uniform(-bound, bound, shape).astype(dtype, copy=False)
+    @classmethod
+    def cnn(
+        cls,
+        image: Sequence[int],
+        parts: Sequence[Part | int],
+        activation: str | Sequence[str] = "tanh",
+        *,
+        bias: bool = False,
+        seed: int = 0,
+        dtype: DTypeLike = np.float32,
+        skip: Sequence[bool] = (),
+        loss: Loss | str = "squared",
+        parameterisation: str = "sp",
+        start: str | None = None,
+    ) -> "Network":
+        """A random net of convolutions and dense layers; everything else as in :meth:`mlp`.
 
-        def weights(l: int) -> Array:
-            return draw(starts[l], sizes[l], (sizes[l + 1], sizes[l]))
+        image: height, width and channels of the input; parts: of each layer what :func:`pcsim.conv` gives, or the units
+        of a dense layer, above which there are only dense ones.
 
-        def biases(l: int) -> Array:
-            return draw(starts[l] + sizes[l + 1] * sizes[l], sizes[l], (sizes[l + 1],))
+        >>> from pcsim import conv
+        >>> net = Network.cnn((28, 28, 1), [conv(8, 5, stride=2, padding=2), conv(16, 3, pool="max"), 10])
+        >>> net.sizes, [w.shape for w in net.weights]
+        ((784, 1568, 576, 10), [(8, 25), (16, 72), (10, 576)])
+        """
+        forms, shapes = chained(image, parts)
+        how = drawing.How(bias, seed, dtype, parameterisation, start)
+        return cls._random(shapes, how, forms, activation, (), skip, False, loss)
 
-        net = cls.of_layers(
-            sizes, dtype, weights, biases if bias else None, activation, scale=scale, skip=skip, loss=loss
-        )
-        if lazy:
-            given.require_weights(max(itertools.pairwise(sizes), key=math.prod), dtype)
-            return net
-        given.require_weights(sizes, dtype)
-        return with_arrays(net, list(net.weights), net.biases and list(net.biases))
+    @classmethod
+    def _random(
+        cls,
+        shapes: Sequence[tuple[int, int]],
+        how: drawing.How,
+        forms: Sequence[Convolution | None],
+        activation: str | Sequence[str],
+        scale: Sequence[float],
+        skip: Sequence[bool],
+        lazy: bool,
+        loss: Loss | str,
+    ) -> "Network":
+        given.require_weights([max(shapes, key=math.prod)] if lazy else shapes, how.dtype)
+        draw = drawing.Draw(shapes, how)
+        arrays = LazyArrays(shapes, how.dtype, draw.weights)
+        biases = LazyArrays([shape[:1] for shape in shapes], how.dtype, draw.biases) if how.bias else None
+        factors = how.scales(shapes, skip, scale)
+        net = cls(arrays, activation, biases, factors, skip, checked_loss(loss), forms=forms)
+        return net if lazy else with_arrays(net, list(net.weights), net.biases and list(net.biases))
 
     @classmethod
     def of_layers(
@@ -164,16 +207,21 @@ class Network:
         skip: Sequence[bool] = (),
         owned: range | None = None,
         loss: Loss | str = "squared",
+        forms: Sequence[Convolution | None] = (),
     ) -> "Network":
         """A net whose layers are made when they are asked for (see :class:`LazyArrays`); none is made here.
 
-        weights: gives ``W[l]``, ``(n[l+1], n[l])``, of that dtype; biases: gives ``b[l]``, ``(n[l+1],)``, or None for
-        a net without biases. Both are called for layers in ``owned`` alone (default all).
+        weights: gives ``W[l]``, ``(n[l+1], n[l])``, of that dtype (where ``forms[l]`` is a convolution, its ``shape``);
+        biases: gives ``b[l]``, one for each row of it, or None for a net without biases. Both are called for layers in
+        ``owned`` alone (default all).
         """
-        shapes = [(rows, columns) for columns, rows in itertools.pairwise(given.checked_sizes(sizes, 0, 0))]
+        shapes = [(rows, columns) for columns, rows in itertools.pairwise(given.checkedsizes_of(sizes, 0, 0))]
+        if forms:
+            shapes = [form.shape if form else shape for form, shape in zip(forms, shapes, strict=True)]
         dtype = given.checked_dtype(dtype)
         made = LazyArrays([shape[:1] for shape in shapes], dtype, biases, owned) if biases else None
-        return cls(LazyArrays(shapes, dtype, weights, owned), activation, made, scale, skip, checked_loss(loss))
+        arrays = LazyArrays(shapes, dtype, weights, owned)
+        return cls(arrays, activation, made, scale, skip, checked_loss(loss), forms=forms)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> "Network":
@@ -196,6 +244,7 @@ class Network:
                 scale=stored.scale,
                 skip=stored.skip,
                 loss=stored.loss,
+                forms=stored.forms,
             )
         except InputError as error:
             raise InputError(f"{stored.sheet}: {error}") from None
@@ -225,8 +274,7 @@ class Network:
     @property
     def sizes(self) -> tuple[int, ...]:
         """Units of every layer, from the input: L + 1 numbers."""
-        shapes = shapes_of(self.weights)
-        return (shapes[0][1], *(shape[0] for shape in shapes))
+        return sizes_of(shapes_of(self.weights), self.forms)
 
     @property
     def dtype(self) -> np.dtype:
@@ -258,18 +306,13 @@ class Network:
     def layers(self) -> tuple[Dense, ...]:
         """The L layers, ``layers[l]`` with ``W[l]`` and f_l; none of their arrays is made here."""
         weights, biases, sizes = self.weights, self.biases, self.sizes
-        return tuple(
-            Dense(
-                sizes[l],
-                sizes[l + 1],
-                partial(_item, weights, l),
-                None if biases is None else partial(_item, biases, l),
-                name,
-                self.scale[l],
-                self.skip[l],
-            )
-            for l, name in enumerate(self.activations)
-        )
+        found: list[Dense] = []
+        for l, name in enumerate(self.activations):
+            make = partial(_item, weights, l), None if biases is None else partial(_item, biases, l)
+            common = sizes[l], sizes[l + 1], *make, name, self.scale[l], self.skip[l]
+            form = self.forms[l] if self.forms else None
+            found.append(Conv2d(*common, form=form) if form else Dense(*common))
+        return tuple(found)
 
     def __eq__(self, other: object) -> bool:
         """Whether two nets have the same layers, with the same numbers in the same dtype."""
@@ -278,7 +321,10 @@ class Network:
         if self is other:
             return True
         mine, theirs = (
-            (net.dtype, net.sizes, net.activations, net.scale, net.skip, net.loss, net.owned, net.biases is None)
+            (
+                net.dtype, net.sizes, net.activations, net.scale, net.skip, net.loss, net.owned, net.biases is None,
+                net.forms,
+            )  # fmt: skip
             for net in (self, other)
         )
         if mine != theirs:
@@ -328,7 +374,7 @@ class Network:
         """
         taken: Sequence[Array] = weights
         if not isinstance(weights, LazyArrays):
-            taken = _arrays("weights", weights, 2, finite=False)
+            taken = copies("weights", weights, 2, finite=False)
         expected = shapes_of(self.weights)
         if len(taken) != len(expected):
             raise InputError(f"weights are {len(taken)} arrays; expected {len(expected)}, one a layer")
@@ -336,7 +382,7 @@ class Network:
             if shape != its:
                 raise InputError(f"weights[{l}] has shape {shape}, expected {its}")
         dtype = taken.dtype if isinstance(taken, LazyArrays) else taken[0].dtype
-        return with_arrays(self, taken, _biases(biases, taken, dtype, expected, finite=False))
+        return with_arrays(self, taken, fitting_biases(biases, taken, dtype, expected, finite=False))
 
 
 def with_arrays(net: Network, weights: Sequence[Array], biases: Sequence[Array] | None) -> Network:
@@ -346,35 +392,6 @@ def with_arrays(net: Network, weights: Sequence[Array], biases: Sequence[Array] 
     object.__setattr__(other, "weights", weights)
     object.__setattr__(other, "biases", biases)
     return other
-
-
-def _arrays(name: str, value: Any, dimensions: int, dtype: np.dtype | None = None, finite: bool = True) -> list[Array]:
-    """Copies of the arrays in a list, all of that dtype, or of the one that suits them all."""
-    entries = given.listed(name, value, "a list of arrays, one for each layer")
-    arrays = [given.as_array(f"{name}[{l}]", entry) for l, entry in enumerate(entries)]
-    kind = dtype or given.shared_dtype(arrays)
-    return [given.converted(f"{name}[{l}]", a, kind, dimensions, finite) for l, a in enumerate(arrays)]
-
-
-def _biases(
-    biases: Any, weights: Sequence[Array], dtype: np.dtype, shapes: Sequence[tuple[int, ...]], finite: bool = True
-) -> Sequence[Array] | None:
-    """Biases that fit the weights, copies unless they are lazy as these are."""
-    if biases is None:
-        return None
-    taken: Sequence[Array] = biases
-    if not isinstance(biases, LazyArrays):
-        given.listed("biases", biases, "None, or a list of arrays, one for each layer (mlp's bias=True makes some)")
-    if len(biases) != len(shapes):
-        raise InputError(f"biases need one entry for each of the {len(shapes)} layers")
-    if not (isinstance(weights, LazyArrays) and isinstance(biases, LazyArrays)):
-        taken = _arrays("biases", list(biases), 1, dtype, finite)
-    elif (biases.dtype, biases.owned) != (weights.dtype, weights.owned):
-        raise InputError("weights and biases differ in dtype, or in the layers that are held")
-    for l, (shape, its) in enumerate(zip(shapes, shapes_of(taken), strict=True)):
-        if its != shape[:1]:
-            raise InputError(f"biases[{l}] has shape {its}, expected {shape[:1]}")
-    return taken
 
 
 def _item(arrays: Sequence[Array], l: int) -> Array:

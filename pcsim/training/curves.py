@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -282,7 +283,7 @@ def check_studies(
                 f"sizes {list(plan.sizes)} do not fit {data.name}: {data.x.shape[1]} inputs, {data.y.shape[1]} outputs"
             )
         batch = check_batches(plan.algorithm, len(plan.sizes) - 1, len(data.x), batch_size, steps_per_batch, start)
-        require_weights(plan.sizes)
+        require_weights([(m, n) for n, m in pairwise(plan.sizes)])
         needed = memory_of_engine(plan.sizes, batch, 4, MOMENTS[plan.algorithm.optimizer])
         require(needed, f"{plan.label} with {len(plan.sizes) - 1:,} layers and {batch:,} samples")
         flop += flop_needed(plan.algorithm, plan.sizes, batch)
