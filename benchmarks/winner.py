@@ -29,7 +29,7 @@ from pcsim.net.network import Network
 from pcsim.race.contenders import Contender, contenders
 from pcsim.race.problems import PROBLEMS, Problem, Rows
 from pcsim.race.race import Plan
-from pcsim.race.spaces import Choice, Range
+from pcsim.race.spaces import Range
 from pcsim.results.fields import RACE
 from pcsim.results.files import Writer
 from pcsim.results.races import load_race
@@ -46,6 +46,7 @@ ABOUT = {
     "value-momentum": "values with momentum (iPC and PC)",
     "rising-precision": "iPC: precision rises within a batch",
     "epsilon": "Adam's epsilon 1e-12 in place of 1e-8",
+    "predsim": "local losses of similarities",
 }
 
 
@@ -107,7 +108,7 @@ class Rising(Contender):
 def lineup(problem: Problem, variant: str) -> list[Contender]:
     """BP, once and dwelling, and those that need two or three products in a row."""
     known = contenders(problem)
-    ipc, pc = known["ipc"], known["pc"]
+    ipc, pc, local = known["ipc"], known["pc"], known["local"]
     if variant in ("value-momentum", "leaky-relu"):
         momentum = Range(0.0, 0.9, log=False)
         # PCX's best for PC: gamma 0.75 to 0.85, momentum 0.25 to 0.65, T = 8, AdamW (arXiv:2407.01163, appendix)
@@ -119,9 +120,9 @@ def lineup(problem: Problem, variant: str) -> list[Contender]:
     if variant in ("plain", "value-momentum", "leaky-relu"):
         found.append(pc)
     if variant in ("plain", "skips", "centred", "orthogonal", "leaky-relu"):
-        local = known["local"]
-        found += [replace(local, space={**local.space, "loss": Choice(("pred", "predsim"))}), known["dfa"]]
-        found.append(known["bp-async"])
+        found += [local, known["dfa"], known["bp-async"]]
+    if variant == "predsim":
+        found = [known["bp"], replace(local, fixed={**local.fixed, "loss": "predsim"})]
     return found
 
 
@@ -141,7 +142,8 @@ def run(variant: str, folder: Path) -> None:
     if variant == "leaky-relu":
         problem = replace(problem, activation="leaky_relu")
     fine = variant == "epsilon"  # an option of nobody: the oracle's own Adam is replaced
-    plan = Plan(problem, lineup(problem, variant), TRIALS, SEEDS, backend="numpy" if fine else "threads")
+    backend = "numpy" if variant in ("epsilon", "predsim") else "threads"
+    plan = Plan(problem, lineup(problem, variant), TRIALS, SEEDS, backend=backend)
     file = folder / f"{variant}.jsonl"
     writer = Writer(file, capture(["python", *sys.argv]), file.exists(), RACE)
     swapped = mock.patch.dict(optimizers.OPTIMIZERS, adam=FineAdam) if fine else nullcontext()

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from .algorithms.rates import Schedule, for_batch, rising
     from .errors import InputError
+    from .net.convolution import Convolution, conv
     from .net.network import Network
     from .results.frames import load
     from .schedule.tasks import TaskGraph
@@ -52,6 +53,7 @@ __all__ = [
     "Algorithm",
     "AsyncBP",
     "Calendar",
+    "Convolution",
     "DualProp",
     "Event",
     "InputError",
@@ -66,6 +68,7 @@ __all__ = [
     "TaskGraph",
     "Timeline",
     "__version__",
+    "conv",
     "for_batch",
     "load",
     "register",
@@ -93,6 +96,7 @@ _HOMES = {
     ),
     "algorithms.rates": ("Schedule", "for_batch", "rising"),
     "errors": ("InputError",),
+    "net.convolution": ("Convolution", "conv"),
     "net.network": ("Network",),
     "results.frames": ("load",),
     "schedule.tasks": ("TaskGraph",),

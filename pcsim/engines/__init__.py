@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..host.blas import blas_threads
 from ..net.network import Network
 from ..schedule.timeline import Timeline
-from .limits import check_backend
+from .limits import check_backend, check_forms
 
 __all__ = ["BACKENDS", "Engine", "blas_threads", "make_engine"]
 
@@ -53,6 +53,7 @@ def make_engine(
     """An engine of that ``backend``; options as in ``ThreadsEngine``. InputError if there is no such backend."""
     if backend in BACKENDS:
         check_backend(algorithm, backend)
+        check_forms(algorithm, network, backend)
     if not isinstance(algorithm, BP | PredictiveCoding | Local | DFA | DualProp):
         raise InputError(f"engines execute what derives from pcsim.BP or pcsim.PredictiveCoding, not {algorithm!r}")
     algorithm, execution = asynchronous(algorithm, options.get("execution"))

@@ -11,6 +11,7 @@ from ..algorithms.predictive_coding import PC_EXECUTIONS, SHARED
 from ..checks import is_whole, shown
 from ..errors import InputError
 from ..host.topology import advised_workers
+from ..net.network import Network
 from ..schedule.pipelines import ORDERS
 
 
@@ -123,6 +124,14 @@ def check_backend(algorithm: Algorithm, backend: str) -> None:
     if backend not in algorithm.backends:
         known = " and ".join(algorithm.backends)
         raise InputError(f"{algorithm.title} so far on backend {known} alone, not on {backend}")
+
+
+def check_forms(algorithm: Algorithm, network: Network, backend: str) -> None:
+    """InputError for convolutions where they cannot be trained."""
+    if network.forms and isinstance(algorithm, DualProp):
+        raise InputError(f"{algorithm.title} is for dense layers, not for convolutions")
+    if network.forms and backend != "numpy":
+        raise InputError(f"convolutions so far on backend numpy alone, not on {backend}")
 
 
 def check_run(

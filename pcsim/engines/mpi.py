@@ -194,6 +194,7 @@ class MpiEngine(CompiledEngine):
             skip=net.skip,
             owned=mine,
             loss=net.loss,
+            forms=net.forms,
         )
 
     def loss(self) -> float:

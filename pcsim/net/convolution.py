@@ -82,8 +82,8 @@ class Convolution:
     @property
     def filtered(self) -> Image:
         """The image that the kernels make, before it is pooled."""
-        sides = [(side + 2 * self.padding - self.kernel) // self.stride + 1 for side in self.image[:2]]
-        return Image(*sides, self.channels)
+        high, wide = ((side + 2 * self.padding - self.kernel) // self.stride + 1 for side in self.image[:2])
+        return Image(high, wide, self.channels)
 
     @property
     def out(self) -> Image:

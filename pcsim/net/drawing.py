@@ -42,7 +42,36 @@ class How:
             raise InputError(f"{self.parameterisation} begins with normal weights of variance 1: leave start out")
 
     @property
-    class Draw:
+    def weights(self) -> str:
+        """How weights are drawn."""
+        return "normal" if self.parameterisation != "sp" else self.start or "uniform"
+
+    def scales(self, shapes: Sequence[tuple[int, int]], skips: Sequence[bool], given: Sequence[float]) -> list[float]:
+        """The factors of layers whose weights have those shapes; of the standard parameterisation those given."""
+        if self.parameterisation == "sp":
+            return list(given)
+        if len(given):
+            raise InputError(f"{self.parameterisation} sets the scale of every layer: leave scale out")
+        return _scales(self.parameterisation, [columns for _, columns in shapes], any(skips))
+
+
+def _scales(parameterisation: str, inputs: Sequence[int], skips: bool) -> list[float]:
+    """The factors of layers that have so many inputs (kernels: those of a patch).
+
+    - ``ntp`` (neural tangent; Jacot et al., arXiv:1806.07572): ``1 / sqrt(inputs)``
+    - ``mupc`` (Depth-muP for predictive coding; Innocenti et al., arXiv:2505.13124): ``1 / sqrt(inputs)`` of the first
+      layer, ``1 / sqrt(inputs * L)`` inside where there are ``skips``, else ``1 / sqrt(inputs)``, and ``1 / inputs`` of
+      the last
+    """
+    L = len(inputs)
+    found = [1 / math.sqrt(n) for n in inputs]
+    if parameterisation == "mupc" and L > 1:
+        found[1:-1] = [factor / math.sqrt(L) if skips else factor for factor in found[1:-1]]
+        found[-1] = 1 / inputs[-1]
+    return found
+
+
+class Draw:
     """The weights and biases of layers of such shapes, each layer drawn whenever it is asked for."""
 
     def __init__(self, shapes: Sequence[tuple[int, int]], how: How) -> None:

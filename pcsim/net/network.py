@@ -16,7 +16,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -136,11 +135,10 @@ class Network:
         draws a layer whenever it is asked for, and room is needed for one layer at a time.
 
         parameterisation: "sp" (the standard one), "ntp" or "mupc", which set ``scale``, see
-        :func:`pcsim.net.drawing.scales`; their weights are normal of variance 1, and biases 0. start: of the standard
-        one "uniform", "kaiming" or "orthogonal" (biases are 0 but for the first), see
-        :func:`pcsim.net.drawing.weights`.
+        ``pcsim/net/drawing.py``; their weights are normal of variance 1, and biases 0. start: of the standard
+        one "uniform", "kaiming" or "orthogonal" (biases are 0 but for the first).
         """
-        sizes = given.checkedsizes_of(sizes)
+        sizes = given.checked_sizes(sizes)
         shapes = [(rows, columns) for columns, rows in itertools.pairwise(sizes)]
         how = drawing.How(bias, seed, dtype, parameterisation, start)
         return cls._random(shapes, how, (), activation, scale, skip, given.checked_truth("lazy", lazy), loss)
@@ -215,7 +213,7 @@ class Network:
         biases: gives ``b[l]``, one for each row of it, or None for a net without biases. Both are called for layers in
         ``owned`` alone (default all).
         """
-        shapes = [(rows, columns) for columns, rows in itertools.pairwise(given.checkedsizes_of(sizes, 0, 0))]
+        shapes = [(rows, columns) for columns, rows in itertools.pairwise(given.checked_sizes(sizes, 0, 0))]
         if forms:
             shapes = [form.shape if form else shape for form, shape in zip(forms, shapes, strict=True)]
         dtype = given.checked_dtype(dtype)
@@ -246,6 +244,8 @@ class Network:
                 loss=stored.loss,
                 forms=stored.forms,
             )
+            if net.sizes != tuple(stored.sizes):
+                raise InputError(f"sizes are {stored.sizes}; those of its forms are {list(net.sizes)}")
         except InputError as error:
             raise InputError(f"{stored.sheet}: {error}") from None
         stored.look_at_all()
@@ -314,19 +314,29 @@ class Network:
             found.append(Conv2d(*common, form=form) if form else Dense(*common))
         return tuple(found)
 
+    @property
+    def _kind(self) -> tuple[object, ...]:
+        """Everything about it but its numbers."""
+        biases = self.biases is None
+        return (
+            self.dtype,
+            self.sizes,
+            self.activations,
+            self.scale,
+            self.skip,
+            self.loss,
+            self.owned,
+            biases,
+            self.forms,
+        )
+
     def __eq__(self, other: object) -> bool:
         """Whether two nets have the same layers, with the same numbers in the same dtype."""
         if not isinstance(other, Network):
             return NotImplemented
         if self is other:
             return True
-        mine, theirs = (
-            (
-                net.dtype, net.sizes, net.activations, net.scale, net.skip, net.loss, net.owned, net.biases is None,
-                net.forms,
-            )  # fmt: skip
-            for net in (self, other)
-        )
+        mine, theirs = (net._kind for net in (self, other))
         if mine != theirs:
             return False
         both = [(self.weights, other.weights), (self.biases or (), other.biases or ())]

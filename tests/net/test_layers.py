@@ -120,7 +120,7 @@ def test_products_have_the_shapes_of_the_arrays():
     assert {product.flop for product in layer.products.values()} == {20}
     assert layer.predict(x).shape == (1, layer.products["predict"].rows)
     assert layer.pull_back(x, e).shape == (1, layer.products["pull_back"].rows)
-    assert layer.gradient(x, e)[0].shape == layer.products["gradient"]
+    assert layer.gradient(x, e)[0].shape == layer.products["gradient"][:2]
 
 
 # Layers of nets
@@ -146,7 +146,7 @@ def test_a_net_has_its_layers(lazy):
 def test_layers_make_no_arrays_before_they_are_asked():
     made = []
     net = Network.of_layers([2, 3, 4], "f8", lambda l: made.append(l) or np.full((3 + l, 2 + l), float(l)))
-    assert [layer.products["predict"] for layer in net.layers] == [(3, 2), (4, 3)]
+    assert [layer.products["predict"] for layer in net.layers] == [Product(3, 2), Product(4, 3)]
     assert made == []
     assert net.layers[1].weights[0, 0] == 1
     assert made == [1]
