@@ -88,9 +88,7 @@ class TeamDraft(Draft):
         self.tie(after, jobs)
         return jobs
 
-    def values(
-        self, m: Members, l: int, columns: Any, after: Any, common: dict[str, Any], fetched: Any = 0
-    ) -> Any:
+    def values(self, m: Members, l: int, columns: Any, after: Any, common: dict[str, Any], fetched: Any = 0) -> Any:
         """Elementwise work on so many units of layer l, with so many numbers from other members."""
         jobs = self.add(
             m.workers, work=VALUE, layer=l, rows=1, columns=np.maximum(1, columns), batch=self.net.batch,
