@@ -51,7 +51,7 @@ def _inserted(plan: Plan, loads: np.ndarray) -> Plan:
     but their worker."""
     place, worker, layer, step, units, samples = loads.T
     values: dict[str, Any] = {"worker": worker, "work": LOAD, "layer": layer, "step": step, "rows": 1, "columns": units}
-    values |= {"batch": samples, "meeting": 0, "part": 0}
+    values |= {"batch": samples, "meeting": 0, "part": 0, "fetched": 0}
     jobs: dict[str, Any] = {name: np.insert(getattr(plan, name), place, value) for name, value in values.items()}
     number = np.arange(len(plan)) + np.searchsorted(place, np.arange(len(plan)), side="right")
     at = np.zeros(len(plan) + len(place) + 1, np.int64)

@@ -51,7 +51,7 @@ class Plan:
 
     ``worker``: who does it, NOBODY for a meeting; ``work``: bits of ``timeline``; ``meeting``: what a meeting
     is, else 0; ``layer``, ``step`` (within the period) and ``part`` (micro-batch); ``rows``, ``columns`` and ``batch``:
-    its size.
+    its size; ``fetched``: how many numbers it reads that other workers of its host have written since it read them.
     Workers that do the same at the same time may be one: ``alike`` says how many each stands for.
     Job v waits for ``before[at[v]:at[v + 1]]``, of the period before where ``lag`` is 1; ``size``: bytes that come from
     another worker, 0 where nothing has to.
@@ -69,6 +69,7 @@ class Plan:
     rows: _Ints
     columns: _Ints
     batch: _Ints
+    fetched: _Ints
     at: _Ints
     before: _Ints
     lag: _Ints
@@ -90,7 +91,7 @@ def tasks_of(
 class Draft:
     """Jobs and edges as they are found."""
 
-    FIELDS = ("worker", "work", "meeting", "layer", "step", "part", "rows", "columns", "batch", "update")
+    FIELDS = ("worker", "work", "meeting", "layer", "step", "part", "rows", "columns", "batch", "fetched", "update")
 
     def __init__(self) -> None:
         self.count = 0
@@ -143,7 +144,8 @@ class Draft:
         found = {name: array[begin:end] for name, array in jobs.items() if name != "update"}
         found["step"] = found["step"] - (found["step"].min() if count else 0)
         return Plan(
-            execution, workers, updates, **{name: array.astype(np.int32) for name, array in found.items()},
+            execution, workers, updates,
+            **{name: array.astype(np.int64 if name == "fetched" else np.int32) for name, array in found.items()},
             at=at, before=before[order].astype(np.int32), lag=lag[order].astype(np.int8),
             size=size[order].astype(np.float64), alike=np.ones(workers, np.int64) if alike is None else alike,
         )  # fmt: skip
@@ -346,12 +348,15 @@ def by_rows(net: Net, workers: int, graph: TaskGraph, ranks: bool = False) -> Pl
         return field(values[:, None], values[meets, None], values[sums, None])
 
     everyone, kinds, handed = np.arange(several), (GATHER, REDUCE) if ranks else (MEET, MEET), l + upwards
+    fetched = np.where((upwards & (l > 0))[:, None], net.batch * (sizes[l, None] - shares[l]), 0)
+    of_others = net.batch * (workers - 1) * shares[l[sums]]
     draft = Draft()
     draft.add(
         field(everyone, NOBODY, everyone), work=field(work[:, None], 0, VALUE), layer=alike_in(l),
         meeting=field(0, np.where(upwards[meets], *kinds)[:, None], 0), step=alike_in(update), update=alike_in(update),
         rows=field(shares[l + 1], workers, 1), batch=net.batch,
         columns=field(sizes[l, None], sizes[handed[meets], None], np.maximum(1, shares[l[sums]])),
+        fetched=0 if ranks else field(fetched, 0, of_others),
     )  # fmt: skip
     last = passes.copy()
     last[meets] = meetings
@@ -360,6 +365,18 @@ def by_rows(net: Net, workers: int, graph: TaskGraph, ranks: bool = False) -> Pl
     draft.tie(passes[meets], meetings)
     draft.tie(meetings[~upwards[meets]], added)
     return draft.plan("intra-layer", len(alike), 2, 1, alike)
+
+
+def of_other_workers(
+    net: Net, kind: int, l: int, shares: Sequence[_Ints], samples: _Ints, anew: bool = True
+) -> _Ints | int:
+    """Numbers that workers who share samples read of one another: weights that another has updated, and for the update
+    of their own rows the values (``anew``: if these have changed) and errors of the others' samples."""
+    if kind & (PREDICT | START):
+        return net.sizes[l] * (net.sizes[l + 1] - shares[l + 1]) if anew else 0
+    if kind & UPDATE:
+        return (net.batch - samples) * (anew * net.sizes[l] + shares[l + 1])
+    return 0
 
 
 def data_parallel(net: Net, workers: int, graph: TaskGraph, ranks: bool = False) -> Plan:
@@ -374,7 +391,11 @@ def data_parallel(net: Net, workers: int, graph: TaskGraph, ranks: bool = False)
         common = {"step": update, "update": update}
 
         def work(kind: int, l: int, rows: Any, batch: Any, after: _Ints, common: dict = common) -> _Ints:
-            jobs = draft.add(everyone, work=kind, layer=l, rows=rows, columns=net.sizes[l], batch=batch, **common)
+            anew = kind != UPDATE or l > 0 or net.steps_per_batch is not None
+            fetched = 0 if ranks else of_other_workers(net, kind, l, shares, samples, anew)
+            jobs = draft.add(
+                everyone, work=kind, layer=l, rows=rows, columns=net.sizes[l], batch=batch, fetched=fetched, **common
+            )
             draft.tie(after, jobs)
             return jobs
 

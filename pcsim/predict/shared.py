@@ -17,7 +17,7 @@ from ..schedule.blocks import even_parts
 from ..schedule.calendar import Calendar
 from ..schedule.teams import Team, balanced_teams, one_team
 from ..schedule.timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE
-from .plans import MEET, NOBODY, Draft, Net, Plan, shares_that_differ
+from .plans import MEET, NOBODY, Draft, Net, Plan, of_other_workers, shares_that_differ
 
 PERIODS = 3  # of which the last is the steady state
 
@@ -79,19 +79,21 @@ class TeamDraft(Draft):
         return np.full(len(m.alike), meeting[0])
 
     def product(self, m: Members, work: int, l: int, after: Any, common: dict[str, Any]) -> Any:
-        """A pass over each member's rows of ``W[l]``."""
-        rows = m.shares[l + 1]
+        """A pass over each member's rows of ``W[l]``, with the values below, of which each member has a share."""
+        rows, columns, batch = m.shares[l + 1], self.net.sizes[l], self.net.batch
+        fetched = batch * (columns - m.shares[l]) if l and work & (PREDICT | START) else 0
         jobs = self.add(
-            m.workers, work=work, layer=l, rows=rows, columns=self.net.sizes[l], batch=self.net.batch, **common
+            m.workers, work=work, layer=l, rows=rows, columns=columns, batch=batch, fetched=fetched, **common
         )
         self.tie(after, jobs)
         return jobs
 
-    def values(self, m: Members, l: int, columns: Any, after: Any, common: dict[str, Any]) -> Any:
-        """Elementwise work on so many units of layer l."""
+    def values(self, m: Members, l: int, columns: Any, after: Any, common: dict[str, Any], fetched: Any = 0) -> Any:
+        """Elementwise work on so many units of layer l, with so many numbers from other members."""
         jobs = self.add(
-            m.workers, work=VALUE, layer=l, rows=1, columns=np.maximum(1, columns), batch=self.net.batch, **common
-        )
+            m.workers, work=VALUE, layer=l, rows=1, columns=np.maximum(1, columns), batch=self.net.batch,
+            fetched=fetched, **common,
+        )  # fmt: skip
         self.tie(after, jobs)
         return jobs
 
@@ -130,7 +132,8 @@ def _by_teams(calendar: Calendar, net: Net, execution: str, teams: list[Team]) -
                 for l in range(max(m.team.lo, 1), m.team.hi):
                     # The sum of all shares is as much work again; a team of one has none.
                     times = 1 + (m.team.members > 1)
-                    last[k] = draft.values(m, l, times * m.shares[l], last[k], common)
+                    of_others = net.batch * (m.team.members - 1) * m.shares[l]
+                    last[k] = draft.values(m, l, times * m.shares[l], last[k], common, of_others)
                     lowest = last[k] if lowest is None else lowest
                     if k and l == m.team.lo:
                         draft.tie(top[k - 1][:, None], last[k][None], net.sizes[l] * net.batch * net.item)
@@ -152,9 +155,15 @@ def _by_samples(calendar: Calendar, net: Net, workers: int) -> Plan:
     everyone, last = np.arange(len(alike)), np.full(len(alike), -1)
     period, updates = steps_of(calendar, L), calendar.period_updates
 
-    def work(kind: int, l: int, shape: tuple[Any, Any, Any], after: Any, common: dict[str, Any]) -> Any:
+    stale = [False] * L  # weights that others have updated since a worker read them
+    new_input = False
+
+    def work(
+        kind: int, l: int, shape: tuple[Any, Any, Any], after: Any, common: dict[str, Any], anew: bool = False
+    ) -> Any:
         high, wide, batch = shape
-        jobs = draft.add(everyone, work=kind, layer=l, rows=high, columns=wide, batch=batch, **common)
+        fetched = of_other_workers(net, kind, l, rows, samples, anew)
+        jobs = draft.add(everyone, work=kind, layer=l, rows=high, columns=wide, batch=batch, fetched=fetched, **common)
         draft.tie(after, jobs)
         return jobs
 
@@ -168,15 +177,19 @@ def _by_samples(calendar: Calendar, net: Net, workers: int) -> Plan:
     for number in range(PERIODS):
         for t, start, moves, updated in period:
             common = {"step": number * len(period) + t, "update": number * updates}
+            new_input |= start and net.steps_per_batch is not None
             for l in range(L) if start else ():
-                last = work(START, l, (net.sizes[l + 1], net.sizes[l], samples), last, common)
+                last = work(START, l, (net.sizes[l + 1], net.sizes[l], samples), last, common, stale[l])
+                stale[l] = False
             for l in range(L):
                 kind = (0 if start else PREDICT) | (BACKPROJECT if moves and l else 0)
                 if kind:
-                    last = work(kind, l, (net.sizes[l + 1], net.sizes[l], samples), last, common)
+                    last = work(kind, l, (net.sizes[l + 1], net.sizes[l], samples), last, common, stale[l])
+                    stale[l] = stale[l] and not kind & PREDICT
             last = meet(last, common)
             for l in np.flatnonzero(updated).tolist():
-                last = work(UPDATE, l, (rows[l + 1], net.sizes[l], net.batch), last, common)
+                last = work(UPDATE, l, (rows[l + 1], net.sizes[l], net.batch), last, common, bool(l or new_input))
+                stale[l], new_input = True, new_input and l > 0
             last = meet(last, common)
             for l in range(1, L) if moves else ():
                 last = work(VALUE, l, (1, net.sizes[l], samples), last, common)

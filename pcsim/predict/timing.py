@@ -63,7 +63,7 @@ class Timed:
         plan, machine = self.plan, self.machine
         self._walk()
         walk = [self.distances, self.crowds, self.far, self.lost]
-        keys = np.stack([plan.work, plan.meeting, plan.rows, plan.columns, plan.batch, *walk], 1)
+        keys = np.stack([plan.work, plan.meeting, plan.rows, plan.columns, plan.batch, plan.fetched, *walk], 1)
         keys = np.ascontiguousarray(keys.astype(np.float64))
         _, first, self.kind = np.unique(
             keys.view([("", np.float64)] * keys.shape[1]).ravel(), return_index=True, return_inverse=True
@@ -93,7 +93,7 @@ class Timed:
                 self.orthogonal,
             )  # fmt: skip
             self.tasks.append(task)
-            self.costs.append(self._cost(v, task))
+            self.costs.append(self._cost(v, task).plus(self._fetched(v)))
         self._count_collectives(first)
         seconds, memory, inside = zip(*self.costs, strict=True)
         self.seconds, self.memory = np.array(seconds)[self.kind], np.array(memory)[self.kind]
@@ -120,6 +120,14 @@ class Timed:
             near.memory + lost * (far.memory - near.memory),
             near.inside and far.inside,
         )
+
+    def _fetched(self, v: int) -> Cost:
+        """What it takes to get what other cores have written, as long as caches hold it; from memory it comes as the
+        task says."""
+        caches = [level for level in self.machine.levels if level.size is not None]
+        there = not caches or self.far[v] <= float(caches[-1].size or 0)
+        size = float(self.plan.fetched[v]) * self.net.item
+        return Cost(size / self.machine.handover_bandwidth if there else 0.0, 0.0)
 
     def _ease(self, first: np.ndarray) -> None:
         """Points are measured while all workers are at work. Where blocks are uneven they are not: of what a job takes

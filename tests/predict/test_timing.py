@@ -183,6 +183,36 @@ def test_a_handover_takes_its_latency_and_its_bytes():
     assert timed.message.max(initial=-1) == -1
 
 
+# Of 2 layers of 8 units and 4 samples on 2 workers, how many numbers each reads in an update that the other has made.
+# Rows: 4 samples × 4 of the units between the layers, and as many shares of the sums. Samples: half of 2 matrices, and
+# for each of the updates 2 samples' errors of 4 rows; of the values between the layers 8 of 2 samples.
+FETCHED = [
+    (BP(1e-4), "intra-layer", 16 + 16),
+    (IPC(), "intra-layer", 16 + 16),
+    (BP(1e-4), "data-parallel", 2 * 32 + 2 * 2 * 4 + 2 * 8),
+    (IPC(), "data-parallel", 2 * 32 + 2 * 2 * 4 + 2 * 8),
+]
+
+
+@pytest.mark.parametrize(("algorithm", "execution", "numbers"), FETCHED)
+def test_what_others_have_written_takes_its_bytes(algorithm, execution, numbers):
+    net, seconds = square(2, batch=4), []
+    for bandwidth in (math.inf, 8.0):
+        seconds.append(simulate(algorithm, net, constant(handover_bandwidth=bandwidth), execution, 2).seconds)
+    assert seconds[1] - seconds[0] == pytest.approx(numbers * 4 / 8)
+
+
+@pytest.mark.parametrize(("algorithm", "execution", "numbers"), FETCHED)
+def test_what_no_cache_holds_comes_from_memory(algorithm, execution, numbers):
+    """The twin: weights beyond the last cache."""
+    levels = (Level("cache", 64.0, 1e9), Level("memory", None, 1e9))
+    few, many = (
+        simulate(algorithm, square(2, batch=4), constant(handover_bandwidth=b, levels=levels), execution, 2).seconds
+        for b in (8.0, math.inf)
+    )
+    assert few == pytest.approx(many)
+
+
 def test_two_messages_of_one_job_do_not_leave_at_once():
     """Worker 0 does a job of 1 s, whose two messages take its port 10 s each; workers 1 and 2 wait for one of them."""
     of_worker = np.arange(3, dtype=np.int32)
