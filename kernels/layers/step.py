@@ -11,6 +11,7 @@ from ..machine.compiling import FALSE, TRUE, ZERO, folded, inner, njit
 from ..machine.simd import lanes, load, multiply, multiply_add, splat, store
 from .activations import IDENTITY
 from .activations import activate as activate_part
+from .convolution import convolved, started
 from .dense import BACKPROJECT, FORWARD, OFFSET, PREDICT, SHARE, UPDATE, layer_pass
 from .products import ADD, STORE, TIMES, times, times_transposed
 from .vectors import add_rows, fill, subtract_from
@@ -62,6 +63,8 @@ def start_offsets(s, l, first, rows, out, at):
 @folded
 def start_prediction(s, l, first, rows, out, at):
     """``out = mu[l+1]`` in so many rows, one layer of a forward pass; ``a[l]`` must be ready."""
+    if started(s, l, out, at):
+        return
     below, columns, w, k = s.value_at[l], s.padded[l], s.weight_at[l] + first * s.padded[l], at + first
     offset = start_offsets(s, l, first, rows, out, at)
     if s.batch == 1 and s.gemv == 0:
@@ -121,6 +124,8 @@ def layer_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, nu
     Of W[l] only ``rows`` rows from ``first`` on take part, so many elements of ``e[l+1]``, and h is their share of the
     sum. ``slot`` is the offset of the step's half of e and h. The update comes last: the others must not see it.
     """
+    if convolved(work, s, l, first, rows, target, e, h, slot, precision, alpha, number):
+        return
     above, below = s.value_at[l + 1], s.value_at[l]
     wide, columns, n = s.padded[l + 1], s.padded[l], s.sizes[l]
     m = min(rows, s.sizes[l + 1] - first)

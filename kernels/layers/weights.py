@@ -56,12 +56,18 @@ def descend(s, l, first, rows, at, alpha, number):
     if s.rule == MUON:
         descend_orthogonally(s, l, first, rows, at, alpha)
         return
-    count, w = rows * s.padded[l], s.weight_at[l] + first * s.padded[l]
+    w, bias = s.weight_at[l] + first * s.padded[l], s.bias_at[l] + first
+    descend_from(s, l, w, bias, rows, s.padded[l], s.scratch, at, alpha, number)
+
+
+@inner
+def descend_from(s, l, w, bias, rows, columns, source, at, alpha, number):
+    """Move rows of so many weights, which begin at ``w``, and their biases along a gradient in ``source``."""
+    count = rows * columns
     step = _numbers(s.rule, s.numbers, l, alpha, number, s.one)
-    _move(s, step, ONE, count, count, w, s.scratch, at, ZERO, FALSE, s.scratch, ZERO, s.one)
+    _move(s, step, ONE, count, count, w, source, at, ZERO, FALSE, source, ZERO, s.one)
     if s.has_bias:
-        w = s.bias_at[l] + first
-        _move(s, step, ONE, rows, rows, w, s.scratch, at + count, ZERO, FALSE, s.scratch, ZERO, s.one)
+        _move(s, step, ONE, rows, rows, bias, source, at + count, ZERO, FALSE, source, ZERO, s.one)
 
 
 @inner

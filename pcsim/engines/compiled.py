@@ -26,6 +26,7 @@ from ..schedule.timeline import Event, Timeline
 from ..schedule.waves import read_caches, wave_length
 from .contents import Contents, Transport
 from .feedback import Aligned, FeedbackLayout
+from .images import check_images
 from .layout import LAYERS, ROWS, SAMPLES, TEAMS, Layout, options_of, rule_of
 from .limits import check_order, check_softmax
 from .loops.arguments import Data, Notes, Ranks, Rates, Signals, Steps
@@ -113,6 +114,7 @@ class CompiledEngine(Contents):
             self.layout = streams(network, self.batch, *where)
         else:
             self.layout = Layout(network, self.batch, split, *where, parts, transport.copies, self.teams, bool(shared))
+        check_images(network, algorithm, self.execution, order, transport.copies or transport.below or transport.above)
         rule, softmax = rule_of(algorithm), not isinstance(network.loss, Squared)
         if softmax:
             check_softmax(self.execution if isinstance(algorithm, BP) else None, execution)
@@ -157,7 +159,7 @@ class CompiledEngine(Contents):
         self.turns = Turns(self.layout) if order == "zero-bubble" else None
         self.starts = PipelinedStarts(self.layout, self.calendar, self.wave, self._next_rows)
         self.blas = blas_libraries()
-        self.uses_blas = self.batch > 1 or vectors or rule == MUON
+        self.uses_blas = self.batch > 1 or vectors or rule == MUON or bool(network.forms)
         # The owner touches its memory first, so that it is near its core.
         self._in_threads(self._touch)
         self._in_threads(partial(self._fill, network.weights, network.biases, values))

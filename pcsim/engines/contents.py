@@ -143,10 +143,9 @@ class Contents:
 
     def _gathered(self, flat: Array, everywhere: bool = True) -> tuple[list[Array] | None, list[Array]]:
         """Weights and biases in an array like the parameters, a copy of each; None where they are not put together."""
-        layout, sizes = self.layout, self.original.sizes
-        found: tuple[list[Array], list[Array]] = ([], [])
+        layout, found = self.layout, tuple[list[Array], list[Array]](([], []))
         for l in range(self.original.depth):
-            part, shape = partial(layout.weight_part, l=l), (sizes[l + 1], sizes[l])
+            part, shape = partial(layout.weight_part, l=l), self.original.layers[l].weight_shape
             for kind, whole in enumerate(found[: 1 if self.original.biases is None else 2]):
 
                 def mine(worker: int, l: int = l, kind: int = kind) -> Array:

@@ -19,6 +19,7 @@ from ..kernels.machine.simd import VECTOR_BYTES
 from ..net.network import Network
 from ..schedule.blocks import balanced_blocks, even_parts
 from ..schedule.teams import Team, balanced_rows
+from .images import forms_of, padded_shapes, positions
 from .loops.arguments import Arrays, Offsets, Options, Shares
 
 Array = np.ndarray
@@ -67,11 +68,17 @@ class Layout:
         self.gap = APART // dtype.itemsize
         self.sizes = np.array(network.sizes)
         self.wide = np.array([padded(n, dtype) for n in self.sizes])
-        lengths = self.wide[1:] * self.wide[:-1] + self.wide[1:]  # weights, then biases
+        self.rows, self.columns = padded_shapes(network, dtype)
+        lengths = self.rows * self.columns + self.rows  # weights, then biases
         self.largest = int(lengths.max())
+        self.forms: Array | None = None
+        self.images_room = 0
+        if network.forms:
+            self.forms, self.images_room = forms_of(network, batch, dtype)
         self.by_rows = split != LAYERS
         self.teams = [team for team in teams for _ in range(team.members)]  # of each worker
-        self.all_blocks = [(0, L)] * P if self.by_rows else balanced_blocks(lengths.tolist(), P)
+        costs = (lengths * positions(network)).tolist()
+        self.all_blocks = [(0, L)] * P if self.by_rows else balanced_blocks(costs, P)
         if split == TEAMS:
             self.all_blocks = [(team.lo, team.hi) for team in self.teams]
         self.blocks = [self.all_blocks[place] for place in mine]
@@ -88,7 +95,7 @@ class Layout:
         self.offsets = [
             Offsets(
                 self.sizes, self.wide, self.weight_at[w], self.bias_at[w], self.value_at[w], scale, skip, codes,
-                self.value_count,
+                self.value_count, self.forms,
             )
             for w in mine
         ]  # fmt: skip
@@ -97,7 +104,8 @@ class Layout:
         """For each worker the first unit of each layer that is its own, and how many are, in vectors of them: as even
         as can be, in each layer (it has these rows of the matrix below) or ``balanced`` over a team's layers."""
         found = np.zeros((2, self.all_workers, self.depth + 1), np.int64)
-        vectors = (self.wide // lanes).tolist()
+        # Rows of a matrix are units of the layer above, but of a convolution.
+        vectors = (np.concatenate([self.wide[:1], self.rows]) // lanes).tolist()
         for team in teams:
             for l, count in enumerate(vectors):
                 for member, run in enumerate(even_parts(count, team.members)):
@@ -126,23 +134,23 @@ class Layout:
 
     def _lay_out_weights(self, lengths: Array) -> None:
         """Where each worker finds each layer's weights and biases, and how many numbers they are in this process."""
-        L, P, wide, end = self.depth, self.all_workers, self.wide, 0
+        L, P, columns, end = self.depth, self.all_workers, self.columns, 0
         if self.split in (ROWS, TEAMS):
             weights, biases = np.zeros((2, P, L), np.int64)
             for worker in range(self.place, self.place + self.workers):
                 end = self._pages(end + self.gap)
                 for l in range(*self.all_blocks[worker]):
                     first, rows = int(self.firsts[worker, l + 1]), int(self.counts[worker, l + 1])
-                    weights[worker, l] = end - first * wide[l]
-                    biases[worker, l] = end + rows * wide[l] - first
-                    end += rows * int(wide[l] + 1)
+                    weights[worker, l] = end - first * columns[l]
+                    biases[worker, l] = end + rows * columns[l] - first
+                    end += rows * int(columns[l] + 1)
         else:
             here = np.arange(L)
             edges = self._edges()
             at = begins(np.where((self.lo <= here) & (here < self.hi), lengths, 0), edges, self.page, self.gap)
             end = int(at[-1])
             weights = np.tile(at[:-1], (P, 1))
-            biases = weights + wide[1:] * wide[:-1]
+            biases = weights + self.rows * columns
         self.weight_at, self.bias_at, self.parameter_count = weights, biases, end
 
     def _edges(self) -> list[int]:
@@ -158,17 +166,18 @@ class Layout:
     def owned(self, worker: int, l: int) -> tuple[int, int]:
         """The first row of ``W[l]`` that a worker of this process writes, and how many."""
         if not self.by_rows or self.copies:
-            return 0, int(self.wide[l + 1])
+            return 0, int(self.rows[l])
         return int(self.firsts[self.place + worker, l + 1]), int(self.counts[self.place + worker, l + 1])
 
     def rows_of(self, flat: Array, worker: int, l: int, padding: bool = False) -> tuple[Array, Array]:
         """Views of a worker's rows of ``W[l]`` and of their biases in an array like the parameters."""
         first, rows = self.owned(worker, l)
         place = self.place + worker
-        columns, begin = int(self.wide[l]), int(self.weight_at[place, l]) + first * int(self.wide[l])
+        columns, begin = int(self.columns[l]), int(self.weight_at[place, l]) + first * int(self.columns[l])
         bias = int(self.bias_at[place, l]) + first
         whole, biases = flat[begin : begin + rows * columns], flat[bias : bias + rows]
-        m, n = max(0, min(rows, self.sizes[l + 1] - first)), self.sizes[l]
+        m, n = self.network.layers[l].weight_shape
+        m = max(0, min(rows, m - first))
         return (whole, biases) if padding else (whole.reshape(rows, columns)[:m, :n], biases[:m])
 
     def values_of(self, flat: Array, l: int, worker: int = 0) -> Array:
@@ -229,28 +238,30 @@ class Layout:
         dtype, count, weights = self.dtype, self.value_count, self.parameter_count
         mean, square = weights * (rule >= MOMENTUM), weights * (rule >= ADAM)
         scratch, moving = self.largest * (rule != PLAIN), 2 * count if velocities else 0
-        panel = panel_size(int(self.wide.max()), self.batch)
+        panel = max(panel_size(int(self.wide.max()), self.batch), self.images_room)
         if rule == MUON:
             panel = max(panel, *(working_size(rows, columns) for rows, columns in self.matrices()))
         own = [scratch] * self.workers + [panel] * self.workers
-        counts = [weights, *[count] * 4, 2 * count, drives * count, mean, square, moving, *own]
-        parameters, values, top, activated, slopes, errors, both, means, squares, speed, *mine = side_by_side(
+        choices = count if any(form and form.pool == "max" for form in self.network.forms) else 0
+        counts = [weights, *[count] * 4, 2 * count, drives * count, mean, square, moving, choices, *own]
+        parameters, values, top, activated, slopes, errors, both, means, squares, speed, chosen, *mine = side_by_side(
             counts, dtype
         )
+        kept = chosen if self.network.forms else None
         return [
-            Arrays(parameters, values, activated, slopes, one, means, squares, errors, both, top, speed, panel)
+            Arrays(parameters, values, activated, slopes, one, means, squares, errors, both, top, speed, panel, kept)
             for one, panel in zip(mine[: self.workers], mine[self.workers :], strict=True)
         ]
 
     def matrices(self) -> list[tuple[int, int]]:
         """Rows and columns of what is learnt, with their padding."""
-        return list(zip(self.wide[1:].tolist(), self.wide[:-1].tolist(), strict=True))
+        return list(zip(self.rows.tolist(), self.columns.tolist(), strict=True))
 
     def bytes_of_layers(self) -> Array:
         """Of each layer's weights; for a batch also of its values: there are x, a, d, its copy at an edge, and two each
         of e and h."""
         values = (self.batch > 1) * 8 * self.batch * self.wide[1:]
-        return (self.wide[1:] * self.wide[:-1] + values) * self.dtype.itemsize
+        return (self.rows * self.columns + values) * self.dtype.itemsize
 
 
 def rule_of(algorithm: Algorithm) -> int:

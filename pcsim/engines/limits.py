@@ -126,12 +126,10 @@ def check_backend(algorithm: Algorithm, backend: str) -> None:
         raise InputError(f"{algorithm.title} so far on backend {known} alone, not on {backend}")
 
 
-def check_forms(algorithm: Algorithm, network: Network, backend: str) -> None:
+def check_forms(algorithm: Algorithm, network: Network) -> None:
     """InputError for convolutions where they cannot be trained."""
     if network.forms and isinstance(algorithm, DualProp):
         raise InputError(f"{algorithm.title} is for dense layers, not for convolutions")
-    if network.forms and backend != "numpy":
-        raise InputError(f"convolutions so far on backend numpy alone, not on {backend}")
 
 
 def check_run(

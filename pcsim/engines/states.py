@@ -40,8 +40,8 @@ def check_state(
     if not isinstance(state, Mapping) or not all(key in state for key in FIELDS):
         raise InputError(f"a state must be a dict with the fields {', '.join(FIELDS)}, as state() gives it")
     sizes = network.sizes
-    weights: list[tuple[int, ...]] = [(above, below) for below, above in itertools.pairwise(sizes)]
-    biases: list[tuple[int, ...]] = [(above,) for above in sizes[1:]]
+    weights: list[tuple[int, ...]] = [layer.weight_shape for layer in network.layers]
+    biases: list[tuple[int, ...]] = [shape[:1] for shape in weights]
     if (state["biases"] is None) != (network.biases is None):
         raise InputError("the state and the engine's net differ in whether there are biases")
     biases = [] if network.biases is None else biases

@@ -214,6 +214,11 @@ class Conv2d(Dense):
     form: Convolution = field(kw_only=True)
 
     @property
+    def weight_shape(self) -> tuple[int, int]:
+        """Of ``W``: a row for each kernel."""
+        return self.form.shape
+
+    @property
     def products(self) -> dict[str, Product]:
         """The shapes of its matrix products, by the name of the operation: for each sample as often as there are
         positions."""

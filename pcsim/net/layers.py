@@ -64,6 +64,11 @@ class Dense:
         return None if self.make_bias is None else self.make_bias()
 
     @property
+    def weight_shape(self) -> tuple[int, int]:
+        """Of ``W``; none of it is made."""
+        return self.outputs, self.inputs
+
+    @property
     def products(self) -> dict[str, Product]:
         """The shapes of its matrix products, by the name of the operation."""
         m, n = self.outputs, self.inputs

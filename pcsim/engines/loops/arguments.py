@@ -12,12 +12,20 @@ Who = namedtuple("Who", "worker workers below above place lo hi")
 
 # Flat arrays, shared by all workers of a process but for ``scratch`` and ``panel``. errors and drives hold two steps,
 # odd and even (of row-split BP, drives holds each worker's shares of the errors); top: values of the layer above each
-# block. velocity: of values with momentum, and in a second half of ``top``; else empty.
-Arrays = namedtuple("Arrays", "parameters values activated slopes scratch mean square errors drives top velocity panel")
+# block. velocity: of values with momentum, and in a second half of ``top``; else empty. choices: where the pools of
+# convolutions found their largest, beside the values; None without any.
+Arrays = namedtuple(
+    "Arrays",
+    "parameters values activated slopes scratch mean square errors drives top velocity panel choices",
+    defaults=(None,),
+)
 
 # For each layer: units, units with padding, where its weights, biases and values begin; scale, skip, code of its
-# activation. value_count: elements of one half of errors and drives.
-Offsets = namedtuple("Offsets", "sizes padded weight_at bias_at value_at scale skip activations value_count")
+# activation. value_count: elements of one half of errors and drives. forms: of convolutions, see
+# ``kernels.layers.convolution``; None without any.
+Offsets = namedtuple(
+    "Offsets", "sizes padded weight_at bias_at value_at scale skip activations value_count forms", defaults=(None,)
+)
 
 # rule: of the weight updates, see ``kernels.layers.weights``; numbers: its own, in float64 for any net.
 # own: whether products of a batch are own kernels, or those of BLAS. gemm, gemv, ger: addresses of BLAS functions, 0

@@ -1,5 +1,6 @@
 """What the compiled loops of all algorithms share: arrays as pointers, batches loaded, events noted."""
 
+from ...kernels.layers.convolution import pointer_or_none
 from ...kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
 from ...kernels.layers.step import activate_layer, layer_step
 from ...kernels.layers.vectors import all_finite, squares
@@ -91,7 +92,8 @@ def layers(arrays, offsets, options):
         pointer(offsets.activations), options.has_bias, options.rule, pointer(options.numbers), options.own,
         options.gemm, options.gemv, options.ger, one, one - one, pointer(arrays.parameters), pointer(arrays.values),
         pointer(arrays.activated), pointer(arrays.slopes), pointer(arrays.scratch), pointer(arrays.mean),
-        pointer(arrays.square), pointer(arrays.panel), options.softmax,
+        pointer(arrays.square), pointer(arrays.panel), options.softmax, pointer_or_none(offsets.forms),
+        pointer_or_none(arrays.choices), True,
     )  # fmt: skip
 
 

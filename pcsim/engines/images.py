@@ -1,0 +1,69 @@
+"""Convolutions for the compiled loops: what of a net they are told, and the room that a worker needs."""
+
+import numpy as np
+
+from ..algorithms import BP, DFA, Algorithm, AsyncBP, DualProp, Local
+from ..errors import InputError
+from ..kernels.layers import convolution as kernel
+from ..kernels.layers.dense import padded
+from ..net.network import Network
+
+Array = np.ndarray
+
+# Of patches that are multiplied at a time: fewer, and BLAS has too few rows; more, and they leave the caches (64 ms for
+# an update of cnn-64-128-64 at 2 MB, 74 at 0.5, 67 at 4: one core with caches of 1 and 32 MB).
+PATCH_BYTES = 2 << 20
+
+POOLS = {None: 0, "max": kernel.MAX, "average": kernel.AVERAGE}
+
+
+def padded_shapes(network: Network, dtype: np.dtype) -> tuple[Array, Array]:
+    """Rows and columns of each ``W[l]`` with their padding."""
+    shapes = np.array([layer.weight_shape for layer in network.layers])
+    rows, columns = (np.array([padded(n, dtype) for n in side]) for side in shapes.T)
+    return rows, columns
+
+
+def positions(network: Network) -> Array:
+    """How many products of its matrix each layer makes for a sample."""
+    return np.array([layer.products["predict"].times for layer in network.layers])
+
+
+def forms_of(network: Network, batch: int, dtype: np.dtype) -> tuple[Array, int]:
+    """``forms`` of the kernels, (L, FIELDS), and how many elements of a worker's panel they need."""
+    table, room = np.zeros((network.depth, int(kernel.FIELDS)), np.int64), 0
+    rows, columns = padded_shapes(network, dtype)
+    for l, form in enumerate(network.forms):
+        if form is None:
+            continue
+        size = form.positions * int(columns[l])
+        # Samples that are multiplied at once must follow one another without padding.
+        whole = form.pool is not None or padded(form.out.units, dtype) == form.out.units
+        at_once = min(batch, max(1, PATCH_BYTES // (size * dtype.itemsize))) if whole else 1
+        patches = int(rows[l] * (columns[l] + 1))
+        filtered = patches + at_once * size
+        image, out = form.image, form.filtered
+        table[l] = [
+            image.height, image.width, image.channels, form.kernel, form.stride, form.padding, out.height, out.width,
+            form.channels, POOLS[form.pool], form.window, columns[l], at_once, patches, filtered,
+        ]  # fmt: skip
+        room = max(room, filtered + at_once * form.positions * form.channels)
+    return table, room
+
+
+def check_images(network: Network, algorithm: Algorithm, execution: str | None, order: str, ranks: bool) -> None:
+    """InputError for what compiled loops cannot do with convolutions so far."""
+    if not network.forms:
+        return
+    if isinstance(algorithm, AsyncBP | Local | DFA | DualProp):
+        raise InputError(f"{algorithm.title} with convolutions so far on backend numpy alone")
+    if network.forms[-1] is not None:
+        raise InputError("compiled loops need a dense layer above the last convolution")
+    if algorithm.orthogonal:
+        raise InputError(f"optimizer {algorithm.optimizer} with convolutions so far on backend numpy alone")
+    able: tuple[str | None, ...] = ("serial", "pipeline") if isinstance(algorithm, BP) else (None,)
+    able += () if ranks else ("data-parallel",)
+    if execution not in able or order == "zero-bubble":
+        names = ", ".join(name or "layer-parallel" for name in able)
+        told = execution if order == "split" else f"{execution} ({order})"
+        raise InputError(f"execution {told!r} has no convolutions yet{' on ranks' if ranks else ''}: choose {names}")
