@@ -78,7 +78,7 @@ def _scatter(f, p, at, h, to):
 
 @inner
 def _pool(f, z, at, out, to, choices, chosen, keeps):
-    """The pooled image of ``z``; of a largest one, where in its window it was found, in ``choices``, if they are kept."""
+    """The pooled image of ``z``; of a largest number, where in its window it was, in ``choices``, if these are kept."""
     filters, window, wide = f[FILTERS], f[WINDOW], f[WIDE]
     share = type(z[0])(1.0 / (window * window))
     for row in range(f[HIGH] // window):
