@@ -81,7 +81,7 @@ def test_nets_and_changing_batches_are_predicted_and_kept(pcsim, tmp_path):
         (T, s) for T in (2, 8) for s in ("forward", "pipelined")
     }
     assert {(row["optimizer"], row["width"]) for row in rows} == {("adam", 784)}
-    assert {row["execution"] for row in rows if row["algorithm"] == "ipc"} == {"data-parallel", "layer-parallel"}
+    assert {row["execution"] for row in rows if row["algorithm"] == "ipc"} == {"intra-layer", "layer-parallel"}
     assert len([line for line in out.splitlines() if "784-64-64-10  2  " in line or "784-64-64-10  8  " in line]) == 4
     _, again, _ = pcsim("report", path)
     assert "784-64-64-10" in again
