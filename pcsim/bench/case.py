@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..net.named import NAMES, Outline, is_named, named, outline
 from ..net.network import Network
 from ..schedule.waves import read_caches
 from .data import rows_of
@@ -17,8 +18,9 @@ CACHES = 4  # times the last cache: a data set of which no more than a quarter c
 
 @dataclass(frozen=True)
 class Case:
-    """A net of ``depth`` weight matrices, all ``width`` wide unless ``net`` names its sizes (``"784-64-64-10"``; width
-    is then the widest), and batches of ``data`` (``bench/data.py``).
+    """A net of ``depth`` weight matrices, all ``width`` wide unless ``net`` names it, by its sizes (``"784-64-64-10"``)
+    or as ``pcsim.net.named`` knows it (``"vgg5@32x32x3"``; width is then the widest), and batches of ``data``
+    (``bench/data.py``).
 
     ``steps_per_batch``: None where the batch never changes, else how many updates iPC stays on each, which begin with a
     ``start``; PC, Z-IL and BP then take a new batch for every update. Changing batches are drawn, in an order of rows
@@ -38,8 +40,11 @@ class Case:
 
     @classmethod
     def of_net(cls, name: str, batch: int = 1, **common: Any) -> "Case":
-        """The cell of a net of these sizes, which is one of a depth and width where all layers are alike."""
+        """The cell of a named net, or of one of these sizes, which is one of a depth and width where all layers are
+        alike."""
         sizes = sizes_of(name)
+        if is_named(name):
+            return cls(len(sizes) - 1, max(sizes), batch, net=name, **common)
         alike = len(set(sizes)) == 1
         return cls(len(sizes) - 1, max(sizes), batch, net=None if alike else "-".join(map(str, sizes)), **common)
 
@@ -49,9 +54,30 @@ class Case:
         return sizes_of(self.net) if self.net else (self.width,) * (self.depth + 1)
 
     @property
+    def outline(self) -> Outline | None:
+        """Of a named net."""
+        return outline(self.net) if self.net and is_named(self.net) else None
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of each layer's weights."""
+        dense = tuple((above, below) for below, above in zip(self.sizes, self.sizes[1:], strict=False))
+        return self.outline.shapes if self.outline else dense
+
+    @property
+    def multiplications(self) -> tuple[int, ...]:
+        """Of one product of each layer, for a sample."""
+        return self.outline.multiplications if self.outline else tuple(m * n for m, n in self.shapes)
+
+    @property
+    def convolves(self) -> bool:
+        """Whether any layer is a convolution."""
+        return self.outline is not None and any(self.outline.forms)
+
+    @property
     def weights(self) -> int:
         """How many weights the net has."""
-        return sum(below * above for below, above in zip(self.sizes, self.sizes[1:], strict=False))
+        return sum(m * n for m, n in self.shapes)
 
     @property
     def name(self) -> str:
@@ -79,7 +105,10 @@ class Case:
     def problem(self, lazy: bool = False) -> tuple[Network, np.ndarray, np.ndarray]:
         """The net, and ``x`` and ``y``, (rows, n[0]) and (rows, n[L]): the same in every process, and if the net is
         ``lazy``. The last ones are kept; nobody may write to them."""
-        net = Network.mlp(list(self.sizes), self.activation, seed=self.seed, dtype=self.dtype, lazy=lazy)
+        if self.net and self.outline:
+            net = named(self.net, self.activation, seed=self.seed, dtype=self.dtype)
+        else:
+            net = Network.mlp(list(self.sizes), self.activation, seed=self.seed, dtype=self.dtype, lazy=lazy)
         sizes = self.sizes[0], self.sizes[-1]
         return net, *rows_of(self.data, *sizes, self.data_rows, self.batch, self.dtype, self.seed + 1)
 
@@ -110,7 +139,12 @@ class Case:
 
 def sizes_of(name: str) -> tuple[int, ...]:
     """The sizes that the name of a net says; InputError where it does not."""
+    if is_named(name):
+        return outline(name).sizes
     words = name.split("-")
     if len(words) < 2 or not all(word.isascii() and word.isdecimal() and 0 < int(word) < 1 << 31 for word in words):
-        raise InputError(f"a net is named by the units of its layers, as in 784-64-64-10, not {name!r}")
+        raise InputError(
+            f"a net is named by the units of its layers, as in 784-64-64-10, or is one of {', '.join(NAMES)} (with an "
+            f"image, as in vgg5@32x32x3), not {name!r}"
+        )
     return tuple(map(int, words))

@@ -30,6 +30,8 @@ RANK_BASELINES = (*OWN_ON_RANKS, PIPELINE_ASYNC)
 
 BASELINES = (*OWN_BASELINES, PIPELINE_ASYNC, *PEERS)
 
+OF_IMAGES = ("serial", "pipeline", "data-parallel", "numpy", "shared", "torch")  # that know convolutions
+
 MICRO_BATCHES = (1, 2, 4, 8)  # of the pipeline, per worker: the fastest runs
 
 BUSY = 0.8  # of the busiest stage's work: who has less to do waits whatever the order
@@ -136,6 +138,10 @@ def candidates(
     A pipeline, and whoever else shares BP's work, gets the number of workers and of micro-batches that suit it best.
     """
     found: list[Group] = []
+    if case.convolves:
+        baselines = [name for name in baselines if name in OF_IMAGES]
+    elif case.outline and any(case.outline.skip):  # of which peers know nothing
+        baselines = [name for name in baselines if name not in PEERS]
     for algorithm in algorithms:
         if not algorithm.layered:
             fitting = _fitting(algorithm, baselines)
@@ -149,7 +155,7 @@ def candidates(
         else:
             found += _each(_counts(algorithm, named, unfused))
         if "shared" in baselines and case.start == "forward" and isinstance(algorithm, PredictiveCoding):
-            fitting = _fitting(algorithm, SHARED)
+            fitting = [name for name in _fitting(algorithm, SHARED) if not case.convolves or name in OF_IMAGES]
             found += filter(None, (_alone(_sharing(case, algorithm, workers, name)) for name in fitting))
         if algorithm.name == "ipc":
             cores = max(counts_to_try(workers, within_quota(len(usable_cores()))))
@@ -301,7 +307,9 @@ def _backprops(case: Case, algorithm: Algorithm, workers: Sequence[int | str], n
 def _waits(case: Case, one: Contender) -> bool:
     """Whether a stage of a pipeline that has nearly as much to do as the busiest one waits for so long that weight
     products fit in."""
-    costs = [float(below * above) for below, above in zip(case.sizes, case.sizes[1:], strict=False)]
+    if case.convolves:  # whose weight products are not made apart
+        return False
+    costs = [float(count) for count in case.multiplications]
     stages = make_pipeline("zero-bubble", tuple(costs), one.workers, one.micro_batches or 1).stages
     work = [2 * sum(costs[stage.lo : stage.hi]) + sum(costs[max(stage.lo, 1) : stage.hi]) for stage in stages]
     return any(stage.alone and mine > BUSY * max(work) for stage, mine in zip(stages, work, strict=True))

@@ -229,7 +229,7 @@ def _handover(case: Case, entry: Entry) -> float:
     if (entry.contender.ranks or 1) > 1:
         entry.engine.run(entry.updates, clock=True)
         return float(entry.engine.exchange_seconds)
-    steps = 200 if case.weights * case.batch < 1 << 22 else 20
+    steps = 200 if sum(case.multiplications) * case.batch < 1 << 22 else 20
     entry.engine.run(max(1, int(steps / entry.steps_per_update(case))), trace=True)
     pauses = entry.engine.timeline.pauses
     return float(np.median(np.minimum(pauses[:-1], pauses[1:])))

@@ -109,7 +109,7 @@ class Sweep:
         found = 0.0
         for case in self.cases:
             flop = sum(
-                flop_needed(one.algorithm, case.sizes, case.batch)
+                flop_needed(one.algorithm, case.sizes, case.batch, case.multiplications)
                 for group in self.candidates(case)
                 for brought in list(group.values())[:1]
                 for one in brought

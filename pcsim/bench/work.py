@@ -28,15 +28,15 @@ def work_per_update(contender: Contender, case: Case) -> dict[str, float]:
     to do at least.
     """
     graph = contender.algorithm.steady_tasks(case.depth, case.steps_per_batch, case.start)
-    weights = np.array([below * above for below, above in itertools.pairwise(case.sizes)])
+    weights, multiplied = np.array([m * n for m, n in case.shapes]), np.array(case.multiplications)
     beside = np.array([above * case.sizes[-1] for above in case.sizes[1:]])  # a layer's head, or its feedback
     item = np.dtype(case.dtype).itemsize
     one_pass = case.batch == 1 and contender.fused and contender.execution != "blas"
     apart = not contender.algorithm.layered and contender.execution != PIPELINE_ASYNC
     products = read = written = 0.0
-    for kinds, sizes in ((LAYER, weights), (BESIDE, beside)):
+    for kinds, sizes, times in ((LAYER, weights, multiplied), (BESIDE, beside, beside)):
         tasks = graph.in_period() & np.isin(graph.kinds, kinds)
-        products += float(np.bincount(graph.layers[tasks], minlength=case.depth) @ sizes) / graph.period_updates
+        products += float(np.bincount(graph.layers[tasks], minlength=case.depth) @ times) / graph.period_updates
         reads, writes = _passes(graph, tasks, one_pass, apart)
         read, written = read + float(reads @ sizes), written + float(2 * writes @ sizes)
     flops = 2.0 * case.batch * products + 2.0 * _of_muon(graph, case.sizes)
@@ -72,7 +72,7 @@ def _passes(graph: TaskGraph, product: np.ndarray, one_pass: bool, chained: bool
 
 def memory_needed(case: Case, contenders: int, moments: int = 0) -> int:
     """Bytes of ``contenders`` engines, and of the oracle with what it is compared with: as much as three."""
-    each = memory_of_engine(case.sizes, case.batch, np.dtype(case.dtype).itemsize, moments)
+    each = memory_of_engine(case.sizes, case.batch, np.dtype(case.dtype).itemsize, moments, case.shapes)
     return (contenders + 3) * each + case.data_bytes
 
 

@@ -19,6 +19,7 @@ from ..algorithms import BP, IPC, Algorithm
 from ..algorithms.predictive_coding import SHARED
 from ..bench.case import Case
 from ..bench.contenders import Contender, has_teams
+from ..bench.grid import check_dense
 from ..bench.measure import ALPHA, measure_cell
 from ..checks import FLAG, Rule, is_number, or_null, whole
 from ..errors import InputError
@@ -102,6 +103,7 @@ def contenders(
 
 def net_of(case: Case) -> Net:
     """A cell as the simulator has it."""
+    check_dense([case])
     return Net(case.sizes, case.batch, np.dtype(case.dtype).itemsize, case.steps_per_batch, case.start)
 
 

@@ -199,18 +199,21 @@ def resolve_workers(
     return int(workers)
 
 
-def memory_of_engine(sizes: Sequence[int], batch: int, item: int, moments: int = 0) -> int:
-    """Bytes of an engine for a net of such sizes, with ``item`` bytes for each number: weights, with
-    as many ``moments`` as the optimiser keeps of each; values, activations, slopes, a copy at the edges, and errors and
-    drives of two steps."""
-    weights = sum(above * (below + 1) for below, above in itertools.pairwise(sizes))
+def memory_of_engine(
+    sizes: Sequence[int], batch: int, item: int, moments: int = 0, shapes: Sequence[tuple[int, int]] = ()
+) -> int:
+    """Bytes of an engine for a net of such sizes, with ``item`` bytes for each number: weights (of these ``shapes``,
+    where layers are not dense), with as many ``moments`` as the optimiser keeps of each; values, activations, slopes, a
+    copy at the edges, and errors and drives of two steps."""
+    weights = sum(rows * (columns + 1) for rows, columns in shapes or [(m, n) for n, m in itertools.pairwise(sizes)])
     return item * (weights * (1 + moments) + 8 * batch * sum(sizes))
 
 
-def flop_needed(algorithm: Algorithm, sizes: Sequence[int], batch: int) -> float:
-    """Roughly the floating-point operations of a weight update: three products of each layer in an inference step."""
-    weights = sum(below * above for below, above in itertools.pairwise(sizes))
-    return 6.0 * batch * weights * float(algorithm.checked_calendar(len(sizes) - 1).steps_per_update)
+def flop_needed(algorithm: Algorithm, sizes: Sequence[int], batch: int, multiplications: Sequence[int] = ()) -> float:
+    """Roughly the floating-point operations of a weight update: three products of each layer in an inference step, of
+    so many ``multiplications`` for a sample, where layers are not dense."""
+    products = sum(multiplications or (below * above for below, above in itertools.pairwise(sizes)))
+    return 6.0 * batch * products * float(algorithm.checked_calendar(len(sizes) - 1).steps_per_update)
 
 
 def _check_whole(algorithm: Algorithm, execution: str | None) -> None:

@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ..errors import InputError
-from .convolution import Image, Part, conv
+from .arrays import sizes_of
+from .convolution import Convolution, Image, Part, chained, conv
 from .network import Network
 
 CLASSES = 10
@@ -64,26 +67,72 @@ _BUILT: dict[str, Callable[..., Any]] = {
 NAMES = ("cnn-64-128-64", "cnn-8-16-8", "cnn-8-16-8xC", "alexnet", "vgg5", "vgg7", "residual-mlp-L-N")
 
 
-def named(name: str, image: Sequence[int] = (28, 28, 1), classes: int = CLASSES, **options: Any) -> Network:
-    """A net that has a name, for images of that height, width and channels; ``options`` as those of ``Network.cnn``.
+@dataclass(frozen=True)
+class Outline:
+    """A named net without its numbers: the image below, what ``Network.cnn`` makes its layers of, and for each layer
+    its form (None: dense), the shape of its weights and whether it adds its input."""
+
+    image: Image
+    parts: tuple[Part | int, ...]
+    forms: tuple[Convolution | None, ...]
+    shapes: tuple[tuple[int, int], ...]
+    skip: tuple[bool, ...]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Units of all layers, from the input."""
+        return sizes_of(self.shapes, self.forms)
+
+    @property
+    def multiplications(self) -> tuple[int, ...]:
+        """Of one product of each layer, for a sample."""
+        times = (form.positions if form else 1 for form in self.forms)
+        return tuple(count * rows * columns for count, (rows, columns) in zip(times, self.shapes, strict=True))
+
+
+def is_named(name: str) -> bool:
+    """Whether it is a name, with an image or without."""
+    return any(re.fullmatch(pattern, name.partition("@")[0]) for pattern in _BUILT)
+
+
+@lru_cache
+def outline(name: str) -> Outline:
+    """The net of a name; after an ``@`` the image that it is for, as in ``vgg5@32x32x3`` (default 28x28x1).
 
     ``cnn-8-16-8xC`` is C times as wide; ``residual-mlp-L-N`` has L layers of N units, of which those between the first
-    and the last add their input. InputError for a name that is none, and for an image that is too small.
-
-    >>> named("vgg5", (32, 32, 3)).sizes
-    (3072, 32768, 16384, 8192, 2048, 10)
+    and the last add their input. All have 10 classes. InputError for a name that is none, and for an image that is
+    none or too small.
     """
+    net, _, size = name.partition("@")
+    image = _image_of(name, size or "28x28x1")
     for pattern, build in _BUILT.items():
-        if found := re.fullmatch(pattern, name):
+        if found := re.fullmatch(pattern, net):
             numbers = [int(number) for number in found.groups() if number]
             if not all(numbers) or (build is _residual_mlp and numbers[0] < 3):
-                raise InputError(f"a net {name!r} has no layers: give larger numbers")
-            parts = build(Image(*image), classes, *numbers)
-            skip = ()
-            if isinstance(parts, tuple):
-                parts, skip = parts
+                raise InputError(f"a net {net!r} has no layers: give larger numbers")
+            made = build(image, CLASSES, *numbers)
+            parts, skip = made if isinstance(made, tuple) else (made, [False] * len(made))
             try:
-                return Network.cnn(image, parts, **{"skip": skip} | options)
+                forms, shapes = chained(image, parts)
             except InputError as error:
-                raise InputError(f"{name} for images of {'x'.join(map(str, image))}: {error}") from None
-    raise InputError(f"a net {name!r} is unknown: choose from {', '.join(NAMES)}")
+                raise InputError(f"{net} for images of {image}: {error}") from None
+            return Outline(image, tuple(parts), tuple(forms), tuple(shapes), tuple(skip))
+    raise InputError(f"a net {net!r} is unknown: choose from {', '.join(NAMES)}")
+
+
+def _image_of(name: str, text: str) -> Image:
+    sides = text.split("x")
+    if len(sides) != 3 or not all(side.isascii() and side.isdecimal() and 0 < int(side) < 1 << 16 for side in sides):
+        raise InputError(f"{name}: an image is written as height, width and channels, as in 32x32x3")
+    height, width, channels = map(int, sides)
+    return Image(height, width, channels)
+
+
+def named(name: str, activation: str | Sequence[str] = "tanh", **options: Any) -> Network:
+    """The net of a name, see :func:`outline`; ``options`` are those of ``Network.cnn``.
+
+    >>> named("vgg5@32x32x3").sizes
+    (3072, 32768, 16384, 8192, 2048, 10)
+    """
+    found = outline(name)
+    return Network.cnn(found.image, list(found.parts), activation, **{"skip": found.skip} | options)

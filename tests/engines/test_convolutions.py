@@ -131,7 +131,7 @@ def test_restored_it_goes_on_with_the_same_bits():
 
 def test_zil_is_bp_on_the_papers_net():
     """Salvatori et al. 2021, arXiv:2103.03725: exact backpropagation on convolutional nets."""
-    net = named("cnn-64-128-64", (12, 12, 1), dtype="f8")
+    net = named("cnn-64-128-64@12x12x1", dtype="f8")
     one, other, twin = (
         engine_of("threads", net, algorithm, 4) for algorithm in (BP(0.01), ZIL(0.01), PC(0.01, 0.99, T=net.depth - 1))
     )

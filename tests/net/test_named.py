@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pcsim import InputError
-from pcsim.net.named import NAMES, named
+from pcsim.net.named import NAMES, is_named, named, outline
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,9 @@ from pcsim.net.named import NAMES, named
     ],
 )
 def test_sizes(name, image, sizes):
-    net = named(name, image)
-    assert net.sizes == sizes
+    net = named(f"{name}@{'x'.join(map(str, image))}")
+    assert net.sizes == sizes == outline(f"{name}@{'x'.join(map(str, image))}").sizes
+    assert [w.shape for w in net.weights] == list(outline(f"{name}@{'x'.join(map(str, image))}").shapes)
     assert net.skip == ([0, 1, 1, 1, 0] if "residual" in name else [0] * net.depth)
 
 
@@ -38,14 +39,17 @@ def test_options_are_passed_on():
         ("vgg5", (8, 8, 3), r"vgg5 for images of 8x8x3: parts\[3\]: a pool of 2 × 2 is larger"),
         ("residual-mlp-2-8", (28, 28, 1), "has no layers"),
         ("cnn-8-16-8x0", (28, 28, 1), "has no layers"),
+        ("vgg5", (32, 32), "an image is written as height, width and channels"),
     ],
 )
 def test_what_is_no_net_is_one_line(name, image, words):
     with pytest.raises(InputError, match=words) as error:
-        named(name, image)
+        named(f"{name}@{'x'.join(map(str, image))}")
     assert "\n" not in str(error.value)
 
 
 def test_every_name_is_one():
+    assert not is_named("784-64-10")
     for name in NAMES:
-        named(name.replace("xC", "x2").replace("-L-N", "-4-8"), (32, 32, 3))
+        assert is_named(name.replace("xC", "x2").replace("-L-N", "-4-8") + "@32x32x3")
+        named(name.replace("xC", "x2").replace("-L-N", "-4-8") + "@32x32x3")
