@@ -47,11 +47,18 @@ def priced(
     cells: dict[tuple[Case, Algorithm], list[tuple[str, int]]] = {}
     for name, trial in left:
         cells.setdefault(_cell(problem, by_name[name], drawn[name, trial]), []).append((name, trial))
+    failed: list[InputError] = []
     for number, ((case, algorithm), alike) in enumerate(cells.items()):
         on_progress("timing", number, len(cells))
-        found = _timed(case, algorithm)
+        try:
+            found = _timed(case, algorithm)
+        except InputError as error:
+            failed.append(error)
+            continue
         for name, trial in alike:
             yield {"phase": "timed", "contender": name, "trial": trial, **found}
+    if failed:  # when all others are kept
+        raise failed[0]
 
 
 def _batches(problem: Problem, settings: dict[str, Any]) -> tuple[int, int | None, str]:
@@ -95,6 +102,9 @@ def _predicted(problem: Problem, one: Contender, settings: dict[str, Any], machi
         best = min(rivals.backprops(most), key=lambda found: found.seconds)
     else:
         best = rivals.layers_on_workers(algorithm, most)
+    # Of asynchronous BP a batch is predicted, of which some may make an update.
+    each, joules = getattr(one.made(settings), "accumulate", 1), best.energy
     return {
-        "seconds": best.seconds, "joules": best.energy, "execution": best.execution, "workers": best.workers,
+        "seconds": each * best.seconds, "joules": None if joules is None else each * joules,
+        "execution": best.execution, "workers": best.workers,
     }  # fmt: skip
