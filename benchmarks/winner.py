@@ -170,6 +170,8 @@ def table(folder: Path) -> str:
         race, _ = load_race(file)
         for goal in race.goals:
             found = {one.contender: one for one in race.outcomes(goal, "span")}
+            if not found:  # no winners yet
+                continue
             best = next(iter(found.values()))
             cells = [
                 f"{one.ratio:.2g} ({one.interval[0]:.2g} to {one.interval[1]:.2g})"
