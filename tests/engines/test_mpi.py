@@ -733,3 +733,10 @@ def test_without_mpi4py_one_line_says_what_to_install(tmp_path):
     assert "pip install 'pcsim[mpi]'" in answer.stderr
     assert alone("count", "--depths", "4").returncode == 0
     assert alone("report", str(FIXTURE)).returncode == 0
+
+
+@pytest.mark.parametrize("count", RANKS)
+def test_convolutions_leave_the_bits_of_threads(count):
+    answer = program(count, "images.py", patience=PATIENCE)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.split() == [word for name in ("ipc", "pipelined", "pc", "bp") for word in (name, "True")]
