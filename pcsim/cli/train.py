@@ -10,6 +10,7 @@ from typing import Any
 from ..algorithms.rates import SCHEDULES
 from ..errors import InputError
 from ..host import mpi
+from ..net.drawing import PARAMETERISATIONS
 from ..net.losses import LOSSES
 from ..schedule.calendar import STARTS
 from ..schedule.pipelines import ORDERS
@@ -24,6 +25,7 @@ from .words import (
     beside,
     file_name,
     in_a_line,
+    net_name,
     positive_number,
     say,
     speaks,
@@ -45,6 +47,7 @@ def run_train(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     """On ranks all train, and the first alone reads and writes curves, shows progress, prints and draws."""
     from ..host.context import capture
+    from ..net.named import outline
     from ..results.fields import CURVES
     from ..results.files import Writer
     from ..training import curves
@@ -57,6 +60,8 @@ def _train(arguments: argparse.Namespace) -> int:
     look = look_of(arguments, "figure", "accuracy")
     if arguments.sizes and arguments.depths:
         raise InputError("give either --sizes or --depths, not both")
+    if arguments.nets and (arguments.sizes or arguments.depths):
+        raise InputError("give either --nets or the sizes of layers, not both")
 
     def everywhere(work: Callable[[], Any]) -> Any:
         """What a host of the launch may lack, or a file that it has not."""
@@ -67,12 +72,16 @@ def _train(arguments: argparse.Namespace) -> int:
     algorithms = algorithms_of(arguments)
     check_dwelling(arguments, algorithms)
     hidden = [arguments.sizes] if arguments.sizes else [[arguments.hidden] * (L - 1) for L in arguments.depths or [3]]
+    nets: list[tuple[str | None, tuple[int, ...]]] = [(name, outline(name).sizes) for name in arguments.nets]
+    nets = nets or [(None, (inputs, *sizes, outputs)) for sizes in hidden]
     plans = [
         curves.as_run(
-            curves.Study(algorithm, (inputs, *sizes, outputs), arguments.activation, seed, arguments.loss),
+            curves.Study(
+                algorithm, sizes, arguments.activation, seed, arguments.loss, name, arguments.parameterisation
+            ),
             arguments.execution,
         )
-        for sizes in hidden
+        for name, sizes in nets
         for algorithm in algorithms
         for seed in arguments.seeds or [arguments.seed]
     ]
@@ -296,6 +305,22 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         default="forward",
         help="where a new batch's values come from, with --steps-per-batch: a forward pass (default), or one that runs "
         "layer by layer during the steps before, so that nobody waits for it (iPC alone)",
+    )
+    parser.add_argument(
+        "--nets",
+        type=net_name,
+        nargs="+",
+        default=[],
+        metavar="NET",
+        help="nets by name in place of --depths and --sizes: cnn-64-128-64, cnn-8-16-8, alexnet, vgg5, vgg7, "
+        "residual-mlp-L-N; with an image, as in vgg5@32x32x3",
+    )
+    parser.add_argument(
+        "--parameterisation",
+        choices=PARAMETERISATIONS,
+        default="sp",
+        help="how weights begin and layers are scaled: standard (sp), neural tangent, or that of muPC, for nets of a "
+        "hundred layers (default sp)",
     )
     parser.add_argument(
         "--value-momentum", type=float, default=0.0, metavar="M", help="of PC's and iPC's value updates (default 0)"

@@ -53,7 +53,7 @@ def make_engine(
     """An engine of that ``backend``; options as in ``ThreadsEngine``. InputError if there is no such backend."""
     if backend in BACKENDS:
         check_backend(algorithm, backend)
-        check_forms(algorithm, network)
+        check_forms(algorithm, network.forms)
     if not isinstance(algorithm, BP | PredictiveCoding | Local | DFA | DualProp):
         raise InputError(f"engines execute what derives from pcsim.BP or pcsim.PredictiveCoding, not {algorithm!r}")
     algorithm, execution = asynchronous(algorithm, options.get("execution"))

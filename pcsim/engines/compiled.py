@@ -26,9 +26,8 @@ from ..schedule.timeline import Event, Timeline
 from ..schedule.waves import read_caches, wave_length
 from .contents import Contents, Transport
 from .feedback import Aligned, FeedbackLayout
-from .images import check_images
 from .layout import LAYERS, ROWS, SAMPLES, TEAMS, Layout, options_of, rule_of
-from .limits import check_order, check_softmax
+from .limits import check_images, check_order, check_softmax
 from .loops.arguments import Data, Notes, Ranks, Rates, Signals, Steps
 from .loops.predictive_coding import predictive_coding
 from .loops.steps import TRACE_COLUMNS
@@ -114,7 +113,8 @@ class CompiledEngine(Contents):
             self.layout = streams(network, self.batch, *where)
         else:
             self.layout = Layout(network, self.batch, split, *where, parts, transport.copies, self.teams, bool(shared))
-        check_images(network, algorithm, self.execution, order, transport.copies or transport.below or transport.above)
+        several = transport.copies or transport.below or transport.above
+        check_images(algorithm, network.forms, self.execution, order, several)
         rule, softmax = rule_of(algorithm), not isinstance(network.loss, Squared)
         if softmax:
             check_softmax(self.execution if isinstance(algorithm, BP) else None, execution)

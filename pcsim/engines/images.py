@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from ..algorithms import BP, DFA, Algorithm, AsyncBP, DualProp, Local
-from ..errors import InputError
 from ..kernels.layers import convolution as kernel
 from ..kernels.layers.dense import padded
 from ..net.network import Network
@@ -49,21 +47,3 @@ def forms_of(network: Network, batch: int, dtype: np.dtype) -> tuple[Array, int]
         ]  # fmt: skip
         room = max(room, filtered + at_once * form.positions * form.channels)
     return table, room
-
-
-def check_images(network: Network, algorithm: Algorithm, execution: str | None, order: str, ranks: bool) -> None:
-    """InputError for what compiled loops cannot do with convolutions so far."""
-    if not network.forms:
-        return
-    if isinstance(algorithm, AsyncBP | Local | DFA | DualProp):
-        raise InputError(f"{algorithm.title} with convolutions so far on backend numpy alone")
-    if network.forms[-1] is not None:
-        raise InputError("compiled loops need a dense layer above the last convolution")
-    if algorithm.orthogonal:
-        raise InputError(f"optimizer {algorithm.optimizer} with convolutions so far on backend numpy alone")
-    able: tuple[str | None, ...] = ("serial", "pipeline") if isinstance(algorithm, BP) else (None,)
-    able += () if ranks else ("data-parallel",)
-    if execution not in able or order == "zero-bubble":
-        names = ", ".join(name or "layer-parallel" for name in able)
-        told = execution if order == "split" else f"{execution} ({order})"
-        raise InputError(f"execution {told!r} has no convolutions yet{' on ranks' if ranks else ''}: choose {names}")

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..algorithms import BP, DFA, PIPELINE_ASYNC, Algorithm, DualProp, Local
+from ..algorithms import BP, DFA, PIPELINE_ASYNC, Algorithm, AsyncBP, DualProp, Local
 from ..algorithms.backprop import BP_EXECUTIONS
 from ..algorithms.predictive_coding import PC_EXECUTIONS, SHARED
 from ..checks import is_whole, shown
 from ..errors import InputError
 from ..host.topology import advised_workers
-from ..net.network import Network
+from ..net.convolution import Convolution
 from ..schedule.pipelines import ORDERS
 
 
@@ -126,9 +126,30 @@ def check_backend(algorithm: Algorithm, backend: str) -> None:
         raise InputError(f"{algorithm.title} so far on backend {known} alone, not on {backend}")
 
 
-def check_forms(algorithm: Algorithm, network: Network) -> None:
+def check_images(
+    algorithm: Algorithm, forms: Sequence[Convolution | None], execution: str | None, order: str, ranks: bool
+) -> None:
+    """InputError for what compiled loops cannot do with convolutions so far."""
+    if not forms:
+        return
+    if isinstance(algorithm, AsyncBP | Local | DFA | DualProp):
+        raise InputError(f"{algorithm.title} with convolutions so far on backend numpy alone")
+    if forms[-1] is not None:
+        raise InputError("compiled loops need a dense layer above the last convolution")
+    if algorithm.orthogonal:
+        raise InputError(f"optimizer {algorithm.optimizer} with convolutions so far on backend numpy alone")
+    able: tuple[str, ...] = ("serial", "pipeline") if isinstance(algorithm, BP) else ("layer-parallel",)
+    able += () if ranks else ("data-parallel",)
+    execution = execution or able[0]
+    if execution not in able or order == "zero-bubble":
+        told = execution if order == "split" else f"{execution} ({order})"
+        where = " on ranks" if ranks else ""
+        raise InputError(f"execution {told!r} has no convolutions yet{where}: choose {', '.join(able)}")
+
+
+def check_forms(algorithm: Algorithm, forms: Sequence[Convolution | None]) -> None:
     """InputError for convolutions where they cannot be trained."""
-    if network.forms and isinstance(algorithm, DualProp):
+    if forms and isinstance(algorithm, DualProp):
         raise InputError(f"{algorithm.title} is for dense layers, not for convolutions")
 
 

@@ -167,6 +167,7 @@ def facts_of_net(network: Network) -> dict[str, Any]:
         "scale": list(network.scale),
         "skip": list(network.skip),
         "loss": network.loss.name,
+        **({"forms": [form and form.told() for form in network.forms]} if network.forms else {}),
         "weights": digest(
             [*network.weights, *(network.biases or []), *(network.heads or []), *(network.feedback or [])]
         ),

@@ -22,6 +22,7 @@ USUAL: dict[str, Any] = {
 
 # The same of what makes a net, of data to test on, and of ranks.
 UNSAID: dict[str, Any] = USUAL | {"output_loss": "squared", "test": None, "ranks": None}
+UNSAID |= {"net": None, "parameterisation": "sp"}
 
 
 def made_of(row: dict[str, Any]) -> dict[str, Any]:
@@ -38,6 +39,8 @@ def latest(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "depth": lambda row: f"depth {row['depth']}",
     "sizes": lambda row: _hidden(row["sizes"]),
+    "net": lambda row: str(row["net"]),
+    "parameterisation": lambda row: str(row["parameterisation"]),
     "activation": lambda row: str(row["activation"]),
     "optimizer": lambda row: f"optimizer {row['optimizer']}",
     "alpha": lambda row: f"alpha {row['alpha']}",

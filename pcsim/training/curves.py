@@ -14,11 +14,20 @@ from typing import Any
 
 from ..algorithms import Algorithm, asynchronous
 from ..algorithms.common import MOMENTS
-from ..engines.limits import check_run, check_threads, flop_needed, memory_of_engine, resolve_workers
+from ..engines.limits import (
+    check_forms,
+    check_images,
+    check_run,
+    check_threads,
+    flop_needed,
+    memory_of_engine,
+    resolve_workers,
+)
 from ..errors import InputError
 from ..host.memory import require
 from ..host.mpi import world
 from ..net.given import check_seed, require_weights
+from ..net.named import Outline, named, outline
 from ..net.network import Network
 from .curve_words import OUTCOME, conditions, for_figure, latest, made_of, table
 from .data import Dataset
@@ -31,13 +40,21 @@ __all__ = ["OUTCOME", "Study", "check_studies", "conditions", "curve", "curves",
 
 @dataclass(frozen=True)
 class Study:
-    """One curve: an algorithm on a net of those sizes."""
+    """One curve: an algorithm on a net of those sizes, or on the ``net`` of a name (``pcsim.net.named``) that has
+    them."""
 
     algorithm: Algorithm
     sizes: tuple[int, ...]
     activation: str = "tanh"
     seed: int = 0
     loss: str = "squared"
+    net: str | None = None
+    parameterisation: str = "sp"
+
+    @property
+    def outline(self) -> Outline | None:
+        """Of a named net."""
+        return outline(self.net) if self.net else None
 
     @property
     def label(self) -> str:
@@ -55,6 +72,8 @@ class Study:
             "activation": self.activation,
             "seed": self.seed,
             **({} if self.loss == "squared" else {"output_loss": self.loss}),
+            **({"net": self.net} if self.net else {}),
+            **({} if self.parameterisation == "sp" else {"parameterisation": self.parameterisation}),
         }
 
 
@@ -242,6 +261,10 @@ def check_executions(
         count, how = _shared(plan, workers, backend, execution)
         depth, softmax = len(plan.sizes) - 1, plan.loss != "squared"
         check_run(plan.algorithm, how, order, backend, ranks, count, depth, batch, softmax)
+        if plan.outline and any(plan.outline.forms):
+            check_forms(plan.algorithm, plan.outline.forms)
+            if backend != "numpy":
+                check_images(plan.algorithm, plan.outline.forms, how or None, order, ranks > 1)
 
 
 def check_workers(plans: Iterable[Study], backend: str, execution: str | None, workers: int | str) -> None:
@@ -255,7 +278,10 @@ def check_workers(plans: Iterable[Study], backend: str, execution: str | None, w
 
 
 def _net(plan: Study) -> Network:
-    return Network.mlp(plan.sizes, plan.activation, seed=plan.seed, loss=plan.loss)
+    options: dict[str, Any] = {"seed": plan.seed, "loss": plan.loss, "parameterisation": plan.parameterisation}
+    if plan.net:
+        return named(plan.net, plan.activation, **options)
+    return Network.mlp(plan.sizes, plan.activation, **options)
 
 
 def seeds_of(plans: Sequence[Study]) -> list[list[Study]]:
@@ -283,8 +309,10 @@ def check_studies(
                 f"sizes {list(plan.sizes)} do not fit {data.name}: {data.x.shape[1]} inputs, {data.y.shape[1]} outputs"
             )
         batch = check_batches(plan.algorithm, len(plan.sizes) - 1, len(data.x), batch_size, steps_per_batch, start)
-        require_weights([(m, n) for n, m in pairwise(plan.sizes)])
-        needed = memory_of_engine(plan.sizes, batch, 4, MOMENTS[plan.algorithm.optimizer])
+        shapes = plan.outline.shapes if plan.outline else [(m, n) for n, m in pairwise(plan.sizes)]
+        require_weights(shapes)
+        needed = memory_of_engine(plan.sizes, batch, 4, MOMENTS[plan.algorithm.optimizer], shapes)
         require(needed, f"{plan.label} with {len(plan.sizes) - 1:,} layers and {batch:,} samples")
-        flop += flop_needed(plan.algorithm, plan.sizes, batch)
+        times = plan.outline.multiplications if plan.outline else ()
+        flop += flop_needed(plan.algorithm, plan.sizes, batch, times)
     return flop

@@ -282,13 +282,6 @@ def test_other_ways_of_learning_learn(algorithm):
     assert net.loss.loss(moved.forward(x)[-1], y) < net.loss.loss(net.forward(x)[-1], y)
 
 
-@pytest.mark.parametrize("backend", ["threads", "mpi"])
-def test_compiled_engines_say_that_they_cannot_yet(backend):
-    net, x, y = chain()
-    with pytest.raises(InputError, match="convolutions"):
-        pcsim.train(net, pcsim.BP(0.01), x, y, updates=1, backend=backend, workers=1)
-
-
 def test_dual_propagation_says_that_it_cannot():
     net, x, y = chain()
     with pytest.raises(InputError, match="convolutions"):
