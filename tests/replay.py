@@ -326,6 +326,7 @@ STANDINS = {
     "inner": lambda function: function,
     "folded": lambda function: function,
     "pointer": Pointer,
+    "pointer_or_none": lambda array: None if array is None else Pointer(array),
     "offset": lambda p, n: Pointer(p.array, p.shift + int(n)),
     "part_of_batch": part_of_batch.py_func,
     "with_weights": with_weights.py_func,

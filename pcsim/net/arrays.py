@@ -20,6 +20,30 @@ def sizes_of(shapes: Sequence[tuple[int, ...]], forms: Sequence[Convolution | No
     return (below, *(form.out.units if form else shape[0] for form, shape in zip(kinds, shapes, strict=True)))
 
 
+def chained_sizes(shapes: Sequence[tuple[int, ...]], forms: Sequence[Convolution | None]) -> tuple[int, ...]:
+    """The same; InputError where a dense layer has not as many inputs as there are units below it."""
+    sizes = sizes_of(shapes, forms)
+    for l, shape in enumerate(shapes):
+        below = forms[l - 1] if forms and l else None
+        if l and not (forms and forms[l]) and shape[1] != sizes[l]:
+            has = f"{sizes[l]} units above its convolution" if below else f"{sizes[l]} rows"
+            raise InputError(f"weights[{l}] has {shape[1]} columns, but weights[{l - 1}] has {has}")
+    return sizes
+
+
+def check_skips(
+    skip: Sequence[bool], sizes: Sequence[int], shapes: Sequence[tuple[int, ...]], forms: Sequence[Convolution | None]
+) -> None:
+    """InputError where a layer that adds its input has outputs of another size, or an image of another shape."""
+    for l, shape in enumerate(shapes):
+        form = forms[l] if forms else None
+        if skip[l] and sizes[l] != sizes[l + 1]:
+            of = f"layer {l} has {sizes[l]} and {sizes[l + 1]}" if forms else f"weights[{l}] has shape {shape}"
+            raise InputError(f"skip[{l}] needs as many outputs as inputs, but {of}")
+        if skip[l] and form and form.image != form.out:
+            raise InputError(f"skip[{l}] adds an image of {form.image} to one of {form.out}")
+
+
 def copies(name: str, value: Any, dimensions: int, dtype: np.dtype | None = None, finite: bool = True) -> list[Array]:
     """Copies of the arrays in a list, all of that dtype, or of the one that suits them all."""
     entries = given.listed(name, value, "a list of arrays, one for each layer")

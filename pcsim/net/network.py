@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from ..errors import InputError
 from . import drawing, files, given
-from .arrays import copies, fitting_biases, sizes_of
+from .arrays import chained_sizes, check_skips, copies, fitting_biases, sizes_of
 from .convolution import Conv2d, Convolution, Part, chained
 from .extras import FEEDBACK, HEADS, drawn
 from .layers import Dense
@@ -87,12 +87,7 @@ class Network:
                 raise InputError(f"weights[{l}] has shape {shape}: every layer needs at least one unit")
         depth = len(weights)
         forms = given.checked_forms(self.forms, shapes)
-        sizes = sizes_of(shapes, forms)
-        for l, shape in enumerate(shapes):
-            below = forms[l - 1] if forms and l else None
-            if l and not (forms and forms[l]) and shape[1] != sizes[l]:
-                has = f"{sizes[l]} units above its convolution" if below else f"{sizes[l]} rows"
-                raise InputError(f"weights[{l}] has {shape[1]} columns, but weights[{l - 1}] has {has}")
+        sizes = chained_sizes(shapes, forms)
         scale, skip = given.checked_scale(self.scale, depth), given.checked_skip(self.skip, depth)
         if not isinstance(activation, str):
             if len(activation) != depth - 1:
@@ -101,10 +96,7 @@ class Network:
                     "give one for each, or a single name for all"
                 )
             activation = activation[0] if len(set(activation)) == 1 else activation
-        for l, shape in enumerate(shapes):
-            if skip[l] and sizes[l] != sizes[l + 1]:
-                of = f"layer {l} has {sizes[l]} and {sizes[l + 1]}" if forms else f"weights[{l}] has shape {shape}"
-                raise InputError(f"skip[{l}] needs as many outputs as inputs, but {of}")
+        check_skips(skip, sizes, shapes, forms)
         biases = fitting_biases(self.biases, weights, dtype, shapes)
         names = ("weights", "activation", "biases", "scale", "skip", "loss", HEADS, FEEDBACK, "forms")
         extras = (given.checked_extras(name, getattr(self, name), sizes, dtype) for name in (HEADS, FEEDBACK))

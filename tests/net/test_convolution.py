@@ -32,7 +32,7 @@ def problems(draw):
     """A float64 layer, its arrays, values below it and errors above it."""
     form, rng = draw(forms()), np.random.default_rng(draw(st.integers(0, 2**16)))
     weights, bias = rng.normal(size=form.shape), rng.normal(size=form.channels) if draw(st.booleans()) else None
-    skip = form.image.units == form.out.units and draw(st.booleans())
+    skip = form.image == form.out and draw(st.booleans())
     name = draw(st.sampled_from(["tanh", "identity", "gelu"]))
     layer = Conv2d(
         form.image.units, form.out.units, lambda: weights, None if bias is None else lambda: bias, name,
@@ -182,6 +182,7 @@ def test_a_broken_sheet_is_one_line(tmp_path, change, words):
         (lambda: Network.cnn((4, 4, 1), [conv(2, 3), "ten"]), r"parts\[1\] must be"),
         (lambda: Network.cnn((4, 4, 1), []), "parts must be a list"),
         (lambda: Network.cnn((4, 4, 1), [conv(2, 3), 3], skip=[True, False]), "layer 0 has 16 and 8"),
+        (lambda: Network.cnn((4, 4, 1), [conv(4, 2, 2), 3], skip=[1, 0]), r"adds an image of 4x4x1 to one of 2x2x4"),
         (
             lambda: Network([np.zeros((2, 8)), np.zeros((3, 8))], forms=[Convolution((4, 4, 1), 2, 3), None]),
             r"weights\[0\] has shape \(2, 8\), but its convolution needs \(2, 9\)",
