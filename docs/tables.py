@@ -570,6 +570,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "race-online": lambda: race_table("fashion-online"),
     "race-mlp-3": lambda: race_table("fashion-mlp-3"),
     "race-mlp-6": lambda: race_table("fashion-mlp-6"),
+    "race-deep-24": lambda: race_table("deep-narrow-24"),
     "race-pretrained": lambda: race_table("deep-narrow-pretrained"),
     "leaders-mlp": lambda: leaders_table("fashion-mlp-3", "fashion-mlp-6"),
     "race-deep-narrow": lambda: race_table("deep-narrow-12"),
