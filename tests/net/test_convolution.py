@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from differences import slopes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,20 +69,6 @@ def by_definition(layer, x):
 def test_predictions_are_the_definitions(problem):
     layer, x, _ = problem
     assert np.allclose(layer.predict(x), by_definition(layer, x), rtol=1e-12, atol=1e-12)
-
-
-def slopes(function, array):
-    """Of a number by each element of ``array``, by central differences."""
-    found, step = np.zeros_like(array), 1e-6
-    for index in np.ndindex(array.shape):
-        kept = array[index]
-        array[index] = kept + step
-        above = function()
-        array[index] = kept - step
-        below = function()
-        array[index] = kept
-        found[index] = (above - below) / (2 * step)
-    return found
 
 
 def by_differences(layer, x, target):

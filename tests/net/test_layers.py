@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from differences import slopes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,20 +34,6 @@ def problems(draw, names=tuple(ACTIVATIONS)):
 
 def energy_of_errors(layer, x, target):
     return 0.5 * np.sum((target - layer.predict(x)) ** 2)
-
-
-def slopes(function, array):
-    """Of a number by each element of ``array``, by central differences."""
-    found, step = np.zeros_like(array), 1e-6
-    for index in np.ndindex(array.shape):
-        kept = array[index]
-        array[index] = kept + step
-        above = function()
-        array[index] = kept - step
-        below = function()
-        array[index] = kept
-        found[index] = (above - below) / (2 * step)
-    return found
 
 
 def by_differences(layer, x, target):
