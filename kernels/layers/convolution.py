@@ -93,13 +93,14 @@ def _pool(f, z, at, out, to, choices, chosen, keeps):
                         out[to + j] += z[source + j]
                 elif keeps:
                     for j in range(filters):
-                        larger = z[source + j] > out[to + j]
+                        larger = z[source + j] > out[to + j] or z[source + j] != z[source + j]  # NaN stays
                         before = choices[chosen + j] if q > 1 else z[0] - z[0]
                         choices[chosen + j] = q if larger else before
                         out[to + j] = z[source + j] if larger else out[to + j]
                 else:
                     for j in range(filters):
-                        out[to + j] = max(out[to + j], z[source + j])
+                        larger = z[source + j] > out[to + j] or z[source + j] != z[source + j]
+                        out[to + j] = z[source + j] if larger else out[to + j]
             if f[POOL] == AVERAGE:
                 for j in range(filters):
                     out[to + j] *= share

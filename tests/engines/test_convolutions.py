@@ -159,6 +159,17 @@ def test_what_cannot_be_run_yet_is_one_line(algorithm, options, words):
         engine_of("threads", net_of(), algorithm, 4, **options)
 
 
+def test_a_pool_passes_nan_on():
+    """As NumPy's maximum does: a net that diverges is noticed at once."""
+    net = Network.cnn((4, 4, 1), [conv(2, 1, pool="max"), 3])
+    rng = np.random.default_rng(0)
+    x, y = (rng.normal(size=(4, n)).astype("f4") for n in (net.sizes[0], net.sizes[-1]))
+    x[:, 5] = np.nan  # the last of its window, and with kernels of one pixel the only one there
+    found = make_engine("threads", net, BP(0.01), x, y, lambda: np.arange(4))
+    found.run(1)
+    assert found.diverged == 0
+
+
 def test_an_image_above_is_refused():
     net = Network.cnn((5, 5, 1), [conv(2, 3)])
     with pytest.raises(InputError, match="a dense layer above the last convolution"):
