@@ -1,5 +1,6 @@
 """Claims about learning, which races decide: all tuned with the same effort, the winners from seeds of their own."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -43,8 +44,9 @@ def compared(race: Race, goal: float, axis: str, one: str) -> tuple[Outcome | No
 def _said(found: Outcome | None) -> str:
     if found is None or found.ratio is None:
         return "–"
-    low, high = found.interval or (float("nan"), float("nan"))
-    return f"{found.ratio:.3g} ({low:.3g} to {high:.3g})"
+    if found.interval is None or not all(map(math.isfinite, found.interval)):
+        return f"{found.ratio:.3g} (too few pairs for an interval)"
+    return "{:.3g} ({:.3g} to {:.3g})".format(found.ratio, *found.interval)
 
 
 def _table(race: Race, axes: Sequence[str]) -> tuple[tuple[Any, ...], ...]:
