@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from typing import Any
 
 from ..errors import InputError
@@ -17,6 +18,8 @@ PROBLEMS = (
     "fashion-online",
     "deep-narrow",
     "deep-narrow-pretrained",
+    "fashion-cnn",
+    "residual",
     "generative-100",
 )
 
@@ -38,6 +41,11 @@ def add_verb(verbs: Any) -> None:
         help="bp, bp-dwelling (which repeats batches as iPC does), bp-fixed (settings of a publication), bp-lbfgs "
         "(SciPy's, on the full batch), ipc, pc, bp-async (and with the remedies -nesterov, -compensated, -delay-rates, "
         "-two-versions), local, dfa, dual (default bp, bp-dwelling or bp-lbfgs, ipc)",
+    )
+    race.add_argument(
+        "--parameterisation",
+        choices=["sp", "ntp", "mupc"],
+        help="of the net (default: the problem's, which is sp of all but residual, and mupc there)",
     )
     race.add_argument("--trials", type=whole_number, metavar="N", help="settings that each may try (default 20)")
     race.add_argument(
@@ -104,6 +112,8 @@ def run_race(arguments: argparse.Namespace) -> int:
         check_place(arguments.figure)
     quick = QUICK if arguments.quick else {name: getattr(Plan, name) for name in QUICK}
     problem = problems.problem(arguments.problem, arguments.depth, arguments.goals, arguments.passes, arguments.hidden)
+    if arguments.parameterisation:
+        problem = replace(problem, parameterisation=arguments.parameterisation)
     plan = Plan(
         problem,
         contenders.chosen(problem, arguments.contenders),

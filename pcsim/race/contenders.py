@@ -70,12 +70,15 @@ def contenders(problem: Problem) -> dict[str, Contender]:
     adam = {"optimizer": "adam"} | ({} if len(problem.batches) > 1 else {"batch_size": problem.batches[0]})
     precision, gamma = Range(1.0, 1e4), Range(0.1, 1.0)
     on_values: dict[str, Knob] = {"gamma": gamma, "precision": precision}
-    dwelling: dict[str, Knob] = {"steps_per_batch": Range(max(2, L // 2), 3 * L, whole=True)} if changing else {}
+    # In nets of a hundred layers L steps are long: with few, lower layers learn from what skips let through.
+    least = min(max(2, L // 2), 16)
+    steps = {most: Range(least, min(most * L, 128), whole=True) for most in (3, 4)}
+    dwelling: dict[str, Knob] = {"steps_per_batch": steps[3]} if changing else {}
     start = {"start": "pipelined"} if changing else {}
     found = [
         Contender("bp", "bp", adam, common, exact=True),
         Contender("ipc", "ipc", adam | start, common | on_values | dwelling),
-        Contender("pc", "pc", adam, common | on_values | {"T": Range(max(2, L // 2), 4 * L, whole=True)}),
+        Contender("pc", "pc", adam, common | on_values | {"T": steps[4]}),
         Contender(
             "bp-async", "bp-async", adam,
             common | {"weights": Choice(("current", "stashed")), "weight_prediction": Choice((False, True))},

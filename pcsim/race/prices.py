@@ -70,7 +70,7 @@ def _batches(problem: Problem, settings: dict[str, Any]) -> tuple[int, int | Non
 def _cell(problem: Problem, one: Contender, settings: dict[str, Any]) -> tuple[Case, Algorithm]:
     """The cell of an update, and the algorithm with rates that leave the net as it is."""
     batch, changing, start = _batches(problem, settings)
-    name, how = "-".join(map(str, problem.sizes)), {"steps_per_batch": changing, "start": start}
+    name, how = problem.net_name or "-".join(map(str, problem.sizes)), {"steps_per_batch": changing, "start": start}
     given = one.made(settings)
     usual = {"gamma": 0.5, "precision": 1.0} if hasattr(given, "precision") and given.name != "zil" else {}
     case = Case.of_net(name, batch, activation=problem.activation, **how)

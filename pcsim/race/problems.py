@@ -9,6 +9,7 @@ import numpy as np
 
 from ..algorithms import BP
 from ..errors import InputError
+from ..net.named import named, outline
 from ..net.network import Network
 from ..training.data import Dataset, load
 from ..training.train import train
@@ -41,6 +42,8 @@ class Problem:
     - ``look``: rows, counted once for each time that their batch comes, between two looks at the goal
     - ``codes``: where it is not 0 the net generates each image from its own code of so many normal numbers
     - ``before``: classes that the net has learnt before, by BP; the others are what the problem is about
+    - ``of_net``: the net by its name, in place of a chain of equal layers (``{depth}`` and ``{hidden}`` in it are those
+      of the problem); ``parameterisation``: of the net
     """
 
     name: str
@@ -59,6 +62,13 @@ class Problem:
     loss: str = "squared"
     codes: int = 0
     before: tuple[int, ...] = ()
+    of_net: str = ""
+    parameterisation: str = "sp"
+
+    @property
+    def net_name(self) -> str:
+        """Of a named net; else nothing."""
+        return self.of_net.format(depth=self.depth, hidden=self.hidden)
 
     @cached_property
     def rows(self) -> Rows:
@@ -86,6 +96,8 @@ class Problem:
     @property
     def sizes(self) -> tuple[int, ...]:
         """n[0] … n[L]."""
+        if self.of_net:
+            return outline(self.net_name).sizes
         return self.rows.x.shape[1], *(self.hidden,) * (self.depth - 1), self.rows.y.shape[1]
 
     @property
@@ -95,7 +107,10 @@ class Problem:
 
     def net(self, seed: int) -> Network:
         """The net that a seed begins with, for every contender; classes ``before`` it has learnt in one pass."""
-        net = Network.mlp(list(self.sizes), self.activation, seed=seed, loss=self.loss)
+        options: dict[str, Any] = {"seed": seed, "loss": self.loss, "parameterisation": self.parameterisation}
+        if self.of_net:
+            return named(self.net_name, self.activation, **options)
+        net = Network.mlp(list(self.sizes), self.activation, **options)
         if not self.before:
             return net
         x, y = self._of(load(self.data, samples=self.samples and self.samples + self.held), known=True)
@@ -108,11 +123,15 @@ class Problem:
             "held": self.held, "sizes": list(self.sizes), "activation": self.activation, "loss": self.loss,
             "goal": self.goal, "most": self.most, "look": self.look,
             **({"codes": self.codes} if self.codes else {}), **({"before": list(self.before)} if self.before else {}),
+            **({"net": self.net_name} if self.of_net else {}),
+            **({"parameterisation": self.parameterisation} if self.parameterisation != "sp" else {}),
         }  # fmt: skip
 
 
 # Rows of the full set.
-_OF_TEST = dict.fromkeys(("fashion-mlp", "fashion-online", "deep-narrow", "deep-narrow-pretrained"), 10_000)
+_OF_TEST = dict.fromkeys(
+    ("fashion-mlp", "fashion-online", "deep-narrow", "deep-narrow-pretrained", "fashion-cnn", "residual"), 10_000
+)
 
 PROBLEMS = {
     problem.name: problem
@@ -141,6 +160,16 @@ PROBLEMS = {
             "deep-narrow-pretrained", "the same on five classes, of a net that has learnt the other five",
             "fashion-mnist", 12, 32, "accuracy", (0.6, 0.8), (1,), 0.37, look=250, held=2000, samples=55_000,
             before=(0, 1, 2, 3, 4),
+        ),
+        Problem(
+            "fashion-cnn", "FashionMNIST, three convolutions and two dense layers, after Table 1 of the iPC paper",
+            "fashion-mnist", 5, 128, "accuracy", (0.8, 0.84, 0.88), (64, 256), 2, look=2048, held=5000, samples=55_000,
+            of_net="cnn-64-128-64",
+        ),
+        Problem(
+            "residual", "FashionMNIST, 128 layers of 128 units, those between the first and the last with skips",
+            "fashion-mnist", 128, 128, "accuracy", (0.7, 0.8), (64, 256), 0.5, look=2048, held=5000, samples=55_000,
+            activation="relu", of_net="residual-mlp-{depth}-{hidden}", parameterisation="mupc",
         ),
         Problem(
             "generative-100", "100 images, each generated from a code of its own, 256 units, after Fig. 2 (left)",

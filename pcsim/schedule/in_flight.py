@@ -7,8 +7,9 @@ from ..checks import whole_number
 
 
 @lru_cache(maxsize=256)
-def products_in_flight(depth: int, micro_batches: int, in_flight: int) -> int:
-    """Products of a micro-batch in a row until a batch of so many is through, on a worker for each layer.
+def products_in_flight(depth: int, micro_batches: int, in_flight: int, lengths: tuple[int, ...] = ()) -> int:
+    """Products of a micro-batch in a row until a batch of so many is through, on a worker for each layer; where layers
+    are unequal, ``lengths`` says how long a product of each takes, and what is given is time in that unit.
 
     A micro-batch is under way from its first prediction until its last error; while ``in_flight`` of them are, no other
     begins, so that no worker keeps values of more. A worker makes one product at a time, errors before predictions
@@ -17,9 +18,12 @@ def products_in_flight(depth: int, micro_batches: int, in_flight: int) -> int:
 
     >>> [products_in_flight(4, 8, k) for k in (1, 2, 4, 8)]
     [56, 33, 21, 21]
+    >>> products_in_flight(4, 8, 8, (1, 3, 1, 1))
+    51
     """
     L, M = whole_number("depth", depth), whole_number("micro_batches", micro_batches)
     bound = whole_number("in_flight", in_flight)
+    length = lengths or (1,) * L
     errors: list[list[int]] = [[] for _ in range(L)]  # of each worker the micro-batches that wait for it
     predictions: list[list[int]] = [[] for _ in range(L)]
     ending: list[tuple[int, int, bool, int]] = []  # (time, worker, whether an error, micro-batch)
@@ -36,7 +40,7 @@ def products_in_flight(depth: int, micro_batches: int, in_flight: int) -> int:
             waiting = errors[worker] or predictions[worker]
             if waiting and not busy[worker]:
                 error = bool(errors[worker])
-                heappush(ending, (time + 1, worker, error, heappop(waiting)))
+                heappush(ending, (time + length[worker], worker, error, heappop(waiting)))
                 busy[worker] = True
         if not ending:
             return time
