@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 
 def _digest():
@@ -31,6 +32,11 @@ os.environ["NUMBA_CACHE_DIR"] = str(Path(os.environ["PCSIM_TEST_CACHE"]).absolut
 os.environ.setdefault("MPLBACKEND", "Agg")
 # A shell that starts the tests in the background has Ctrl-C ignored, here and in what tests start to interrupt it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# A busy machine takes as long as it likes: how long an example takes says nothing about the code.
+settings.register_profile("any-machine", deadline=None)
+settings.load_profile("any-machine")
 
 
 def pytest_collection_modifyitems(items):
