@@ -190,7 +190,8 @@ def trained(
 
 
 def _is(row: Row, study: Study) -> bool:
-    return all(row.get(name) == value for name, value in study.knobs.items())
+    knobs = {"net": None, "parameterisation": "sp"} | study.knobs  # which are left out where they are usual
+    return all(row.get(name, "sp" if name == "parameterisation" else None) == value for name, value in knobs.items())
 
 
 def best_test(row: Row) -> float:

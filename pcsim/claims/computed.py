@@ -1,6 +1,7 @@
 """Claims of equality, which the NumPy oracle decides in float64."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,17 @@ def zil_is_bp(work: Work) -> Finding:
     )
 
 
-def against_bp(depth: int, seed: int, gamma: float, steps: Iterable[int]) -> dict[int, list[tuple[float, float]]]:
-    """Of PC with so many ``steps`` the update of each layer against BP's: cosine (NaN for an update of 0) and norm."""
+def against_bp(
+    depth: int, seed: int, gamma: float, steps: Iterable[int], residual: bool = False
+) -> dict[int, list[tuple[float, float]]]:
+    """Of PC with so many ``steps`` the update of each layer against BP's: cosine (NaN for an update of 0) and norm.
+    ``residual``: the layers between the first and the last add their input, in muPC's parameterisation."""
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(16, 32)), rng.normal(size=(16, 8))
-    net = Network.mlp([32] * depth + [8], "tanh", seed=seed, dtype="float64")
+    how: dict[str, Any] = {"seed": seed, "dtype": "float64"}
+    if residual:
+        how |= {"skip": [False, *[True] * (depth - 2), False], "parameterisation": "mupc"}
+    net = Network.mlp([32] * depth + [8], "tanh", **how)
 
     def moved(algorithm: BP | PC) -> list[np.ndarray]:
         trained = train(net, algorithm, x, y, updates=1, backend="numpy", record_every=0).network
@@ -51,8 +58,9 @@ def against_bp(depth: int, seed: int, gamma: float, steps: Iterable[int]) -> dic
     return found
 
 
-def signal_decay(work: Work) -> Finding:
-    """The update of layer l after t steps against BP's, as the error arrives (t = L - 1 - l) and later."""
+def signal_decay(work: Work, residual: bool = False) -> Finding:
+    """The update of layer l after t steps against BP's, as the error arrives (t = L - 1 - l) and later; of a plain or a
+    ``residual`` net."""
     depth, seeds = (6, range(3)) if work.quick else (12, range(5))
     body: list[tuple[Any, ...]] = []
     kept: dict[float, float] = {}
@@ -60,7 +68,7 @@ def signal_decay(work: Work) -> Finding:
     late: dict[tuple[float, int], float] = {}
     for gamma in (0.1, 0.5, 1.0):
         times = sorted({*range(1, depth), depth, 2 * depth, 5 * depth, 20 * depth})
-        runs = [against_bp(depth, seed, gamma, times) for seed in seeds]
+        runs = [against_bp(depth, seed, gamma, times, residual) for seed in seeds]
         arrived = np.array([[run[depth - 1 - l][l][1] for l in range(depth - 1)] for run in runs])
         far = np.arange(depth - 1, 0, -1)
         logs = np.log(arrived.mean(0))
@@ -100,5 +108,11 @@ CLAIMS = (
         "output.",
         "updates whose size, beside BP's, does not fall by a constant factor from layer to layer", signal_decay,
         "computed",
+    ),
+    Claim(
+        "signal-decay-residual", "Goemaere et al. 2025, arXiv:2505.20137",
+        "The signal decays with depth in residual nets, too (here in muPC's parameterisation).",
+        "updates whose size, beside BP's, does not fall by a constant factor from layer to layer",
+        partial(signal_decay, residual=True), "computed",
     ),
 )  # fmt: skip

@@ -13,12 +13,12 @@ from ..host.context import capture
 from ..results.origin import machine
 from ..streams import read_bytes, write_whole
 from ..tables import layout
-from . import accuracies, computed, counted, elsewhere, generative, measured, reliability, trained
+from . import accuracies, computed, counted, deep, elsewhere, generative, measured, reliability, trained
 from .claim import UNTESTED, VERDICTS, Claim, Finding, Work
 
 SCHEMA = "pcsim-claim/1"
 
-_MODULES = (counted, computed, measured, trained, generative, accuracies, reliability, elsewhere)
+_MODULES = (counted, computed, measured, trained, generative, accuracies, deep, reliability, elsewhere)
 
 CLAIMS: dict[str, Claim] = {claim.id: claim for module in _MODULES for claim in module.CLAIMS}
 
