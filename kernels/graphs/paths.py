@@ -1,4 +1,4 @@
-"""Loops over task graphs: longest paths, reachability, list schedules and the order of a recorded run.
+"""Loops over task graphs: longest paths, cycles, reachability, list schedules and the order of a recorded run.
 
 A graph is the predecessors of every task in compressed rows: those of task v are
 ``indices[indptr[v]:indptr[v + 1]]``, all smaller than v, so that ascending ids are a topological order.
@@ -33,6 +33,61 @@ def critical_chain(indptr, indices, cost, finish, last, on_chain):
                 v_next = indices[edge]
                 break
         v = v_next
+
+
+@njit(cache=True, nogil=True)
+def cycle_ratio(indptr, indices, lag, cost, ratio):
+    """The largest sum of costs ÷ periods around any cycle of an endless graph in which one period of tasks repeats.
+
+    Predecessor ``indices[edge]`` belongs to the same period (``lag[edge]`` 0) or to the one before (1); costs are whole
+    numbers of at least 0. Fills ``ratio`` with (costs, periods), in lowest terms; (0, 1) where nothing goes round.
+
+    A cycle with more than the best ratio so far is one that grows when every period takes that much off. The longest
+    paths then never settle, and sooner or later the predecessors that explain them close a cycle of this kind (Lawler
+    1967). Where they settle there is none.
+    """
+    tasks = cost.size
+    length, chosen, seen = np.zeros(tasks, np.int64), np.full(tasks, -1), np.zeros(tasks, np.int64)
+    best, periods = 0, 1
+    while True:
+        length[:] = 0
+        chosen[:] = -1
+        start, changed = -1, True
+        while changed and start < 0:
+            changed = False
+            for v in range(tasks):
+                for edge in range(indptr[v], indptr[v + 1]):
+                    longer = length[indices[edge]] + periods * cost[v] - (best if lag[edge] else 0)
+                    if longer > length[v]:
+                        length[v], chosen[v], changed = longer, edge, True
+            if changed:
+                start = _on_a_cycle(indices, chosen, seen)
+        if start < 0:
+            ratio[0], ratio[1] = best, periods
+            return
+        best, periods, v = cost[start], np.int64(lag[chosen[start]]), indices[chosen[start]]
+        while v != start:
+            best += cost[v]
+            periods += lag[chosen[v]]
+            v = indices[chosen[v]]
+        common, rest = best, periods
+        while rest:
+            common, rest = rest, common % rest
+        best, periods = best // common, periods // common
+
+
+@njit(cache=True, nogil=True)
+def _on_a_cycle(indices, chosen, seen):
+    """A task on a cycle of chosen predecessors, -1 if these close none. ``seen`` is scratch."""
+    seen[:] = 0
+    for first in range(seen.size):
+        v = first
+        while v >= 0 and seen[v] == 0:
+            seen[v] = first + 1
+            v = indices[chosen[v]] if chosen[v] >= 0 else -1
+        if v >= 0 and seen[v] == first + 1:
+            return v
+    return -1
 
 
 @njit(cache=True, nogil=True)

@@ -2,24 +2,43 @@
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from ..algorithms import OPTIMIZERS
-from ..algorithms.registry import ALGORITHMS, find, names
+from ..algorithms import OPTIMIZERS, Algorithm
+from ..algorithms.registry import ALGORITHMS, names
 from ..errors import InputError
 from ..streams import check_place, check_streams, target
 from ..tables import layout
 from .algorithms import add_algorithms, algorithms_of
 from .look import add_look, look_of
-from .words import add_changing, beside, file_name, whole_number, write
+from .words import add_changing, beside, file_name, net_name, whole_number, write
+
+if TYPE_CHECKING:
+    from ..schedule.sizes import LayerSizes
 
 SHOWS = ("all", "products", "costs")
 
 
 def add_count_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of the verb."""
-    parser.add_argument("--depths", type=whole_number, nargs="+", metavar="L", default=[2, 4, 8, 16, 32])
+    parser.add_argument(
+        "--depths",
+        type=whole_number,
+        nargs="+",
+        metavar="L",
+        help="layers of nets whose layers are alike (default 2 4 8 16 32)",
+    )
+    parser.add_argument(
+        "--nets",
+        type=net_name,
+        nargs="+",
+        default=[],
+        metavar="NET",
+        help="count these nets instead, by the units of their layers, as in 784-64-64-10, or by a name (cnn-64-128-64, "
+        "cnn-8-16-8, alexnet, vgg5, vgg7, residual-mlp-L-N; with an image, as in vgg5@32x32x3): each product has its "
+        "own size, and costs show the span on workers that have layers in blocks, and bytes",
+    )
     add_algorithms(parser, *(name for name in ALGORITHMS if name not in ("bp-async", "local", "dfa", "dual")))
     parser.add_argument("--steps", type=whole_number, nargs="+", metavar="T", default=[8], help="T of PC (default 8)")
     add_changing(parser)
@@ -47,13 +66,10 @@ def add_count_flags(parser: argparse.ArgumentParser) -> None:
         help="products: how many there are, in all, in a row and on so many workers; costs: products in a row beside "
         "their sizes, how late gradients are, batches that are kept, messages, flop (default: both)",
     )
-    parser.add_argument(
-        "--hidden", type=whole_number, default=64, metavar="N", help="units of each layer, for costs (default 64)"
-    )
+    parser.add_argument("--hidden", type=whole_number, metavar="N", help="units of each layer, for costs (default 64)")
     parser.add_argument(
         "--classes",
         type=whole_number,
-        default=10,
         metavar="C",
         help="rows of the heads of local losses, and of feedback, for costs (default 10)",
     )
@@ -102,7 +118,8 @@ def add_count_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run_count(arguments: argparse.Namespace) -> int:
-    from ..schedule.counts import Counted, table4
+    from ..report import counts as report
+    from ..schedule.counts import Counted, table4, table_of_nets
     from ..schedule.scan import Scan
 
     if arguments.show != "all" and (arguments.json or arguments.micro_batches):
@@ -110,6 +127,7 @@ def run_count(arguments: argparse.Namespace) -> int:
     if arguments.json:
         check_place(arguments.json)
     look = look_of(arguments, "figure")
+    _fill_sizes(arguments)
     if arguments.batches:
         return _count_batches(arguments, look)
     for flag in ("machines", "results", "figure"):
@@ -121,16 +139,60 @@ def run_count(arguments: argparse.Namespace) -> int:
     changing = arguments.steps_per_batch
     if not changing and arguments.start != ["forward"]:
         raise InputError("--start is about batches that change: add --steps-per-batch")
-    sizes = arguments.hidden, arguments.classes, arguments.batch
     counted: list[Counted] = [*wanted, *([Scan()] if arguments.examples else [])]
-    rows = table4(arguments.depths, counted, arguments.workers, changing, arguments.start, *sizes)
+    changes = arguments.workers, changing, arguments.start
+    if arguments.nets:
+        nets = _nets(arguments.nets, wanted)
+        sizes = {name: sizes for name, (sizes, _) in nets.items()}
+        rows = table_of_nets(sizes, counted, *changes, arguments.batch)
+        for row in rows:
+            row["skips"] = nets[row["net"]][1]
+    else:
+        rows = table4(arguments.depths, counted, *changes, arguments.hidden, arguments.classes, arguments.batch)
     if arguments.json:
         write(json.dumps(rows, indent=2), arguments.json)
         return 0
-    filling = any(algorithm.calendar(max(arguments.depths)).overlapped for algorithm in wanted)
-    tables = {"products": lambda: _products(rows, bool(changing), filling), "costs": lambda: _costs(rows, *sizes)}
-    print("\n\n".join(table() for name, table in tables.items() if arguments.show in ("all", name)))
+    filling = any(algorithm.calendar(max(row["depth"] for row in rows)).overlapped for algorithm in wanted)
+    tables = {"products": lambda: [report.products(rows, bool(changing), filling)], "costs": lambda: report.costs(rows)}
+    shown = [table for name, make in tables.items() if arguments.show in ("all", name) for table in make()]
+    print("\n\n".join(shown))
     return 0
+
+
+def _fill_sizes(arguments: argparse.Namespace) -> None:
+    """The sizes that were not given; InputError where nets say them."""
+    usual = {"depths": [2, 4, 8, 16, 32], "hidden": 64, "classes": 10}
+    given = [f"--{name}" for name in usual if getattr(arguments, name) is not None]
+    if arguments.nets:
+        if given:
+            raise InputError(f"--nets say depths and sizes: leave {', '.join(given)} out")
+        for flag in ("batches", "micro_batches", "examples"):
+            if getattr(arguments, flag):
+                raise InputError(f"--{flag.replace('_', '-')} is counted for layers that are alike: give --depths")
+    for name, value in usual.items():
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, value)
+
+
+def _nets(names: Sequence[str], algorithms: Sequence[Algorithm]) -> dict[str, tuple["LayerSizes", list[bool]]]:
+    """Sizes of nets, and which of their layers add their input; InputError for a net that one of these algorithms
+    cannot train."""
+    from ..bench.case import Case
+    from ..engines.limits import check_forms, check_skips
+    from ..schedule.sizes import LayerSizes
+
+    found = {}
+    for name in names:
+        case = Case.of_net(name)
+        forms, skip = (case.outline.forms, case.outline.skip) if case.outline else ((), ())
+        for algorithm in algorithms:
+            check_forms(algorithm, forms if any(forms) else ())
+            if algorithm.name == "dual":
+                check_skips(algorithm, skip)
+        positions = tuple(form.positions if form else 1 for form in forms) or (1,) * case.depth
+        sizes = LayerSizes(case.sizes, case.shapes, positions, case.sizes[-1])
+        found[name] = sizes, list(skip) or [False] * case.depth
+    return found
 
 
 def _count_batches(arguments: argparse.Namespace, look: Any) -> int:
@@ -192,76 +254,6 @@ def _count_batches(arguments: argparse.Namespace, look: Any) -> int:
 def _at(rows: Sequence[dict[str, Any]], name: str, cells: Sequence[tuple[int, int]]) -> dict[tuple[int, int], float]:
     """One figure of the rows of these cells."""
     return {at: row[name] for row in rows if (at := (row["depth"], row["batch"])) in cells}
-
-
-def _products(rows: Sequence[dict[str, Any]], changing: bool, filling: bool) -> str:
-    """Products per update: in all, in a row, and as long as they take so many workers."""
-    counts = {"mm": "MM", "smm": "SMM", **({"smm_starts": "SMM with starts"} if changing else {})}
-    counts |= {"mm_full": "MM full", "smm_full": "SMM full", **({"first": "first SMM"} if filling else {})}
-    heads = [*counts.values(), *(f"{P} worker{'s' if P > 1 else ''}" for P in rows[0]["smm_workers"])]
-    words = [
-        "Matrix products per complete weight update, counted on the task graphs (paper convention: Table 4;",
-        "full: with weight gradients and forward start). Right: makespan in products on that many workers.",
-    ]
-    words += ["first SMM: of the first update, for which a pipeline has to fill."] if filling else []
-    words += _of_muon(
-        rows, "Muon: five Newton-Schulz iterations of three products, all in a row behind each gradient (full)."
-    )
-    return _table(words, rows, heads, lambda row: [*(row[name] for name in counts), *row["smm_workers"].values()])
-
-
-def _of_muon(rows: Sequence[dict[str, Any]], *words: str) -> list[str]:
-    """Words for rows of muon alone."""
-    return [*words] if any(row["optimizer"] == "muon" for row in rows) else []
-
-
-def _costs(rows: Sequence[dict[str, Any]], hidden: int, classes: int, batch: int) -> str:
-    """What products in a row leave out."""
-    shown = {"smm": "SMM", "span_flop": "span", "delay": "delay", "held": "held"}
-    shown |= {"messages_up": "up", "messages_down": "down"}
-    words = [
-        "What else a weight update costs, counted on the same graphs, for as many workers as can be used.",
-        f"Layers are {hidden} x {hidden}, heads and feedback {classes} x {hidden}.",
-        "",
-        "span: products in a row as SMM, each weighed by its flop; the unit is the product of a hidden layer",
-        "delay: updates that are made between the first layer's prediction for a batch and its update from it",
-        "held: batches whose values the first layer has to keep at once",
-        "up, down: messages to layers above and below, each on its own worker, for each pair of neighbours",
-        "flop: of all products, with weight gradients and forward start, for one sample",
-    ]
-    words += _of_muon(
-        rows,
-        "Muon: its products, and the gradients before them, stand in span; they are made once for a batch,",
-        f"here of {batch}, and flop has a sample's share of them",
-    )
-    return _table(
-        words, rows, [*shown.values(), "flop"], lambda row: [*(round(row[n], 2) for n in shown), round(row["flops"])]
-    )
-
-
-def _table(
-    words: list[str],
-    rows: Sequence[dict[str, Any]],
-    heads: list[str],
-    cells: Callable[[dict[str, Any]], list[Any]],
-) -> str:
-    """Words, a blank line, and a line for each row."""
-    from ..schedule.scan import Scan
-
-    changing = any(row["steps_per_batch"] for row in rows)
-    heads = ["algorithm", "depth", "T", *(["steps per batch", "start"] if changing else []), *heads]
-    body = []
-    for row in rows:
-        name = row["algorithm"]
-        about = [Scan.title if name == Scan.name else find(name).title, row["depth"], row["steps"] or ""]
-        if changing:
-            about += [row["steps_per_batch"], row["start"]] if row["steps_per_batch"] else ["", ""]
-        body.append([_written(cell) for cell in about + cells(row)])
-    return "\n".join([*words, "", layout(heads, body, "text")])
-
-
-def _written(cell: Any) -> str:
-    return f"{cell:g}" if isinstance(cell, float) else f"{cell:,}" if isinstance(cell, int) else str(cell)
 
 
 def _count_pipelines(arguments: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
-from ..schedule.costs import SMALL
+from ..schedule.sizes import SMALL
 from ..schedule.tasks import STARTS_COSTS, Kind, TaskGraph
 from ..schedule.waits import turns, updates_of, waits
 from . import keys

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any, Protocol
 
@@ -11,7 +11,8 @@ import numpy as np
 from ..checks import whole_number
 from ..errors import InputError
 from .calendar import Calendar
-from .costs import CLASSES, WIDTH, costs
+from .costs import CLASSES, WIDTH, costs_of, span_on
+from .sizes import LayerSizes
 from .tasks import Kind, TaskGraph
 
 
@@ -61,23 +62,58 @@ def table4(
     update in the steady state, ``mm``, ``smm``, ``mm_full``, ``smm_full``, ``mm_starts`` and ``smm_starts`` (with
     forward starts) and ``smm_workers`` (a value per number of workers); ``first``, the SMMs of the first update, which
     of a pipeline are more as it has to fill; ``steps_per_batch`` (None: for ever) and ``start``; ``optimizer``;
-    ``batch``, ``width`` and ``classes``, and what :func:`pcsim.schedule.costs.costs` says of layers of that width.
+    ``batch``, ``width`` and ``classes``, and what :func:`pcsim.schedule.costs.costs_of` says of layers of that width.
     """
-    depths, algorithms, workers = list(depths), list(algorithms), list(workers)
-    counts = ("algorithm", "depth", "mm", "smm", "mm_full", "smm_full", "first")
-    changes = list(product(steps_per_batch, starts))
-
-    def row(one: Counted, depth: int, steps: int | None = None, start: str = "forward") -> dict[str, Any]:
-        graph = one.steady_tasks(depth, steps, start)
-        makespans = {P: graph.makespan(P) for P in workers}
-        found = {name: getattr(graph, name) for name in counts} | {"steps": getattr(one, "T", None)}
-        found |= {"smm_workers": makespans, "mm_starts": graph.mm_starts, "smm_starts": graph.smm_starts}
-        found |= {"steps_per_batch": steps, "start": start, "optimizer": getattr(one, "optimizer", "sgd")}
-        found |= {"width": width, "classes": classes, "batch": batch}
-        return found | costs(graph, width, classes, batch)
-
+    depths, workers = list(depths), list(workers)
     found = []
-    for depth, one in product(depths, algorithms):
-        endless = bool(changes) and one.checked_calendar(depth).endless
-        found += [row(one, depth, *change) for change in changes] if endless else [row(one, depth)]
+    for depth, one in product(depths, list(algorithms)):
+        sizes = LayerSizes.equal(depth, width, classes)
+        for change in _changes(one, depth, steps_per_batch, starts):
+            graph = one.steady_tasks(depth, *change)
+            row = _row(one, graph, *change, workers) | {"width": width, "classes": classes, "batch": batch}
+            found.append(row | costs_of(graph, sizes, batch))
     return found
+
+
+def table_of_nets(
+    nets: Mapping[str, LayerSizes],
+    algorithms: Iterable[Counted],
+    workers: Iterable[int] = (),
+    steps_per_batch: Sequence[int] = (),
+    starts: Sequence[str] = ("forward",),
+    batch: int = 1,
+) -> list[dict[str, Any]]:
+    """The same of nets whose layers may be of any sizes, net by net.
+
+    Rows also hold ``net``, the name; ``sizes``, units from the input; ``shapes``, rows and columns of each layer's
+    weights; ``positions``, how often a sample's product has them, and ``multiplications``, of that product; ``width``
+    is the widest layer's. ``span_workers``: a value per number of workers, which have layers in blocks
+    (:func:`pcsim.schedule.costs.span_on`).
+    """
+    workers, found = list(workers), []
+    for (name, sizes), one in product(nets.items(), list(algorithms)):
+        told: dict[str, Any] = {"net": name, "sizes": sizes.units, "shapes": sizes.shapes, "positions": sizes.positions}
+        told |= {"multiplications": sizes.multiplications, "width": max(sizes.units), "classes": sizes.classes}
+        for change in _changes(one, sizes.depth, steps_per_batch, starts):
+            graph = one.steady_tasks(sizes.depth, *change)
+            row = _row(one, graph, *change, workers) | told | {"batch": batch} | costs_of(graph, sizes, batch)
+            found.append(row | {"span_workers": {P: span_on(graph, sizes, P, batch) for P in workers}})
+    return found
+
+
+def _changes(
+    one: Counted, depth: int, steps_per_batch: Sequence[int], starts: Sequence[str]
+) -> list[tuple[int | None, str]]:
+    """How batches change in each row of an algorithm: not at all, unless it would stay on one for ever."""
+    if steps_per_batch and one.checked_calendar(depth).endless:
+        return list(product(steps_per_batch, starts))
+    return [(None, "forward")]
+
+
+def _row(one: Counted, graph: TaskGraph, steps: int | None, start: str, workers: Iterable[int]) -> dict[str, Any]:
+    """What has nothing to do with sizes."""
+    makespans = {P: graph.makespan(P) for P in workers}
+    counts = ("algorithm", "depth", "mm", "smm", "mm_full", "smm_full", "first")
+    found = {name: getattr(graph, name) for name in counts} | {"steps": getattr(one, "T", None)}
+    found |= {"smm_workers": makespans, "mm_starts": graph.mm_starts, "smm_starts": graph.smm_starts}
+    return found | {"steps_per_batch": steps, "start": start, "optimizer": getattr(one, "optimizer", "sgd")}

@@ -54,6 +54,9 @@ FULL_COSTS: Mapping[Kind, int] = {
     Kind.ORTHOGONALISE: 3 * ITERATIONS, Kind.HEAD_ORTHOGONALISE: 3 * ITERATIONS,
 }  # fmt: skip
 
+# What tasks of a kind cost: a number, or one for each layer.
+Costs = Mapping[Kind, int | Sequence[int]]
+
 # Ids take 32 bits: on millions of tasks every pass is memory traffic.
 MOST = np.iinfo(np.int32).max
 
@@ -63,6 +66,18 @@ class Predecessors(NamedTuple):
 
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
+
+
+class Repeated(NamedTuple):
+    """The last period of a graph, as it goes on without end: task v of it, number ``first + v`` of the graph, waits for
+    ``indices[indptr[v]:indptr[v + 1]]``, of the same period or, where ``lag`` says so, of the one before. It makes so
+    many ``updates``."""
+
+    first: int
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    lag: NDArray[np.bool_]
+    updates: int
 
 
 class Lookup:
@@ -117,14 +132,21 @@ class TaskGraph:
         A message is one task's result sent to one worker that needs it. Values between two workers' layers are moved by
         both (each has a copy, as in the engines), so that these need the other's error or product, but not its values.
         """
-        return _number(sum(self._ways(owner), Fraction(0)))
+        return as_number(sum(self._ways(owner), Fraction(0)))
 
     def message_ways(self, owner: Sequence[int]) -> tuple[int | float, int | float]:
         """The same apart: to workers with a higher number than the sender's, and to those with a lower one."""
         up, down = self._ways(owner)
-        return _number(up), _number(down)
+        return as_number(up), as_number(down)
 
     def _ways(self, owner: Sequence[int]) -> tuple[Fraction, Fraction]:
+        tasks, upwards = self.sent(owner)
+        up = int(upwards.sum())
+        return Fraction(up, self.period_updates), Fraction(tasks.size - up, self.period_updates)
+
+    def sent(self, owner: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Of each message of a period in the middle of this graph, the task whose result it is, and whether it goes to
+        a worker with a higher number than the sender's."""
         indptr, before = self.predecessors
         after = np.repeat(np.arange(len(self)), np.diff(indptr))
         own = np.append(np.asarray(owner, np.int64), -1)
@@ -138,21 +160,27 @@ class TaskGraph:
             needs = home[after]
             sent = middle & (needs != homes[0][before]) & (needs != homes[1][before])
             found |= set(zip(before[sent].tolist(), needs[sent].tolist(), strict=True))
-        up = sum(needs > homes[0][task] for task, needs in found)
-        return Fraction(int(up), self.period_updates), Fraction(len(found) - int(up), self.period_updates)
+        tasks, workers = np.array(sorted(found), np.int64).reshape(-1, 2).T
+        return tasks, workers > homes[0][tasks]
 
     def task(self, kind: ArrayLike, step: ArrayLike, layer: ArrayLike) -> NDArray[np.int64]:
         """Ids of tasks, -1 where there is none; the arguments broadcast against one another."""
         return self._lookup(kind, step, layer)
 
-    def _costs(self, costs: Mapping[Kind, int]) -> NDArray[np.int64]:
-        return np.array([costs.get(kind, 0) for kind in Kind], np.int64)[self.kinds]
+    def costs_of(self, costs: Costs) -> NDArray[np.int64]:
+        """The cost of each task; kinds that are left out: 0."""
+        if all(isinstance(each, int) for each in costs.values()):
+            return np.array([costs.get(kind, 0) for kind in Kind], np.int64)[self.kinds]
+        table = np.zeros((len(Kind), self.depth + 1), np.int64)
+        for kind, each in costs.items():
+            table[kind, : self.depth] = each
+        return table[self.kinds, self.layers]
 
     def _finish_times(self, costs: Mapping[Kind, int]) -> NDArray[np.int64]:
         from ..kernels.graphs import paths
 
         finish = np.empty(len(self), np.int64)
-        paths.longest_path(*self.predecessors, self._costs(costs), finish)
+        paths.longest_path(*self.predecessors, self.costs_of(costs), finish)
         return finish
 
     def finish_times(self, full: bool = False) -> NDArray[np.int64]:
@@ -165,7 +193,7 @@ class TaskGraph:
 
         finish = self.finish_times(full)
         on_chain = np.zeros(len(self), np.bool_)
-        costs = self._costs(FULL_COSTS if full else PAPER_COSTS)
+        costs = self.costs_of(FULL_COSTS if full else PAPER_COSTS)
         paths.critical_chain(*self.predecessors, costs, finish, int(finish.argmax()), on_chain)
         return np.flatnonzero(on_chain)
 
@@ -197,17 +225,18 @@ class TaskGraph:
         """Which tasks belong to the weight updates of the last period, which is in the steady state."""
         return self.update_of >= self.updates - self.period_updates
 
-    def products(self, costs: Mapping[Kind, int]) -> int | float:
+    def products(self, costs: Costs) -> int | float:
         """The sum of all tasks' costs per weight update, the mean of the last period; kinds that are left out: 0."""
-        return _number(Fraction(int(self._costs(costs)[self.in_period()].sum()), self.period_updates))
+        return as_number(Fraction(int(self.costs_of(costs)[self.in_period()].sum()), self.period_updates))
 
     def growth(self, costs: Mapping[Kind, int]) -> int | float:
-        """The longest chain of such costs per weight update, in the steady state."""
+        """The longest chain of such costs per weight update, in the steady state. (Costs that differ from layer to
+        layer settle late: for these there is ``steady.steady_chain``.)"""
         # The first half of the updates is left out, in case the forward start still shows there.
         period = self.period_updates
         span = period * max(1, (self.updates - 1) // (2 * period))
         completion = self._completion(self._finish_times(costs))
-        return _number(Fraction(int(completion[-1] - completion[-1 - span]), span))
+        return as_number(Fraction(int(completion[-1] - completion[-1 - span]), span))
 
     @cached_property
     def mm(self) -> int | float:
@@ -258,9 +287,21 @@ class TaskGraph:
         from ..kernels.graphs import paths
 
         workers = min(whole_number("workers", workers), MOST)
+        first, indptr, indices, lag, updates = self.repeated()
+        rate = np.zeros(2, np.int64)
+        # In-order packing comes back after at most `workers` periods, and Brent's search sees it within three
+        # times as many; the rest is for graphs changed by hand.
+        limit = 1000 + 100 * min(workers, 1_000_000)
+        paths.steady_state(indptr, indices, lag, self.costs_of(PAPER_COSTS)[first:], workers, limit, rate)
+        if rate[1] == 0:
+            raise InputError(f"no steady state within {limit} periods: use fewer workers or a graph of the builders")
+        return float(Fraction(int(rate[0]), int(rate[1]) * updates))
+
+    def repeated(self) -> Repeated:
+        """The last period and what its tasks wait for; of several periods where starts begin more than one before their
+        batch. Raises ``InputError`` where it does not repeat the one before."""
         steps = int(self.steps[-1]) + 1
         indptr, indices = self.predecessors
-        # Where starts begin more than a period before their batch, several periods are one.
         back = np.repeat(self.steps, np.diff(indptr)) - self.steps[indices]
         several = -(-int(back.max(initial=1)) // self.period) or 1
         period, updates = several * self.period, several * self.period_updates
@@ -274,14 +315,7 @@ class TaskGraph:
         indices[lag] = repeated - first
         if np.any(indices < 0):
             raise InputError("the last period does not repeat the one before: use a graph of the builders")
-        rate = np.zeros(2, np.int64)
-        # In-order packing comes back after at most `workers` periods, and Brent's search sees it within three
-        # times as many; the rest is for graphs changed by hand.
-        limit = 1000 + 100 * min(workers, 1_000_000)
-        paths.steady_state(indptr, indices, lag, self._costs(PAPER_COSTS)[first:], workers, limit, rate)
-        if rate[1] == 0:
-            raise InputError(f"no steady state within {limit} periods: use fewer workers or a graph of the builders")
-        return float(Fraction(int(rate[0]), int(rate[1]) * updates))
+        return Repeated(first, indptr, indices, lag, updates)
 
     def schedule(
         self, workers: int, costs: Mapping[Kind, int] | None = None
@@ -299,7 +333,7 @@ class TaskGraph:
         found = {costs.get(Kind(kind), 0) for kind in np.unique(self.kinds)}
         if not found <= {0, 1}:
             raise InputError(f"a schedule's costs are 0 or 1 per kind, got {sorted(found)}")
-        cost = self._costs(costs)
+        cost = self.costs_of(costs)
         slots = int(cost.sum()) + 2
         start, finish, worker = (np.empty(len(self), np.int64) for _ in range(3))
         busy, next_free = np.zeros(slots, np.int64), np.arange(slots)
@@ -327,5 +361,6 @@ class TaskGraph:
         return f"{Kind(self.kinds[task]).name} of layer {self.layers[task]} at step {self.steps[task]}"
 
 
-def _number(value: Fraction) -> int | float:
+def as_number(value: Fraction) -> int | float:
+    """A whole number where it is one."""
     return int(value) if value.denominator == 1 else float(value)

@@ -142,3 +142,81 @@ def test_maps_that_cannot_be_made(pcsim, tmp_path, monkeypatch, words, message):
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert message in err
     assert not list(tmp_path.iterdir())
+
+
+# Nets by name
+
+NETS = ["count", "--nets", "784-64-64-10", "cnn-8-16-8@8x8x1", "residual-mlp-5-16", "--workers", 1, 2]
+
+
+def rows_of(out, head):
+    """The rows of the table whose first line begins so, by algorithm and net."""
+    lines = out.split(head)[1].split("\n\n")
+    table = next(part for part in lines[1:] if part.startswith(("algorithm", " ")) and "net" in part.splitlines()[0])
+    found = {}
+    for line in table.splitlines()[1:]:
+        name, *cells = line.replace("local losses", "local").replace("async BP", "async").split()
+        found[name, cells[0]] = cells[1:]
+    return found
+
+
+def test_nets_by_name_are_counted_by_their_shapes(pcsim):
+    code, out, err = pcsim(*NETS, "--algorithms", "bp", "ipc", "bp-async")
+    assert (code, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 120
+    first = 784 * 64
+    mean = (first + 64 * 64 + 64 * 10) / 3
+    found = rows_of(out, "What else a weight update costs")
+    bp, ipc, late = (found[name, "784-64-64-10"] for name in ("BP", "iPC", "async"))
+    # BP goes through all layers forwards and through all but the first back; the others wait for the largest one.
+    assert bp[:4] == ["5", *[f"{6 - first / mean:.2f}"] * 3]
+    assert ipc[:4] == ["2", f"{first / mean:.2f}", f"{6 - first / mean:.2f}", f"{first / mean:.2f}"]
+    assert late[1] == ipc[1] and (late[4], late[5]) == ("4", "5")
+    sizes = out.split("The nets")[1].split("\n\n")[1].splitlines()[1:]
+    assert [line.split()[0] for line in sizes] == [str(name) for name in NETS[2:5]]
+    assert sizes[2].split()[-1] == "3"  # skips
+    assert rows_of(out, "Bytes of float32")["iPC", "784-64-64-10"] == [
+        f"{4 * (3 * (64 * 64 + 640) + 2 * first) / 1000:.0f}", "0.5", "0.5", "3.1",
+    ]  # fmt: skip
+
+
+def test_rows_of_nets_hold_their_names_and_shapes(pcsim):
+    rows = json.loads(pcsim(*NETS, "--algorithms", "ipc", "--json", "-")[1])
+    assert [row["net"] for row in rows] == NETS[2:5]
+    assert rows[0]["shapes"] == [[64, 784], [64, 64], [10, 64]] and rows[0]["sizes"] == [784, 64, 64, 10]
+    assert rows[1]["positions"] == [64, 16, 4, 1, 1] and rows[1]["shapes"][1] == [16, 72]
+    assert [sum(row["skips"]) for row in rows] == [0, 0, 3]
+    assert rows[0]["span_workers"]["1"] == pytest.approx(6 - 784 * 64 * 3 / (784 * 64 + 4736))
+    alike = json.loads(pcsim("count", "--nets", "8-8-8", "--algorithms", "ipc", "--json", "-")[1])[0]
+    (other,) = json.loads(
+        pcsim("count", "--depths", 2, "--hidden", 8, "--classes", 8, "--algorithms", "ipc", "--json", "-")[1]
+    )
+    assert {name: alike[name] for name in other} == other
+
+
+def test_muon_and_changing_batches_of_nets(pcsim):
+    words = [*NETS, "--algorithms", "ipc", "--json", "-"]
+    plain, muon = (json.loads(pcsim(*words, *more)[1]) for more in ([], ["--optimizer", "muon", "--batch", 4]))
+    assert all(a["flops"] < b["flops"] and a["span_flop"] < b["span_flop"] for a, b in zip(plain, muon, strict=True))
+    rows = json.loads(pcsim(*words, "--steps-per-batch", 2, 4, "--start", "forward", "pipelined")[1])
+    assert len(rows) == 3 * 4 and {row["start"] for row in rows} == {"forward", "pipelined"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--depths", 4], "--nets say depths and sizes: leave --depths out"),
+        (["--hidden", 64, "--classes", 10], "leave --hidden, --classes out"),
+        (["--examples"], "--examples is counted for layers that are alike"),
+        (["--batches", 4], "--batches is counted for layers that are alike"),
+        (["--micro-batches", 4], "--micro-batches is counted for layers that are alike"),
+        (["--algorithms", "dual"], "for dense layers, not for convolutions"),
+        (["--nets", "residual-mlp-4-8", "--algorithms", "dual"], "is for layers without skip connections"),
+        (["--nets", "vgg9"], "a net is named by the units of its layers"),
+        (["--nets", "vgg5@8x8x3"], "a pool of 2 × 2 is larger"),
+    ],
+)
+def test_nets_that_cannot_be_counted(pcsim, words, message):
+    code, out, err = pcsim(*NETS, *words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err

@@ -60,6 +60,7 @@ WRONG = [
     ("count", ["--results", "nowhere.jsonl"]),
     ("count", ["--batches", "10000000"]),
     ("count", ["--batches", "1"]),  # is no map
+    ("count", ["--nets", "784-64-10"]),  # beside depths
     ("race", ["--contenders", "ipc"]),
     ("race", ["--contenders", "bp", "nobody"]),
     ("race", ["--goals", "80"]),
