@@ -44,3 +44,13 @@ def test_images_are_generated_from_codes():
 
 def test_another_width_and_depth():
     assert problem("digits", depth=5, hidden=7).sizes == (64, 7, 7, 7, 7, 10)
+
+
+def test_a_problem_may_name_its_net():
+    cnn, deep = problem("fashion-cnn"), problem("residual", depth=5, hidden=16)
+    assert cnn.net(0).sizes == cnn.sizes == (784, 12544, 6272, 1024, 128, 10)
+    assert deep.net(0).sizes == (784, 16, 16, 16, 16, 10) and deep.net(0).skip == [False, True, True, True, False]
+    assert deep.net(0).scale[2] == (16 * 5) ** -0.5  # muPC's
+    standard = replace(deep, parameterisation="sp")
+    assert standard.net(0).scale[2] == 1
+    assert standard.net_name == deep.net_name == "residual-mlp-5-16"
