@@ -16,6 +16,7 @@ from statistics import median
 from typing import Any
 
 from pcsim import BP, DFA, IPC, PC, ZIL, AsyncBP, DualProp, Local
+from pcsim.bench.case import Case
 from pcsim.calibration import validate
 from pcsim.claims import folder as claims
 from pcsim.predict import batches
@@ -29,7 +30,7 @@ from pcsim.results.fields import CURVES
 from pcsim.results.files import Results, latest, read
 from pcsim.results.profiles import places
 from pcsim.results.races import Outcome, Race, load_race
-from pcsim.schedule.counts import table4
+from pcsim.schedule.counts import table4, table_of_nets
 from pcsim.tables import layout, scaled, short
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -377,6 +378,54 @@ def rivals_table() -> str:
     return layout(["", "SMM", "span", "delay", "held", "up", "down", "Mflop"], body, "markdown")
 
 
+NAMED = ("cnn-64-128-64", "vgg5@32x32x3", "784-64-64-10", "residual-mlp-128-128")
+
+
+@cache
+def named_nets() -> dict[str, dict[str, Row]]:
+    """Counts of nets by name: of each net, by algorithm."""
+    ways = [BP(), PC(T=8), ZIL(), IPC(), AsyncBP(), Local()]
+    found: dict[str, dict[str, Row]] = {}
+    for row in table_of_nets({name: Case.of_net(name).layer_sizes for name in NAMED}, ways, (1, 2, 8)):
+        found.setdefault(row["net"], {})[row["algorithm"]] = row
+    return found
+
+
+def counted_nets_table() -> str:
+    """Products in a row by number and by size, on any number of workers and in blocks, and bytes."""
+    titles = {
+        "bp": "BP",
+        "pc": "PC, T = 8",
+        "zil": "Z-IL",
+        "ipc": "iPC",
+        "bp-async": "async BP",
+        "local": "local losses",
+    }
+    body = []
+    for net, rows in named_nets().items():
+        for name, row in rows.items():
+            spans = [row["span_flop"], row["span_workers"][2], row["span_workers"][8]]
+            kilobytes = [row[of] / 1000 for of in ("up_bytes", "down_bytes", "held_bytes")]
+            what = [f"{row['smm']:g}", *map(short, spans), *(f"{round(size, 1):g}" for size in kilobytes)]
+            body.append([net, titles[name], *what, short(row["flops"] / 1e6)])
+            if name == "bp":
+                shared = [short(spans[0] / workers) for workers in (2, 8)]
+                body.append([net, "BP, samples shared out", what[0], "", *shared, "", "", what[-1], body[-1][-1]])
+    header = ["net", "", "SMM", "span", "on 2", "on 8", "up, kB", "down, kB", "kept, kB", "Mflop"]
+    return layout(header, body, "markdown")
+
+
+def unequal_layers() -> str:
+    """What counting by shapes says of iPC beside BP in two nets."""
+    said = []
+    for net in ("cnn-64-128-64", "residual-mlp-128-128"):
+        bp, ipc = named_nets()[net]["bp"], named_nets()[net]["ipc"]
+        many, two = bp["span_flop"] / ipc["span_flop"], bp["span_flop"] / 2 / ipc["span_workers"][2]
+        smm = bp["smm"] / ipc["smm"]
+        said.append(f"{short(smm)} in SMMs, {short(many)} in span and {short(two)} on two workers for `{net}`")
+    return f"BP ÷ iPC is {said[0]}, and {said[1]} (on two workers BP shares out samples, iPC layers)"
+
+
 # Ranks
 
 
@@ -563,6 +612,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "extreme-measured": extreme_measured_table,
     "teams": teams_table,
     "rivals": rivals_table,
+    "counted-nets": counted_nets_table,
     "race-250-3": lambda: race_table("fashion-250-3"),
     "race-250-6": lambda: race_table("fashion-250-6"),
     "race-250-12": lambda: race_table("fashion-250-12"),
@@ -602,6 +652,7 @@ def sentences() -> dict[str, list[str]]:
     late = {name: f"{now / was - 1:.0%}".replace("%", " %") for name, (now, was) in extreme_measured().items()}
     gains = [1 / value for value in best.values()]
     return {
+        "docs/how-to/nets.md": [unequal_layers()],
         "README.md": [
             f"an update of iPC that stays on one sample takes {low:.2f} to {high:.2f} of the time of the fastest BP on "
             f"the same cores (median {middle:.2f}), for nets of 4 to 32 layers of 32 to 1024 units",

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..net.named import NAMES, Outline, is_named, named, outline
 from ..net.network import Network
+from ..schedule.sizes import LayerSizes
 from ..schedule.waves import read_caches
 from .data import rows_of
 
@@ -68,6 +69,13 @@ class Case:
     def multiplications(self) -> tuple[int, ...]:
         """Of one product of each layer, for a sample."""
         return self.outline.multiplications if self.outline else tuple(m * n for m, n in self.shapes)
+
+    @property
+    def layer_sizes(self) -> LayerSizes:
+        """Of all layers, for counts; heads and feedback have as many rows as the output."""
+        forms = self.outline.forms if self.outline else ()
+        positions = tuple(form.positions if form else 1 for form in forms) or (1,) * self.depth
+        return LayerSizes(self.sizes, self.shapes, positions, self.sizes[-1])
 
     @property
     def convolves(self) -> bool:

@@ -179,7 +179,6 @@ def _nets(names: Sequence[str], algorithms: Sequence[Algorithm]) -> dict[str, tu
     cannot train."""
     from ..bench.case import Case
     from ..engines.limits import check_forms, check_skips
-    from ..schedule.sizes import LayerSizes
 
     found = {}
     for name in names:
@@ -189,9 +188,7 @@ def _nets(names: Sequence[str], algorithms: Sequence[Algorithm]) -> dict[str, tu
             check_forms(algorithm, forms if any(forms) else ())
             if algorithm.name == "dual":
                 check_skips(algorithm, skip)
-        positions = tuple(form.positions if form else 1 for form in forms) or (1,) * case.depth
-        sizes = LayerSizes(case.sizes, case.shapes, positions, case.sizes[-1])
-        found[name] = sizes, list(skip) or [False] * case.depth
+        found[name] = case.layer_sizes, list(skip) or [False] * case.depth
     return found
 
 

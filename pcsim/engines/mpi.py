@@ -148,7 +148,9 @@ class MpiEngine(CompiledEngine):
             return float(sum(self.transport.messages.bytes_of.values()))
         moved, started = self.transport.messages.bytes_of_step()
         updates = int(calendar.completed[-1])
-        starts = started / (updates * calendar.repeats) if calendar.repeats is not None else 0.0
+        # Of layers the values of a forward start take the place of its first errors, which are zero and are not sent.
+        apart = calendar.pipelined or self.transport.messages.shares is not None
+        starts = started / (updates * calendar.repeats) if apart and calendar.repeats is not None else 0.0
         return moved * int(calendar.moves.sum()) / updates + starts
 
     @property

@@ -50,8 +50,8 @@ def costs(rows: Sequence[dict[str, Any]]) -> list[str]:
             "The sizes are the nets' own; heads and feedback have as many rows as the output.", "",
             "span: products in a row as SMM, each weighed by its flop; the unit is the average layer's product, so",
             "that a product with each layer makes as many as there are layers",
-            "on P: the same on P workers, each with a block of layers (BP may share out the samples of a batch",
-            "instead, and then makes a P-th of what stands under on 1)",
+            "on P: the same on P workers, each with a block of layers (BP and iPC may share out the samples of a",
+            "batch instead, which makes a P-th of what they have on 1)",
         ]  # fmt: skip
     else:
         width, classes = first["width"], first["classes"]

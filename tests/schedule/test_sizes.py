@@ -271,8 +271,8 @@ def test_flop_are_those_of_a_measured_row(name):
     from pcsim.bench.work import work_per_update
 
     case = Case.of_net(name)
-    positions = tuple(count // (m * n) for count, (m, n) in zip(case.multiplications, case.shapes, strict=True))
-    sizes = LayerSizes(case.sizes, case.shapes, positions, case.sizes[-1])
+    sizes = case.layer_sizes
+    assert sizes.multiplications == case.multiplications
     for algorithm in (BP(), IPC(), PC(T=3), ZIL()):
         work = work_per_update(Contender(algorithm, "serial", 1), case)
         assert costs_of(algorithm.steady_tasks(case.depth), sizes)["flops"] == work["flops"]
