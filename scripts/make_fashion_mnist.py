@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from pcsim.errors import InputError
-from pcsim.training.data import EMBEDDED_SAMPLES, FASHION_MNIST_MD5, IDX_IMAGES, SYSTEM_FASHION_MNIST, read_idx
+from pcsim.training.data import EMBEDDED_SAMPLES, FASHION_MNIST_MD5, IDX_IMAGES, SYSTEM_FASHION_MNIST
+from pcsim.training.stored import read_idx
 
 CLASSES = 10
 ORIGIN = """\

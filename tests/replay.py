@@ -345,7 +345,7 @@ STANDINS = {
     )
 }  # fmt: skip
 AS_THEY_ARE = {
-    "LayersView", "lanes", "prefetch", "Library", "PREDICT", "BACKPROJECT", "SHARE", "UPDATE", "PLAIN", "ZERO", "ONE",
+    "LayersView", "copy_samples", "Library", "PREDICT", "BACKPROJECT", "SHARE", "UPDATE", "PLAIN", "ZERO", "ONE",
     "ALONE", "BACKWARD", "FORWARD", "FLAG_STRIDE",
 }  # fmt: skip
 

@@ -180,7 +180,12 @@ def _parser() -> argparse.ArgumentParser:
     count.set_defaults(run=run_count)
 
     train = verbs.add_parser("train", help="train on data and record loss against updates, MMs, SMMs and seconds")
-    train.add_argument("--data", default="fashion-mnist", metavar="NAME|PATH", help="default fashion-mnist (a subset)")
+    train.add_argument(
+        "--data",
+        default="fashion-mnist",
+        metavar="NAME|PATH",
+        help="fashion-mnist (default: a subset), digits, cifar-10 or svhn (in PCSIM_DATA), synthetic-images, or a path",
+    )
     train.add_argument("--samples", type=whole_number, metavar="N", help="use the first N samples (default: up to 250)")
     add_algorithms(train, "bp", "pc", "ipc")
     train.add_argument("--depths", type=whole_number, nargs="+", metavar="L", help="depths of the nets (default 3)")

@@ -10,6 +10,7 @@ from typing import Any
 from ..algorithms.rates import SCHEDULES
 from ..errors import InputError
 from ..host import mpi
+from ..net.augment import CHANGES
 from ..net.drawing import PARAMETERISATIONS
 from ..net.losses import LOSSES
 from ..schedule.calendar import STARTS
@@ -52,7 +53,8 @@ def _train(arguments: argparse.Namespace) -> int:
     from ..results.files import Writer
     from ..training import curves
     from ..training.curve_words import USUAL
-    from ..training.data import load
+    from ..training.data import Dataset, load
+    from ..training.data_checks import given_augment
     from .display import Display
 
     on_ranks, first = arguments.backend == "mpi", speaks()
@@ -67,7 +69,14 @@ def _train(arguments: argparse.Namespace) -> int:
         """What a host of the launch may lack, or a file that it has not."""
         return mpi.each(mpi.world().COMM_WORLD, work) if on_ranks else work()
 
-    data = everywhere(lambda: load(arguments.data, samples=arguments.samples, at_most=USUAL_SAMPLES))
+    image: dict[str, Any] = (
+        {"image": outline(arguments.nets[0]).image} if arguments.nets else {}
+    )  # of what is made here
+
+    def loaded(**how: Any) -> Dataset:
+        return everywhere(lambda: load(arguments.data, **how, **image))
+
+    data = loaded(samples=arguments.samples, at_most=USUAL_SAMPLES)
     inputs, outputs = data.x.shape[1], data.y.shape[1]
     algorithms = algorithms_of(arguments)
     check_dwelling(arguments, algorithms)
@@ -85,7 +94,7 @@ def _train(arguments: argparse.Namespace) -> int:
         for algorithm in algorithms
         for seed in arguments.seeds or [arguments.seed]
     ]
-    test = everywhere(lambda: load(arguments.data, split="test", classes=data.classes)) if arguments.test else None
+    test = loaded(split="test", classes=data.classes) if arguments.test else None
     drawn = [file for file in (arguments.figure, arguments.accuracy) if file]
     everywhere(lambda: _check_files(arguments, drawn, plans) if first else None)
 
@@ -94,6 +103,9 @@ def _train(arguments: argparse.Namespace) -> int:
         rows = len(data.x) - round((arguments.validation or 0.0) * len(data.x))
         how = arguments.backend, arguments.execution, arguments.order, arguments.workers
         curves.check_executions(plans, arguments.batch_size or rows, *how)
+        for plan in plans:
+            forms, depth = plan.outline.forms if plan.outline else (), len(plan.sizes) - 1
+            given_augment(arguments.augment, forms, plan.algorithm, depth, arguments.steps_per_batch, arguments.start)
         curves.check_workers(plans, arguments.backend, arguments.execution, arguments.workers)
         return flop
 
@@ -254,6 +266,7 @@ def _checked(arguments: argparse.Namespace) -> int | None:
         raise InputError("--resume requires --out or --checkpoint: the curves file, or the training, to continue")
     if arguments.updates and arguments.epochs:
         raise InputError("give either --updates or --epochs, not both")
+    arguments.augment = [name for name in CHANGES if name in arguments.augment] if arguments.augment else None
     validates = arguments.validation is not None
     if validates and not 0 < arguments.validation < 1:
         raise InputError(f"--validation is a share of the samples between 0 and 1, not {arguments.validation:g}")
@@ -347,6 +360,13 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         default=1,
         metavar="N",
         help="take each batch N times before the next: BP that dwells on a batch as iPC does (default 1)",
+    )
+    parser.add_argument(
+        "--augment",
+        nargs="+",
+        choices=CHANGES,
+        help="change images anew in each epoch, as batches are copied: flip half of them from right to left, crop "
+        "with 4 pixels of zeros around (nets whose first layer is a convolution)",
     )
     parser.add_argument(
         "--seeds", type=int, nargs="+", metavar="S", help="a run for each seed, side by side where cores are free"

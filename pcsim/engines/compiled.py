@@ -19,6 +19,7 @@ from ..host.blas import blas_libraries, blas_threads, limit_worker
 from ..kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
 from ..kernels.layers.weights import MUON
 from ..kernels.machine.sync import make_flags
+from ..net.augment import PADDING, Augment, parts
 from ..net.losses import Squared
 from ..net.network import Network
 from ..schedule.calendar import Calendar
@@ -28,7 +29,7 @@ from .contents import Contents, Transport
 from .feedback import Aligned, FeedbackLayout
 from .layout import LAYERS, ROWS, SAMPLES, TEAMS, Layout, options_of, rule_of
 from .limits import check_images, check_order, check_softmax
-from .loops.arguments import Data, Notes, Ranks, Rates, Signals, Steps
+from .loops.arguments import Data, Images, Notes, Ranks, Rates, Signals, Steps
 from .loops.predictive_coding import predictive_coding
 from .loops.steps import TRACE_COLUMNS
 from .rings import Flights, LateFlights, RingLayout
@@ -59,7 +60,7 @@ class CompiledEngine(Contents):
     ``micro_batches`` is the number of parts that a pipeline makes of a batch (at most B), ``order`` in which order its
     stages take them (``schedule/pipelines.py``). ``schedule``: how alpha
     changes from update to update (None: it does not). ``start``: where the values of a new batch come from, "forward"
-    or "pipelined" (see ``loops/starts.py``).
+    or "pipelined" (see ``loops/starts.py``). ``augment``: how images change; then ``batches`` gives coded rows.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class CompiledEngine(Contents):
         start: str = "forward",
         blas_threads: int = 1,
         order: str = "split",
+        augment: Augment | None = None,
     ) -> None:
         network = algorithm.prepared(network)
         self.original, self.algorithm, self.batches, self.transport = network, algorithm, batches, transport
@@ -94,7 +96,8 @@ class CompiledEngine(Contents):
         self.x, self.y = np.ascontiguousarray(x, dtype), np.ascontiguousarray(y, dtype)
         self.first_rows: Array | None = first_batch
         self.batch = len(first_batch)
-        self.full_batch = self.batch == len(x)
+        self.augment = augment
+        self.full_batch = self.batch == len(x) and augment is None
         self.t = self.number = self.begun = 0  # step of the cycle; weight updates made; batches begun
         self.given = values is not None
         self.timeline: Timeline | None = None
@@ -246,7 +249,7 @@ class CompiledEngine(Contents):
             rows, batches = of_run, self.flights.batches(self.number, updates)
         else:
             rows, batches = self._rows(steps), self._batches(steps)
-        data = Data(self.x, self.y, self._rows(steps) if rows is None else rows)
+        data = self._data(self._rows(steps) if rows is None else rows)
         stop, ready = make_flags(1), make_flags(transport.workers)
         # More than there are workers: for the neighbours on other ranks.
         signals = Signals(make_flags(2 * transport.workers + 5), make_flags(transport.workers + 2), ready, stop)
@@ -279,6 +282,14 @@ class CompiledEngine(Contents):
         self._note_divergence(diverged)
         noted = [note.trace[:count] for note, count in zip(notes, counts, strict=True)]
         return *transport.together(float(times[:, 1].max() - times[:, 0].min()) * 1e-9, energy), noted
+
+    def _data(self, rows: Array) -> Data:
+        """The data, and the rows that make each batch."""
+        if self.augment is None:
+            return Data(self.x, self.y, rows)
+        rows, changes = parts(rows)
+        sides = (np.int64(side) for side in (*self.augment.image, PADDING))
+        return Data(Images(self.x, changes, *sides), self.y, rows)
 
     def _note_divergence(self, found: Array) -> None:
         """``found``: for each worker of this process, the update before which it met what is not finite, or -1."""

@@ -17,6 +17,7 @@ from ..algorithms.predictive_coding import SHARED
 from ..algorithms.rates import Schedule
 from ..host.context import version
 from ..host.mpi import agree, all_to_all, from_root, vendor, world
+from ..net.augment import Augment
 from ..net.network import Network
 from ..version import __version__
 from .compiled import MICRO_BATCHES, CompiledEngine
@@ -62,6 +63,7 @@ class MpiEngine(CompiledEngine):
         schedule: Schedule | None = None,
         start: str = "forward",
         order: str = "split",
+        augment: Augment | None = None,
     ) -> None:
         comm = world().COMM_WORLD if comm is None else comm
         first = batches()
@@ -83,6 +85,7 @@ class MpiEngine(CompiledEngine):
                 "steps_per_batch": [steps_per_batch, start],
                 "schedule": asdict(schedule or Schedule()),
                 "values": values is not None,
+                "augment": augment and augment.names,
                 "batches": [len(first), zlib.crc32(np.ascontiguousarray(first).tobytes())],
             },
         )
@@ -109,6 +112,7 @@ class MpiEngine(CompiledEngine):
             schedule=schedule,
             start=start,
             order=order,
+            augment=augment,
         )
         self.comm, self.rank = comm, comm.rank
         self.sent_before, self.updates_sent = 0, 0

@@ -14,6 +14,7 @@ from ..algorithms import BP, DFA, Algorithm, AsyncBP, DualProp, Local, Predictiv
 from ..algorithms.common import MOMENTS
 from ..algorithms.rates import Schedule, at_step
 from ..checks import whole_number
+from ..net.augment import Augment
 from ..net.extras import FEEDBACK, HEADS
 from ..net.losses import Squared
 from ..net.network import Network, with_arrays
@@ -32,7 +33,7 @@ class NumpyEngine:
 
     ``batches`` gives the rows of the next batch each time a cycle begins; ``values``, L + 1 arrays (B, n[l]), take
     the place of the first cycle's forward pass (PC, Z-IL and iPC); ``schedule`` says how alpha changes from update to
-    update.
+    update; ``augment`` how images change, of which ``batches`` then gives coded rows.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class NumpyEngine:
         values: list[Array] | None = None,
         schedule: Schedule | None = None,
         start: str = "forward",
+        augment: Augment | None = None,
     ) -> None:
+        x, y = augment.views(x, y) if augment else (x, y)
         self.net = _copy(algorithm.prepared(network))
         self.algorithm, self.x, self.y, self.batches = algorithm, x, y, batches
         self.timeline: Timeline | None = None

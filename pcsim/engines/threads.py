@@ -8,6 +8,7 @@ import numpy as np
 from ..algorithms import PIPELINE_ASYNC, Algorithm
 from ..algorithms.rates import Schedule
 from ..host.threads import in_threads
+from ..net.augment import Augment
 from ..net.network import Network
 from .compiled import MICRO_BATCHES, CompiledEngine
 from .layout import Layout
@@ -119,6 +120,7 @@ class ThreadsEngine(CompiledEngine):
         schedule: Schedule | None = None,
         start: str = "forward",
         order: str = "split",
+        augment: Augment | None = None,
     ) -> None:
         first = batches()
         check_threads(algorithm, execution, workers, network.depth, len(first))
@@ -142,4 +144,5 @@ class ThreadsEngine(CompiledEngine):
             start=start,
             blas_threads=blas_threads,
             order=order,
+            augment=augment,
         )

@@ -94,7 +94,7 @@ class _Other(Exception):
 
 # Facts that are digests, in words, and what a fact is that a training leaves out where it is as usual.
 _DIGESTS = {"data": "the data", "weights": "the weights before the first update", "given values": "the values given"}
-_USUAL = {"repeat": 1}
+_USUAL = {"repeat": 1, "augment": None}
 _CADENCES = ("record_every", "evaluate_every")  # which stand in one list
 
 

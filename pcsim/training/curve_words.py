@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from .image_sets import SYNTHETIC
+
 # What of a row became of its run; all else is how it was made.
 OUTCOME = frozenset(
     ("updates", "smm", "mm", "seconds", "loss", "energy", "whole", "diverged", "interrupted", "evaluations")
@@ -17,7 +19,7 @@ FOLLOWING = frozenset(("label", "depth", "kind"))  # from the rest
 USUAL: dict[str, Any] = {
     "epochs": None, "schedule": "constant", "warmup": 0, "floor": 0.0, "validation": None, "evaluate_every": None,
     "patience": None, "checkpoint_every": None, "start": "forward", "execution": None, "order": "split",
-    "until_accuracy": None, "repeat": 1,
+    "until_accuracy": None, "repeat": 1, "augment": None,
 }  # fmt: skip
 
 # The same of what makes a net, of data to test on, and of ranks.
@@ -52,6 +54,7 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "samples": lambda row: f"{row['samples']} samples",
     "data_digest": lambda row: f"data {row['data_digest'][:6]}",
     "batch_size": lambda row: f"batch {row['batch_size']}" if row["batch_size"] else "full batch",
+    "augment": lambda row: f"images by {' and '.join(row['augment'])}" if row["augment"] else "images as they are",
     "steps_per_batch": lambda row: f"{row['steps_per_batch'] or 'all'} updates a batch",
     "seed": lambda row: f"seed {row['seed']}",
     "batch_seed": lambda row: f"batches by seed {row['batch_seed']}",
@@ -171,6 +174,7 @@ def conditions(rows: Sequence[dict[str, Any]]) -> str:
     batch = shared("batch_size")
     parts = [f"{shared('data') or 'several data sets'}, {shared('samples') or 'several numbers of'} samples"]
     parts += [f"batch {batch}"] if batch else ["full batch"] if "batch_size" not in differing else []
+    parts += [f"images by {' and '.join(shared('augment'))}"] if shared("augment") else []
     hidden = sorted({size for row in rows for size in row["sizes"][1:-1]})
     parts.append(f"{first['sizes'][0]} inputs, {'/'.join(map(str, hidden)) or 'no'} units in hidden layers")
     parts += [str(shared("activation"))] if shared("activation") else []
@@ -252,4 +256,6 @@ def table(rows: Sequence[dict[str, Any]], until_loss: float | None = None) -> st
     widths = [max(len(line[i]) for line in [heads, *lines]) for i in range(len(heads))]
     shown = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in [heads, *lines]]
     note = f"loss: {_losses(rows)} per sample, at the start and at its lowest; SMMs and MMs in the paper's convention"
-    return "\n".join([*(line.rstrip() for line in shown), "", note])
+    made_here = any(str(row.get("data")).startswith(SYNTHETIC) for row in rows)
+    marks = ["synthetic images: random numbers, for speed and smoke tests; no accuracy means anything"] * made_here
+    return "\n".join([*(line.rstrip() for line in shown), "", note, *marks])

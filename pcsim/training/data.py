@@ -1,29 +1,24 @@
-"""Data sets as arrays: a small Fashion-MNIST and digits shipped with pcsim, IDX and npz files.
+"""Data sets as arrays: a small Fashion-MNIST and digits shipped with pcsim, sets of coloured images, IDX and npz files.
 
 It must never know nets, algorithms or clocks, never use the network, and never let a file run code. Whatever
 a file holds, out come arrays, the same each time, or one line of InputError that names the file, what is
 wrong with it and what was expected.
 """
 
-import gzip
 import hashlib
-import math
 import os
-import warnings
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ..checks import is_whole, shown
-from ..errors import InputError
+from .image_sets import CIFAR_10, CLASSES, SVHN, SYNTHETIC, is_cifar_10, read_cifar_10, read_svhn, synthetic_images
+from .stored import LARGEST_BYTES, READABLE, Stored, problem, read_idx_pair, read_npz
 
 EMBEDDED_SAMPLES = {"train": 3000, "test": 1000}
 
@@ -37,11 +32,6 @@ FASHION_MNIST_MD5 = {  # of the uncompressed files of the full set
 SYSTEM_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # Debian's package dataset-fashion-mnist
 
 IDX_IMAGES = {"train": "train-images-idx3-ubyte", "test": "t10k-images-idx3-ubyte"}
-
-LARGEST_BYTES = 2**31  # of one array: 40 times Fashion-MNIST, so that a faked size cannot fill the memory
-DENSEST = 500  # bytes from one, of large arrays: images give 10 or fewer, and gzip cannot give more than 1032
-
-READABLE = "a folder of IDX files, an IDX images file or an .npz archive"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,14 +53,9 @@ class Dataset:
         return found.hexdigest()[:16]
 
 
-class _Stored(NamedTuple):
-    where: str  # every complaint about the array names its file
-    array: np.ndarray
-
-
 def names() -> list[str]:
     """The data sets that :func:`load` knows by name; the first is its default."""
-    return ["fashion-mnist", "digits"]
+    return ["fashion-mnist", "digits", CIFAR_10, SVHN, SYNTHETIC]
 
 
 def load(
@@ -80,6 +65,7 @@ def load(
     at_most: int | None = None,
     split: str = "train",
     classes: int | None = None,
+    image: Sequence[int] = (32, 32, 3),
 ) -> Dataset:
     """Reads the first ``samples`` samples (default: all, or ``at_most`` so many, where there are more) of a data set's
     ``"train"`` or ``"test"`` split.
@@ -95,6 +81,11 @@ def load(
       ``$PCSIM_DATA/fashion-mnist``, ``$PCSIM_DATA`` or Debian's package ``dataset-fashion-mnist``.
     - ``"digits"`` (8 x 8 pixels, shipped with pcsim; Alpaydin and Kaynak 1998, the test part of the UCI repository's
       "Optical Recognition of Handwritten Digits"): the first 1,437 to train, the last 360 to test.
+    - ``"cifar-10"`` (Krizhevsky 2009): from ``$PCSIM_DATA/cifar-10-batches-bin`` (``data_batch_1.bin`` …,
+      ``test_batch.bin``) or ``$PCSIM_DATA/cifar-10.npz``; ``"svhn"`` (Netzer et al. 2011): from
+      ``$PCSIM_DATA/svhn.npz``. See ``image_sets``; rows are images, channels last.
+    - ``"synthetic-images"``: random images of 10 classes, of the height, width and channels in ``image``, for speed and
+      smoke tests; ``samples`` of them, by default 3,000 to train and 1,000 to test.
     - a folder of ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``, ``t10k-...``, plain or ``.gz``.
     - an IDX images file, its labels beside it under the same name with ``labels`` and ``idx1``; a test split
       only if the name begins with ``t10k`` or ``test``.
@@ -108,93 +99,37 @@ def load(
     """
     name = str(name_or_path)
     if split not in IDX_IMAGES:
-        raise _problem("split", f"must be 'train' or 'test', not {split!r}")
+        raise problem("split", f"must be 'train' or 'test', not {split!r}")
     for option, number in (("samples", samples), ("at_most", at_most), ("classes", classes)):
         if number is not None and not is_whole(number):
-            raise _problem(option, f"must be a whole number of at least 1, not {shown(number)}")
+            raise problem(option, f"must be a whole number of at least 1, not {shown(number)}")
     below = os.environ.get("PCSIM_DATA")
     if below and not os.path.isdir(below):
-        raise _problem("PCSIM_DATA", f"names {below!r}, which is not a folder: mend or unset it")
+        raise problem("PCSIM_DATA", f"names {below!r}, which is not a folder: mend or unset it")
     if name == "fashion-mnist":
         x, y = _read_fashion_mnist(split, samples)
     elif name == "digits":
         x, y = _read_digits(split)
+    elif name == CIFAR_10:
+        (x, y), classes = read_cifar_10(split), classes or CLASSES
+    elif name == SVHN:
+        (x, y), classes = read_svhn(split), classes or CLASSES
+    elif name == SYNTHETIC:
+        rows = (EMBEDDED_SAMPLES[split] if at_most is None else at_most) if samples is None else samples
+        (x, y), classes = synthetic_images(split, int(rows), image), classes or CLASSES
+        name = f"{name}-{'x'.join(map(str, image))}"
     else:
         path = _find(name)
         name = path.resolve().name
-        if path.is_dir():
-            x, y = _read_idx_pair(path / IDX_IMAGES[split], split, {})
+        if is_cifar_10(path):
+            (x, y), classes = read_cifar_10(split, path), classes or CLASSES
+        elif path.is_dir():
+            x, y = read_idx_pair(path / IDX_IMAGES[split], split, {})
         elif path.suffix.lower() == ".npz":
-            x, y = _read_npz(path, split)
+            x, y = read_npz(path, split)
         else:
-            x, y = _read_idx_pair(path, split, {})
+            x, y = read_idx_pair(path, split, {})
     return _dataset(name, x, y, samples, at_most, classes)
-
-
-def read_idx(path: Path, dimensions: int, md5: str | None = None) -> npt.NDArray[np.uint8]:
-    """Reads an IDX file of unsigned bytes, plain or gzip; images have 3 ``dimensions``, labels 1.
-
-    The format (yann.lecun.com/exdb/mnist): two zero bytes, 8 for unsigned bytes, the number of dimensions,
-    each size as four bytes, big-endian, then the data. ``md5`` is what the uncompressed file must have.
-    Raises InputError if the file is not exactly that, to the last byte.
-    """
-    start = bytes([0, 0, 8, dimensions])
-    with _reading(path, "a whole IDX file, plain or .gz") as file:
-        is_gzip = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        with gzip.GzipFile(fileobj=file) if is_gzip else file as stream:
-            header = stream.read(4 + 4 * dimensions)
-            if header[:4] != start:
-                found = header[:4].hex(" ") or "nothing (it is empty)"
-                expected = "images" if dimensions == 3 else "labels"
-                raise _problem(path, f"begins with {found}; expected {start.hex(' ')} for IDX {expected}")
-            if len(header) < 4 + 4 * dimensions:
-                raise _problem(path, f"ends inside its header; expected {4 + 4 * dimensions} bytes of it")
-            shape = tuple(np.frombuffer(header[4:], dtype=">u4").tolist())
-            size = math.prod(shape)
-            if size > LARGEST_BYTES:
-                raise _problem(path, f"claims the shape {shape}; expected at most {LARGEST_BYTES:,} bytes")
-            if is_gzip:
-                _check_density(path, size, os.fstat(file.fileno()).st_size)
-            # One byte beyond the end shows surplus data, and makes gzip check its checksum.
-            content = stream.read(size + 1)
-    if len(content) != size:
-        found = "more" if len(content) > size else f"only {len(content):,}"
-        raise _problem(path, f"holds {found} bytes of data; expected {size:,} for the shape {shape}")
-    if md5 and md5 != hashlib.md5(header + content, usedforsecurity=False).hexdigest():
-        raise _problem(path, f"is not the original file; expected the MD5 {md5} of its uncompressed data")
-    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
-
-
-def _check_density(where: object, size: int, packed: int) -> None:
-    """InputError for a few bytes that would unpack to gigabytes of the same."""
-    if size > 2**26 and size > DENSEST * packed:
-        raise _problem(
-            where, f"claims {size:,} bytes in {packed:,} compressed ones; expected data that are not all alike"
-        )
-
-
-def _problem(where: object, what: str) -> InputError:
-    # File names and other libraries' messages may hold line breaks; ours is one line.
-    return InputError(" ".join(f"{where}: {what}".splitlines()))
-
-
-@contextmanager
-def _reading(path: Path, expected: str) -> Iterator[BinaryIO]:
-    """Opens a file nobody vouches for: whatever goes wrong inside becomes one InputError line."""
-    try:
-        if path.exists() and not path.is_file():
-            raise _problem(path, f"is not a regular file; expected {expected}")
-        with open(path, "rb") as file, warnings.catch_warnings():
-            # Damaged headers make Python's and NumPy's parsers warn; the one error line says it all.
-            warnings.simplefilter("ignore")
-            yield file
-    except InputError:
-        raise
-    except Exception as error:
-        # Damaged bytes make gzip, zipfile, zlib and NumPy raise a dozen types, not all of them documented.
-        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-        raise _problem(path, f"cannot be read ({reason}); expected {expected}") from error
 
 
 def _find(name: str) -> Path:
@@ -207,124 +142,84 @@ def _find(name: str) -> Path:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         expected = f"one of {', '.join(names())}, or {READABLE}"
-        raise _problem(repr(name), f"cannot be found ({reason}); expected {expected}") from error
+        raise problem(repr(name), f"cannot be found ({reason}); expected {expected}") from error
     return Path(name)
 
 
-def _read_idx_pair(images: Path, split: str, md5: dict[str, str]) -> tuple[_Stored, _Stored]:
-    """Reads an images file and the labels file beside it, each plain or with ``.gz``."""
-    if "images" not in images.name:
-        raise _problem(images, f"has neither 'images' nor .npz in its name; expected {READABLE}")
-    if split == "test" and not images.name.startswith(("t10k", "test")):
-        raise _problem(images, "is not a test split by its name; expected t10k-..., test-... or the folder")
-    labels_name = images.name.removesuffix(".gz").replace("images", "labels").replace("idx3", "idx1")
-    stored = []
-    for path, dimensions in ((images, 3), (images.with_name(labels_name), 1)):
-        zipped = path.with_name(f"{path.name}.gz")
-        found = zipped if os.path.exists(zipped) and not os.path.exists(path) else path
-        stored.append(_Stored(str(found), read_idx(found, dimensions, md5.get(path.name))))
-    return stored[0], stored[1]
-
-
-def _read_npz(path: Path, split: str) -> tuple[_Stored, _Stored]:
-    wanted = [("x_train", "y_train"), ("x", "y")] if split == "train" else [("x_test", "y_test")]
-    with _reading(path, "a whole .npz archive of numeric arrays") as file, zipfile.ZipFile(file) as archive:
-        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        pair = next((pair for pair in wanted if members.keys() >= set(pair)), None)
-        if pair is None:
-            found = ", ".join(map(repr, sorted(members)[:8])) or "nothing"
-            expected = " or ".join(" and ".join(pair) for pair in wanted)
-            raise _problem(path, f"holds {found}; expected {expected} for the {split} split")
-        stored = []
-        for name in pair:
-            if members[name].file_size > LARGEST_BYTES:
-                raise _problem(path, f"claims a larger {name}; expected at most {LARGEST_BYTES:,} bytes")
-            _check_density(f"{path} ({name})", members[name].file_size, members[name].compress_size)
-            with archive.open(members[name]) as member:
-                array = np.lib.format.read_array(member, allow_pickle=False)
-                # Reading to the end shows surplus data, and makes zipfile check its checksum.
-                if member.read(1):
-                    raise _problem(path, f"holds data after {name}; expected the shape {array.shape}")
-            stored.append(_Stored(f"{path} ({name})", array))
-    return stored[0], stored[1]
-
-
-def _read_fashion_mnist(split: str, samples: int | None) -> tuple[_Stored, _Stored]:
+def _read_fashion_mnist(split: str, samples: int | None) -> tuple[Stored, Stored]:
     embedded = EMBEDDED_SAMPLES[split]
     if samples is None or samples <= embedded:
         with resources.as_file(resources.files("pcsim") / "datasets" / "fashion-mnist-small.npz") as path:
-            return _read_npz(path, split)
+            return read_npz(path, split)
     below = os.environ.get("PCSIM_DATA")
     folders = [Path(below, "fashion-mnist"), Path(below)] if below else []
     for folder in [*folders, SYSTEM_FASHION_MNIST]:
         if any(folder.glob(f"{IDX_IMAGES[split]}*")):
-            return _read_idx_pair(folder / IDX_IMAGES[split], split, FASHION_MNIST_MD5)
+            return read_idx_pair(folder / IDX_IMAGES[split], split, FASHION_MNIST_MD5)
     mend = "install Debian's dataset-fashion-mnist, or let PCSIM_DATA name a folder of its IDX files"
     reason = f"{samples:,} {split} samples asked for, but only {embedded:,} come with pcsim"
-    raise _problem("fashion-mnist", f"{reason}; for more, {mend}")
+    raise problem("fashion-mnist", f"{reason}; for more, {mend}")
 
 
-def _read_digits(split: str) -> tuple[_Stored, _Stored]:
+def _read_digits(split: str) -> tuple[Stored, Stored]:
     rows = slice(1437) if split == "train" else slice(1437, None)
     with resources.as_file(resources.files("pcsim") / "datasets" / "digits.npz") as path, np.load(path) as held:
-        return _Stored("digits", held["x"][rows] / 16), _Stored("digits", held["y"][rows].astype(np.int64))
+        return Stored("digits", held["x"][rows] / 16), Stored("digits", held["y"][rows].astype(np.int64))
 
 
-def _dataset(
-    name: str, x: _Stored, y: _Stored, samples: int | None, at_most: int | None, classes: int | None
-) -> Dataset:
+def _dataset(name: str, x: Stored, y: Stored, samples: int | None, at_most: int | None, classes: int | None) -> Dataset:
     """Checks the whole split, so that ``samples`` hides no damage, then converts the first of it."""
     inputs, targets = _numbers(x), _numbers(y)
     if inputs.ndim < 2:
-        raise _problem(x.where, f"has shape {inputs.shape}; expected (samples, features) or more dimensions")
+        raise problem(x.where, f"has shape {inputs.shape}; expected (samples, features) or more dimensions")
     if len(inputs) != len(targets):
-        raise _problem(x.where, f"holds {len(inputs):,} samples; expected {len(targets):,} as in {y.where}")
+        raise problem(x.where, f"holds {len(inputs):,} samples; expected {len(targets):,} as in {y.where}")
     samples = min(len(inputs), len(inputs) if at_most is None else int(at_most)) if samples is None else int(samples)
     if samples > len(inputs):
-        raise _problem(x.where, f"{samples:,} samples asked for, but there are {len(inputs):,}")
+        raise problem(x.where, f"{samples:,} samples asked for, but there are {len(inputs):,}")
     features = np.array(inputs.reshape(len(inputs), -1)[:samples], dtype=np.float32, order="C")
     if x.array.dtype == np.uint8:
         features /= 255
-    wide, labels = _targets(_Stored(y.where, targets), samples, classes)
+    wide, labels = _targets(Stored(y.where, targets), samples, classes)
     return Dataset(name, features, wide, labels, wide.shape[1])
 
 
-def _numbers(stored: _Stored) -> np.ndarray:
+def _numbers(stored: Stored) -> np.ndarray:
     """The array, if it holds a sample or more and only finite numbers; real ones as float32."""
     where, array = stored
     if array.dtype.kind not in "buif":
-        raise _problem(where, f"holds {array.dtype} data; expected integer or real numbers")
+        raise problem(where, f"holds {array.dtype} data; expected integer or real numbers")
     if array.size == 0 or array.ndim == 0:
-        raise _problem(where, f"has shape {array.shape}; expected at least one sample, none of them empty")
+        raise problem(where, f"has shape {array.shape}; expected at least one sample, none of them empty")
     if array.dtype.kind == "f":
         with np.errstate(all="ignore"):
             array = array.astype(np.float32, copy=False)
         broken = ~np.isfinite(array).reshape(len(array), -1).all(axis=1)
         if broken.any():
-            raise _problem(where, f"is not finite (as float32) in sample {broken.argmax()}; expected numbers")
+            raise problem(where, f"is not finite (as float32) in sample {broken.argmax()}; expected numbers")
     return array
 
 
-def _targets(y: _Stored, samples: int, classes: int | None) -> tuple[np.ndarray, np.ndarray]:
+def _targets(y: Stored, samples: int, classes: int | None) -> tuple[np.ndarray, np.ndarray]:
     """The first ``samples`` rows of ``y`` as targets (samples, classes) and as labels (samples,)."""
     where, array = y
     real = array.dtype.kind == "f"
     if array.ndim > 2 or (array.ndim == 1 and real):
         expected = "integer labels (samples,) or targets (samples, classes)"
-        raise _problem(where, f"holds {array.dtype} of shape {array.shape}; expected {expected}")
+        raise problem(where, f"holds {array.dtype} of shape {array.shape}; expected {expected}")
     if array.ndim == 2 and (real or array.shape[1] > 1):
         if classes not in (None, array.shape[1]):
-            raise _problem(where, f"has {array.shape[1]} columns; expected the {classes} classes asked for")
+            raise problem(where, f"has {array.shape[1]} columns; expected the {classes} classes asked for")
         wide = np.array(array[:samples], dtype=np.float32, order="C")
         return wide, wide.argmax(axis=1).astype(np.int64)
     lowest, highest = int(array.min()), int(array.max())
     if lowest < 0:
-        raise _problem(where, f"has labels from {lowest} to {highest}; expected 0 and above")
+        raise problem(where, f"has labels from {lowest} to {highest}; expected 0 and above")
     classes = highest + 1 if classes is None else int(classes)
     if highest >= classes:
-        raise _problem(where, f"has labels from {lowest} to {highest}; expected 0 to {classes - 1}")
+        raise problem(where, f"has labels from {lowest} to {highest}; expected 0 to {classes - 1}")
     if samples * classes * 4 > LARGEST_BYTES:
-        raise _problem(where, f"needs {samples:,} x {classes:,} targets; expected fewer classes or samples")
+        raise problem(where, f"needs {samples:,} x {classes:,} targets; expected fewer classes or samples")
     labels = array.reshape(-1)[:samples].astype(np.int64)
     one_hot = np.zeros((samples, classes), dtype=np.float32)
     one_hot[np.arange(samples), labels] = 1

@@ -1,5 +1,6 @@
 """Checks of what is given to a training: data, batches, starting values."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from ..checks import is_whole, scalar, shown, whole_number
 from ..engines.limits import check_similarity
 from ..errors import InputError
 from ..host.mpi import from_root, on_root, world
+from ..net.augment import Augment, augment_of
+from ..net.convolution import Convolution
 from ..net.given import as_array, finite
 from ..net.network import Network
 
@@ -72,6 +75,23 @@ def table_of(name: str, value: ArrayLike, width: int, network: Network) -> Array
             f"{name} must be a table of numbers with {width} columns and at least one row, not shape {array.shape}"
         )
     return finite(name, array, network.dtype)
+
+
+def given_augment(
+    given: Any,
+    forms: Sequence[Convolution | None],
+    algorithm: Algorithm,
+    depth: int,
+    steps_per_batch: int | None,
+    start: str = "forward",
+    seed: int = 0,
+) -> Augment | None:
+    """How images change, None for not at all; InputError for what is no such change, for a net that takes no images,
+    and where no second batch comes."""
+    changed = augment_of(given, forms, seed)
+    if changed and algorithm.checked_calendar(depth, steps_per_batch, start).endless:
+        raise InputError(f"augment needs batches that change: {algorithm.title} stays on one without steps_per_batch")
+    return changed
 
 
 def given_values(values: Any, network: Network, batch: int, algorithm: Algorithm) -> list[Array]:

@@ -23,7 +23,7 @@ from ..net.network import Network
 from ..schedule.teams import suits, suits_ranks
 from . import checkpoints
 from .batches import Batches
-from .data_checks import check_batches, given_data, given_values, updates_of_epochs
+from .data_checks import check_batches, given_augment, given_data, given_values, updates_of_epochs
 from .evaluation import Rows, checked_patience, held_out, is_share, split
 from .run import Interrupted, Progress, Run
 from .session import Inspector, Plan, Session, forward_loss, keeper, run_from_parts
@@ -67,6 +67,7 @@ def train(
     execution: str | None = None,
     start: str = "forward",
     order: str = "split",
+    augment: str | Sequence[str] | None = None,
 ) -> Run:
     """Train a copy of ``network`` on ``x``, (N, n[0]), and ``y``, (N, n[L]), by ``updates`` complete weight updates, or
     by as many as there are in ``epochs`` passes over the rows.
@@ -107,6 +108,8 @@ def train(
       threads on each), or "auto" for what should be the fastest by the sizes of layers and batch
     - ``order``: of BP's "pipeline": "split", all weight products of a batch at its end, or "zero-bubble", some of them
       where a stage would wait (Qi et al. 2024); the same gradient
+    - ``augment``: of images, "flip" (half of them from right to left) and "crop" (at a random place of the image with 4
+      pixels of zeros around it), anew in each epoch by ``seed``; records of the loss are of the images as they are
 
     Threads of one process may train at once. BLAS has one thread meanwhile, for the whole process, and then as many as
     before; what needs another number (execution "blas"; "numpy" on several) is refused beside another call.
@@ -137,6 +140,7 @@ def train(
     steps_per_batch = None if steps_per_batch is None else whole_number("steps_per_batch", steps_per_batch)
     repeat = whole_number("repeat", repeat)
     epoch = updates_of_epochs(algorithm, network.depth, count, batch, steps_per_batch, repeat)
+    changed = given_augment(augment, network.forms, algorithm, network.depth, steps_per_batch, start, seed)
     if (updates is None) == (epochs is None):
         raise InputError("give either updates or epochs: for how long to train")
     if epochs is not None:
@@ -202,6 +206,7 @@ def train(
             "given values": None if given is None else checkpoints.digest(given),
             "cadences": [plan.record_every, plan.evaluate_every],
             **({"repeat": repeat} if repeat > 1 else {}),
+            **({"augment": changed.names} if changed else {}),
         }
         kept = _kept(checkpoint, facts, resume, on_ranks)
         keep = keeper(checkpoint, facts, on_ranks)
@@ -211,7 +216,7 @@ def train(
         algorithm,
         inputs,
         targets,
-        Batches(count, batch, seed, repeat),
+        Batches(count, batch, seed, repeat, changed),
         workers=workers,
         steps_per_batch=steps_per_batch,
         values=given,
@@ -219,6 +224,7 @@ def train(
         schedule=of_alpha,
         **({"execution": execution} if execution else {}),
         **({"order": order} if order != "split" else {}),
+        **({"augment": changed} if changed else {}),
     )
     run = Run(network, [])
     if kept is not None:

@@ -257,3 +257,54 @@ def test_what_a_checkpoint_differs_in_is_named(pcsim, tmp_path):
     assert pcsim(*words)[0] == 0
     err = pcsim(*words, "--resume", "--alpha", 0.5)[2]
     assert "training: alpha is 0.0001 there, 0.5 here" in err
+
+
+IMAGES = ["train", "--nets", "cnn-8-16-8@8x9x3", "--data", "synthetic-images", "--samples", 12, "--batch-size", 4]
+IMAGES += ["--updates", 5, "--backend", "numpy", "--algorithms", "bp"]
+
+
+def test_images_are_made_for_the_net_marked_and_changed(pcsim, tmp_path):
+    code, out, err = pcsim(*IMAGES, "--augment", "crop", "flip", "--test", "--out", tmp_path / "c.jsonl")
+    assert code == 0, err
+    assert out.splitlines()[-3].startswith("synthetic images: random numbers")
+    (row,) = read(tmp_path / "c.jsonl", CURVES).rows
+    assert (row["data"], row["augment"], row["test"]) == (
+        "synthetic-images-8x9x3", ["flip", "crop"], "synthetic-images-8x9x3",
+    )  # fmt: skip
+    again = pcsim(*IMAGES, "--augment", "flip", "crop", "--test", "--out", tmp_path / "c.jsonl", "--resume")
+    assert "already trained" in again[2]
+    code, out, err = pcsim(*IMAGES, "--test", "--out", tmp_path / "c.jsonl", "--resume")  # twin
+    assert code == 0, err
+    assert "already trained" not in err
+    assert "images by flip and crop" in out
+    assert "images as they are" in out
+    rows = read(tmp_path / "c.jsonl", CURVES).rows
+    assert "augment" not in rows[1]
+    assert rows[0]["loss"][0] == rows[1]["loss"][0]
+    assert rows[0]["loss"][-1] != rows[1]["loss"][-1]
+
+
+def test_what_is_wrong_with_images_is_one_line(pcsim, monkeypatch, tmp_path):
+    folder = tmp_path / "data" / "cifar-10-batches-bin"
+    folder.mkdir(parents=True)
+    (folder / "data_batch_1.bin").write_bytes(bytes(3072))
+    monkeypatch.setenv("PCSIM_DATA", str(folder.parent))
+    for words, said in (
+        (
+            ["train", "--data", "cifar-10", "--nets", "vgg5@32x32x3"],
+            "data_batch_1.bin: holds 3,072 bytes; expected 30,7",
+        ),
+        (["train", "--data", "svhn"], "expected $PCSIM_DATA/svhn.npz"),
+        (["train", "--augment", "flip"], "augment needs images: a net whose first layer is a convolution"),
+        (["train", "--nets", "residual-mlp-4-8", "--augment", "flip"], "augment needs images"),
+        (["train", "--nets", "vgg7@4x4x3", "--data", "synthetic-images"], "is larger than"),
+        ([*IMAGES, "--nets", "cnn-8-16-8@8x8x3", "cnn-8-16-8@9x9x3"], "do not fit synthetic-images-8x8x3: 192 inputs"),
+        (
+            [*IMAGES, "--algorithms", "ipc", "--batch-size", 12, "--augment", "crop"],
+            "augment needs batches that change",
+        ),
+    ):
+        code, out, err = pcsim(*words, "--out", tmp_path / "c.jsonl")
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+        assert said in err
+        assert not (tmp_path / "c.jsonl").exists()

@@ -8,12 +8,16 @@ from mpi4py import MPI
 from pcsim import BP, IPC, PC, Network, conv
 from pcsim.engines.mpi import MpiEngine
 from pcsim.engines.threads import ThreadsEngine
+from pcsim.net.augment import Augment
+from pcsim.net.convolution import Image
+from pcsim.training.batches import Batches
 
 WAYS = {
     "ipc": (IPC(0.01, 0.2), {"steps_per_batch": 3}),
     "pipelined": (IPC(0.01, 0.2, "adam"), {"steps_per_batch": 2, "start": "pipelined"}),
     "pc": (PC(0.02, 0.3, T=3), {}),
     "bp": (BP(0.01), {"execution": "pipeline", "micro_batches": 3}),
+    "changed": (IPC(0.01, 0.2), {"steps_per_batch": 2, "augment": Augment(Image(8, 8, 2), 3, True, True)}),
 }
 
 
@@ -23,8 +27,8 @@ def left(kind, algorithm, options):
     net = Network.cnn((8, 8, 2), parts, bias=True, seed=2)
     rng = np.random.default_rng(0)
     x, y = (rng.normal(size=(12, n)).astype("f4") for n in (net.sizes[0], net.sizes[-1]))
-    rows = iter(np.arange(4000).reshape(-1, 4) % 12)
-    engine = kind(net, algorithm, x, y, lambda: next(rows), **options)
+    batches = Batches(12, 4, 3, augment=options.get("augment"))
+    engine = kind(net, algorithm, x, y, batches, **options)
     for updates in (1, 5):
         engine.run(updates)
     digest = hashlib.sha256(b"".join(np.ascontiguousarray(w).tobytes() for w in engine.network.weights)).hexdigest()

@@ -236,7 +236,7 @@ CHANGES = [
     *({name: value} for name, value in {"updates": 7, "record_every": 2, "until_loss": 0.5, "backend": "threads",
                                         "batch_size": 8, "steps_per_batch": 3, "seed": 1, "workers": 2,
                                         "schedule": "cosine", "warmup": 2, "repeat": 2, "start": "pipelined",
-                                        "execution": "intra-layer"}.items()),
+                                        "execution": "intra-layer", "augment": ["flip"]}.items()),
     *({"validation": 0.25, name: value} for name, value in {"validation": 0.25, "evaluate_every": 2, "patience": 9,
                                                             "until_accuracy": 0.999}.items()),
     {"test": DATA},
@@ -248,7 +248,7 @@ def test_a_curve_that_differs_in_one_thing_is_not_skipped(monkeypatch, change):
     plain = {"plan": SAME, "data": DATA, "backend": "threads", "workers": 1, "batch_size": 4, "steps_per_batch": 2}
     monkeypatch.setattr(
         "pcsim.training.seeds.train",
-        lambda *_, workers, on_record, execution=None, **o: train(*_, **{**o, "backend": "numpy"}),
+        lambda *_, workers, on_record, execution=None, augment=None, **o: train(*_, **{**o, "backend": "numpy"}),
     )
 
     def again(done, plan, **options):
@@ -452,7 +452,7 @@ def test_whatever_differs_stands_in_the_label_and_in_the_line(monkeypatch, chang
     plain = {"plan": SAME, "data": DATA, "backend": "threads", "workers": 1, "batch_size": 4, "steps_per_batch": 2}
     monkeypatch.setattr(
         "pcsim.training.seeds.train",
-        lambda *_, workers, on_record, execution=None, **o: train(*_, **{**o, "backend": "numpy"}),
+        lambda *_, workers, on_record, execution=None, augment=None, **o: train(*_, **{**o, "backend": "numpy"}),
     )
     change = {"backend": "numpy"} if change.get("backend") else change
     rows = []

@@ -86,7 +86,7 @@ def test_a_width_beyond_the_labels_gives_empty_columns():
 
 
 def test_names_start_with_the_default():
-    assert data.names() == ["fashion-mnist", "digits"]
+    assert data.names() == ["fashion-mnist", "digits", "cifar-10", "svhn", "synthetic-images"]
     assert load(samples=1).name == data.names()[0]
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from pcsim.errors import InputError
-from pcsim.training import data
+from pcsim.training import stored
 from pcsim.training.data import load
 
 # --- IDX files ---
@@ -141,7 +141,7 @@ def test_a_file_of_another_kind_is_told_what_could_be_read(tmp_path):
     (tmp_path / "table.csv").write_text("1,2\n")
     message = refusal(tmp_path / "table.csv")
     assert str(tmp_path / "table.csv") in message
-    assert data.READABLE in message
+    assert stored.READABLE in message
 
 
 def test_what_is_no_file(tmp_path):
@@ -175,7 +175,7 @@ def test_permission_denied_on_the_file(tmp_path, monkeypatch, name):
     def denied(path, mode):
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(data, "open", denied, raising=False)
+    monkeypatch.setattr(stored, "open", denied, raising=False)
     message = refusal(tmp_path / name)
     assert str(tmp_path / name) in message
     assert "Permission denied" in message
@@ -397,7 +397,7 @@ def test_npz_members_that_zip_cannot_open(tmp_path):
 
 
 def test_a_decompression_bomb_is_not_unpacked(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "LARGEST_BYTES", 10**5)
+    monkeypatch.setattr(stored, "LARGEST_BYTES", 10**5)
     bomb = write_npz(tmp_path / "a.npz", x=np.zeros((100, 1000), np.uint8), y=np.zeros(100, np.uint8))
     assert "claims a larger x" in refusal(bomb)
     write_idx_folder(tmp_path, gzip.compress(idx(np.zeros((100, 100, 11), np.uint8))))

@@ -36,6 +36,10 @@ Options = namedtuple("Options", "batch has_bias rule numbers own gemm gemv ger o
 # rows: the rows of x and y that make each batch, (batches, B); the last serves all further ones.
 Data = namedtuple("Data", "x y rows")
 
+# In place of ``Data.x`` where images are changed as they are copied: how, for each of ``Data.rows`` (see
+# ``net.augment.parts``), their shape, and the zeros around one that is cropped.
+Images = namedtuple("Images", "x changes height width channels padding")
+
 # Rates in the net's dtype, arrays of which the last entry serves all further turns (read them with ``steps.rate_at``):
 # alpha of each weight update of this run; gamma and precision of each step of a batch. value_momentum: a number.
 # number: weight updates made before this run (Adam counts them).

@@ -2,12 +2,13 @@
 
 from ...kernels.layers.convolution import pointer_or_none
 from ...kernels.layers.dense import BACKPROJECT, PREDICT, UPDATE
+from ...kernels.layers.inputs import copy_samples
 from ...kernels.layers.step import activate_layer, layer_step
 from ...kernels.layers.vectors import all_finite, squares
 from ...kernels.layers.view import LayersView
 from ...kernels.machine.clock import nanoseconds
 from ...kernels.machine.compiling import ZERO, folded, inner, njit
-from ...kernels.machine.simd import lanes, pointer, prefetch
+from ...kernels.machine.simd import pointer
 
 # Columns of a trace: what was done (bits of ``timeline``), layer, step, start and end in nanoseconds.
 TRACE_COLUMNS = 5
@@ -68,18 +69,8 @@ def step_layer(s, l, work, target, e, h, slot, precision, alpha, number, step, t
 
 @njit(nogil=True, cache=True)
 def load_rows(data, rows, batch, first, count, padded, out, at):
-    """Copy ``count`` samples of a batch, from its ``first`` on, into padded rows of ``out``, where the whole batch
-    begins at ``at``; the last batch serves all further ones. While a row is copied the next is on its way from memory:
-    of rows that lie scattered over more than the caches hold, the processor foresees none."""
-    batch, units, source = min(batch, rows.shape[0] - 1), data.shape[1], pointer(data)
-    for i in range(first, first + count):
-        if i + 1 < first + count:
-            ahead = rows[batch, i + 1] * units
-            for j in range(0, units, lanes(out)):
-                prefetch(source, ahead + j)
-        begin, to = rows[batch, i] * units, at + i * padded
-        for j in range(units):
-            out[to + j] = source[begin + j]
+    """``copy_samples`` of a batch; the last batch serves all further ones."""
+    copy_samples(data, rows, min(batch, rows.shape[0] - 1), first, count, padded, out, at)
 
 
 @njit(nogil=True, cache=True)
