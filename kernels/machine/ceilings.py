@@ -66,8 +66,9 @@ def sweep_memory(worker, workers, array, scratch, writes, repeats, ready, stop, 
 
 
 @njit(nogil=True, cache=True)
-def multiply_matrices(worker, workers, gemm, batch, width, weights, a, e, h, repeats, ready, stop, times):
-    """``repeats`` times the three products of a square layer after a common start with the other workers."""
+def multiply_matrices(worker, workers, gemm, batch, above, below, back, weights, a, e, h, repeats, ready, stop, times):
+    """``repeats`` times the three products of a layer of ``above`` × ``below`` weights, or without ``back`` the two of
+    the first one, after a common start with the other workers."""
     W, p, q, r = pointer(weights), pointer(a), pointer(e), pointer(h)
     one, tiny = weights.dtype.type(1), weights.dtype.type(1e-20)  # a factor of 0 would be noticed, and nothing done
     zero = one - one
@@ -75,9 +76,10 @@ def multiply_matrices(worker, workers, gemm, batch, width, weights, a, e, h, rep
         return
     times[worker, 0] = nanoseconds()
     for _ in range(repeats):
-        add_a_bt(gemm, batch, width, width, one, p, ZERO, width, W, ZERO, width, zero, q, ZERO, width)
-        add_a_b(gemm, batch, width, width, one, q, ZERO, width, W, ZERO, width, zero, r, ZERO, width)
-        add_at_b(gemm, width, width, batch, tiny, q, ZERO, width, p, ZERO, width, one, W, ZERO, width)
+        add_a_bt(gemm, batch, above, below, one, p, ZERO, below, W, ZERO, below, zero, q, ZERO, above)
+        if back:
+            add_a_b(gemm, batch, below, above, one, q, ZERO, above, W, ZERO, below, zero, r, ZERO, below)
+        add_at_b(gemm, above, below, batch, tiny, q, ZERO, above, p, ZERO, below, one, W, ZERO, below)
     times[worker, 1] = nanoseconds()
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,23 @@ class Ceiling:
     workers: int
     size: int
     rate: float
+
+
+class Products(NamedTuple):
+    """The products of a layer that are made at once: predictions and gradients of ``above`` × ``below`` weights, with
+    so many ``rows`` of samples or patches; unless the layer is the first, back-projections too. ``times``: how often in
+    an update, which need not be a whole number."""
+
+    rows: int
+    above: int
+    below: int
+    back: bool = True
+    times: float = 1.0
+
+    @property
+    def flops(self) -> float:
+        """Of all of them."""
+        return self.times * (6 if self.back else 4) * self.rows * self.above * self.below
 
 
 class Ceilings:
@@ -106,25 +124,37 @@ def bandwidth(arrays: Sequence[np.ndarray], writes: bool, pin: bool, seconds: fl
 def gemm_rate(workers: int, shape: tuple[int, int], dtype: np.dtype, pin: bool = True) -> float:
     """Flop per second of the three products that a square layer takes, for a batch and width of ``shape``: predictions,
     back-projections and gradients, one BLAS thread per worker, on matrices of its own again and again."""
+    batch, width = shape
+    return products_rate(workers, Products(batch, width, width), dtype, pin)
+
+
+def products_rate(workers: int, shape: Products, dtype: np.dtype, pin: bool = True) -> float:
+    """The same for a layer of any shape."""
     from ..engines import blas_threads
     from ..kernels.machine.blas import address
     from ..kernels.machine.ceilings import multiply_matrices
     from ..kernels.machine.memory import aligned_empty
 
-    batch, width = shape
-    data = [[aligned_empty(count * width, dtype) for count in (width, batch, batch, batch)] for _ in range(workers)]
+    batch, above, below, back, _ = shape
+    sizes = above * below, batch * below, batch * above, batch * below
+    data = [[aligned_empty(size, dtype) for size in sizes] for _ in range(workers)]
     for arrays in data:
         for array in arrays:
             array.fill(1)
-    gemm = address("gemm", dtype)
-    flops = 6 * batch * width**2
+    gemm, flops = address("gemm", dtype), shape.flops / shape.times
     repeats = max(2, math.ceil(SHAPE_FLOPS / flops))
 
     def run(worker, ready, stop, times):
-        multiply_matrices(worker, workers, gemm, batch, width, *data[worker], repeats, ready, stop, times)
+        multiply_matrices(worker, workers, gemm, batch, above, below, back, *data[worker], repeats, ready, stop, times)
 
     with blas_threads(1):
         return repeats * flops * workers / _best(workers, pin, 5, run)
+
+
+def update_rate(workers: int, layers: Sequence[Products], dtype: np.dtype, pin: bool = True) -> float:
+    """Flop per second of an update's products, one layer after the other: all its flop ÷ the sum of their times."""
+    seconds = sum(one.flops / products_rate(workers, one, dtype, pin) for one in layers)
+    return sum(one.flops for one in layers) / seconds
 
 
 def tile_rate(workers: int, width: int, dtype: np.dtype, pin: bool = True) -> float:

@@ -30,7 +30,7 @@ RANK_BASELINES = (*OWN_ON_RANKS, PIPELINE_ASYNC)
 
 BASELINES = (*OWN_BASELINES, PIPELINE_ASYNC, *PEERS)
 
-OF_IMAGES = ("serial", "pipeline", "data-parallel", "numpy", "shared", "torch")  # that know convolutions
+OF_IMAGES = ("serial", "pipeline", "data-parallel", "numpy", "shared", "torch", "jax")  # that know convolutions
 
 MICRO_BATCHES = (1, 2, 4, 8)  # of the pipeline, per worker: the fastest runs
 
@@ -140,8 +140,8 @@ def candidates(
     found: list[Group] = []
     if case.convolves:
         baselines = [name for name in baselines if name in OF_IMAGES]
-    elif case.outline and any(case.outline.skip):  # of which peers know nothing
-        baselines = [name for name in baselines if name not in PEERS]
+    elif case.outline and any(case.outline.skip):
+        baselines = [name for name in baselines if name != "pcx"]  # which has plain chains here
     for algorithm in algorithms:
         if not algorithm.layered:
             fitting = _fitting(algorithm, baselines)

@@ -15,11 +15,11 @@ from ..results.rows import MeasuredRow, RankFields
 from ..results.statistics import bootstrap_interval
 from ..schedule.tasks import TaskGraph
 from .case import Case
-from .ceilings import Ceilings, gemm_rate, tile_rate
+from .ceilings import Ceilings, gemm_rate, tile_rate, update_rate
 from .contenders import Contender
 from .crew import crew
 from .peers import PEERS
-from .work import messages_counted, work_per_update
+from .work import messages_counted, products_of, work_per_update
 
 SAMPLE_SECONDS = 6e-3  # a sample lasts at least so long; shorter ones show the start of a second core too much
 
@@ -63,8 +63,10 @@ def arithmetic_rates(case: Case, workers: Collection[int], pin: bool) -> dict[in
     """Flop per second that each number of workers does at most of this cell's arithmetic: products of its shapes, or,
     for a batch of one, the fused pass on a tile of W that stays in the first-level cache. Measures."""
     width, dtype = case.width, np.dtype(case.dtype)
-    if case.net:  # its layers have rates of their own
+    if case.net and case.batch == 1:
         return {}
+    if case.net:
+        return {count: {"gemm_rate": update_rate(count, products_of(case), dtype, pin)} for count in workers}
     if case.batch == 1:
         return {count: {"tile_rate": tile_rate(count, width, dtype, pin)} for count in workers}
     return {count: {"gemm_rate": gemm_rate(count, (case.batch, width), dtype, pin)} for count in workers}

@@ -7,11 +7,13 @@ import numpy as np
 
 from ..algorithms import PIPELINE_ASYNC
 from ..algorithms.predictive_coding import SHARED
+from ..engines.images import samples_at_once
 from ..engines.limits import memory_of_engine
 from ..schedule.blocks import balanced_blocks
 from ..schedule.orthogonal import multiplications
 from ..schedule.tasks import Kind, TaskGraph
 from .case import Case
+from .ceilings import Products
 from .contenders import Contender
 
 LAYER = (Kind.START, Kind.PREDICT, Kind.BACKPROJECT, Kind.UPDATE)  # products with a layer's weights
@@ -41,6 +43,18 @@ def work_per_update(contender: Contender, case: Case) -> dict[str, float]:
         read, written = read + float(reads @ sizes), written + float(2 * writes @ sizes)
     flops = 2.0 * case.batch * products + 2.0 * _of_muon(graph, case.sizes)
     return {"flops": flops, "read": read * item, "read-write": written * item}
+
+
+def products_of(case: Case) -> list[Products]:
+    """The products of each layer in a weight update on one worker: of a convolution, as many patches at a time as the
+    kernels take."""
+    found, dtype = [], np.dtype(case.dtype)
+    forms = case.outline.forms if case.outline else (None,) * case.depth
+    for l, (form, (above, below)) in enumerate(zip(forms, case.shapes, strict=True)):
+        samples = samples_at_once(form, case.batch, dtype) if form else case.batch
+        positions = form.positions if form else 1
+        found.append(Products(samples * positions, above, below, back=l > 0, times=case.batch / samples))
+    return found
 
 
 def _of_muon(graph: TaskGraph, sizes: Sequence[int]) -> float:

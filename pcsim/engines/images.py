@@ -4,6 +4,7 @@ import numpy as np
 
 from ..kernels.layers import convolution as kernel
 from ..kernels.layers.dense import padded
+from ..net.convolution import Convolution
 from ..net.network import Network
 
 Array = np.ndarray
@@ -27,6 +28,15 @@ def positions(network: Network) -> Array:
     return np.array([layer.products["predict"].times for layer in network.layers])
 
 
+def samples_at_once(form: Convolution, batch: int, dtype: np.dtype) -> int:
+    """Of how many samples the patches are multiplied at a time."""
+    # They must follow one another without padding.
+    if form.pool is None and padded(form.out.units, dtype) != form.out.units:
+        return 1
+    size = form.positions * padded(form.shape[1], dtype) * dtype.itemsize
+    return min(batch, max(1, PATCH_BYTES // size))
+
+
 def forms_of(network: Network, batch: int, dtype: np.dtype) -> tuple[Array, int]:
     """``forms`` of the kernels, (L, FIELDS), and how many elements of a worker's panel they need."""
     table, room = np.zeros((network.depth, int(kernel.FIELDS)), np.int64), 0
@@ -34,10 +44,7 @@ def forms_of(network: Network, batch: int, dtype: np.dtype) -> tuple[Array, int]
     for l, form in enumerate(network.forms):
         if form is None:
             continue
-        size = form.positions * int(columns[l])
-        # Samples that are multiplied at once must follow one another without padding.
-        whole = form.pool is not None or padded(form.out.units, dtype) == form.out.units
-        at_once = min(batch, max(1, PATCH_BYTES // (size * dtype.itemsize))) if whole else 1
+        size, at_once = form.positions * int(columns[l]), samples_at_once(form, batch, dtype)
         patches = int(rows[l] * (columns[l] + 1))
         filtered = patches + at_once * size
         image, out = form.image, form.filtered

@@ -1,13 +1,18 @@
 """Cells of nets that have a name: convolutions and residual nets."""
 
+import math
+
+import numpy as np
 import pytest
 
 from pcsim import BP, IPC, InputError
 from pcsim.bench.case import Case
+from pcsim.bench.ceilings import Products, update_rate
 from pcsim.bench.contenders import candidates
 from pcsim.bench.grid import grid
+from pcsim.bench.rows import arithmetic_rates
 from pcsim.bench.sweep import Sweep
-from pcsim.bench.work import work_per_update
+from pcsim.bench.work import products_of, work_per_update
 from pcsim.cli.main import main
 from pcsim.net.network import Network
 
@@ -75,3 +80,31 @@ def test_predictions_say_that_they_have_no_convolutions(capsys):
 
 def test_the_problem_is_the_named_net():
     assert isinstance(Case.of_net(SMALL, 2, dtype="float64").problem()[0], Network)
+
+
+def test_products_of_an_update_have_its_flop():
+    """Rows of the products: all patches of a batch, some samples at a time, and no back-projection to the input."""
+    for net in (SMALL, "vgg5@32x32x3", "784-64-10", "residual-mlp-4-16"):
+        case = Case.of_net(net, 32)
+        flops = work_per_update(next(iter(candidates(case, [BP()], [1], ["serial"])[0])), case)["flops"]
+        assert sum(one.flops for one in products_of(case)) == pytest.approx(flops)
+    first, second = products_of(Case.of_net("vgg5@32x32x3", 128))[:2]
+    assert not first.back and second.back
+    assert (first.above, first.below, second.above, second.below) == (128, 27, 256, 1152)
+    assert second.rows % 256 == 0 and second.rows * second.times == 128 * 256  # pooled from 32 × 32 to 16 × 16
+
+
+def test_the_rate_of_products_is_theirs_all_together(monkeypatch):
+    """Of two layers the slow one counts by its time; whoever averaged rates would find 55."""
+    rates = {64: 100.0, 10: 10.0}
+    monkeypatch.setattr("pcsim.bench.ceilings.products_rate", lambda workers, shape, *rest: rates[shape.above])
+    layers = [Products(8, 64, 25, back=False), Products(8, 10, 64)]
+    one, other = (layer.flops for layer in layers)
+    found = update_rate(1, layers, np.dtype("f4"))
+    assert found == pytest.approx((one + other) / (one / 100 + other / 10)) and abs(found - 55) > 10
+
+
+def test_rows_of_convolutions_have_the_rate_of_their_products():
+    found = arithmetic_rates(Case.of_net(SMALL, 4), [1, 2], False)
+    assert set(found) == {1, 2} and all(0 < found[count]["gemm_rate"] < math.inf for count in found)
+    assert arithmetic_rates(Case.of_net(SMALL, 1), [1], False) == {}

@@ -317,6 +317,21 @@ def test_unequal_nets_changing_batches_and_adam_agree_with_the_oracle(name, algo
         assert engine.run(12)[0] > 0
 
 
+@pytest.mark.parametrize(("name", "algorithm"), [pair for pair in LIBRARIES if pair[0] != "pcx"])
+@pytest.mark.parametrize(
+    ("net", "activation"),
+    [("cnn-8-16-8@9x10x2", "relu"), ("cnn-64-128-64@5x6x3", "tanh"), ("residual-mlp-4-9@2x2x3", "gelu")],
+)
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_convolutions_and_skips_agree_with_the_oracle(name, algorithm, net, activation, optimizer):
+    if not peers.available(name):
+        pytest.skip(f"{name} is not installed")
+    case = Case.of_net(net, 3, dtype="float64", activation=activation, steps_per_batch=2)
+    with PeerEngine(name, case, replace(ALGORITHMS[algorithm], optimizer=optimizer), 1) as engine:
+        engine.check(every=True)
+        assert not any("Error" in note for note in engine.notes)
+
+
 @pytest.mark.skipif(not peers.available("torch"), reason="torch is not installed")
 def test_torch_without_a_compiler_is_eager(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")

@@ -15,6 +15,7 @@ import numpy as np
 
 from ...algorithms import Algorithm
 from ..case import Case
+from .jax_layers import Layer, layer
 from .process import Array, Variant
 
 ACTIVATIONS: dict[str, Callable] = {  # their slopes are JAX's own
@@ -27,6 +28,8 @@ ACTIVATIONS: dict[str, Callable] = {  # their slopes are JAX's own
 }
 
 OUT_IN, IN_OUT = "h @ W.T", "h @ W"  # how the weights lie: W[l] as in pcsim, or transposed
+
+Way = tuple[str, bool]  # the layout of the weights, and whether convolutions are products of patches
 
 LONGEST_COMPILATION = 20.0  # seconds: what is expected to take longer is left out
 
@@ -45,6 +48,9 @@ class Peer:
         self.versions = {"jax": jax.__version__}
         self.algorithm, self.adam = algorithm.name, algorithm.optimizer == "adam"
         self.f = ACTIVATIONS[case.activation]
+        found = case.outline
+        self.kinds = [*zip(found.forms, found.skip, strict=True)] if found else [(None, False)] * case.depth
+        self.convolves = case.convolves
         _, x, y = case.problem()
         rows = case.table_of_batches()
         self.changing = rows is not None
@@ -78,13 +84,14 @@ class Peer:
         return x[mine], y[mine]
 
     def variants(self, best: str | None) -> dict[str, Callable[[], Variant]]:
-        """Both layouts, and for BP both derivatives; then the ways to repeat what was best among them."""
-        steps: dict[str, tuple[str, Callable]] = {}
-        if self.algorithm == "ipc":
-            steps = {layout: (layout, ipc) for layout in (OUT_IN, IN_OUT)}
-        else:
-            steps = {layout: (layout, bp) for layout in (OUT_IN, IN_OUT)}
-            steps[f"{IN_OUT}, jax.grad"] = IN_OUT, bp_by_grad
+        """Both layouts, for BP both derivatives, and convolutions as products too; then the ways to repeat what was
+        best among them."""
+        own = ipc if self.algorithm == "ipc" else bp
+        steps: dict[str, tuple[Way, Callable]] = {layout: ((layout, False), own) for layout in (OUT_IN, IN_OUT)}
+        if self.convolves:
+            steps |= {f"{layout}, patches": ((layout, True), own) for layout in (OUT_IN, IN_OUT)}
+        if self.algorithm != "ipc":
+            steps[f"{IN_OUT}, jax.grad"] = (IN_OUT, False), bp_by_grad
         if best is None:
             return {name: partial(self._loop, *step, 1) for name, step in steps.items()}
         if best not in steps:
@@ -108,10 +115,11 @@ class Peer:
             self.states[layout] = (copies, [jax.numpy.array(v) for v in hidden], *moments, *counts)
         return self.states[layout]
 
-    def _turn(self, layout: str, step: Callable) -> Callable:
+    def _turn(self, way: Way, step: Callable) -> Callable:
         """As many updates as are made on a batch, at least one; from a state to the next."""
-        turned = layout == IN_OUT
-        step = partial(step, self.f, turned)
+        layout, patches = way
+        layers = [layer(form, skip, layout == IN_OUT, patches) for form, skip in self.kinds]
+        step = partial(step, self.f, layers)
 
         def turn(state: State, x: Any, y: Any, rows: Any, alpha: Any, gamma: Any) -> State:
             W, hidden, means, squares, made, begun = state
@@ -119,7 +127,7 @@ class Peer:
             if self.changing and self.algorithm == "ipc":
                 hidden, h = [], x
                 for l, w in enumerate(W[:-1]):
-                    hidden.append(forth(turned, self.f(h) if l else h, w))
+                    hidden.append(layers[l].above(h, self.f(h) if l else h, w))
                     h = hidden[-1]
             for _ in range(self.steps):
                 rate = np.ones((), self.dtype) if self.adam else alpha
@@ -132,8 +140,8 @@ class Peer:
 
         return turn
 
-    def _loop(self, layout: str, step: Callable, several: int) -> Variant:
-        turn = self._turn(layout, step)
+    def _loop(self, way: Way, step: Callable, several: int) -> Variant:
+        turn, layout = self._turn(way, step), way[0]
 
         def turns_of(state: State, *data: Any) -> State:
             for _ in range(several):
@@ -151,8 +159,9 @@ class Peer:
 
         return Variant(run, chunk)
 
-    def _calls(self, layout: str, step: Callable) -> Variant:
-        compiled = self._compile(self._turn(layout, step), layout)
+    def _calls(self, way: Way, step: Callable) -> Variant:
+        layout = way[0]
+        compiled = self._compile(self._turn(way, step), layout)
 
         def run(updates: int) -> None:
             state = self._state(layout)
@@ -180,67 +189,57 @@ def adam(ascents: list, means: list, squares: list, number: Any, alpha: Any) -> 
     return steps, means, squares
 
 
-def dot(a: Any, b: Any, i: int, j: int) -> Any:
-    """The product over dimension ``i`` of a matrix and ``j`` of another."""
-    return jax.lax.dot_general(a, b, (((i,), (j,)), ((), ())))
-
-
-def forth(turned: bool, h: Any, w: Any) -> Any:
-    """``h @ W.T``"""
-    return dot(h, w, 1, 0 if turned else 1)
-
-
-def back(turned: bool, e: Any, w: Any) -> Any:
-    """``e @ W``"""
-    return dot(e, w, 1, 1 if turned else 0)
-
-
-def outer(turned: bool, e: Any, h: Any) -> Any:
-    """``e.T @ h``"""
-    return dot(h, e, 0, 0) if turned else dot(e, h, 0, 0)
-
-
-def bp(f: Callable, turned: bool, W: list, hidden: list, x: Any, y: Any, alpha: Any, gamma: Any) -> tuple[list, list]:
+def bp(
+    f: Callable, layers: list[Layer], W: list, hidden: list, x: Any, y: Any, alpha: Any, gamma: Any
+) -> tuple[list, list]:
     """The weights' steps of one update of backprop, its backward pass by hand."""
-    L = len(W)
-    h, slopes = [x], [lambda e: (e,)]
-    for l in range(L - 1):
-        activity, slope = jax.vjp(f, forth(turned, h[l], W[l]))
-        h.append(activity)
+    L, mu = len(W), x
+    slopes, pulls = [], []
+    for l in range(L):
+        activity, slope = jax.vjp(f, mu) if l else (x, None)
+        product, pull = layers[l].linear(activity, W[l])
+        mu = product + mu if layers[l].skip else product
         slopes.append(slope)
-    e = y - forth(turned, h[L - 1], W[L - 1])
+        pulls.append(pull)
+    e = y - mu
     ascents = list(W)
     for l in reversed(range(L)):
-        ascents[l] = outer(turned, alpha * e, h[l])
+        below, ascents[l] = pulls[l](e, alpha)
         if l:
-            (e,) = slopes[l](back(turned, e, W[l]))
+            (driven,) = slopes[l](below)
+            e = driven + e if layers[l].skip else driven
     return ascents, []
 
 
 def bp_by_grad(
-    f: Callable, turned: bool, W: list, hidden: list, x: Any, y: Any, alpha: Any, gamma: Any
+    f: Callable, layers: list[Layer], W: list, hidden: list, x: Any, y: Any, alpha: Any, gamma: Any
 ) -> tuple[list, list]:
     """The weights' steps of one update of backprop, its backward pass by ``jax.grad``."""
 
     def loss(W: list) -> Any:
         mu = x
         for l, w in enumerate(W):
-            mu = forth(turned, f(mu) if l else mu, w)
+            mu = layers[l].above(mu, f(mu) if l else mu, w)
         return 0.5 * ((mu - y) ** 2).sum()
 
     return [-alpha * gradient for gradient in jax.grad(loss)(W)], []
 
 
-def ipc(f: Callable, turned: bool, W: list, hidden: list, x: Any, y: Any, alpha: Any, gamma: Any) -> tuple[list, list]:
+def ipc(
+    f: Callable, layers: list[Layer], W: list, hidden: list, x: Any, y: Any, alpha: Any, gamma: Any
+) -> tuple[list, list]:
     """The weights' steps and the new values of one step of iPC, the joint schedule: from the values, weights and errors
     before."""
-    L = len(W)
-    values = [x, *hidden, y]
-    h, slopes = [x], [lambda e: (e,)]
-    for l in range(1, L):
-        activity, slope = jax.vjp(f, values[l])
-        h.append(activity)
-        slopes.append(slope)
-    e = [values[l + 1] - forth(turned, h[l], W[l]) for l in range(L)]  # e[l] here is the error of layer l + 1
-    new = [values[l] + gamma * (slopes[l](back(turned, e[l], W[l]))[0] - e[l - 1]) for l in range(1, L)]
-    return [outer(turned, alpha * e[l], h[l]) for l in range(L)], new
+    values, L = [x, *hidden, y], len(W)
+    new, ascents, below = [], [], None  # below: the error of the layer at hand
+    for l in range(L):
+        activity, slope = jax.vjp(f, values[l]) if l else (x, None)
+        mu, pull = layers[l].linear(activity, W[l])
+        e = values[l + 1] - (mu + values[l] if layers[l].skip else mu)
+        back, ascent = pull(e, alpha)
+        if l:
+            (driven,) = slope(back)
+            new.append(values[l] + gamma * ((driven + e if layers[l].skip else driven) - below))
+        ascents.append(ascent)
+        below = e
+    return ascents, new

@@ -84,6 +84,7 @@ class Peer:
         self.f, self.slope = ACTIVATIONS[case.activation]
         self.images = Images(case.outline) if case.outline and case.convolves else None
         self.depth, self.batch = case.depth, case.batch
+        self.skip = case.outline.skip if case.outline else (False,) * case.depth
         _, x, y = case.problem()
         self.x, self.y = torch.from_numpy(x), torch.from_numpy(y)
         rows = case.table_of_batches()
@@ -161,7 +162,8 @@ class Peer:
         mu = self.images.shaped(x) if self.images else x
         for l, w in enumerate(W):
             a = self.f(mu) if l else mu
-            mu = self.images.predict(l, a, w) if self.images else a @ w.t()
+            product = self.images.predict(l, a, w) if self.images else a @ w.t()
+            mu = product + mu if self.skip[l] else product
         return 0.5 * ((mu - y) ** 2).sum()
 
     def _autograd(self, loss: Callable[..., torch.Tensor] | None = None) -> None:
@@ -176,15 +178,17 @@ class Peer:
 
     @torch.no_grad()
     def _by_hand(self) -> None:
-        W, L = self.W, self.depth
+        W, L, skip = self.W, self.depth, self.skip
         input, y = self._next()
         x, h, gradients = [input], [input], []
         for l in range(L - 1):
-            x.append(h[l] @ W[l].t())
+            x.append(torch.addmm(x[l], h[l], W[l].t()) if skip[l] else h[l] @ W[l].t())
             h.append(self.f(x[-1]))
-        e = y - h[-1] @ W[-1].t()
+        mu = h[-1] @ W[-1].t()
+        e = y - (mu + x[-1] if skip[-1] else mu)
         for l in reversed(range(L)):
             back = (e @ W[l]) * self.slope(x[l], h[l]) if l else e
+            back = back + e if l and skip[l] else back
             if self.adam:
                 gradients.append(-e.t() @ h[l])
             elif self.batch == 1:
@@ -196,7 +200,7 @@ class Peer:
             self._descend(gradients[::-1])
 
     def _compiled(self, sums: bool) -> Variant:
-        f, slope, L, batch, adam = self.f, self.slope, self.depth, self.batch, self.adam
+        f, slope, L, batch, adam, skip = self.f, self.slope, self.depth, self.batch, self.adam, self.skip
 
         def update(W: list[Any], input: Any, y: Any, alpha: Any) -> list[Any]:
             def forth(h: Any, w: Any) -> Any:
@@ -207,11 +211,13 @@ class Peer:
 
             x, h = [input], [input]
             for l in range(L - 1):
-                x.append(forth(h[l], W[l]))
+                x.append(forth(h[l], W[l]) + x[l] if skip[l] else forth(h[l], W[l]))
                 h.append(f(x[-1]))
-            e, gradients = y - forth(h[-1], W[-1]), []
+            mu = forth(h[-1], W[-1])
+            e, gradients = y - (mu + x[-1] if skip[-1] else mu), []
             for l in reversed(range(L)):
                 below = back(e, W[l]) * slope(x[l], h[l]) if l else e
+                below = below + e if l and skip[l] else below
                 scaled = (-e if adam else alpha * e).t()
                 ascent = scaled * h[l] if batch == 1 else scaled @ h[l]
                 if adam:
