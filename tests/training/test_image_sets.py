@@ -121,6 +121,17 @@ def test_a_broken_cifar_file_is_one_line(below, name, content, said):
     check_rows("cifar-10", "test")  # whose file is whole
 
 
+@given(st.integers(0, 7000) | st.sampled_from([3072, 3073, 3074, 6146]), st.integers(0, 20))
+@settings(max_examples=50, deadline=None)
+def test_files_of_any_length_and_label(tmp_path_factory, length, label):
+    folder = tmp_path_factory.mktemp("cifar")
+    (folder / "test_batch.bin").write_bytes(bytes([label]) * length)
+    if length and length % 3073 == 0 and label < 10:
+        assert load(folder, split="test").labels.tolist() == [label] * (length // 3073)
+    else:
+        assert refusal(folder, split="test").startswith(f"{folder / 'test_batch.bin'}: h")
+
+
 def test_a_missing_file_is_one_line(below):
     folder = write_cifar(below / "cifar-10-batches-bin")
     (folder / "data_batch_4.bin").unlink()
