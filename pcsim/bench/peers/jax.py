@@ -205,7 +205,7 @@ def bp(
     L, mu = len(W), x
     slopes, pulls = [], []
     for l in range(L):
-        activity, slope = jax.vjp(f, mu) if l else (x, None)
+        activity, slope = jax.vjp(f, mu) if l else (x, lambda e: (e,))
         product, pull = layers[l].linear(activity, W[l])
         mu = product + mu if layers[l].skip else product
         slopes.append(slope)
@@ -242,7 +242,7 @@ def ipc(
     values, L = [x, *hidden, y], len(W)
     new, ascents, below = [], [], None  # below: the error of the layer at hand
     for l in range(L):
-        activity, slope = jax.vjp(f, values[l]) if l else (x, None)
+        activity, slope = jax.vjp(f, values[l]) if l else (x, lambda e: (e,))
         mu, pull = layers[l].linear(activity, W[l])
         e = values[l + 1] - (mu + values[l] if layers[l].skip else mu)
         back, ascent = pull(e, alpha)
