@@ -129,14 +129,23 @@ class Peer:
                 for l, w in enumerate(W[:-1]):
                     hidden.append(layers[l].above(h, self.f(h) if l else h, w))
                     h = hidden[-1]
-            for _ in range(self.steps):
+
+            def update(held: tuple) -> tuple:
+                W, hidden, means, squares, made = held
                 rate = np.ones((), self.dtype) if self.adam else alpha
                 ascents, hidden = step(W, hidden, x, y, rate, gamma)
                 made = made + 1
                 if self.adam:
                     ascents, means, squares = adam(ascents, means, squares, made, alpha)
-                W = [w + ascent for w, ascent in zip(W, ascents, strict=True)]
-            return W, hidden, means, squares, made, begun + 1
+                return [w + ascent for w, ascent in zip(W, ascents, strict=True)], hidden, means, squares, made
+
+            held = W, hidden, means, squares, made
+            if self.convolves and self.steps > 1:  # where copies are little of the time, and compiling is long
+                held = jax.lax.fori_loop(0, self.steps, lambda _, held: update(held), held)
+            else:
+                for _ in range(self.steps):
+                    held = update(held)
+            return *held, begun + 1
 
         return turn
 
@@ -196,7 +205,7 @@ def bp(
     L, mu = len(W), x
     slopes, pulls = [], []
     for l in range(L):
-        activity, slope = jax.vjp(f, mu) if l else (x, None)
+        activity, slope = jax.vjp(f, mu) if l else (x, lambda e: (e,))
         product, pull = layers[l].linear(activity, W[l])
         mu = product + mu if layers[l].skip else product
         slopes.append(slope)
@@ -233,7 +242,7 @@ def ipc(
     values, L = [x, *hidden, y], len(W)
     new, ascents, below = [], [], None  # below: the error of the layer at hand
     for l in range(L):
-        activity, slope = jax.vjp(f, values[l]) if l else (x, None)
+        activity, slope = jax.vjp(f, values[l]) if l else (x, lambda e: (e,))
         mu, pull = layers[l].linear(activity, W[l])
         e = values[l + 1] - (mu + values[l] if layers[l].skip else mu)
         back, ascent = pull(e, alpha)

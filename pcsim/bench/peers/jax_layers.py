@@ -103,11 +103,7 @@ def pooled(form: Convolution, z: Any) -> Any:
     """Pools as elementwise operations on the positions of a window, which XLA makes one loop of; of equal positions the
     first is the largest, as in pcsim. (Its own reduction over windows has a slow derivative on CPUs.)"""
     (high, wide, _), q = form.out, form.window
-    views = [
-        z[:, row : row + q * high : q, column : column + q * wide : q]
-        for row in range(q)
-        for column in range(q)
-    ]
+    views = [z[:, row : row + q * high : q, column : column + q * wide : q] for row in range(q) for column in range(q)]
     found = views[0]
     for view in views[1:]:
         found = jax.numpy.where(view > found, view, found) if form.pool == "max" else found + view
