@@ -5,12 +5,9 @@ import numpy as np
 from ..kernels.layers import convolution as kernel
 from ..kernels.layers.dense import padded
 from ..net.network import Network
+from ..schedule.patches import samples_at_once
 
 Array = np.ndarray
-
-# Of patches that are multiplied at a time: fewer, and BLAS has too few rows; more, and they leave the caches (64 ms for
-# an update of cnn-64-128-64 at 2 MB, 74 at 0.5, 67 at 4: one core with caches of 1 and 32 MB).
-PATCH_BYTES = 2 << 20
 
 POOLS = {None: 0, "max": kernel.MAX, "average": kernel.AVERAGE}
 
@@ -36,8 +33,8 @@ def forms_of(network: Network, batch: int, dtype: np.dtype) -> tuple[Array, int]
             continue
         size = form.positions * int(columns[l])
         # Samples that are multiplied at once must follow one another without padding.
-        whole = form.pool is not None or padded(form.out.units, dtype) == form.out.units
-        at_once = min(batch, max(1, PATCH_BYTES // (size * dtype.itemsize))) if whole else 1
+        apart = form.pool is None and padded(form.out.units, dtype) != form.out.units
+        at_once = samples_at_once(form.positions, int(columns[l]), dtype.itemsize, batch, apart)
         patches = int(rows[l] * (columns[l] + 1))
         filtered = patches + at_once * size
         image, out = form.image, form.filtered

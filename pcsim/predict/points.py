@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..errors import InputError
-from .prices import LOAD, SPLIT, Cost, Task
+from .prices import LOAD, PASSES, SKIPS, SPLIT, Cost, Task
 
-BY_ELEMENT = ("values", LOAD)  # work that has no weights
+BY_ELEMENT = ("values", LOAD, *PASSES, *SKIPS.values())  # work that has no weights
 
 
 class Table:
