@@ -24,7 +24,7 @@ from ..checks import FLAG, Rule, is_number, or_null, whole
 from ..errors import InputError
 from ..predict.machine import Machine
 from ..predict.nets import Net, named_net
-from ..predict.simulate import MICRO_BATCHES, Prediction, simulate
+from ..predict.simulate import MICRO_BATCHES, OF_IMAGES, Prediction, simulate
 from ..streams import read_text, source, write_whole
 from ..tables import layout
 
@@ -97,6 +97,10 @@ def contenders(
         found.append(Contender(bp, "pipeline", workers, micro_batches=min(MICRO_BATCHES, case.batch), **where))
     if fits["data-parallel"]:
         found.append(Contender(bp, "data-parallel", workers, **where))
+    if case.convolves:
+        found = [
+            one for one in found if one.execution in OF_IMAGES and not (ranks and one.execution == "data-parallel")
+        ]
     return [one for one in found if not (bp.orthogonal and one.execution in SHARED)]
 
 

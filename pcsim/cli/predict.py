@@ -32,6 +32,12 @@ def add_verbs(verbs: Any) -> None:
         "--out", type=file_name, required=True, metavar="FILE.json", help="machine file, which must not exist yet"
     )
     calibrate.add_argument(
+        "--add-to",
+        type=file_name,
+        metavar="MACHINE.json",
+        help="keep that machine file of this host, and measure only convolutions and skips (about a minute)",
+    )
+    calibrate.add_argument(
         "--widths",
         type=whole_number,
         nargs="+",

@@ -24,6 +24,8 @@ COLUMNS = ("work", "workers", "batch", "rows", "columns", "distance", "seconds")
 
 MODELS = ("constant", "roofline", "measured")
 
+RUNS = 64  # of a pass over patches or images, in its point
+
 
 @dataclass(frozen=True)
 class Level:
@@ -121,7 +123,7 @@ class Machine:
 
     @cached_property
     def table_of_images(self) -> Table:
-        return Table(self.images)
+        return Table(self.images, square=False)
 
     def cost(self, task: Task) -> Cost:
         """What a task takes on one worker while ``task.workers`` are at work."""
@@ -183,16 +185,18 @@ class Machine:
             work=piece.work, rows=piece.rows, columns=piece.columns, batch=piece.batch, form=None, skip=False,
             crowd=1.0, together=True, moments=0, orthogonal=False,
         )  # fmt: skip
-        if piece.work in self.table_of_images.tree:
-            cost = self.table_of_images.cost(plain._replace(distance=0.0) if piece.multiplies else plain)
-        elif piece.multiplies:
-            most = max((point[2] for point in self.points if point[0] == piece.work), default=1)
-            batch = min(piece.batch, most)
-            cost, share = self.table.cost(plain._replace(batch=batch)), piece.batch / batch
-            cost = Cost(cost.seconds * share, cost.memory * share, False)
+        measured = piece.work in self.table_of_images.tree
+        if not measured and not piece.multiplies:
+            return self._passed(task, piece)
+        if piece.multiplies:  # with more rows a product is as fast as with the most that were measured
+            table, distance = (self.table_of_images, 0.0) if measured else (self.table, task.distance)
+            known = [b for counts in table.tree.get(piece.work, {}).values() for b in counts]
+            batch = min(piece.batch, max(known, default=1))
+            times, plain = piece.times * piece.batch / batch, plain._replace(batch=batch, distance=distance)
         else:
-            cost = self._passed(task, piece)
-        return Cost(cost.seconds * piece.times, cost.memory * piece.times, cost.inside)
+            table, times, plain = self.table_of_images, piece.rows / RUNS, plain._replace(rows=1, batch=RUNS)
+        cost = table.cost(plain)
+        return Cost(cost.seconds * times, cost.memory * times, cost.inside and measured)
 
     def _passed(self, task: Task, piece: Piece) -> Cost:
         """A pass over patches or images as traffic: of patches in the cache that holds those of a product."""

@@ -198,6 +198,9 @@ class Timed:
         else:
             group = np.arange(plan.workers) // together
             crowd = np.bincount(group, own)[group] / np.maximum(own, 1.0)
+        if self.net.forms:  # whose values are not at hand when they move
+            others = here & ~product
+            self.distances[others] = own[plan.worker[others]]
         # Half a cache's size: from there on, rings that are walked in a circle begin to lose it.
         plans.reuse_distances(*walk, last / 2 / crowd, KEPT * last, self.distances, self.lost, own)
         self.lost = np.round(self.lost, 3)
