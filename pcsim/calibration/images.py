@@ -41,7 +41,6 @@ from ..predict.machine import RUNS
 from ..predict.prices import LOAD, PASSES, SKIPS
 from ..schedule.patches import PATCH_BYTES
 from ..schedule.timeline import BACKPROJECT, PREDICT, VALUE
-from .additions import MOST_BYTES
 
 # Kernels, numbers of a patch, and rows of a product: of the layers of published nets none has these numbers.
 KERNELS, NUMBERS, ROWS = (8, 32, 128, 512), (9, 25, 72, 200, 600, 1700, 4700), (48, 192, 768, 3072)
@@ -59,6 +58,8 @@ GATHER, SCATTER, TO_POOL, UNPOOL, SUBTRACT, SLOPE = map(np.int64, range(6))
 Few = namedtuple("Few", "one padded")  # of a view, what ``subtract_from`` needs
 
 CHUNK = 4096  # numbers of a pass that knows no images
+
+MOST_BYTES = 192 << 20  # of all images that a pass goes through, for all workers together
 
 
 @njit(nogil=True, cache=True)
