@@ -32,7 +32,7 @@ MAX, AVERAGE = np.int64(1), np.int64(2)
 
 
 @inner
-def _gather(f, a, at, out, to):
+def gather(f, a, at, out, to):
     """The patches of one image of ``a``, a row of COLUMNS for each position; padding of rows is left as it is."""
     height, width, channels, kernel, columns = f[HEIGHT], f[WIDTH], f[CHANNELS], f[KERNEL], f[COLUMNS]
     run = kernel * channels
@@ -58,7 +58,7 @@ def _gather(f, a, at, out, to):
 
 
 @inner
-def _scatter(f, p, at, h, to):
+def scatter(f, p, at, h, to):
     """Each number of the patches of one image, added to the pixel of ``h`` from which it would have been gathered."""
     height, width, channels, kernel, columns = f[HEIGHT], f[WIDTH], f[CHANNELS], f[KERNEL], f[COLUMNS]
     run = kernel * channels
@@ -77,7 +77,7 @@ def _scatter(f, p, at, h, to):
 
 
 @inner
-def _pool(f, z, at, out, to, choices, chosen, keeps):
+def pool(f, z, at, out, to, choices, chosen, keeps):
     """The pooled image of ``z``; of a largest number, where in its window it was, in ``choices``, if these are kept.
     What may be chosen is read first, so that nothing branches: which one is largest cannot be foreseen (64 images of
     32 × 32 × 128: 4 ms, and 73 with branches)."""
@@ -114,7 +114,7 @@ def _pool(f, z, at, out, to, choices, chosen, keeps):
 
 
 @inner
-def _unpool(f, e, at, choices, chosen, z, to):
+def unpool(f, e, at, choices, chosen, z, to):
     """Errors of the pooled image, at the positions that they are of."""
     filters, window, wide = f[FILTERS], f[WINDOW], f[WIDE]
     share = type(e[0])(1.0 / (window * window))
@@ -147,7 +147,7 @@ def _gathered(s, l, f, sample, count):
     """The patches of so many samples, in the panel."""
     size = f[HIGH] * f[WIDE] * f[COLUMNS]
     for i in range(count):
-        _gather(f, s.a, s.value_at[l] + (sample + i) * s.padded[l], s.panel, f[PATCHES_AT] + i * size)
+        gather(f, s.a, s.value_at[l] + (sample + i) * s.padded[l], s.panel, f[PATCHES_AT] + i * size)
 
 
 @inner
@@ -162,7 +162,7 @@ def _predicted(s, l, f, sample, count, out, at):
         )  # fmt: skip
         for i in range(count):
             z, place = f[FILTERED_AT] + i * positions * filters, s.value_at[l + 1] + (sample + i) * above
-            _pool(f, s.panel, z, out, at + i * above, s.choices, place, s.keeps)
+            pool(f, s.panel, z, out, at + i * above, s.choices, place, s.keeps)
     else:
         add_a_bt(
             s.gemm, count * positions, filters, n, s.one, s.panel, f[PATCHES_AT], columns, s.W, s.weight_at[l], columns,
@@ -218,7 +218,7 @@ def images_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, n
             errors, at = s.panel, f[FILTERED_AT]
             for i in range(count):
                 chosen = s.value_at[l + 1] + (sample + i) * above
-                _unpool(f, e, k + i * above, s.choices, chosen, s.panel, at + i * positions * filters)
+                unpool(f, e, k + i * above, s.choices, chosen, s.panel, at + i * positions * filters)
         if work & UPDATE and kernels > 0:
             add_at_b(
                 s.gemm, kernels, n, many, precision, errors, at + begin, wide, s.panel, f[PATCHES_AT], columns, s.one,
@@ -236,7 +236,7 @@ def images_step(work, s, l, first, rows, target, e, h, slot, precision, alpha, n
             for i in range(count):
                 g, x = slot + s.value_at[l] + (sample + i) * below, s.value_at[l] + (sample + i) * below
                 fill(h, g, below, s.zero)
-                _scatter(f, s.panel, f[PATCHES_AT] + i * positions * columns, h, g)
+                scatter(f, s.panel, f[PATCHES_AT] + i * positions * columns, h, g)
                 for j in range(s.sizes[l]):
                     h[g + j] *= s.d[x + j]
                 if s.skip[l]:

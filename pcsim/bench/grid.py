@@ -63,13 +63,6 @@ def grid(
     return found
 
 
-def check_dense(cases: Sequence[Case]) -> None:
-    """InputError for cells that nobody predicts yet."""
-    for case in cases:
-        if case.convolves:
-            raise InputError(f"{case.net} has convolutions, which are not predicted yet: name nets of dense layers")
-
-
 def weak_grid(cases: Sequence[Case], counts: Sequence[int]) -> dict[Case, list[int]]:
     """Weak scaling: every net grows with the ranks, so that each has as many layers as the net of ``cases`` has; for
     each cell the numbers of ranks that it is for."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..algorithms import PIPELINE_ASYNC
 from ..algorithms.predictive_coding import SHARED
-from ..engines.images import samples_at_once
+from ..engines.images import samples_together
 from ..engines.limits import memory_of_engine
 from ..schedule.blocks import balanced_blocks
 from ..schedule.orthogonal import multiplications
@@ -51,7 +51,7 @@ def products_of(case: Case) -> list[Products]:
     found, dtype = [], np.dtype(case.dtype)
     forms = case.outline.forms if case.outline else (None,) * case.depth
     for l, (form, (above, below)) in enumerate(zip(forms, case.shapes, strict=True)):
-        samples = samples_at_once(form, case.batch, dtype) if form else case.batch
+        samples = samples_together(form, case.batch, dtype) if form else case.batch
         positions = form.positions if form else 1
         found.append(Products(samples * positions, above, below, back=l > 0, times=case.batch / samples))
     return found

@@ -1,4 +1,5 @@
-"""What is added to an update where batches change and optimisers keep something of each weight, measured."""
+"""What is added to an update where batches change and optimisers keep something of each weight, measured; and to a
+machine file that knows no convolutions."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..predict.machine import COLUMNS
 from ..predict.prices import LOAD, RULES
 from ..schedule.timeline import UPDATE
 
@@ -47,6 +49,24 @@ def measure_rules(widths: Sequence[int], own: int, last: int, dtype: np.dtype, p
                 more = max(times[1] - times[0], 1e-12)
                 found.append([rule, 1, 1, width, width, kept.bytes, float(f"{more:.4g}")])
     return found
+
+
+def convolutions(
+    counts: Sequence[int],
+    own: int,
+    last: int,
+    dtype: np.dtype,
+    pin: bool,
+    when: str,
+    on_progress: Callable[[int, int], None] = lambda number, total: None,
+) -> dict[str, Any]:
+    """The part of a machine file that is of convolutions and skips, by each of so many workers; caches have ``own`` and
+    ``last`` bytes."""
+    from .images import measure_images
+
+    points = measure_images(list(counts), own, last, dtype, pin, on_progress)
+    source = f"measured by pcsim calibrate, {when}"
+    return {"unit": "s", "source": source, "columns": list(COLUMNS), "points": points}
 
 
 def _some(widths: Sequence[int]) -> list[int]:

@@ -27,7 +27,7 @@ from ..predict.machine_files import SCHEMA, figure, parse
 from ..predict.timing import gathered
 from ..schedule.timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE
 from ..streams import write_whole
-from .additions import MOST_BYTES, measure_loads, measure_rules
+from .additions import MOST_BYTES, convolutions, measure_loads, measure_rules
 
 # Two or three widths to the octave, multiples of a vector of 16 float32.
 WIDTHS = (16, 32, 64, 80, 112, 160, 208, 256, 320, 416, 640, 832, 1024, 1280, 1664, 2048)
@@ -188,11 +188,7 @@ def calibrate(
     if counts[-1] > cores:
         raise InputError(f"--workers: {counts[-1]} are more than the {cores} cores this process may use")
     host = capture()
-    known = (
-        {cache["level"]: cache for cache in caches(placement()[0])} if Path("/sys/devices/system/cpu").exists() else {}
-    )
-    own = known.get(2, {}).get("size", 1 << 20)
-    last = known[max(known)]["size"] if known else 8 << 20
+    known, own, last = _caches()
     wanted = list(rings(sorted(set(widths)), sorted(set(batches)), counts, kind.itemsize, own, last))
     began = time.time()
     points = measure_points(wanted, kind, pin, own, on_progress)
@@ -260,8 +256,34 @@ def calibrate(
                 source if counts[-1] > 2 else "estimate: as much as for a pair, as this host has but two cores",
             ),
         }
+    content["convolutions"] = convolutions(counts, own, last, kind, pin, host["time"])
     content["calibrated"]["seconds"] = round(time.time() - began, 1)
     return content
+
+
+def _caches() -> tuple[dict[int, dict[str, Any]], int, int]:
+    """The caches of this host by level; bytes of a core's own, and of the last."""
+    there = Path("/sys/devices/system/cpu").exists()
+    known = {cache["level"]: cache for cache in caches(placement()[0])} if there else {}
+    return known, known.get(2, {}).get("size", 1 << 20), known[max(known)]["size"] if known else 8 << 20
+
+
+def with_convolutions(
+    content: dict[str, Any], pin: bool, on_progress: Callable[[int, int], None] = lambda number, total: None
+) -> dict[str, Any]:
+    """A machine file of this host with its convolutions measured anew; nothing else of it changes. InputError for a
+    file of another host, or of none."""
+    known, host = content.get("calibrated"), capture()
+    if not known:
+        raise InputError(f"machine {content.get('name')} was not calibrated: there is nothing to add to")
+    where = known.get("host") or {}
+    for name in ("cpu_model", "cores"):
+        if where.get(name) != host[name]:
+            raise InputError(
+                f"machine {content['name']} is of another host ({name}: {where.get(name)}, here {host[name]})"
+            )
+    found = convolutions(known["workers"], *_caches()[1:], np.dtype(known["dtype"]), pin, host["time"], on_progress)
+    return {**content, "convolutions": found}
 
 
 def loop_overhead(dtype: np.dtype, pin: bool) -> tuple[float, float]:
@@ -354,10 +376,19 @@ def machine_of(content: dict[str, Any]) -> Machine:
 
 def write(content: dict[str, Any], path: str | Path) -> None:
     """A machine file, a point to a line; InputError where it cannot be written."""
-    points = content["products"].get("points", [])
-    shown = {**content, "products": {**content["products"], "points": "POINTS"}}
-    rows = ",\n   ".join(json.dumps(point) for point in points)
-    write_whole(json.dumps(shown, indent=1, ensure_ascii=False).replace('"POINTS"', f"[\n   {rows}\n  ]"), path)
+    text = json.dumps(
+        {
+            name: {**part, "points": f"POINTS of {name}"} if isinstance(part, dict) and "points" in part else part
+            for name, part in content.items()
+        },
+        indent=1,
+        ensure_ascii=False,
+    )
+    for name, part in content.items():
+        if isinstance(part, dict) and "points" in part:
+            rows = ",\n   ".join(json.dumps(point) for point in part["points"])
+            text = text.replace(f'"POINTS of {name}"', f"[\n   {rows}\n  ]")
+    write_whole(text, path)
 
 
 def _median(measure: Callable[[], float], times: int = 7) -> float:

@@ -54,15 +54,15 @@ def _ring(worker, workers, work, rows, arrays, offsets, options, rate, repeats, 
 
 class Ring:
     """``depth`` layers, of each ``rows`` rows of ``columns``, for each of ``workers`` workers, and a batch;
-    ``optimizer``: of the updates."""
+    ``optimizer``: of the updates; ``skip``: whether each layer adds its input."""
 
     def __init__(
         self, columns: int, rows: int, depth: int, batch: int, workers: int, dtype: np.dtype, pin: bool,
-        optimizer: str = "sgd",
+        optimizer: str = "sgd", skip: bool = False,
     ) -> None:  # fmt: skip
         self.workers, self.rows, self.depth, self.pin = workers, rows, depth, pin
         self.one = dtype.type(1)
-        self.offsets = ring(columns, rows, depth, batch, dtype)
+        self.offsets = ring(columns, rows, depth, batch, dtype, skip)
         self.options = options_of(dtype, batch, has_bias=False, vectors=False, rule=RULES[optimizer])
         moments = MOMENTS[optimizer]
         wide, count = int(self.offsets.padded[0]), int(self.offsets.value_count)

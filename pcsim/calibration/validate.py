@@ -19,13 +19,12 @@ from ..algorithms import BP, IPC, Algorithm
 from ..algorithms.predictive_coding import SHARED
 from ..bench.case import Case
 from ..bench.contenders import Contender, has_teams
-from ..bench.grid import check_dense
 from ..bench.measure import ALPHA, measure_cell
 from ..checks import FLAG, Rule, is_number, or_null, whole
 from ..errors import InputError
 from ..predict.machine import Machine
-from ..predict.nets import Net
-from ..predict.simulate import MICRO_BATCHES, Prediction, simulate
+from ..predict.nets import Net, named_net
+from ..predict.simulate import MICRO_BATCHES, OF_IMAGES, Prediction, simulate
 from ..streams import read_text, source, write_whole
 from ..tables import layout
 
@@ -98,12 +97,18 @@ def contenders(
         found.append(Contender(bp, "pipeline", workers, micro_batches=min(MICRO_BATCHES, case.batch), **where))
     if fits["data-parallel"]:
         found.append(Contender(bp, "data-parallel", workers, **where))
+    if case.convolves:
+        found = [
+            one for one in found if one.execution in OF_IMAGES and not (ranks and one.execution == "data-parallel")
+        ]
     return [one for one in found if not (bp.orthogonal and one.execution in SHARED)]
 
 
 def net_of(case: Case) -> Net:
     """A cell as the simulator has it."""
-    check_dense([case])
+    if case.outline and case.net:
+        item = np.dtype(case.dtype).itemsize
+        return named_net(case.net, case.outline, case.batch, item, case.steps_per_batch, case.start)
     return Net(case.sizes, case.batch, np.dtype(case.dtype).itemsize, case.steps_per_batch, case.start)
 
 

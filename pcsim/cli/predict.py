@@ -32,6 +32,12 @@ def add_verbs(verbs: Any) -> None:
         "--out", type=file_name, required=True, metavar="FILE.json", help="machine file, which must not exist yet"
     )
     calibrate.add_argument(
+        "--add-to",
+        type=file_name,
+        metavar="MACHINE.json",
+        help="keep that machine file of this host, and measure only convolutions and skips (about a minute)",
+    )
+    calibrate.add_argument(
         "--widths",
         type=whole_number,
         nargs="+",
@@ -173,11 +179,9 @@ class _Shown:
 
 
 def _simulate(arguments: argparse.Namespace) -> int:
-    from ..bench.grid import check_dense
     from ..calibration import validate
     from ..figures import style
     from ..predict import machine_files, sweep
-    from ..predict.nets import Net
     from ..results import files
     from .display import Display
 
@@ -206,10 +210,8 @@ def _simulate(arguments: argparse.Namespace) -> int:
         arguments.order,
         arguments.optimizer,
     )
-    item = 4 if arguments.dtype == "float32" else 8
     cells = cells_of(arguments, arguments.dtype)
-    check_dense(cells)
-    nets = [Net(c.sizes, c.batch, item, c.steps_per_batch, c.start) for c in cells]
+    nets = [validate.net_of(cell) for cell in cells]
     if arguments.map == "depth-width" and arguments.nets:
         raise InputError("--map depth-width is of nets whose layers are all alike: leave --nets out")
     workers = sorted(set(workers))

@@ -6,12 +6,9 @@ from ..kernels.layers import convolution as kernel
 from ..kernels.layers.dense import padded
 from ..net.convolution import Convolution
 from ..net.network import Network
+from ..schedule.patches import samples_at_once
 
 Array = np.ndarray
-
-# Of patches that are multiplied at a time: fewer, and BLAS has too few rows; more, and they leave the caches (64 ms for
-# an update of cnn-64-128-64 at 2 MB, 74 at 0.5, 67 at 4: one core with caches of 1 and 32 MB).
-PATCH_BYTES = 2 << 20
 
 POOLS = {None: 0, "max": kernel.MAX, "average": kernel.AVERAGE}
 
@@ -28,13 +25,10 @@ def positions(network: Network) -> Array:
     return np.array([layer.products["predict"].times for layer in network.layers])
 
 
-def samples_at_once(form: Convolution, batch: int, dtype: np.dtype) -> int:
-    """Of how many samples the patches are multiplied at a time."""
-    # They must follow one another without padding.
-    if form.pool is None and padded(form.out.units, dtype) != form.out.units:
-        return 1
-    size = form.positions * padded(form.shape[1], dtype) * dtype.itemsize
-    return min(batch, max(1, PATCH_BYTES // size))
+def samples_together(form: Convolution, batch: int, dtype: np.dtype) -> int:
+    """Of how many samples the patches are multiplied at a time, which must follow one another without padding."""
+    apart = form.pool is None and padded(form.out.units, dtype) != form.out.units
+    return samples_at_once(form.positions, padded(form.shape[1], dtype), dtype.itemsize, batch, apart)
 
 
 def forms_of(network: Network, batch: int, dtype: np.dtype) -> tuple[Array, int]:
@@ -44,7 +38,7 @@ def forms_of(network: Network, batch: int, dtype: np.dtype) -> tuple[Array, int]
     for l, form in enumerate(network.forms):
         if form is None:
             continue
-        size, at_once = form.positions * int(columns[l]), samples_at_once(form, batch, dtype)
+        size, at_once = form.positions * int(columns[l]), samples_together(form, batch, dtype)
         patches = int(rows[l] * (columns[l] + 1))
         filtered = patches + at_once * size
         image, out = form.image, form.filtered

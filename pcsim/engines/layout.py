@@ -293,16 +293,16 @@ def options_of(
     )  # fmt: skip
 
 
-def ring(columns: int, rows: int, depth: int, batch: int, dtype: np.dtype) -> Offsets:
+def ring(columns: int, rows: int, depth: int, batch: int, dtype: np.dtype, skip: bool = False) -> Offsets:
     """Offsets of ``depth`` layers of ``rows`` rows of ``columns``, one after the other, whose values begin on pages of
-    their own; all of them tanh."""
+    their own; all of them tanh, and with a ``skip`` or none."""
     wide = padded(columns, dtype)
     page = PAGE_BYTES // dtype.itemsize
     heights = -(-batch * wide // page) * page
     at = np.arange(depth) * rows * wide
     sizes, values = np.full(depth + 1, columns), np.arange(depth + 1) * heights
-    scale, skip, codes = np.ones(depth, dtype), np.zeros(depth, np.int64), np.full(depth + 1, CODES["tanh"])
-    return Offsets(sizes, np.full(depth + 1, wide), at, at, values, scale, skip, codes, (depth + 1) * heights)
+    scale, skips, codes = np.ones(depth, dtype), np.full(depth, int(skip)), np.full(depth + 1, CODES["tanh"])
+    return Offsets(sizes, np.full(depth + 1, wide), at, at, values, scale, skips, codes, (depth + 1) * heights)
 
 
 def begins(lengths: Array, cuts: Sequence[int], page: int, gap: int) -> Array:

@@ -14,13 +14,17 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import InputError
+from ..schedule.patches import PATCH_BYTES
 from ..schedule.tasks import ITERATIONS
+from .images import Piece, pieces
 from .points import Table
-from .prices import LOAD, RULE_FLOPS, RULES, Cost, Task
+from .prices import LOAD, RULE_FLOPS, RULES, SKIPS, Cost, Task
 
 COLUMNS = ("work", "workers", "batch", "rows", "columns", "distance", "seconds")  # of a measured point
 
 MODELS = ("constant", "roofline", "measured")
+
+RUNS = 64  # of a pass over patches or images, in its point
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ class Machine:
     element: float = 0.0  # seconds for one elementwise update of a value
     points: tuple[tuple, ...] = ()
     levels: tuple[Level, ...] = ()
+    images: tuple[tuple, ...] = ()  # points of what convolutions and skips consist of
     handover_latency: float = 0.0
     handover_bandwidth: float = math.inf
     barrier: tuple[float, float] = (0.0, 0.0)  # seconds for two workers, and for each doubling beyond
@@ -116,12 +121,20 @@ class Machine:
     def table(self) -> Table:
         return Table(self.points)
 
+    @cached_property
+    def table_of_images(self) -> Table:
+        return Table(self.images, square=False)
+
     def cost(self, task: Task) -> Cost:
         """What a task takes on one worker while ``task.workers`` are at work."""
         if task.rows == 0 or task.batch == 0:  # there are more workers than rows, or samples
             return Cost(0.0, 0.0)
         if task.work == LOAD:
             return self._load(task)
+        if task.skip:
+            return self.cost(task._replace(skip=False)).plus(self._skipped(task))
+        if self.model == "measured" and task.form:
+            return self._convolved(task)
         if self.model == "measured":
             # Where a cache is shared, a point was measured while all who were at work went through as much.
             own = max((level.size or 0 for level in self.levels if level.shared_by == 1), default=0)
@@ -137,7 +150,7 @@ class Machine:
         parts = task.work.split("+")
         elements = task.columns * task.batch if "values" in parts else 0
         if self.model == "constant":
-            times = task.batch if self.serial_batch else 1
+            times = task.samples if self.serial_batch else 1
             names = ["update" if part == "gradient" else part for part in parts if part != "descend"]
             seconds = sum(self.constants.get(part, 0.0) * times for part in names if part != "values")
             seconds += 3 * ITERATIONS * self.constants.get("update", 0.0) * (task.orthogonal and task.updates)
@@ -146,10 +159,73 @@ class Machine:
         flops = task.flops + RULE_FLOPS[task.moments] * task.rows * task.columns * task.updates
         arithmetic = flops / self.flop_rate + elements * self.element
         traffic = self.traffic(task)
-        return Cost(self.overhead + max(arithmetic, traffic), max(0.0, traffic - arithmetic))
+        cost = Cost(self.overhead + max(arithmetic, traffic), max(0.0, traffic - arithmetic))
+        for piece in pieces(task) if task.form and task.products else ():
+            if not piece.multiplies and piece.work != "descend":  # which is traffic of the weights
+                cost = cost.plus(self._passed(task, piece))
+        return cost
+
+    def _convolved(self, task: Task) -> Cost:
+        """What a convolution takes, piece by piece, where products are measured."""
+        if task.work == "values":
+            return self._of_images(task, Piece("values", task.batch, task.columns, moved=6))
+        total = Cost(0.0, 0.0)
+        for piece in pieces(task):
+            if piece.work == "descend":
+                traffic = piece.moved * piece.rows * piece.columns * task.item / self._rate(task, task.distance)
+                total = total.plus(Cost(traffic, traffic))
+            else:
+                total = total.plus(self._of_images(task, piece))
+        return total.plus(self._rule(task)) if task.moments and task.updates else total
+
+    def _of_images(self, task: Task, piece: Piece) -> Cost:
+        """A pass or products, as they were measured; where convolutions were not, a pass is traffic, and a product that
+        of a dense layer at the largest batch that was."""
+        plain = task._replace(
+            work=piece.work, rows=piece.rows, columns=piece.columns, batch=piece.batch, form=None, skip=False,
+            crowd=1.0, together=True, moments=0, orthogonal=False,
+        )  # fmt: skip
+        measured = piece.work in self.table_of_images.tree
+        if not measured and not piece.multiplies:
+            return self._passed(task, piece)
+        if piece.multiplies:  # with more rows a product is as fast as with the most that were measured
+            table, distance = (self.table_of_images, 0.0) if measured else (self.table, task.distance)
+            known = [b for counts in table.tree.get(piece.work, {}).values() for b in counts]
+            batch = min(piece.batch, max(known, default=1))
+            times, plain = piece.times * piece.batch / batch, plain._replace(batch=batch, distance=distance)
+        else:
+            table, times, plain = self.table_of_images, piece.rows / RUNS, plain._replace(rows=1, batch=RUNS)
+        cost = table.cost(plain)
+        return Cost(cost.seconds * times, cost.memory * times, cost.inside and measured)
+
+    def _passed(self, task: Task, piece: Piece) -> Cost:
+        """A pass over patches or images as traffic: of patches in the cache that holds those of a product."""
+        here = PATCH_BYTES if piece.work in ("gather", "scatter", "pool", "unpool") else task.distance
+        moved = piece.moved * piece.rows * piece.columns * task.item
+        arithmetic = self.element * piece.rows * piece.columns if piece.work == "activate" else 0.0
+        traffic = moved / self._rate(task, here)
+        return Cost(max(traffic, arithmetic), max(0.0, traffic - arithmetic), self.model != "measured")
+
+    def _rate(self, task: Task, size: float) -> float:
+        """Byte/s for a worker that goes through so many bytes again and again."""
+        level = self.level(task._replace(distance=size))
+        return level.rate(task.workers if task.together else 1) if level else math.inf
+
+    def _skipped(self, task: Task) -> Cost:
+        """What a skip adds: its input to the predictions, and errors to the drives."""
+        total = Cost(0.0, 0.0)
+        for part in task.products:
+            if part in SKIPS:
+                columns = task.form.below if task.form else task.columns
+                piece = Piece(SKIPS[part], task.batch, columns, moved=3)
+                measured = piece.work in self.table_of_images.tree
+                total = total.plus(self._of_images(task, piece) if measured else self._passed(task, piece))
+        return total
 
     def _load(self, task: Task) -> Cost:
         """Rows of a new batch come from the last level of memory; a machine of constants has none."""
+        if task.form and LOAD in self.table_of_images.tree:
+            return self._of_images(task, Piece(LOAD, task.batch, task.columns, moved=2))
         if self.model == "measured" and LOAD in self.table.tree:
             return self.table.cost(task._replace(crowd=1.0, together=True, moments=0, rows=1, distance=0.0))
         if not self.levels:
@@ -161,7 +237,7 @@ class Machine:
         """What an optimiser adds to a measured update: as it was measured, or where it was not, its traffic."""
         rule = RULES[task.moments]
         if rule in self.table.tree:
-            task = task._replace(work=rule, crowd=1.0, together=True, moments=0, batch=1, orthogonal=False)
+            task = task._replace(work=rule, crowd=1.0, together=True, moments=0, batch=1, orthogonal=False, form=None)
             return self.table.cost(task)
         level = self.level(task)
         moved = 2.0 * task.moments * task.rows * task.columns * task.item

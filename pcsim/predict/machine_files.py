@@ -12,8 +12,9 @@ from typing import Any
 from ..checks import is_number, is_whole
 from ..errors import InputError
 from ..streams import is_stream, read_text, source
+from .images import MULTIPLY
 from .machine import COLUMNS, MODELS, Level, Machine, MessageTimes, Segment
-from .prices import ITEMS, LOAD, MOST, PARTS, RULES, SPLIT
+from .prices import ITEMS, LOAD, MOST, PARTS, PASSES, RULES, SKIPS, SPLIT
 
 SCHEMA = "pcsim-machine/1"
 
@@ -154,6 +155,9 @@ def parse(content: Any, path: Path) -> Machine:
     batched = topology.get("batched", bool, False)
     topology.close()
     fields = _products(top.inside("products"), batched)
+    if images := top.inside("convolutions", optional=True):
+        fields["images"] = _points(images, {*MULTIPLY, "values", LOAD, *PASSES, *SKIPS.values()})
+        images.close()
     fields["levels"] = tuple(_level(level) for level in top.each("memory"))
     _check_levels(top, fields["levels"])
     if fields["model"] == "roofline" and not fields["levels"]:
@@ -196,18 +200,9 @@ def _products(reader: _Reader, batched: bool) -> dict[str, Any]:
     if model not in MODELS:
         reader.fail("model", f"must be one of {', '.join(MODELS)}, not {model!r}")
     if model == "measured":
-        reader.get("unit", str)
-        if reader.content["unit"] != "s":
-            reader.fail("unit", f"must be 's', not {reader.content['unit']!r}")
-        reader.get("source", str)
         found["overhead"] = reader.figure("overhead", "s", 0.0)
         found["step_overhead"] = reader.figure("step_overhead", "s", 0.0)
-        columns = reader.get("columns", list)
-        if columns != list(COLUMNS):
-            reader.fail("columns", f"must be {json.dumps(list(COLUMNS))}")
-        found["points"] = tuple(_point(reader, i, p) for i, p in enumerate(reader.get("points", list)))
-        if not found["points"]:
-            reader.fail("points", "must hold a point at least")
+        found["points"] = _points(reader, {*PARTS, *SPLIT, LOAD, *RULES.values()})
     else:
         found["overhead"] = reader.figure("overhead", "s", 0.0)
         found["element"] = reader.figure("element", "s", 0.0)
@@ -220,13 +215,27 @@ def _products(reader: _Reader, batched: bool) -> dict[str, Any]:
     return found
 
 
-def _point(reader: _Reader, number: int, point: Any) -> tuple:
+def _points(reader: _Reader, works: set[str]) -> tuple[tuple, ...]:
+    """A table of measured points of such work."""
+    reader.get("unit", str)
+    if reader.content["unit"] != "s":
+        reader.fail("unit", f"must be 's', not {reader.content['unit']!r}")
+    reader.get("source", str)
+    columns = reader.get("columns", list)
+    if columns != list(COLUMNS):
+        reader.fail("columns", f"must be {json.dumps(list(COLUMNS))}")
+    found = tuple(_point(reader, i, p, works) for i, p in enumerate(reader.get("points", list)))
+    return found or reader.fail("points", "must hold a point at least")
+
+
+def _point(reader: _Reader, number: int, point: Any, works: set[str]) -> tuple:
     where = f"points[{number}]"
     if not isinstance(point, list) or len(point) != len(COLUMNS):
         reader.fail(where, f"must be a list of {len(COLUMNS)}: {', '.join(COLUMNS)}")
     work, *numbers = point
-    if not isinstance(work, str) or not set(work.split("+")) <= {*PARTS, *SPLIT, LOAD, *RULES.values()}:
-        reader.fail(where, f"work must be of {', '.join(PARTS)}, joined by '+', not {_short(work)}")
+    if not isinstance(work, str) or not set(work.split("+")) <= works:
+        known = [name for name in (*PARTS, *PASSES) if name in works]
+        reader.fail(where, f"work must be of {', '.join(known)}, joined by '+', not {_short(work)}")
     for name, value in zip(COLUMNS[1:], numbers, strict=True):
         if not is_number(value) or value < 0:
             reader.fail(where, f"{name} must be a number of at least 0, not {_short(value)}")

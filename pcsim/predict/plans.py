@@ -166,7 +166,7 @@ def layered(algorithm: Algorithm, net: Net, workers: int, wave: int = 1, whole: 
     if calendar.pipelined:  # what a job waits for is of the period before at the earliest
         period *= -(-calendar.lead(net.depth) // period) or 1
     graph = tasks_of(algorithm, net.depth, whole or 3 * period, net.steps_per_batch, net.start)
-    blocks = balanced_blocks(net.weights(), workers)
+    blocks = balanced_blocks(net.costs(), workers)
     owner = np.concatenate([np.full(hi - lo, w) for w, (lo, hi) in enumerate(blocks)])
     if batched:
         draft = _grouped(graph, net, calendar.chained)
@@ -222,12 +222,12 @@ def _contracted(
     )  # fmt: skip
     number = np.full(len(bits), -1, np.int64)
     number[cells] = np.arange(len(cells))
-    sizes = np.array(net.sizes)
+    sizes, heights, widths = np.array(net.sizes), np.array(net.rows), np.array(net.columns)
     draft = Draft()
-    value = kind >= 2
+    value, below = kind >= 2, np.minimum(layer, L - 1)
     draft.add(
-        worker, work=bits[cells], layer=layer, step=step, rows=np.where(value, 1, sizes[np.minimum(layer + 1, L)]),
-        columns=sizes[layer], batch=net.batch, update=begins,
+        worker, work=bits[cells], layer=layer, step=step, rows=np.where(value, 1, heights[below]),
+        columns=np.where(value, sizes[layer], widths[below]), batch=net.batch, update=begins,
     )  # fmt: skip
     # Edges of tasks become edges of jobs, each time to the copy that lies with whoever needs it.
     indptr, before = graph.predecessors
@@ -372,10 +372,12 @@ def of_other_workers(
 ) -> _Ints | int:
     """Numbers that workers who share samples read of one another: weights that another has updated, and for the update
     of their own rows the values (``anew``: if these have changed) and errors of the others' samples."""
+    form = net.form(l)
     if kind & (PREDICT | START):
-        return net.sizes[l] * (net.sizes[l + 1] - shares[l + 1]) if anew else 0
+        return net.columns[l] * (net.rows[l] - shares[l + 1]) if anew else 0
     if kind & UPDATE:
-        return (net.batch - samples) * (anew * net.sizes[l] + shares[l + 1])
+        errors = shares[l + 1] if form is None else form.above if form.pooled else shares[l + 1] * form.positions
+        return (net.batch - samples) * (anew * net.sizes[l] + errors)
     return 0
 
 
@@ -383,7 +385,7 @@ def data_parallel(net: Net, workers: int, graph: TaskGraph, ranks: bool = False)
     """BP with the samples shared out. On threads each worker updates its rows of every matrix from all samples, once
     all errors are there; on ranks each has all weights, and the gradients are summed while the errors go on down."""
     L = net.depth
-    parts = [[count for _, count in even_parts(n, workers)] for n in (*net.sizes, net.batch)]
+    parts = [[count for _, count in even_parts(n, workers)] for n in (net.sizes[0], *net.rows, net.batch)]
     (*shares, samples), alike = shares_that_differ(parts)
     everyone = np.arange(len(alike))
     draft, last = Draft(), np.full(len(alike), -1)
@@ -394,7 +396,7 @@ def data_parallel(net: Net, workers: int, graph: TaskGraph, ranks: bool = False)
             anew = kind != UPDATE or l > 0 or net.steps_per_batch is not None
             fetched = 0 if ranks else of_other_workers(net, kind, l, shares, samples, anew)
             jobs = draft.add(
-                everyone, work=kind, layer=l, rows=rows, columns=net.sizes[l], batch=batch, fetched=fetched, **common
+                everyone, work=kind, layer=l, rows=rows, columns=net.columns[l], batch=batch, fetched=fetched, **common
             )
             draft.tie(after, jobs)
             return jobs
@@ -408,7 +410,7 @@ def data_parallel(net: Net, workers: int, graph: TaskGraph, ranks: bool = False)
             return np.full(len(alike), meeting[0])
 
         for l in range(L):
-            last = work(PREDICT, l, net.sizes[l + 1], samples, last)
+            last = work(PREDICT, l, net.rows[l], samples, last)
         sums, before = [], None
         for l in reversed(range(L)):
             if ranks:
@@ -418,7 +420,7 @@ def data_parallel(net: Net, workers: int, graph: TaskGraph, ranks: bool = False)
                     draft.tie(before, sums[-1][0])
                 before = sums[-1][0]
             if l > 0:
-                last = work(BACKPROJECT, l, net.sizes[l + 1], samples, last)
+                last = work(BACKPROJECT, l, net.rows[l], samples, last)
             if not ranks:
                 last = meet(MEET, l, last) if l > 0 or L == 1 else last
                 last = work(UPDATE, l, shares[l + 1], net.batch, last)
@@ -440,9 +442,10 @@ def pipeline(net: Net, workers: int, graph: TaskGraph, micro_batches: int, order
     if order not in ORDERS:
         raise InputError(f"order {order!r} of a pipeline is unknown: choose from {', '.join(ORDERS)}")
     L, M = net.depth, micro_batches
-    blocks = balanced_blocks(net.weights(), workers)
+    blocks = balanced_blocks(net.costs(), workers)
     owner = np.concatenate([np.full(hi - lo, w) for w, (lo, hi) in enumerate(blocks)])
     samples, sizes, here = np.array([count for _, count in even_parts(net.batch, M)]), np.array(net.sizes), np.arange(L)
+    heights, widths = np.array(net.rows), np.array(net.columns)
     left = samples[::-1].cumsum()[::-1]  # of the batch, from each micro-batch on
     passes = {}  # over a stage's block: layers and what is done at each
     for stage, (lo, hi) in enumerate(blocks):
@@ -464,7 +467,7 @@ def pipeline(net: Net, workers: int, graph: TaskGraph, micro_batches: int, order
             lengths = [len(passes[what, stage][0]) for what in program]
             m, rest = np.repeat(turns, lengths), np.repeat([what == "W" for what in program], lengths)
             found = draft.add(
-                np.full(len(l), stage), work=work, layer=l, rows=sizes[l + 1], columns=sizes[l],
+                np.full(len(l), stage), work=work, layer=l, rows=heights[l], columns=widths[l],
                 batch=np.where(rest, left[m], samples[m]), step=update, update=update, part=m,
             )  # fmt: skip
             jobs[np.select([work == PREDICT, work == BACKPROJECT], [0, 1], 2), l, m] = found
@@ -489,7 +492,7 @@ def _stage(net: Net, order: str, stage: int, stages: int, M: int) -> list[tuple[
     """What a stage of a pipeline does, in order: forwards (F), backwards (B), weights of one micro-batch (A) and of all
     from there on (W), with the number of the micro-batch."""
     if order == "zero-bubble":
-        turns = make_pipeline(order, tuple(net.weights()), stages, M).stages[stage]
+        turns = make_pipeline(order, tuple(net.costs()), stages, M).stages[stage]
         return [("FBAW"[what], m) for what, m in zip(turns.what.tolist(), turns.part.tolist(), strict=True)]
     last = stage == stages - 1
     if order == "gpipe":

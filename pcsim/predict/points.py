@@ -8,16 +8,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..errors import InputError
-from .prices import LOAD, SPLIT, Cost, Task
+from .prices import LOAD, PASSES, SKIPS, SPLIT, Cost, Task
 
-BY_ELEMENT = ("values", LOAD)  # work that has no weights
+BY_ELEMENT = ("values", LOAD, *PASSES, *SKIPS.values())  # work that has no weights
 
 
 class Table:
     """Measured points, interpolated: between batches, widths and distances along the logarithm, in the number of rows
-    along a line. Outside of what was measured the nearest holds (by the weight, and by the sample), and it is said."""
+    along a line. Outside of what was measured the nearest holds (by the weight, and by the sample), and it is said.
+    ``square``: between widths, matrices are compared that are the same share of a square one, else those of as many
+    rows."""
 
-    def __init__(self, points: Sequence[tuple]) -> None:
+    def __init__(self, points: Sequence[tuple], square: bool = True) -> None:
+        self.square = square
         tree: dict[str, dict] = {}
         for work, workers, batch, rows, columns, distance, seconds in points:
             part = tree.setdefault(work, {}).setdefault(workers, {}).setdefault(batch, {}).setdefault(columns, {})
@@ -84,7 +87,7 @@ class Table:
         # For each weight (of values: for each element), which changes slowly with the width.
         found = []
         for k in near:
-            rows = 1 if work in BY_ELEMENT else task.rows * k / wide  # the same share of a square matrix
+            rows = 1 if work in BY_ELEMENT else task.rows * k / wide if self.square else task.rows
             cold, hot = (self._of_width(columns[k], rows, d) for d in (task.distance, 0.0))
             scale = k if work in BY_ELEMENT else rows * k
             found.append((cold / scale, max(0.0, cold - hot) / scale))

@@ -21,6 +21,29 @@ ITEMS = {"float32": 4, "float64": 8}  # bytes
 MOST = 2**31 - 1  # workers, units of a layer
 
 
+# What a convolution's work consists of beside products: patches and pools, there and back; predictions subtracted;
+# drives times slopes; activations. Of a skip: the input added to what is predicted, and errors to what is driven.
+PASSES = ("gather", "scatter", "pool", "unpool", "subtract", "slope", "activate")
+
+SKIPS = {"start": "skip", "predict": "skip", "backproject": "skip back"}
+
+
+class Form(NamedTuple):
+    """A convolution of one sample: ``filters`` kernels of ``columns`` numbers, ``run`` of them side by side in memory;
+    ``positions`` patches of an image of ``below`` units, ``above`` units after the pool, if it is ``pooled``.
+    ``at_once``: samples whose patches are multiplied at a time; ``layer``: which it is (the input is not activated)."""
+
+    filters: int
+    columns: int
+    positions: int
+    run: int
+    pooled: bool
+    at_once: int
+    below: int
+    above: int
+    layer: int
+
+
 class Task(NamedTuple):
     """Work that is priced: ``work`` names what is done, joined by "+", with ``rows`` × ``columns`` weights.
 
@@ -29,7 +52,8 @@ class Task(NamedTuple):
     many are at work at the same time; ``together``: whether they do the same, and so share bandwidth all the time;
     ``moments``: how many numbers the optimiser keeps of each weight; ``orthogonal``: whether it is Muon, with products
     of its own in an update. Of ``load``, ``batch`` rows of ``columns`` units
-    are copied.
+    are copied. ``form``: of a convolution, whose products are made at all positions of ``batch`` samples; also where
+    its input is moved or copied; ``skip``: whether the layer adds its input.
     """
 
     work: str
@@ -43,6 +67,8 @@ class Task(NamedTuple):
     together: bool = True
     moments: int = 0
     orthogonal: bool = False
+    form: Form | None = None
+    skip: bool = False
 
     @property
     def updates(self) -> bool:
@@ -58,7 +84,12 @@ class Task(NamedTuple):
     def flops(self) -> float:
         """Flop of the products; elementwise work is left out."""
         own = 2.0 * multiplications(self.rows, self.columns) if self.orthogonal and self.updates else 0.0
-        return 2.0 * len(self.products) * self.rows * self.columns * self.batch + own
+        return 2.0 * len(self.products) * self.rows * self.columns * self.samples + own
+
+    @property
+    def samples(self) -> int:
+        """Rows of the products: those of the batch, times the positions of a convolution."""
+        return self.batch * (self.form.positions if self.form else 1)
 
     @property
     def bytes(self) -> float:

@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..schedule.teams import balanced_teams
 from .machine import Machine
 from .plans import Net
-from .simulate import Prediction, simulate
+from .simulate import OF_IMAGES, Prediction, simulate
 
 EXECUTIONS = ("serial", "intra-layer", "pipeline", "data-parallel")  # of BP
 
@@ -39,7 +39,7 @@ def counts_to_try(net: Net, execution: str, most: int, measured: bool = False) -
     """
     if execution == "serial":
         return [1]
-    shared = [*set(net.sizes)] if execution in ("intra-layer", "data-parallel") else []
+    shared = [*{net.sizes[0], *net.rows}] if execution in ("intra-layer", "data-parallel") else []
     if execution == "data-parallel":
         most = min(most, net.batch)
         shared.append(net.batch)
@@ -87,7 +87,10 @@ class Rivals:
         for execution in EXECUTIONS[1:] if not self.machine.batched else ():
             if (execution != "intra-layer" and self.net.batch == 1) or (bp.orthogonal and execution in SHARED):
                 continue
-            counts = counts_to_try(self.net, execution, workers, self._measured)[1:]
+            if self._refused(execution):
+                continue
+            most = min(workers, self._here(workers)) if self.net.forms and execution == "data-parallel" else workers
+            counts = counts_to_try(self.net, execution, most, self._measured)[1:]
             if counts:
                 search = self._bisected if execution == "intra-layer" and not self._measured else self._fastest
                 found.append(search(bp, execution, counts))
@@ -110,7 +113,7 @@ class Rivals:
         if not isinstance(algorithm, PredictiveCoding):  # this is its only execution
             return found[0]
         for execution in () if self.net.start == "pipelined" or algorithm.orthogonal else SHARED:
-            if execution == "data-parallel" and self.net.batch == 1:
+            if (execution == "data-parallel" and self.net.batch == 1) or self._refused(execution):
                 continue
             counts = self._counts_to_share(execution, most)
             if execution != "intra-layer":
@@ -120,15 +123,24 @@ class Rivals:
                 found.append(search(algorithm, execution, counts))
         return _first(found)
 
+    def _refused(self, execution: str) -> bool:
+        """Whether no engine runs this net so."""
+        on_ranks = execution == "data-parallel" and (self.ranks or 1) > 1
+        return bool(self.net.forms) and (execution not in OF_IMAGES or on_ranks)
+
+    def _here(self, most: int) -> int:
+        """Workers of one node."""
+        machine = self.machine
+        return machine.sockets * machine.cores if machine.cores else most
+
     def _counts_to_share(self, execution: str, most: int) -> list[int]:
         """The numbers of workers who may share layers: of one host, or on several ranks a thread on each, or for teams
         as many on each."""
-        ranks, machine = self.ranks or 1, self.machine
+        ranks = self.ranks or 1
         if ranks > 1 and execution == "hybrid":
             threads = range(2, most // ranks + 1 if ranks <= self.net.depth else 2)
             return [ranks * count for count in _in_steps(threads)]
-        here = machine.sockets * machine.cores if machine.cores else most
-        most = min(most, ranks if ranks > 1 else here)
+        most = min(most, ranks if ranks > 1 else self._here(most))
         counts = [count for count in counts_to_try(self.net, execution, most, self._measured) if count > 1]
         return counts if execution == "intra-layer" and not self._measured else _in_steps(counts)
 
@@ -150,7 +162,8 @@ class Rivals:
         nothing is known but that they take time."""
         if self._measured:
             return 0.0
-        flops = 2.0 * self.net.batch * (3 * sum(self.net.weights()) - self.net.weights()[0])
+        counts = self.net.multiplications()
+        flops = 2.0 * self.net.batch * (3 * sum(counts) - counts[0])
         return flops / self.machine.flop_rate + self.net.depth * self.machine.overhead
 
     @property

@@ -150,7 +150,7 @@ def _by_samples(calendar: Calendar, net: Net, workers: int) -> Plan:
     check_samples(net, workers)
     L, draft = net.depth, Draft()
     (*rows, samples), alike = shares_that_differ(
-        [[c for _, c in even_parts(n, workers)] for n in (*net.sizes, net.batch)]
+        [[c for _, c in even_parts(n, workers)] for n in (net.sizes[0], *net.rows, net.batch)]
     )
     everyone, last = np.arange(len(alike)), np.full(len(alike), -1)
     period, updates = steps_of(calendar, L), calendar.period_updates
@@ -179,16 +179,16 @@ def _by_samples(calendar: Calendar, net: Net, workers: int) -> Plan:
             common = {"step": number * len(period) + t, "update": number * updates}
             new_input |= start and net.steps_per_batch is not None
             for l in range(L) if start else ():
-                last = work(START, l, (net.sizes[l + 1], net.sizes[l], samples), last, common, stale[l])
+                last = work(START, l, (net.rows[l], net.columns[l], samples), last, common, stale[l])
                 stale[l] = False
             for l in range(L):
                 kind = (0 if start else PREDICT) | (BACKPROJECT if moves and l else 0)
                 if kind:
-                    last = work(kind, l, (net.sizes[l + 1], net.sizes[l], samples), last, common, stale[l])
+                    last = work(kind, l, (net.rows[l], net.columns[l], samples), last, common, stale[l])
                     stale[l] = stale[l] and not kind & PREDICT
             last = meet(last, common)
             for l in np.flatnonzero(updated).tolist():
-                last = work(UPDATE, l, (rows[l + 1], net.sizes[l], net.batch), last, common, bool(l or new_input))
+                last = work(UPDATE, l, (rows[l + 1], net.columns[l], net.batch), last, common, bool(l or new_input))
                 stale[l], new_input = True, new_input and l > 0
             last = meet(last, common)
             for l in range(1, L) if moves else ():

@@ -38,6 +38,8 @@ MICRO_BATCHES = 8
 # Executions that may take several steps together, of what relaxes and of BP.
 _IN_WAVES = {False: ("serial", "layer-parallel"), True: (PIPELINE_ASYNC,)}
 
+OF_IMAGES = ("serial", "layer-parallel", "pipeline", "data-parallel")  # that have convolutions
+
 MOST_JOBS = 40_000_000  # timed in search of a steady state
 
 LEAST_PERIODS = 8
@@ -126,6 +128,8 @@ def _laid_out(
             f"optimizer {algorithm.optimizer} is predicted where a layer's whole gradient is made at once: serial, "
             "layer-parallel, pipeline in order split"
         )
+    if net.forms:
+        check_images(algorithm, execution, order, ranks)
     if isinstance(algorithm, AsyncBP):
         return asynchronous_plan(algorithm, net, workers, wave)
     chained = algorithm.checked_calendar(L).chained
@@ -162,6 +166,17 @@ def _laid_out(
     if execution == "data-parallel":
         return data_parallel(net, workers, graph, ranks > 1)
     return pipeline(net, workers, graph, min(micro_batches, net.batch), order)
+
+
+def check_images(algorithm: Algorithm, execution: str, order: str, ranks: int) -> None:
+    """InputError for what no engine runs with convolutions."""
+    if isinstance(algorithm, AsyncBP) or (algorithm.layered and not isinstance(algorithm, PredictiveCoding)):
+        raise InputError(f"{algorithm.title} with convolutions is not predicted: choose bp, pc, zil or ipc")
+    if algorithm.orthogonal:
+        raise InputError(f"optimizer {algorithm.optimizer} with convolutions is not predicted")
+    if execution not in OF_IMAGES or order == "zero-bubble" or (ranks > 1 and execution == "data-parallel"):
+        told, where = execution if order == "split" else f"{execution} ({order})", " on ranks" if ranks > 1 else ""
+        raise InputError(f"execution {told!r} has no convolutions{where}: choose from {', '.join(OF_IMAGES)}")
 
 
 def simulate(
@@ -215,6 +230,8 @@ def _timed(
 ) -> Timed:  # fmt: skip
     if max(net.sizes) > MOST or min(net.sizes) < 1 or net.batch > MOST:
         raise InputError(f"layers of {max(net.sizes)} units, batch {net.batch}: numbers from 1 to {MOST} are simulated")
+    if machine.batched and net.forms:
+        raise InputError(f"{machine.name} has one launch for products of equal layers: convolutions are not predicted")
     if machine.batched and algorithm.layered and not isinstance(algorithm, PredictiveCoding):
         raise InputError(f"{algorithm.title}: no launch is known on a machine whose products are batched: leave it out")
     if machine.batched and execution in ("serial", "layer-parallel"):
@@ -230,8 +247,8 @@ def _timed(
             wave = wave_of_stream(net, workers, caches_of(machine))
         elif (len(calendar.stages) == 1 or calendar.swept) and execution in _IN_WAVES[calendar.chained]:
             sizes = [
-                (n + 1) * m * net.item + (net.batch > 1) * 8 * net.batch * m * net.item
-                for n, m in zip(net.sizes, net.sizes[1:], strict=False)
+                (n + 1) * m * net.item + (net.batch > 1) * 8 * net.batch * above * net.item
+                for n, m, above in zip(net.columns, net.rows, net.sizes[1:], strict=True)
             ]
             wave = wave_length(sum(sizes), max(sizes), workers, caches_of(machine))
             if not calendar.chained and calendar.cycle:

@@ -12,7 +12,7 @@ from ..algorithms.common import MOMENTS
 from ..schedule.timeline import BACKPROJECT, PREDICT, START, UPDATE, VALUE
 from .machine import Machine, MessageTimes
 from .plans import ALLREDUCE, DESCEND, EXCHANGE, GATHER, GRADIENT, LOAD, MEET, REDUCE, Net, Plan
-from .prices import ITEMS, Cost, Task
+from .prices import ITEMS, Cost, Form, Task
 from .prices import LOAD as LOADING
 
 TOLERANCE = 1e-9  # of a period, between two states that are the same
@@ -63,7 +63,8 @@ class Timed:
         plan, machine = self.plan, self.machine
         self._walk()
         walk = [self.distances, self.crowds, self.far, self.lost]
-        keys = np.stack([plan.work, plan.meeting, plan.rows, plan.columns, plan.batch, plan.fetched, *walk], 1)
+        kinds = self._kinds_of_layers()
+        keys = np.stack([plan.work, plan.meeting, plan.rows, plan.columns, plan.batch, plan.fetched, kinds, *walk], 1)
         keys = np.ascontiguousarray(keys.astype(np.float64))
         _, first, self.kind = np.unique(
             keys.view([("", np.float64)] * keys.shape[1]).ravel(), return_index=True, return_inverse=True
@@ -90,7 +91,7 @@ class Timed:
             task = Task(
                 work, int(plan.rows[v]), int(plan.columns[v]), int(plan.batch[v]), self.net.item,
                 float(self.distances[v]), self.at_once, float(self.crowds[v]), together, self.moments,
-                self.orthogonal,
+                self.orthogonal, *self.special[int(kinds[v])],
             )  # fmt: skip
             self.tasks.append(task)
             self.costs.append(self._cost(v, task).plus(self._fetched(v)))
@@ -108,6 +109,16 @@ class Timed:
             self.seconds[first_of] += machine.step_overhead
         kind = (machine.calibrated or {}).get("dtype", "")
         self.inside = all(inside) and ITEMS.get(kind, self.net.item) == self.net.item
+
+    def _kinds_of_layers(self) -> np.ndarray:
+        """For each job which of ``special`` its layer is: convolutions and skips, that others are alike but for."""
+        net, count = self.net, int(self.plan.layer.max(initial=0)) + 1
+        forms = [net.form(l) for l in range(count)]
+        skips = [l < len(net.skip) and net.skip[l] for l in range(count)]
+        self.special: list[tuple[Form | None, bool]] = list(
+            dict.fromkeys([(None, False), *zip(forms, skips, strict=True)])
+        )
+        return np.array([self.special.index(pair) for pair in zip(forms, skips, strict=True)])[self.plan.layer]
 
     def _cost(self, v: int, task: Task) -> Cost:
         """What job v's task takes, if a cache has not always kept its weights."""
@@ -163,7 +174,8 @@ class Timed:
         product = (plan.meeting == 0) & (plan.work & ~(VALUE | LOAD) != 0)
         weights = plan.rows.astype(np.float64) * plan.columns * (1 + self.moments)
         # With weights alone the distance of a batch would be too short: there are three vectors to each of its layers.
-        values = np.where(plan.batch > 1, 3.0 * plan.batch * plan.columns, 0.0)
+        units = np.array(self.net.sizes)[plan.layer] if self.net.forms else plan.columns
+        values = np.where(plan.batch > 1, 3.0 * plan.batch * units, 0.0)
         size = np.where(product, (weights + values) * self.net.item, 0.0)
         self.distances, self.crowds, self.far = size.copy(), np.ones(len(plan)), np.zeros(len(plan))
         self.lost: np.ndarray = np.zeros(len(plan))
@@ -186,6 +198,9 @@ class Timed:
         else:
             group = np.arange(plan.workers) // together
             crowd = np.bincount(group, own)[group] / np.maximum(own, 1.0)
+        if self.net.forms:  # whose values are not at hand when they move
+            others = here & ~product
+            self.distances[others] = own[plan.worker[others]]
         # Half a cache's size: from there on, rings that are walked in a circle begin to lose it.
         plans.reuse_distances(*walk, last / 2 / crowd, KEPT * last, self.distances, self.lost, own)
         self.lost = np.round(self.lost, 3)

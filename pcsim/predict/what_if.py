@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import InputError
+from .images import MULTIPLY
 from .machine import Machine, MessageTimes
 
 
@@ -42,7 +43,9 @@ def _faster_traffic(machine: Machine, factor: float) -> Machine:
     for point in machine.points:
         hot = table.hot(point)
         points.append((*point[:-1], hot + (point[-1] - hot) / factor))
-    return replace(machine, points=tuple(points))
+    # What convolutions consist of: products are arithmetic, and all else is traffic.
+    images = [p if p[0] in MULTIPLY else (*p[:-1], p[-1] / factor) for p in machine.images]
+    return replace(machine, points=tuple(points), images=tuple(images))
 
 
 def _faster_arithmetic(machine: Machine, factor: float) -> Machine:
@@ -51,7 +54,9 @@ def _faster_arithmetic(machine: Machine, factor: float) -> Machine:
     if machine.model == "roofline":
         return replace(machine, flop_rate=machine.flop_rate * factor, element=machine.element / factor)
     table = machine.table
-    return replace(machine, points=tuple((*p[:-1], p[-1] - table.hot(p) * (1 - 1 / factor)) for p in machine.points))
+    points = tuple((*p[:-1], p[-1] - table.hot(p) * (1 - 1 / factor)) for p in machine.points)
+    images = tuple((*p[:-1], p[-1] / factor) if p[0] in MULTIPLY else p for p in machine.images)
+    return replace(machine, points=points, images=images)
 
 
 # Figures that a what-if may change, each by a factor.

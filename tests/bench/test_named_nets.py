@@ -73,9 +73,13 @@ def test_the_grid_takes_names():
         grid(None, None, [4], ["vgg9"])
 
 
-def test_predictions_say_that_they_have_no_convolutions(capsys):
-    assert main(["simulate", "server-64", "--nets", "vgg5@32x32x3"]) == 2
-    assert "vgg5@32x32x3 has convolutions, which are not predicted yet" in capsys.readouterr().err
+def test_predictions_know_convolutions(capsys):
+    command = ["simulate", "server-64", "--nets", SMALL, "residual-mlp-4-16", "--batches", "8", "--workers", "2"]
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    assert SMALL in shown and "residual-mlp-4-16" in shown
+    assert main([*command, "--algorithms", "local"]) == 2
+    assert "local losses with convolutions is not predicted" in capsys.readouterr().err.lower()
 
 
 def test_the_problem_is_the_named_net():

@@ -5,15 +5,19 @@ import json
 import math
 
 import pytest
-from programs.small_caches import SMALL
+from programs.small_caches import SMALL, few_images
 
 from pcsim.algorithms import BP, IPC
 from pcsim.calibration import calibrate as calibrate_module
-from pcsim.calibration.calibrate import BATCHES, WIDTHS, calibrate, machine_of, rings, write
+from pcsim.calibration.calibrate import BATCHES, WIDTHS, calibrate, machine_of, rings, with_convolutions, write
 from pcsim.errors import InputError
+from pcsim.net.named import outline
+from pcsim.predict.images import MULTIPLY
 from pcsim.predict.machine import COLUMNS
 from pcsim.predict.machine_files import load
+from pcsim.predict.nets import named_net
 from pcsim.predict.plans import Net
+from pcsim.predict.prices import PASSES, SKIPS
 from pcsim.predict.rivals import compare
 from pcsim.predict.simulate import simulate
 
@@ -31,6 +35,7 @@ def content():
             ("caches", lambda core: SMALL),
         ):
             patch.setattr(calibrate_module, name, value)
+        few_images(patch.setattr)
         found = calibrate(
             widths=(16, 32), batches=(1, 8), workers=[1], pin=False, on_progress=lambda n, of: seen.append((n, of))
         )
@@ -100,3 +105,35 @@ def test_numbers_below_one_are_refused(wrong):
 def test_more_workers_than_cores_are_refused():
     with pytest.raises(InputError, match="are more than the"):
         calibrate(widths=(16,), batches=(1,), workers=[10**6])
+
+
+def test_convolutions_are_predicted_from_their_points(content):
+    machine = machine_of(content)
+    assert {point[0] for point in machine.images} == {*MULTIPLY, *PASSES, *SKIPS.values(), "values", "load"}
+    assert all(point[-1] > 0 and math.isfinite(point[-1]) for point in machine.images)
+    found = simulate(IPC(), named_net("cnn-8-16-8@12x12x1", outline("cnn-8-16-8@12x12x1"), 8), machine)
+    assert found.seconds > 0 and found.calibrated
+
+
+@pytest.fixture
+def here(content, monkeypatch):
+    """The file of a host that is measured again, in next to no time."""
+    monkeypatch.setattr(calibrate_module, "caches", lambda core: SMALL)
+    few_images(monkeypatch.setattr)
+    return json.loads(json.dumps(content))
+
+
+def test_a_file_without_convolutions_gets_them_and_nothing_else_changes(here):
+    old = {name: part for name, part in here.items() if name != "convolutions"}
+    new = with_convolutions(old, False)
+    assert {name: part for name, part in new.items() if name != "convolutions"} == old
+    assert len(new["convolutions"]["points"]) == len(here["convolutions"]["points"])
+    machine_of(new)
+
+
+def test_files_of_other_hosts_are_not_added_to(here):
+    here["calibrated"]["host"]["cores"] += 1
+    with pytest.raises(InputError, match="is of another host \\(cores: "):
+        with_convolutions(here, False)
+    with pytest.raises(InputError, match="was not calibrated: there is nothing to add to"):
+        with_convolutions(dict(load("server-64").source), False)
