@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pcsim.claims import accuracies, computed, generative, measured, reliability
-from pcsim.claims.accuracies import AS_PUBLISHED, PLAIN, best_test, interval, of_widths, reached
+from pcsim.claims.accuracies import AS_PUBLISHED, PLAIN, best_test, interval, of_cnn, of_widths, reached
 from pcsim.claims.claim import FAILS, HOLDS, ONLY_IF, UNRESOLVED, Work
 from pcsim.claims.reliability import adaptive_error, clipped, corrupted, decided, softmax
 from pcsim.results.files import read
@@ -50,6 +50,17 @@ def test_an_interval_of_seeds():
 def test_every_width_has_to_be_better(once, dwelling, verdict):
     ahead = np.array([once, dwelling]).T[:, :, None] + np.array([-0.01, 0, 0.01])
     assert of_widths(ahead, "after an epoch", {"seeds": 3}).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("ipc", "pc", "verdict"),
+    [(0.9, 0.7, HOLDS), (0.6, 0.7, FAILS), (math.nan, 0.7, UNRESOLVED), (0.801, 0.7, UNRESOLVED)],
+)
+def test_a_cnn_is_better_with_ipc_or_not(ipc, pc, verdict):
+    found = {name: [mean - 0.01, mean, mean + 0.01] for name, mean in {"BP": 0.8, "PC": pc, "iPC": ipc}.items()}
+    found["BP"] = [0.805, 0.8, 0.795]  # else all seeds have the same difference
+    assert of_cnn(found, "images, after an epoch", False, {"seeds": 3}).verdict == verdict
+    assert of_cnn(found, "images, after an epoch", True, {"seeds": 3}).verdict == UNRESOLVED
 
 
 def test_the_test_accuracy_is_that_of_the_best_validation():
