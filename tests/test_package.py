@@ -326,7 +326,7 @@ def test_the_command_is_the_parsers():
 
 @pytest.mark.parametrize("module", list(SOURCES))
 def test_docstring_examples(module):
-    library = module.removeprefix("pcsim.bench.peers.")
+    library = module.removeprefix("pcsim.bench.peers.").removesuffix("_layers")
     if library in PEERS and not available(library):
         pytest.skip(f"{library} is not installed")
     results = doctest.testmod(importlib.import_module(module))

@@ -10,8 +10,9 @@ from ..bench.contenders import OWN_BASELINES
 from ..bench.measure import ALPHA
 from ..bench.sweep import Sweep
 from ..errors import InputError
+from ..net.named import outline
 from ..predict.machine import Machine
-from ..predict.nets import Net
+from ..predict.nets import Net, named_net
 from ..predict.rivals import Rivals
 from ..predict.sweep import default_workers
 from ..results.fields import Row
@@ -96,7 +97,10 @@ def _predicted(problem: Problem, one: Contender, settings: dict[str, Any], machi
     if isinstance(algorithm, AsyncBP):  # of its options none is predicted
         algorithm = AsyncBP(algorithm.alpha, algorithm.optimizer)
     batch, changing, start = _batches(problem, settings)
-    net = Net(problem.sizes, batch, 4, changing, start)
+    if problem.of_net:
+        net = named_net(problem.net_name, outline(problem.net_name), batch, 4, changing, start)
+    else:
+        net = Net(problem.sizes, batch, 4, changing, start)
     rivals, most = Rivals(net, machine, optimizer=algorithm.optimizer), max(default_workers(machine))
     if isinstance(algorithm, BP) and not isinstance(algorithm, AsyncBP):
         best = min(rivals.backprops(most), key=lambda found: found.seconds)

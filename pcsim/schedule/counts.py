@@ -67,11 +67,10 @@ def table4(
     depths, workers = list(depths), list(workers)
     found = []
     for depth, one in product(depths, list(algorithms)):
-        sizes = LayerSizes.equal(depth, width, classes)
         for change in _changes(one, depth, steps_per_batch, starts):
-            graph = one.steady_tasks(depth, *change)
+            graph = one.steady_tasks(depth, *change)  # which refuses a depth that is beyond memory
             row = _row(one, graph, *change, workers) | {"width": width, "classes": classes, "batch": batch}
-            found.append(row | costs_of(graph, sizes, batch))
+            found.append(row | costs_of(graph, LayerSizes.equal(depth, width, classes), batch))
     return found
 
 

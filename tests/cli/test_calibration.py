@@ -81,8 +81,9 @@ def test_ranks_add_what_messages_cost(tmp_path):
     assert done.stdout.count("machine file") == 1
     machine = load(path)
     assert machine.within is not None
-    assert machine.within.one_way(1 << 20) > machine.within.one_way(8) >= 0
-    assert machine.within.overhead + machine.within.one_way(8) > 0
+    # Of a busy machine what a message costs may be all overhead.
+    assert machine.within.one_way(1 << 20) >= machine.within.one_way(8) >= 0
+    assert machine.within.overhead + machine.within.one_way(1 << 20) > 0
     with ranks.Job(2, *words) as job:
         again = job.finish()
     assert again.returncode == 2
