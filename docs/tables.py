@@ -9,6 +9,7 @@ A table stands below a comment that names it, ``<!-- table: batch-1 -->``. A sen
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
@@ -34,6 +35,10 @@ from pcsim.schedule.counts import table4, table_of_nets
 from pcsim.tables import layout, scaled, short
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "docs"))  # for whoever loads this file by its path
+
+from tables_images import images_table  # noqa: E402
+
 KEPT = ROOT / "benchmarks" / "results"
 
 CLAIMS = ROOT / "docs" / "results" / "claims.md"  # written as a whole
@@ -255,6 +260,7 @@ def accuracy_table() -> str:
         ("1 and 2 ranks", "validation-2-ranks"),
         ("classifiers, batches that change, 1 and 2 threads", "validation-nets-2-cores"),
         ("classifiers, with rivals, 1 and 2 threads", "validation-rivals-2-cores"),
+        ("convolutions and residual nets, 1 and 2 threads", "validation-images-2-cores"),
     )
     for name, file in cards:
         found = validate.card(validate.read(KEPT / f"{file}.json"))
@@ -629,6 +635,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "race-generative": lambda: race_table("generative-100"),
     "ranks": ranks_table,
     "latency": latency_table,
+    "images": images_table,
 }
 
 
