@@ -192,8 +192,9 @@ def trained(
 
 
 def _is(row: Row, study: Study) -> bool:
-    knobs = {"net": None, "parameterisation": "sp"} | study.knobs  # which are left out where they are usual
-    return all(row.get(name, "sp" if name == "parameterisation" else None) == value for name, value in knobs.items())
+    usual = {"net": None, "parameterisation": "sp"}  # which rows and knobs leave out
+    told = usual | row
+    return all(told.get(name) == value for name, value in (usual | study.knobs).items())
 
 
 def best_test(row: Row) -> float:
@@ -275,7 +276,7 @@ def table_1_cnn(work: Work) -> Finding:
     name = next(filter(_is_here, PUBLISHED_CNN), "fashion-mnist")
     net = "cnn-64-128-64" if name == "fashion-mnist" else "cnn-64-128-64@32x32x3"
     if work.quick or name != "fashion-mnist":
-        data, test = (load(name, split=split, at_most=work.quick * 1000 or None) for split in ("train", "test"))
+        data, test = (load(name, split=split, at_most=1000 if work.quick else None) for split in ("train", "test"))
     else:
         data, test = images(work)
     epochs, seeds, who = (1, 3, LEARNERS[:3]) if work.quick else (3, 3, (*LEARNERS[:3], DWELLING))

@@ -12,7 +12,7 @@ from ..streams import check_place, check_streams, target
 from ..tables import layout
 from .algorithms import add_algorithms, algorithms_of
 from .look import add_look, look_of
-from .words import add_changing, beside, file_name, net_name, whole_number, write
+from .words import NETS, add_changing, add_nets, beside, file_name, whole_number, write
 
 if TYPE_CHECKING:
     from ..schedule.sizes import LayerSizes
@@ -29,15 +29,10 @@ def add_count_flags(parser: argparse.ArgumentParser) -> None:
         metavar="L",
         help="layers of nets whose layers are alike (default 2 4 8 16 32)",
     )
-    parser.add_argument(
-        "--nets",
-        type=net_name,
-        nargs="+",
-        default=[],
-        metavar="NET",
-        help="count these nets instead, by the units of their layers, as in 784-64-64-10, or by a name (cnn-64-128-64, "
-        "cnn-8-16-8, alexnet, vgg5, vgg7, residual-mlp-L-N; with an image, as in vgg5@32x32x3): each product has its "
-        "own size, and costs show the span on workers that have layers in blocks, and bytes",
+    add_nets(
+        parser,
+        f"count these nets instead, by the units of their layers, as in 784-64-64-10, or by a name ({NETS}): each "
+        "product has its own size, and costs show the span on workers that have layers in blocks, and bytes",
     )
     add_algorithms(parser, *(name for name in ALGORITHMS if name not in ("bp-async", "local", "dfa", "dual")))
     parser.add_argument("--steps", type=whole_number, nargs="+", metavar="T", default=[8], help="T of PC (default 8)")

@@ -23,10 +23,11 @@ from .ranks import on_all_ranks
 from .words import (
     CHECK_FAILED,
     INTERRUPTED,
+    NETS,
+    add_nets,
     beside,
     file_name,
     in_a_line,
-    net_name,
     positive_number,
     say,
     speaks,
@@ -319,15 +320,7 @@ def add_training_flags(parser: argparse.ArgumentParser) -> None:
         help="where a new batch's values come from, with --steps-per-batch: a forward pass (default), or one that runs "
         "layer by layer during the steps before, so that nobody waits for it (iPC alone)",
     )
-    parser.add_argument(
-        "--nets",
-        type=net_name,
-        nargs="+",
-        default=[],
-        metavar="NET",
-        help="nets by name in place of --depths and --sizes: cnn-64-128-64, cnn-8-16-8, alexnet, vgg5, vgg7, "
-        "residual-mlp-L-N; with an image, as in vgg5@32x32x3",
-    )
+    add_nets(parser, f"nets by name in place of --depths and --sizes: {NETS}")
     parser.add_argument(
         "--parameterisation",
         choices=PARAMETERISATIONS,

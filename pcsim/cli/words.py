@@ -226,16 +226,21 @@ def net_name(text: str) -> str:
     return text
 
 
-def add_nets(parser: argparse.ArgumentParser) -> None:
+NETS = "cnn-64-128-64, cnn-8-16-8, alexnet, vgg5, vgg7, residual-mlp-L-N; with an image, as in vgg5@32x32x3"
+
+
+def add_nets(
+    parser: argparse.ArgumentParser,
+    text: str = f"nets by the units of their layers, as in 784-64-64-10, or by a name ({NETS}), in place of --depths "
+    "and --widths or beside them",
+) -> None:
     parser.add_argument(
         "--nets",
         type=net_name,
         nargs="+",
         default=[],
         metavar="NET",
-        help="nets by the units of their layers, as in 784-64-64-10, or by a name (cnn-64-128-64, cnn-8-16-8, alexnet, "
-        "vgg5, vgg7, residual-mlp-L-N; with an image, as in vgg5@32x32x3), in place of --depths and --widths or beside "
-        "them",
+        help=text,
     )
 
 

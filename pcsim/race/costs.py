@@ -4,7 +4,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..algorithms import Algorithm, AsyncBP
-from ..net.named import outline
+from ..bench.case import Case
 from ..schedule.costs import CLASSES, costs_of
 from ..schedule.in_flight import products_in_flight
 from ..schedule.sizes import LayerSizes
@@ -43,9 +43,7 @@ def _sizes(problem: Problem) -> LayerSizes:
     """Of a named net its own; in a chain of hidden layers the first and the last count as these do."""
     if not problem.of_net:
         return LayerSizes.equal(problem.depth, problem.hidden, CLASSES)
-    net = outline(problem.net_name)
-    positions = tuple(form.positions if form else 1 for form in net.forms)
-    return LayerSizes(net.sizes, net.shapes, positions or (1,) * problem.depth, net.sizes[-1])
+    return Case.of_net(problem.net_name).layer_sizes
 
 
 @lru_cache(maxsize=1024)
