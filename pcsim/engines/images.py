@@ -26,9 +26,9 @@ def positions(network: Network) -> Array:
 
 
 def samples_together(form: Convolution, batch: int, dtype: np.dtype) -> int:
-    """Of how many samples the patches are multiplied at a time, which must follow one another without padding."""
-    apart = form.pool is None and padded(form.out.units, dtype) != form.out.units
-    return samples_at_once(form.positions, padded(form.shape[1], dtype), dtype.itemsize, batch, apart)
+    """Of how many samples the patches are multiplied at a time."""
+    pooled = form.pool is not None
+    return samples_at_once(form.positions, form.shape[1], form.out.units, pooled, dtype.itemsize, batch)
 
 
 def forms_of(network: Network, batch: int, dtype: np.dtype) -> tuple[Array, int]:

@@ -105,9 +105,8 @@ def named_net(
             continue
         filters, columns = outline.shapes[l]
         above = sizes[l + 1]
-        apart = form.pool is None and padded(above, item) != above
-        at_once = samples_at_once(form.positions, padded(columns, item), item, batch, apart)
         pooled = form.pool is not None
+        at_once = samples_at_once(form.positions, columns, above, pooled, item, batch)
         forms.append(
             Form(
                 filters, columns, form.positions, form.kernel * form.image.channels, pooled, at_once, sizes[l], above, l

@@ -13,11 +13,13 @@ def padded(count: int, item: int) -> int:
     return -(-count // lanes) * lanes
 
 
-def samples_at_once(positions: int, columns: int, item: int, batch: int, apart: bool) -> int:
-    """Samples of which all patches, ``positions`` rows of ``columns`` each (with padding), are multiplied at a time;
-    one where padding lies between what is made of them (``apart``).
+def samples_at_once(positions: int, columns: int, above: int, pooled: bool, item: int, batch: int) -> int:
+    """Samples of which all patches, ``positions`` rows of ``columns`` each, are multiplied at a time; one where padding
+    lies between what is made of them, which is the ``above`` units unless they are ``pooled`` first.
 
-    >>> samples_at_once(196, 32, 4, 64, False), samples_at_once(256, 1152, 4, 64, False)
+    >>> samples_at_once(196, 25, 12544, False, 4, 64), samples_at_once(256, 1152, 16384, True, 4, 64)
     (64, 1)
     """
-    return min(batch, max(1, PATCH_BYTES // (positions * columns * item))) if not apart else 1
+    if not pooled and padded(above, item) != above:
+        return 1
+    return min(batch, max(1, PATCH_BYTES // (positions * padded(columns, item) * item)))
